@@ -1,0 +1,1 @@
+"""fv2v: talking heads from one portrait, on fused kernels (Wang, Mallya, Liu, CVPR 2021)."""
