@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from fv2v_kernels._op import INTERPRETED
+
 pytest.register_assert_rewrite("op_contract")
 
 
@@ -24,12 +26,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
         ids = ["-".join((op.name, *place)) for place in op.places]
         metafunc.parametrize("place", op.places, ids=ids, indirect=True, scope="function")
-    if "dtype" in metafunc.fixturenames:
-        metafunc.parametrize("dtype", op.dtypes, ids=lambda dtype: str(dtype).removeprefix("torch."))
-    if "case" in metafunc.fixturenames:
+    if {"dtype", "case"} <= set(metafunc.fixturenames):
+        # the interpreter pays by the instruction: there every case in float32, other dtypes in one case
+        pairs = [
+            pytest.param(dtype, case, id=f"{_name(dtype)}-{case}")
+            for dtype in op.dtypes
+            for case in op.cases
+            if not INTERPRETED or dtype == op.dtypes[0] or case == op.plain
+        ]
+        metafunc.parametrize(("dtype", "case"), pairs)
+    elif "dtype" in metafunc.fixturenames:
+        metafunc.parametrize("dtype", op.dtypes, ids=_name)
+    elif "case" in metafunc.fixturenames:
         metafunc.parametrize("case", op.cases)
     if "smooth_case" in metafunc.fixturenames:
         metafunc.parametrize("smooth_case", op.smooth)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 @pytest.fixture
