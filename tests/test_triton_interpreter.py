@@ -1,7 +1,7 @@
 """The contract of every Triton kernel on a machine without a GPU: in Triton's interpreter, on CPU tensors.
 
-Triton decides between interpreting and compiling when a kernel is defined, so this takes a process of its own;
-by hand: `TRITON_INTERPRET=1 pytest tests/test_warp3d.py -k triton`.
+Triton decides between interpreting and compiling when a kernel is defined, so this takes a process of its
+own; by hand: `TRITON_INTERPRET=1 pytest tests/test_warp3d.py -k triton`.
 """
 
 import os

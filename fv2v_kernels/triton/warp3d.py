@@ -277,9 +277,9 @@ def _resident_programs(device: torch.device) -> int:
 def _not_deterministic() -> None:
     """Refuse, or warn where only a warning was asked for, as PyTorch's own operators do."""
     message = (
-        "warp3d_backward (triton) has no deterministic implementation of the features' gradient, but you "
-        "set 'torch.use_deterministic_algorithms(True)'. Turn determinism off just for this operation, use its "
-        "'warn_only=True' option, or compute this gradient on the CPU."
+        "warp3d_backward (triton) has no deterministic implementation of the features' gradient, but "
+        "you set 'torch.use_deterministic_algorithms(True)'. Turn determinism off just for this operation, "
+        "use its 'warn_only=True' option, or compute this gradient on the CPU."
     )
     if not torch.is_deterministic_algorithms_warn_only_enabled():
         raise RuntimeError(message)
