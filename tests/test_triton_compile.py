@@ -46,6 +46,7 @@ KERNELS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
+NAMES = [(module, kernel) for module, kernels in KERNELS.items() for kernel in kernels]
 
 
 def launched_kernels(module: ModuleType) -> dict[str, Any]:
@@ -60,15 +61,25 @@ def variants(constants: dict[str, tuple[bool, ...]]) -> list[dict[str, bool]]:
 
 
 def compile_kernel(
-    module: ModuleType, name: str, stored: str, constants: dict[str, bool], target: int
+    module: ModuleType,
+    name: str,
+    stored: str,
+    constants: dict[str, bool],
+    target: int,
+    number: int | None = None,
 ) -> dict[str, int]:
-    """Registers, shared memory and spills of one kernel, by Triton's own copy of NVIDIA's tools."""
+    """Registers, shared memory and spills of one kernel, by Triton's own copy of NVIDIA's tools.
+
+    With `number`, every size and stride has that value and is known when compiling.
+    """
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     kernel = getattr(module, name)
     coordinates = KERNELS[module.__name__.rpartition(".")[2]][name]["coordinates"]
     constants = {**constants, "BLOCK": module.BLOCK}
+    if number is not None:
+        constants |= {a: number for a in kernel.arg_names if a not in constants and not a.endswith("_ptr")}
 
     def kind(argument: str) -> str:
         if argument in constants:
@@ -123,11 +134,18 @@ def test_every_constant_is_listed_here():
             assert constants == set(KERNELS[name][kernel]["constants"]), f"{name}.{kernel}"
 
 
+@pytest.mark.parametrize(("module", "kernel"), NAMES)
+@pytest.mark.parametrize("wide", [False, True])
+def test_compiles_for_sizes_of_one(module, kernel, wide):
+    """Triton turns a size or stride of 1 into a constant: each may be one, here all are."""
+    usual = {**variants(KERNELS[module][kernel]["constants"])[0], "WIDE": wide}
+    figures = compile_kernel(modules()[module], kernel, "fp16", usual, 90, number=1)
+    assert figures["spills"] == 0
+
+
 @pytest.mark.parametrize("target", TARGETS, ids="sm_{}".format)
 @pytest.mark.parametrize("stored", STORED)
-@pytest.mark.parametrize(
-    ("module", "kernel"), [(module, kernel) for module, kernels in KERNELS.items() for kernel in kernels]
-)
+@pytest.mark.parametrize(("module", "kernel"), NAMES)
 def test_compiles_without_spills(module, kernel, stored, target):
     chosen = variants(KERNELS[module][kernel]["constants"])
     if (stored, target) != ("fp16", 90):

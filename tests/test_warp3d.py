@@ -178,12 +178,12 @@ class TestWarp3d(OpContract):
         torch.testing.assert_close(grad_grid, each_grid)
 
     def test_strides_beyond_32_bits(self, place, tmp_path):
-        """Voxels further apart than 2^31 elements, in a file that is nearly all hole."""
+        """The third plane lies 2^31 elements after the first, in a file that is nearly all hole."""
         if place[0] == "cuda":
             pytest.skip("the file is the CPU's")
-        far = 2**31 - 4
-        file = torch.from_file(str(tmp_path / "sparse"), shared=True, size=far + 8, dtype=torch.float16)
-        dense = torch.randn(1, 2, 2, 1, 2).half()
+        far = 2**30 + 4
+        file = torch.from_file(str(tmp_path / "sparse"), shared=True, size=2 * far + 8, dtype=torch.float16)
+        dense = torch.randn(1, 2, 3, 1, 2).half()
         features = file.as_strided(dense.shape, (0, 4, far, 2, 1))
         features.copy_(dense)
         points = (2 * torch.rand(1, 1, 2, 3, 3) - 1).float()
