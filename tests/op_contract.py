@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from layouts import LAYOUTS
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -75,7 +76,9 @@ def assert_as_accurate(actual: Tensor, plain: Tensor, exact: Tensor, slack: floa
         return
     eps = torch.finfo(actual.dtype).eps
     rounding = (256 if actual.dtype == torch.float64 else 1) * eps * exact.abs().max()
-    allowed = slack * (plain.double() - exact).abs().max() + rounding
+    # a stock result that is exact by luck, in a small tensor, counts as off by half a unit in the last place
+    stock = max((plain.double() - exact).abs().max(), rounding / 2)
+    allowed = slack * stock + rounding
     error = (actual.double() - exact).abs().max()
     assert error <= allowed, f"{what}: off by {error:.2e}, allowed {allowed:.2e}"  # NaN fails, too
 
@@ -144,34 +147,6 @@ def refusal_allowed(device: str) -> Iterator[None]:
     except RuntimeError as refusal:
         if device == "cpu" or "deterministic" not in str(refusal):
             raise
-
-
-def _transposed(tensor: Tensor) -> Tensor:
-    return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
-
-
-def _channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last_3d) if tensor.dim() == 5 else tensor
-
-
-def _sliced(tensor: Tensor) -> Tensor:
-    """Every other column of a wider tensor, off by one; reading between them finds NaN."""
-    wide = tensor.new_full((*tensor.shape[:-1], 2 * tensor.shape[-1] + 1), torch.nan)
-    wide[..., 1::2] = tensor
-    return wide[..., 1::2]
-
-
-def _part_of_a_batch(tensor: Tensor) -> Tensor:
-    wide = tensor.new_full((2 * len(tensor) + 1, *tensor.shape[1:]), torch.nan)
-    wide[1::2] = tensor
-    return wide[1::2]
-
-
-def _flipped_batch(tensor: Tensor) -> Tensor:
-    return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
-
-
-LAYOUTS = (_transposed, _channels_last, _sliced, _part_of_a_batch, _flipped_batch)
 
 
 class _Recorder(TorchDispatchMode):
@@ -280,7 +255,7 @@ class OpContract:
             for each in zip(actual, expected, strict=True):
                 torch.testing.assert_close(*each)
 
-    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
     def test_takes_any_strides(self, place, layout):
         device, backend = place
         assert_matches(self.op, backend, self.op.inputs(self.op.plain, device), arrange=layout)

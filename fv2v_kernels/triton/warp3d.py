@@ -161,7 +161,6 @@ def _warp3d_backward_kernel(
         grad_out_ptr += grad_out_c
 
     if NEED_GRID:
-        pull = tl.where(read, pull, 0.0)  # an infinite `upstream` times 0
         corner = tl.arange(0, 8)[:, None]
         along_x = pull * (weight_y * weight_z) * ((corner & 1) * 2 - 1)
         along_y = pull * (weight_x * weight_z) * ((corner >> 1 & 1) * 2 - 1)
