@@ -97,6 +97,7 @@ FV2V_CLONES void forward_slices(const Job<scalar_t, lanes>& job, int64_t begin, 
   using acc_t = acc_of<scalar_t>;
   Block<scalar_t, lanes> block;
   alignas(64) vec<acc_t, lanes> result[kBlock];
+  alignas(64) acc_t of_driving[kBlock], of_source[kBlock];
   for (int64_t slice = begin; slice < end; ++slice)
     block.run(job, slice, [&]() FV2V_LAMBDA {
       scalar_t* to = out + block.slot * (job.channels + 1) * job.voxels + block.first;
@@ -107,8 +108,12 @@ FV2V_CLONES void forward_slices(const Job<scalar_t, lanes>& job, int64_t begin, 
         const acc_t in_driving = driving.y[block.y] * driving.z[block.z];
         const acc_t in_source = source.y[block.y] * source.z[block.z];
         const acc_t *along_driving = driving.x.data() + block.x, *along_source = source.x.data() + block.x;
-        for (int i = 0; i < block.count; ++i)
-          to[i] = narrow<scalar_t>(along_driving[i] * in_driving - along_source[i] * in_source);
+        // Rounded before they are subtracted: a fused multiply-subtract leaves a residue where nothing moved.
+        for (int i = 0; i < block.count; ++i) {
+          of_driving[i] = along_driving[i] * in_driving;
+          of_source[i] = along_source[i] * in_source;
+        }
+        for (int i = 0; i < block.count; ++i) to[i] = narrow<scalar_t>(of_driving[i] - of_source[i]);
       }
       for (int64_t group = 0; group < job.packed.groups; ++group) {
         block.points.template read<lanes>(job.packed.at(job.sample(block.b), group), block.count, result);
