@@ -1,6 +1,7 @@
 """What a model of the face-vid2vid family looks like: frozen dataclasses, and the presets.
 
-Sizes that follow from others are properties, so no two fields can disagree. A preset is `replace(...)` of another.
+Sizes that follow from others are properties, so no two fields can disagree. Presets are `replace(...)` of
+one another.
 """
 
 import math
@@ -86,7 +87,7 @@ class GeneratorConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A member of the family. The defaults are the paper's at 256 px (Wang et al. 2021, Sec. 3 and appendix A)."""
+    """A member of the family. The defaults are the paper's at 256 px (Wang, Mallya, Liu 2021)."""
 
     name: str
     image_size: int = 256
@@ -133,15 +134,15 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """Unknown and missing names are a ValueError: a file of another version must not load half-understood."""
+        """Unknown and missing names are a ValueError: no file of another version loads half-understood."""
         return _from_dict(cls, values)
 
 
 FACE_VID2VID_256 = ModelConfig(name="face-vid2vid-256")
 
 # zhanglonghao1992's release. Its weights learned a flow without rotation, volumes read on the face lattice
-# although flows live on the corner lattice, and π = 3.14: kept, because the weights mean nothing without them.
-# Its documented command transfers relative motion.
+# although flows live on the corner lattice, and π = 3.14: kept, they mean nothing without. Its documented
+# command transfers relative motion.
 VOX_256 = ModelConfig(
     name="vox-256",
     keypoints=15,

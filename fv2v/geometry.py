@@ -1,30 +1,35 @@
-"""Where things are: the coordinate convention, rotations, views, and how motion goes from one face to another.
+"""Where things are: coordinates, rotations, views, and how motion goes from one face to another.
 
-Coordinates. Points are (x, y, z): x to the right, y down, z away from the viewer. Volumes are (D, H, W) = (z, y, x).
-Every axis runs over [-1, 1].
+Coordinates. Points are (x, y, z): x to the right, y down, z away from the viewer. Volumes are (D, H, W) =
+(z, y, x). Every axis runs over [-1, 1].
 
-Two lattices are in use and they differ by up to half a voxel. Keypoints and flows live on the **corner lattice**:
--1 and +1 are the *centres* of the first and last voxel, voxel i at 2 i / (n - 1) - 1. A preset with
+Two lattices are in use and they differ by up to half a voxel. Keypoints and flows live on the **corner
+lattice**: -1 and +1 are the *centres* of the first and last voxel, voxel i at 2 i / (n - 1) - 1. A preset with
 `align_corners=True` reads volumes there too, and its identity flow is an identity warp. A preset with
-`align_corners=False` reads on the **face lattice**: -1 and +1 are the *outer faces*, voxel i at (2 i + 1) / n - 1.
-The identity flow then reads voxel i at i + i / (n - 1) - 1/2, from half a voxel before the first to half a voxel
-past the last. The published weights were trained with this mismatch, so it is kept, in that one field of the preset.
-Reads outside the volume are zero.
+`align_corners=False` reads on the **face lattice**: -1 and +1 are the *outer faces*, voxel i at
+(2 i + 1) / n - 1. The identity flow then reads voxel i at i + i / (n - 1) - 1/2, from half a voxel before the
+first to half a voxel past the last. The published weights were trained with this mismatch, so it is kept, in that
+one field of the preset. Reads outside the volume are zero.
 
-Rotations act on columns, x' = R x, and `rotation_from_euler` says in which order angles make them. Positive yaw turns
-the nose (z < 0) to the left of the picture, positive pitch turns it down, positive roll turns the head clockwise.
+Rotations act on columns, x' = R x, and `rotation_from_euler` says in which order angles make them. Positive yaw
+turns the nose (z < 0) to the left of the picture, positive pitch turns it down, positive roll turns the head
+clockwise.
 
 Transfer. `place` moves the source's canonical keypoints x_c to where the driving frame d wants them. Each preset
-names its rule; d0 is the anchor, and the view (R_u, t_u) is the receiver's wish:
+names its rule; d0 is the anchor, and (R_u, t_u) the receiver's view:
 
-| rule       | absolute      | relative to the anchor                                            | view               |
-|------------|---------------|-------------------------------------------------------------------|--------------------|
-| `pose`     | R_d, t_d, δ_d | R = R_d R_d0⁻¹ R_s, t = t_s + t_d − t_d0, δ = δ_s + δ_d − δ_d0;   | after: R ← R_u R,  |
-|            |               | then x = R x_c + t + δ and affine = R_s R⁻¹                       | t ← t + t_u        |
-| `keypoint` | x_d           | x = x_s + a (x_d − x_d0), J = J_d J_d0⁻¹ J_s; affine = J_s J⁻¹    | before: in x_d,    |
-|            |               |                                                                   | J_d; x_d0 as read  |
+  pose (the paper, Sec. 3.3)
+    absolute   R_d, t_d, δ_d
+    relative   R = R_d R_d0⁻¹ R_s,  t = t_s + t_d − t_d0,  δ = δ_s + δ_d − δ_d0
+    view       after: R ← R_u R,  t ← t + t_u
+    then       x = R x_c + t + δ,  affine = R_s R⁻¹
+  keypoint (zhanglonghao1992's release)
+    view       before: in x_d and J_d, while x_d0 stays as read
+    absolute   x_d = R_d x_c + t_d + δ_d,  J_d = R_d J_c
+    relative   x = x_s + a (x_d − x_d0),  J = J_d J_d0⁻¹ J_s
+    then       affine = J_s J⁻¹ for each keypoint; none without Jacobians
 
-`pose` is the paper's (Sec. 3.3), `keypoint` zhanglonghao1992's release's. A view never rotates δ (paper, Eq. 1).
+A view never rotates δ (paper, Eq. 1).
 """
 
 import math
@@ -42,7 +47,7 @@ from fv2v.hull import hull_volume
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What H and Δ read in B frames, and all that a sender transmits. float32 (or 64), whatever the networks run in."""
+    """What H and Δ read in B frames, and all that a sender transmits. float32 (or 64), never half."""
 
     rotation: Tensor  # (B, 3, 3)
     translation: Tensor  # (B, 3)
@@ -77,9 +82,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The receiver's wish for the head's pose: degrees, and a translation in volume units (the volume is 2 wide).
+    """The receiver's wish for the head's pose: degrees, and a translation (the volume is 2 wide).
 
-    `mode="compose"` turns the head on from where it is, R_u R and t + t_u (paper, Sec. 3.3); None counts as 0.
+    `mode="compose"` turns the head on from where it is, R_u R and t + t_u (paper, Sec. 3.3); None is 0.
     `mode="replace"` sets what is given and keeps what is None, as zhanglonghao1992's release does.
     """
 
@@ -231,7 +236,7 @@ def _place_keypoints(
 
 
 def _inverse(matrices: Tensor) -> Tensor:
-    # inv_ex does not stop the device to look for singular matrices; theirs come out infinite, and read as zero
+    # inv_ex does not wait for the device to report singular matrices
     return torch.linalg.inv_ex(matrices).inverse
 
 
@@ -269,8 +274,8 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
 def movement_scale(source: Source, anchor: Motion) -> Tensor:
     """a = sqrt(V_s) / sqrt(V_d0), (B, 1, 1): how much larger the source moves than the driver.
 
-    V is the volume of the keypoints' convex hull. zhanglonghao1992's release takes the square root of a volume
-    (2-D code carried over to 3-D); its weights know nothing of it, but its pictures do.
+    V is the volume of the keypoints' convex hull. The square root of a volume is no ratio of lengths; it is what
+    zhanglonghao1992's release computes, carried over from areas.
     """
     volumes = [
         np.array([hull_volume(points) for points in keypoints.detach().double().cpu().numpy()])
@@ -282,7 +287,7 @@ def movement_scale(source: Source, anchor: Motion) -> Tensor:
 
 
 def check_motion(motion: Motion, keypoints: int, frames: str = "frames") -> None:
-    """A ValueError names what is wrong with a motion that someone gives: sizes, numbers that are not finite, scale.
+    """A ValueError names what is wrong with a motion that someone gives: sizes, NaN or infinity, scale.
 
     Waits for the device, so motions that were just extracted are not put through it.
     """
@@ -299,7 +304,8 @@ def check_motion(motion: Motion, keypoints: int, frames: str = "frames") -> None
         got = getattr(motion, name)
         if tuple(got.shape) != shape:
             raise ValueError(
-                f"motion of the {frames}: expected {name} {shape} (B={B}, K={keypoints}), got {tuple(got.shape)}"
+                f"motion of the {frames}: expected {name} of shape {shape} (B={B}, K={keypoints}), "
+                f"got {tuple(got.shape)}"
             )
         if not torch.isfinite(got).all():
             raise ValueError(f"motion of the {frames}: {name} holds NaN or infinite numbers")

@@ -6,8 +6,8 @@ import numpy as np
 def hull_volume(points: np.ndarray) -> float:
     """points (K, 3) -> the volume of their convex hull; 0 when they lie in one plane.
 
-    The incremental algorithm: start from a tetrahedron, and for each point replace the faces it sees by a cone
-    from their outline. A point within rounding of a face's plane does not see that face.
+    Incremental: start from a tetrahedron, and for each point replace the faces it sees by a cone from their
+    outline. A point within rounding of a face's plane does not see that face.
     """
     points = np.asarray(points, dtype=np.float64)
     points = points - points.mean(axis=0)

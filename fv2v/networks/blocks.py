@@ -96,7 +96,7 @@ class ResBlock3d(nn.Module):
 
 
 class ResBottleneck(nn.Module):
-    """1×1 (c/4), 3×3 (c/4), 1×1 (c), and the ReLU after the sum; the skip is a 1×1 convolution where strided."""
+    """1×1 (c/4), 3×3 (c/4), 1×1 (c), ReLU after the sum; the skip is a 1×1 convolution where strided."""
 
     def __init__(self, channels: int, stride: int = 1) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""L, the canonical keypoint detector: where a face's keypoints are when it is neutral and frontal (Sec. 3.1)."""
+"""L, the canonical keypoint detector: a face's keypoints when neutral and frontal (Sec. 3.1)."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class CanonicalKeypoints(nn.Module):
                 self.jacobian.bias.copy_(torch.eye(3).flatten().repeat(config.keypoints))
 
     def forward(self, image: Tensor) -> Canonical:
-        """image (B, 3, H, W) in [0, 1]; keypoints on the corner lattice, float32 beside half-precision weights."""
+        """image (B, 3, H, W) in [0, 1]; keypoints on the corner lattice, float32 beside half weights."""
         flat = self.lift(self.down(self.reduce(image)))  # (B, C·D, h, w)
         volume = self.up(flat.unflatten(1, (-1, self.depth)))  # (B, C, D, H/4, W/4)
         logits = self.heatmap(volume)  # (B, K, D, H/4, W/4)
@@ -56,7 +56,7 @@ class CanonicalKeypoints(nn.Module):
 
 
 class AntiAliasedStride(nn.Module):
-    """Every `stride`-th pixel of the picture after a Gaussian of σ = (stride − 1) / 2, zeros outside the picture."""
+    """Every `stride`-th pixel after a Gaussian of σ = (stride − 1) / 2, zeros outside the picture."""
 
     weight: Tensor
 

@@ -18,8 +18,8 @@ class MotionField(NamedTuple):
 class DenseMotion(nn.Module):
     """Let K keypoints each propose a flow, and say how much each counts at every voxel.
 
-    w_k(p) = A_k (p − x_d,k) + x_s,k is the flow around keypoint k. The K+1 warps of the compressed volume and the
-    Gaussian differences are made in one operator, which builds the flows as it reads.
+    w_k(p) = A_k (p − x_d,k) + x_s,k is the flow around keypoint k. The K+1 warps of the compressed volume
+    and the Gaussian differences are made in one operator, which builds the flows as it reads.
     """
 
     def __init__(self, config: ModelConfig) -> None:

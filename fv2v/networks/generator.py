@@ -1,4 +1,4 @@
-"""G, the generator: the source's features, moved to where the driving frame wants them, become a picture (Sec. 3.2)."""
+"""G, the generator: the source's features, moved where the driving frame wants them, as a picture (Sec. 3.2)."""
 
 from itertools import pairwise
 
@@ -49,6 +49,6 @@ def warp(
     *,
     align_corners: bool,
 ) -> Tensor:
-    """w(f_s): blend the K+1 flows by the softmax of `mask_logits` and read the features there, (B, C, D, H, W)."""
+    """w(f_s): blend the K+1 flows by the softmax of the logits, read the features there. (B, C, D, H, W)."""
     deformation = compose_flow(mask_logits, kp_source, kp_driving, affine)
     return warp3d(features, deformation, align_corners=align_corners)

@@ -49,7 +49,7 @@ class HeadEstimator(nn.Module):
 
 
 class BinnedAngle(nn.Module):
-    """(B, C) -> (B,) degrees: the expectation over bins, `degrees_per_bin` Σ i softmax_i − `degree_offset`."""
+    """(B, C) -> (B,) degrees, expected over bins: `degrees_per_bin` Σ i softmax_i − `degree_offset`."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
