@@ -13,6 +13,11 @@ TRANSFERS = ("pose", "keypoint")
 EULER_ORDERS = ("xyz", "zyx")
 
 
+def _require(holds: bool, expected: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"ModelConfig: expected {expected}, got {got!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeometryConfig:
     """How rotations are read and how motion goes from one face to another (geometry.py, "Transfer")."""
@@ -164,11 +169,6 @@ def preset(name: str) -> ModelConfig:
     if name not in PRESETS:
         raise ValueError(f"expected a preset, one of {', '.join(PRESETS)}; got {name!r}")
     return PRESETS[name]
-
-
-def _require(holds: bool, expected: str, got: object) -> None:
-    if not holds:
-        raise ValueError(f"ModelConfig: expected {expected}, got {got!r}")
 
 
 def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:

@@ -1,22 +1,22 @@
 """Where things are: coordinates, rotations, views, and how motion goes from one face to another.
 
-Coordinates. Points are (x, y, z): x to the right, y down, z away from the viewer. Volumes are (D, H, W) =
-(z, y, x). Every axis runs over [-1, 1].
+Coordinates. Points are (x, y, z): x to the right, y down, z away from the viewer. Volumes are (D, H, W)
+= (z, y, x). Every axis runs over [-1, 1].
 
 Two lattices are in use and they differ by up to half a voxel. Keypoints and flows live on the **corner
-lattice**: -1 and +1 are the *centres* of the first and last voxel, voxel i at 2 i / (n - 1) - 1. A preset with
-`align_corners=True` reads volumes there too, and its identity flow is an identity warp. A preset with
-`align_corners=False` reads on the **face lattice**: -1 and +1 are the *outer faces*, voxel i at
-(2 i + 1) / n - 1. The identity flow then reads voxel i at i + i / (n - 1) - 1/2, from half a voxel before the
-first to half a voxel past the last. The published weights were trained with this mismatch, so it is kept, in that
-one field of the preset. Reads outside the volume are zero.
+lattice**: -1 and +1 are the *centres* of the first and last voxel, voxel i at 2 i / (n - 1) - 1. A
+preset with `align_corners=True` reads volumes there too, and its identity flow is an identity warp. A
+preset with `align_corners=False` reads on the **face lattice**: -1 and +1 are the *outer faces*, voxel i
+at (2 i + 1) / n - 1. The identity flow then reads voxel i at i + i / (n - 1) - 1/2, from half a voxel
+before the first to half a voxel past the last. The published weights were trained with this mismatch, so
+it is kept, in that one field of the preset. Reads outside the volume are zero.
 
-Rotations act on columns, x' = R x, and `rotation_from_euler` says in which order angles make them. Positive yaw
-turns the nose (z < 0) to the left of the picture, positive pitch turns it down, positive roll turns the head
-clockwise.
+Rotations act on columns, x' = R x, and `rotation_from_euler` says in which order angles make them.
+Positive yaw turns the nose (z < 0) to the left of the picture, positive pitch turns it down, positive
+roll turns the head clockwise.
 
-Transfer. `place` moves the source's canonical keypoints x_c to where the driving frame d wants them. Each preset
-names its rule; d0 is the anchor, and (R_u, t_u) the receiver's view:
+Transfer. `place` moves the source's canonical keypoints x_c to where the driving frame d wants them. Each
+preset names its rule; d0 is the anchor, and (R_u, t_u) the receiver's view:
 
   pose (the paper, Sec. 3.3)
     absolute   R_d, t_d, δ_d
@@ -274,8 +274,8 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
 def movement_scale(source: Source, anchor: Motion) -> Tensor:
     """a = sqrt(V_s) / sqrt(V_d0), (B, 1, 1): how much larger the source moves than the driver.
 
-    V is the volume of the keypoints' convex hull. The square root of a volume is no ratio of lengths; it is what
-    zhanglonghao1992's release computes, carried over from areas.
+    V is the volume of the keypoints' convex hull. The square root of a volume is no ratio of
+    lengths; it is what zhanglonghao1992's release computes, carried over from areas.
     """
     volumes = [
         np.array([hull_volume(points) for points in keypoints.detach().double().cpu().numpy()])

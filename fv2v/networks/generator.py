@@ -1,4 +1,4 @@
-"""G, the generator: the source's features, moved where the driving frame wants them, as a picture (Sec. 3.2)."""
+"""G, the generator: the source's features, moved where the driving frame wants them (Sec. 3.2)."""
 
 from itertools import pairwise
 
@@ -18,10 +18,8 @@ class Generator(nn.Module):
         # the slope is the releases', and torch's default
         self.project = SameBlock2d(config.flat_channels, c.widths[0], negative_slope=0.01)
         self.mix = nn.Conv2d(c.widths[0], c.widths[0], 1)
-        self.decoder = nn.Sequential(
-            *(ResBlock2d(c.widths[0]) for _ in range(c.residual_blocks)),
-            *(UpBlock2d(a, b) for a, b in pairwise(c.widths)),
-        )
+        self.residual = nn.Sequential(*(ResBlock2d(c.widths[0]) for _ in range(c.residual_blocks)))
+        self.up = nn.Sequential(*(UpBlock2d(a, b) for a, b in pairwise(c.widths)))
         self.final = nn.Conv2d(c.widths[-1], 3, 7, padding=3)
 
     def forward(
@@ -37,7 +35,7 @@ class Generator(nn.Module):
             features, field.mask_logits, kp_source, kp_driving, affine, align_corners=self.align_corners
         )
         flat = self.mix(self.project(warped.flatten(1, 2)))  # (B, C, H, W); depth folds into the channels
-        return self.final(self.decoder(flat * field.occlusion)).sigmoid()
+        return self.final(self.up(self.residual(flat * field.occlusion))).sigmoid()
 
 
 def warp(

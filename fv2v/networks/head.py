@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import relu
 
 from fv2v.config import HeadConfig, ModelConfig
 from fv2v.geometry import Motion, coordinate_dtype, rotation_from_euler
@@ -24,7 +25,7 @@ class HeadEstimator(nn.Module):
         entering = (c.stem_width, *c.widths[:-1])
         self.stages = nn.Sequential(
             *(
-                _stage(before, width, blocks, strided=i > 0)
+                Stage(before, width, blocks, strided=i > 0)
                 for i, (before, width, blocks) in enumerate(zip(entering, c.widths, c.blocks, strict=True))
             )
         )
@@ -48,6 +49,20 @@ class HeadEstimator(nn.Module):
         return Motion(rotation, translation, expression, torch.ones_like(translation[:, :1]))
 
 
+class Stage(nn.Module):
+    """1×1 convolution to `channels`, a bottleneck that halves the size where `strided`, plain bottlenecks."""
+
+    def __init__(self, in_channels: int, channels: int, blocks: int, *, strided: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.halve = ResBottleneck(channels, stride=2) if strided else nn.Identity()
+        self.blocks = nn.Sequential(*(ResBottleneck(channels) for _ in range(blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.halve(relu(self.norm(self.conv(x)))))
+
+
 class BinnedAngle(nn.Module):
     """(B, C) -> (B,) degrees, expected over bins: `degrees_per_bin` Σ i softmax_i − `degree_offset`."""
 
@@ -61,15 +76,3 @@ class BinnedAngle(nn.Module):
         weights = torch.softmax(logits.to(coordinate_dtype(logits.dtype)), dim=1)  # (B, bins)
         index = torch.arange(weights.shape[1], device=weights.device, dtype=weights.dtype)
         return self.per_bin * (weights @ index) - self.offset
-
-
-def _stage(in_channels: int, channels: int, blocks: int, *, strided: bool) -> nn.Sequential:
-    """1×1 convolution to `channels`, a bottleneck that halves the size where `strided`, plain bottlenecks."""
-    halve = [ResBottleneck(channels, stride=2)] if strided else []
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, 1),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
-        *halve,
-        *(ResBottleneck(channels) for _ in range(blocks)),
-    )
