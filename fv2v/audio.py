@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 from av.container import OutputContainer
 
-# In these containers only codecs that browsers and phones play are copied; the muxer would take more (PCM, Vorbis).
+# Into these containers go only codecs that browsers and phones play; the muxer would take more (PCM, Vorbis).
 PLAYABLE = {"aac", "mp3", "opus", "flac", "ac3", "eac3", "alac"}
 STRICT_FORMATS = {"mp4", "mov", "ipod"}
 
@@ -13,8 +13,8 @@ STRICT_FORMATS = {"mp4", "mov", "ipod"}
 class AudioCopy:
     """The first audio stream of `source` as a stream of `output`, taken over as the pictures advance.
 
-    Packets are copied where the container takes their codec, and otherwise re-encoded to AAC. Reading stays just
-    ahead of the pictures, so memory does not grow with the length. A source without sound copies nothing.
+    Packets are copied where the container takes their codec, and otherwise re-encoded to AAC. Reading stays
+    just ahead of the pictures: memory does not grow with the length. Without sound, nothing is copied.
     """
 
     def __init__(self, source: Path, output: OutputContainer) -> None:
@@ -25,8 +25,7 @@ class AudioCopy:
             return
         stream = self._input.streams.audio[0]
         self._packets = self._input.demux(stream)
-        self._time_base = stream.time_base
-        if _takes(output, stream.codec_context.name):
+        if _takes(output, stream.codec_context.codec.canonical_name):
             self._stream = output.add_stream_from_template(stream)
         else:
             self._copies = False
@@ -57,7 +56,7 @@ class AudioCopy:
 
     def _start(self, packet: av.Packet) -> float:
         ticks = packet.pts if packet.pts is not None else packet.dts
-        return float("-inf") if ticks is None else float(ticks * self._time_base)
+        return float("-inf") if ticks is None else float(ticks * packet.time_base)
 
 
 def _takes(output: OutputContainer, codec: str) -> bool:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from fv2v.paths import PathLike, check_input, check_output, whole_file
+from fv2v.truncation import check_not_truncated
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # what write_image writes
 
@@ -19,10 +20,8 @@ def read_image(path: PathLike) -> np.ndarray:
         ValueError: empty, truncated, or no picture.
     """
     path = check_input(path)
-    data = path.read_bytes()
-    if _cut_jpeg(data) or (data.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in data):
-        raise ValueError(f"{path}: the picture is truncated ({len(data)} bytes and no end marker)")
-    image = _decode(np.frombuffer(data, np.uint8))
+    check_not_truncated(path)
+    image = _decode(np.fromfile(path, np.uint8))
     if image is None:
         raise ValueError(f"{path}: not a picture that OpenCV can read (or a truncated one)")
     return _over_white(_eight_bit(image))
@@ -40,10 +39,14 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
 
 def _decode(encoded: np.ndarray) -> np.ndarray | None:
     """BGR or BGRA in the file's own depth, upright; None where OpenCV cannot."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would tell the terminal about a bad file in its own words
+    level = cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # it would tell the terminal about a bad file in its own words
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-        if image is not None and (image.ndim == 2 or image.shape[2] == 3):  # UNCHANGED ignores the orientation
+        if image is not None and (
+            image.ndim == 2 or image.shape[2] == 3
+        ):  # UNCHANGED ignores the orientation
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         return None
@@ -66,19 +69,3 @@ def _over_white(image: np.ndarray) -> np.ndarray:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     colour, opacity = image[..., 2::-1].astype(np.float32), image[..., 3:].astype(np.float32) / 255
     return np.rint(colour * opacity + 255 * (1 - opacity)).astype(np.uint8)
-
-
-def _cut_jpeg(data: bytes) -> bool:
-    """Whether this is a JPEG whose end is missing: decoders fill the rest with grey and say nothing.
-
-    The segments before the first scan are stepped over, for a thumbnail inside one has an end marker of its own;
-    after it the marker cannot occur by chance.
-    """
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    at = 2
-    while data[at : at + 1] == b"\xff":
-        if data[at + 1] == 0xDA:  # start of scan
-            return b"\xff\xd9" not in data[at:]
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at >= len(data)

@@ -49,9 +49,9 @@ def check_output(path: PathLike, suffixes: Collection[str]) -> Path:
 
 @contextmanager
 def whole_file(path: PathLike) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends, and vanishes if the block fails.
+    """A temporary file beside `path` that takes its place when the block ends, and vanishes if that fails.
 
-    So `path` holds either its old content or the whole new one. Raises ValueError where the folder takes no file.
+    So `path` holds either its old content or the whole new one. ValueError where the folder takes no file.
     """
     path = Path(path)
     temporary = _new_file(path)

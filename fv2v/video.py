@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace
 
 from fv2v.audio import AudioCopy
 from fv2v.paths import PathLike, check_input, check_output, whole_file
+from fv2v.truncation import check_not_truncated
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # what write_video writes: containers of H.264
 STILL_FORMATS = {"image2", "tty"}  # pictures and text, which FFmpeg would read as videos, too
@@ -53,7 +54,7 @@ class VideoReader:
         self.path = check_input(path)
         self.limit = frames
         self.pts: list[int] = []
-        _check_boxes(self.path)
+        check_not_truncated(self.path)
         with _open(self.path) as container:
             stream = _pictures(container)[0]
             if stream.time_base is None:
@@ -69,7 +70,7 @@ class VideoReader:
 
     @property
     def length(self) -> int | None:
-        """How many frames to expect: from the file's header, so for progress bars only. None: it does not say."""
+        """How many frames to expect, by the file's header: for progress bars only. None: it does not say."""
         known = [count for count in (self._frames_stated, self.limit) if count]
         return min(known, default=None)
 
@@ -84,7 +85,8 @@ class VideoReader:
         return float(self.pts[-1] * self.time_base + self._last_duration)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        self.pts = pts = []  # this iteration's own list: an older one, still running, cannot disturb it
+        pts: list[int] = []  # this iteration's own: an older one, still running, cannot disturb it
+        self.pts = pts
         try:
             with _open(self.path) as container:
                 for frame in _decode(container):
@@ -98,7 +100,7 @@ class VideoReader:
             ) from None
 
     def _time_stamp(self, frame: av.VideoFrame, before: list[int]) -> int:
-        """The frame's own, in ticks; made up from the rate, or moved by a tick, where the file's are unusable."""
+        """The frame's own, in ticks; made up from the rate, or moved by a tick, where that is unusable."""
         step = max(1, round(1 / (self.rate * self.time_base)))
         self._last_duration = (frame.duration or step) * self.time_base
         if not before:
@@ -115,8 +117,8 @@ def write_video(
 ) -> int:
     """Write frames as H.264 yuv420p, which browsers and phones play; returns how many there were.
 
-    The file appears whole or not at all, also when `frames` raises. Odd sizes grow by one row or column (a copy of
-    the last), because yuv420p needs even ones.
+    The file appears whole or not at all, also when `frames` raises. Odd sizes grow by one row or column (a
+    copy of the last), because yuv420p needs even ones.
 
     Args:
         path: .mp4, .m4v, .mov or .mkv. Matroska rounds time stamps to milliseconds.
@@ -126,7 +128,8 @@ def write_video(
         fps: frames a second where there is no `like`; 25 if neither is given.
 
     Raises:
-        ValueError: no frames, wrong shape or dtype, more frames than `like` has read, a path that cannot be written.
+        ValueError: no frames, wrong shape or dtype, more frames than `like` has read, a path that cannot be
+            written.
         FileNotFoundError: the output's folder does not exist.
     """
     if like is not None and fps is not None:
@@ -147,9 +150,10 @@ def write_video(
 def _encode(
     path: Path, first: np.ndarray, rest: Iterator[np.ndarray], like: VideoReader | None, fps: Fraction
 ) -> int:
-    options = {} if path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
-    with av.open(str(path), "w", options=options) as output:
-        time_base = like.time_base if like else 1 / fps
+    time_base = like.time_base if like else 1 / fps
+    # a start other than 0 is written in ticks of the movie, a millisecond unless told otherwise
+    mp4 = {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
+    with av.open(str(path), "w", options={} if path.suffix.lower() == ".mkv" else mp4) as output:
         stream = _video_stream(output, first.shape, like.rate if like else fps, time_base)
         audio = AudioCopy(like.path, output) if like else None
         try:
@@ -245,7 +249,7 @@ def _frame_rate(stream: av.VideoStream) -> Fraction:
 def _upright(frame: av.VideoFrame) -> np.ndarray:
     """(H, W, 3) RGB with the display matrix applied: quarter turns and mirrors."""
     image = frame.to_ndarray(format="rgb24")
-    stored = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    stored: Any = frame.side_data.get("DISPLAYMATRIX")
     if stored is None:
         return image
     # (x', y') = (x, y) [[a, b], [c, d]], in 16.16 fixed point
@@ -253,24 +257,3 @@ def _upright(frame: av.VideoFrame) -> np.ndarray:
     if a == 0 and d == 0:
         image, a, d = image.transpose(1, 0, 2), c, b
     return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
-
-
-def _check_boxes(path: Path) -> None:
-    """Refuse an MP4 or QuickTime file that ends before its boxes do: FFmpeg would show what is left, or nothing."""
-    size, at = path.stat().st_size, 0
-    with path.open("rb") as file:
-        if file.read(8)[4:] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            return
-        while at < size:
-            file.seek(at)
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 0:  # up to the end of the file
-                return
-            if length == 1:
-                length = int.from_bytes(head[8:], "big")
-            if length < 8:
-                return
-            at += length
-    if at > size:
-        raise ValueError(f"{path}: truncated: the file should have {at} bytes, it has {size}")
