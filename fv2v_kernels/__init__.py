@@ -1,1 +1,24 @@
-"""Differentiable operators of face-vid2vid: first-order flows, mask blending and 3D feature warping."""
+"""Differentiable operators of face-vid2vid: first-order flows, mask blending and 3D feature warping.
+
+Each operator is specified in its own file under `fv2v_kernels/ops/`: formula, public function, reference in
+stock PyTorch, fake, gradient, kernel table.
+"""
+
+from fv2v_kernels._op import BACKENDS, available, use_backend
+from fv2v_kernels.ops.compose_flow import compose_flow
+from fv2v_kernels.ops.keypoint_flow import keypoint_flow
+from fv2v_kernels.ops.warp3d import warp3d
+from fv2v_kernels.ops.warp_candidates import warp_candidates
+
+OPS = ("keypoint_flow", "warp_candidates", "compose_flow", "warp3d")
+
+__all__ = [
+    "BACKENDS",
+    "OPS",
+    "available",
+    "compose_flow",
+    "keypoint_flow",
+    "use_backend",
+    "warp3d",
+    "warp_candidates",
+]

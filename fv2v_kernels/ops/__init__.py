@@ -1,0 +1,1 @@
+"""One file an operator: its specification, from formula to kernel table."""
