@@ -40,7 +40,7 @@ def _from_array(picture: Any) -> Tensor:
         raise ValueError(f"expected a picture, {KINDS}; got {type(picture).__name__}")
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise ValueError(f"expected an (H, W, 3) uint8 array, got {picture.shape} {picture.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)[None].float() / 255
 
 
 def _from_tensor(picture: Tensor) -> Tensor:
