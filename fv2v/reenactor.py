@@ -24,7 +24,12 @@ from fv2v.geometry import (
 from fv2v.paths import PathLike
 from fv2v.pictures import to_images, to_uint8
 
-DTYPES = {name: getattr(torch, name) for name in ("float32", "float16", "bfloat16", "float64")}
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
 
 
 class Reenactor:
@@ -53,9 +58,10 @@ class Reenactor:
         config = find_preset(preset) if isinstance(preset, str) else preset
         if weights is None:
             raise ValueError(f"no weights given. {checkpoints.WHERE_FROM}")
-        self.dtype = DTYPES.get(str(dtype).removeprefix("torch."))
-        if self.dtype is None:
+        name = str(dtype).removeprefix("torch.")
+        if name not in DTYPES:
             raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {dtype!r}")
+        self.dtype: torch.dtype = DTYPES[name]
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if weights == "random":
             if config is None:
