@@ -204,9 +204,8 @@ def _place_pose(
     own = source.motion
     if anchor is not None:
         motion = Motion(
-            rotation=motion.rotation
-            @ anchor.rotation.mT
-            @ own.rotation,  # a rotation's inverse is its transpose
+            # a rotation's inverse is its transpose
+            rotation=motion.rotation @ anchor.rotation.mT @ own.rotation,
             translation=own.translation + (motion.translation - anchor.translation),
             expression=own.expression + (motion.expression - anchor.expression),
             scale=motion.scale,
