@@ -245,6 +245,8 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
     """`motion` (B) as the receiver's view, one for all frames or B of them, wants it shown."""
     if view is None:
         return motion
+    if not isinstance(view, View | Sequence):
+        raise ValueError(f"expected a View, or a sequence of them, got {view!r}")
     if not isinstance(view, View):
         if len(view) != len(motion):
             raise ValueError(f"expected one view, or one for each of {len(motion)} frames, got {len(view)}")

@@ -28,6 +28,8 @@ def test_without_weights_it_says_where_they_come_from():
     [
         ({"preset": "vox", "weights": "random"}, "one of face-vid2vid-256"),
         ({"weights": "random"}, "needs a preset"),
+        ({"preset": TINY, "weights": "random", "device": "cuda:99"}, "cannot run on the device 'cuda:99'"),
+        ({"preset": TINY, "weights": "random", "device": "abacus"}, "cannot run on the device 'abacus'"),
         ({"preset": TINY, "weights": "random", "dtype": "int8"}, "float32, float16, bfloat16, float64"),
     ],
 )
@@ -70,12 +72,15 @@ def test_bad_arguments_to_animate_are_told_before_a_frame_is_read(reenactors):
 
     for arguments, told in (
         ({"batch_size": 0}, "batch_size >= 1, got 0"),
+        ({"view": 20}, "expected a View, or an iterable of them, got 20"),
         ({"relative": False, "anchor": anchor[:1]}, "an anchor needs relative=True"),
         ({"anchor": anchor}, "an anchor of one frame, got 2"),
         ({"anchor": None, "adapt_scale": True}, "`keypoint` transfer"),
     ):
         with pytest.raises(ValueError, match=told):
             pose.animate(source, never(), **arguments)
+    with pytest.raises(ValueError, match=r"expected a View, .* got 20"):
+        list(pose.animate(source, pictures(1), view=[20]))
     with pytest.raises(ValueError, match="relative=False"):
         keypoint.animate(keypoint.encode(pictures(1)[0]), never(), relative=False, adapt_scale=True)
     with pytest.raises(ValueError, match=r"the path 'driving\.mp4'; fv2v\.read_video"):
