@@ -40,20 +40,20 @@ struct Axis {
 template <typename acc_t>
 struct Cell {
   Axis<acc_t> x, y, z;
-  Size3 size;
 
-  FV2V_HOST_DEVICE Cell(acc_t px, acc_t py, acc_t pz, Size3 size, bool align_corners)
-      : x(px, size.width, align_corners), y(py, size.height, align_corners), z(pz, size.depth, align_corners),
-        size(size) {}
+  FV2V_HOST_DEVICE Cell(const acc_t point[3], Size3 size, bool align_corners)
+      : x(point[0], size.width, align_corners), y(point[1], size.height, align_corners),
+        z(point[2], size.depth, align_corners) {}
 
-  // Where corner i lies in a (D, H, W) volume, or `outside`.
-  FV2V_HOST_DEVICE int32_t offset(int i, int32_t outside) const {
-    const int a = i & 1, b = i >> 1 & 1, c = i >> 2;
-    const int32_t at = ((z.low + c) * size.height + y.low + b) * size.width + x.low + a;
-    return x.inside[a] && y.inside[b] && z.inside[c] ? at : outside;
-  }
+  FV2V_HOST_DEVICE bool inside(int i) const { return x.inside[i & 1] && y.inside[i >> 1 & 1] && z.inside[i >> 2]; }
   FV2V_HOST_DEVICE acc_t weight(int i) const {
     return x.weight[i & 1] * y.weight[i >> 1 & 1] * z.weight[i >> 2];
+  }
+  // Where corner i lies in a volume with these strides, in elements.
+  template <typename index_t>
+  FV2V_HOST_DEVICE index_t offset(int i, index_t depth_stride, index_t row_stride, index_t step) const {
+    return index_t(z.low + (i >> 2)) * depth_stride + index_t(y.low + (i >> 1 & 1)) * row_stride +
+           index_t(x.low + (i & 1)) * step;
   }
 };
 
