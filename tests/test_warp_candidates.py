@@ -35,7 +35,9 @@ def make(
     variance: float = 0.01,
 ) -> Inputs:
     """The first seed whose flows keep off the kinks of trilinear reading, where gradients jump."""
-    enough = 1e-4 if math.prod(features) < 200 else 0.0
+    enough = (
+        1e-4 if math.prod(features) < 200 else 1e-5
+    )  # voxels: gradcheck's step; rounding, several times over
     for seed in range(1000):
         generator = torch.Generator().manual_seed(seed)
         volume = torch.randn(features, generator=generator).to(dtype)
@@ -107,7 +109,8 @@ class TestWarpCandidates(OpContract):
         slots = self.candidates(place, features, keypoints, keypoints, align_corners=True).unflatten(
             1, (3, 4)
         )
-        assert (slots[:, :, 0] == 0).all()
+        # a fused multiply-add rounds one of two equal products: less than a unit in the last place remains
+        assert slots[:, :, 0].abs().max() < torch.finfo(torch.float32).eps
         torch.testing.assert_close(slots[:, :, 1:], features.unsqueeze(1).expand(2, 3, 3, 3, 4, 5))
 
     def test_the_background_of_the_releases_reads_between_voxels(self, place):
