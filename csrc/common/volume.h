@@ -52,39 +52,41 @@ struct Volume {
     }
   }
 
-  // Channels 4 group ... 4 group + 3 of `count` voxels, interleaved; channels past the last are zero.
-  FV2V_HOST_DEVICE void load4(int64_t b, int64_t group, int64_t first, int count, acc_t* to) const {
-    const int64_t c = 4 * group;
-    if (even && step == 1 && c + 4 <= channels) {
-      const scalar_t* row = data + b * batch_stride + c * channel_stride + first;
-      const scalar_t *c0 = row, *c1 = row + channel_stride, *c2 = row + 2 * channel_stride,
-                     *c3 = row + 3 * channel_stride;
-      for (int i = 0; i < count; ++i) {
-        to[4 * i] = widen(c0[i]);
-        to[4 * i + 1] = widen(c1[i]);
-        to[4 * i + 2] = widen(c2[i]);
-        to[4 * i + 3] = widen(c3[i]);
+  // Channels lanes * group and on of `count` voxels, interleaved; channels past the last are zero.
+  template <int lanes>
+  FV2V_HOST_DEVICE void load_lanes(int64_t b, int64_t group, int64_t first, int count, acc_t* to) const {
+    const int64_t c = lanes * group;
+    for (int lane = 0; lane < lanes; lane += 4) {
+      if (even && step == 1 && c + lane + 4 <= channels) {
+        const scalar_t* c0 = data + b * batch_stride + (c + lane) * channel_stride + first;
+        const scalar_t *c1 = c0 + channel_stride, *c2 = c1 + channel_stride, *c3 = c2 + channel_stride;
+        for (int i = 0; i < count; ++i) {
+          to[lanes * i + lane] = widen(c0[i]);
+          to[lanes * i + lane + 1] = widen(c1[i]);
+          to[lanes * i + lane + 2] = widen(c2[i]);
+          to[lanes * i + lane + 3] = widen(c3[i]);
+        }
+        continue;
       }
-      return;
-    }
-    for (int lane = 0; lane < 4; ++lane) {
-      if (c + lane < channels) {
-        load(b, c + lane, first, count, to + lane, 4);
-      } else {
-        for (int i = 0; i < count; ++i) to[4 * i + lane] = 0;
+      for (int one = lane; one < lane + 4; ++one) {
+        if (c + one < channels) {
+          load(b, c + one, first, count, to + one, lanes);
+        } else {
+          for (int i = 0; i < count; ++i) to[lanes * i + one] = 0;
+        }
       }
     }
   }
 };
 
-// Writes interleaved channels 4 group ... 4 group + 3 of `count` voxels to planes of `voxels` voxels.
-template <typename scalar_t>
-FV2V_HOST_DEVICE void store4(const acc_of<scalar_t>* from, int64_t group, int64_t channels, int count,
-                             scalar_t* planes, int64_t voxels) {
-  for (int lane = 0; lane < 4; ++lane) {
-    if (4 * group + lane >= channels) break;
-    scalar_t* plane = planes + (4 * group + lane) * voxels;
-    for (int i = 0; i < count; ++i) plane[i] = narrow<scalar_t>(from[4 * i + lane]);
+// Writes interleaved channels lanes * group and on of `count` voxels to planes of `voxels` voxels.
+template <typename scalar_t, int lanes>
+FV2V_HOST_DEVICE void store_lanes(const acc_of<scalar_t>* from, int64_t group, int64_t channels, int count,
+                                  scalar_t* planes, int64_t voxels) {
+  for (int lane = 0; lane < lanes; ++lane) {
+    if (lanes * group + lane >= channels) break;
+    scalar_t* plane = planes + (lanes * group + lane) * voxels;
+    for (int i = 0; i < count; ++i) plane[i] = narrow<scalar_t>(from[lanes * i + lane]);
   }
 }
 

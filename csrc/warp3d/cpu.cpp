@@ -1,21 +1,23 @@
-// warp3d on the CPU: pack the features, then read blocks of points, four channels at a time.
+// warp3d on the CPU: pack the features, then read blocks of points, several channels at a time.
+#include <type_traits>
+
 #include "common/packed.h"
 #include "warp3d/warp3d.h"
 
 namespace fv2v {
 namespace {
 
-template <typename scalar_t>
+template <typename scalar_t, int lanes>
 struct Job {
   using acc_t = acc_of<scalar_t>;
   Volume<scalar_t> features;
   Volume<acc_t> grid;  // channels are x, y, z
-  Packed<acc_t> packed;
+  Packed<acc_t, lanes> packed;
   bool align_corners;
   int64_t points, blocks;  // a sample
 
   Job(const Warp3d& op, int threads)
-      : features(op.features, 1), grid(op.grid, 4), packed(pack(features, threads)),
+      : features(op.features, 1), grid(op.grid, 4), packed(pack<lanes>(features, threads)),
         align_corners(op.align_corners), points(grid.size.voxels()), blocks((points + kBlock - 1) / kBlock) {}
 
   int64_t sample(int64_t b) const { return features.batch == 1 ? 0 : b; }
@@ -29,19 +31,19 @@ struct Coordinates {
   }
 };
 
-template <typename scalar_t>
-FV2V_CLONES void forward_blocks(const Job<scalar_t>& job, int64_t begin, int64_t end, scalar_t* out) {
+template <typename scalar_t, int lanes>
+FV2V_CLONES void forward_blocks(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end, scalar_t* out) {
   using acc_t = acc_of<scalar_t>;
   PointBlock<acc_t> block;
-  alignas(64) vec4<acc_t> result[kBlock];
+  alignas(64) vec<acc_t, lanes> result[kBlock];
   for (int64_t task = begin; task < end; ++task) {
     const int64_t b = task / job.blocks, first = task % job.blocks * kBlock;
     const int count = int(std::min<int64_t>(kBlock, job.points - first));
     const Coordinates<acc_t> at(job.grid, b, first, count);
     block.locate(at.axis[0], at.axis[1], at.axis[2], count, job.features.size, job.align_corners);
     for (int64_t group = 0; group < job.packed.groups; ++group) {
-      block.read(job.packed.at(job.sample(b), group), count, result);
-      store4<scalar_t>(reinterpret_cast<acc_t*>(result), group, job.features.channels, count,
+      block.template read<lanes>(job.packed.at(job.sample(b), group), count, result);
+      store_lanes<scalar_t, lanes>(reinterpret_cast<acc_t*>(result), group, job.features.channels, count,
                        out + b * job.features.channels * job.points + first, job.points);
     }
   }
@@ -49,47 +51,45 @@ FV2V_CLONES void forward_blocks(const Job<scalar_t>& job, int64_t begin, int64_t
 
 // One thread's share of a feature sample: some groups of channels, some blocks of points. Nobody else writes
 // where it writes, so sums do not depend on timing.
-template <typename scalar_t>
+template <typename scalar_t, int lanes>
 struct Share {
   int64_t first_sample, first_group, last_group, first_block, last_block;
-  vec4<acc_of<scalar_t>>* grad_features;  // (groups, voxels + 1), or nullptr
+  vec<acc_of<scalar_t>, lanes>* grad_features;  // (groups, voxels + 1), or nullptr
   acc_of<scalar_t>* grad_grid;            // (B, points, 3), or nullptr
 };
 
-template <typename scalar_t>
-FV2V_CLONES void backward_share(const Job<scalar_t>& job, const Volume<scalar_t>& grad_out,
-                                const Share<scalar_t>& share) {
+template <typename scalar_t, int lanes>
+FV2V_CLONES void backward_share(const Job<scalar_t, lanes>& job, const Volume<scalar_t>& grad_out,
+                                const Share<scalar_t, lanes>& share) {
   using acc_t = acc_of<scalar_t>;
   const int64_t stride = job.packed.voxels + 1;
   PointBlock<acc_t> block;
-  PointSlopes<acc_t> slopes;
-  alignas(64) vec4<acc_t> upstream[kBlock], total[kBlock][3];
+  alignas(64) vec<acc_t, lanes> upstream[kBlock], total[kBlock][3];
   for (int64_t task = share.first_block; task < share.last_block; ++task) {
     const int64_t b = share.first_sample + task / job.blocks, first = task % job.blocks * kBlock;
     const int count = int(std::min<int64_t>(kBlock, job.points - first));
     const Coordinates<acc_t> at(job.grid, b, first, count);
     block.locate(at.axis[0], at.axis[1], at.axis[2], count, job.features.size, job.align_corners);
-    slopes.locate(at.axis[0], at.axis[1], at.axis[2], count, job.features.size, job.align_corners);
     for (int i = 0; i < count; ++i)
-      for (int axis = 0; axis < 3; ++axis) total[i][axis] = vec4<acc_t>{};
+      for (int axis = 0; axis < 3; ++axis) total[i][axis] = vec<acc_t, lanes>{};
     for (int64_t group = share.first_group; group < share.last_group; ++group) {
-      grad_out.load4(b, group, first, count, reinterpret_cast<acc_t*>(upstream));
+      grad_out.template load_lanes<lanes>(b, group, first, count, reinterpret_cast<acc_t*>(upstream));
       if (share.grad_grid)
-        slopes.accumulate(block, job.packed.at(job.sample(b), group), upstream, count, total);
-      if (share.grad_features) block.scatter(upstream, count, share.grad_features + group * stride);
+        block.template accumulate_slopes<lanes>(job.packed.at(job.sample(b), group), upstream, count, total);
+      if (share.grad_features) block.template scatter<lanes>(upstream, count, share.grad_features + group * stride);
     }
     if (share.grad_grid)
       for (int i = 0; i < count; ++i)
         for (int axis = 0; axis < 3; ++axis)
-          share.grad_grid[(b * job.points + first + i) * 3 + axis] = sum4<acc_t>(total[i][axis]);
+          share.grad_grid[(b * job.points + first + i) * 3 + axis] = sum_lanes<acc_t, lanes>(total[i][axis]);
   }
 }
 
-template <typename scalar_t>
+template <typename scalar_t, int lanes>
 void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor& grad_out, const Warp3d& op,
               int threads) {
   using acc_t = acc_of<scalar_t>;
-  const Job<scalar_t> job(op, threads);
+  const Job<scalar_t, lanes> job(op, threads);
   const Volume<scalar_t> upstream(grad_out, 1);
   const int64_t batch = job.grid.batch, samples = job.features.batch, groups = job.packed.groups;
   const int64_t blocks = job.blocks * batch / samples;  // of one feature sample
@@ -99,7 +99,7 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
   const int64_t ranges = std::min(groups, a_sample);
   const int64_t splits = grad_features.numel() ? std::max<int64_t>(1, a_sample / ranges) : a_sample;
 
-  Packed<acc_t> volumes(grad_features.numel() ? samples * splits : 0, job.features.channels, job.packed.voxels);
+  Packed<acc_t, lanes> volumes(grad_features.numel() ? samples * splits : 0, job.features.channels, job.packed.voxels);
   const int64_t grid_size = grad_grid.numel();
   std::unique_ptr<acc_t[]> partial(ranges > 1 ? new acc_t[ranges * grid_size] : nullptr);
   acc_t* const grid_sums = ranges > 1 ? partial.get() : grad_grid.as<acc_t>();
@@ -107,21 +107,21 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
   parallel_for(samples * ranges * splits, threads, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t split = task % splits, range = task / splits % ranges, sample = task / splits / ranges;
-      Share<scalar_t> share = {sample * batch / samples,      groups * range / ranges,
+      Share<scalar_t, lanes> share = {sample * batch / samples,      groups * range / ranges,
                                groups * (range + 1) / ranges, blocks * split / splits,
                                blocks * (split + 1) / splits, nullptr, nullptr};
       if (grad_features.numel()) {
         share.grad_features = volumes.at(sample * splits + split, 0);
         std::fill(volumes.at(sample * splits + split, share.first_group),
-                  volumes.at(sample * splits + split, share.last_group), vec4<acc_t>{});
+                  volumes.at(sample * splits + split, share.last_group), vec<acc_t, lanes>{});
       }
       if (grid_size) share.grad_grid = grid_sums + range * grid_size;
-      backward_share<scalar_t>(job, upstream, share);
+      backward_share<scalar_t, lanes>(job, upstream, share);
     }
   });
 
   if (grad_features.numel())
-    unpack_sum(volumes, splits, job.features.channels, grad_features.as<acc_t>(), threads);
+    unpack_sum<acc_t, lanes>(volumes, splits, job.features.channels, grad_features.as<acc_t>(), threads);
   if (ranges > 1)
     parallel_for(grid_size, threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -132,15 +132,26 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
     });
 }
 
+// Calls body(scalar_t{}, lanes): eight channels a load where they divide, else four.
+template <typename Body>
+void for_layout(const Tensor& features, Body body) {
+  for_dtype(features.dtype, [&](auto scalar) {
+    if (features.size[1] % 8 == 0)
+      body(scalar, std::integral_constant<int, 8>());
+    else
+      body(scalar, std::integral_constant<int, 4>());
+  });
+}
+
 }  // namespace
 
 void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads) {
   if (out.numel() == 0) return;
-  for_dtype(op.features.dtype, [&](auto scalar) {
+  for_layout(op.features, [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
-    const Job<scalar_t> job(op, threads);
+    const Job<scalar_t, lanes> job(op, threads);
     parallel_for(job.grid.batch * job.blocks, threads, [&](int64_t begin, int64_t end) {
-      forward_blocks<scalar_t>(job, begin, end, out.as<scalar_t>());
+      forward_blocks<scalar_t, decltype(lanes)::value>(job, begin, end, out.as<scalar_t>());
     });
   });
 }
@@ -148,8 +159,8 @@ void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads) {
 void warp3d_backward_cpu(const Tensor& grad_features, const Tensor& grad_grid, const Tensor& grad_out,
                          const Warp3d& op, int threads) {
   if (grad_out.numel() == 0) return fill_zero(grad_features), fill_zero(grad_grid);
-  for_dtype(op.features.dtype, [&](auto scalar) {
-    backward<decltype(scalar)>(grad_features, grad_grid, grad_out, op, threads);
+  for_layout(op.features, [&](auto scalar, auto lanes) {
+    backward<decltype(scalar), decltype(lanes)::value>(grad_features, grad_grid, grad_out, op, threads);
   });
 }
 

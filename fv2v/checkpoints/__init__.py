@@ -114,8 +114,8 @@ def _read_release(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
         reason = str(error).strip().splitlines()
         raise ValueError(
-            f"{path.name} is no checkpoint that can be read safely: it is damaged, cut short, no checkpoint at "
-            f"all, or would run code ({type(error).__name__}: {reason[0] if reason else 'no more is known'})"
+            f"{path.name} is no checkpoint that can be read safely: it is damaged, cut short, no checkpoint "
+            f"at all, or would run code ({reason[0] if reason else type(error).__name__})"
         ) from error
     networks = zhanglonghao1992.RENAMES
     if not isinstance(stored, Mapping) or not all(_is_state_dict(stored.get(name)) for name in networks):
