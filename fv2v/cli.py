@@ -28,8 +28,8 @@ app = typer.Typer(
 NO_WEIGHTS = (
     "no weights given, and none ship with fv2v. --weights PATH takes the vox-256 release's "
     "00000189-checkpoint.pth.tar (linked from "
-    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made from "
-    "it by `fv2v convert`. --weights random serves for timing and plumbing only: its pictures are noise"
+    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made "
+    "from it by `fv2v convert`. --weights random serves for timing and plumbing only: its pictures are noise"
 )
 
 Portrait = Annotated[

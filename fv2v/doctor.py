@@ -13,6 +13,8 @@ import torch
 
 import fv2v_kernels
 
+USUAL_NVCC = "/usr/local/cuda/bin/nvcc"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -68,7 +70,10 @@ def _why_not_compiled(module: str) -> str:
 
 
 def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # its package is absent
+        return False
 
 
 def _version(package: str) -> str:
@@ -102,7 +107,7 @@ def _capability(index: int) -> str:
 def _nvcc() -> str:
     """The nvcc that a build would take: of CUDA_HOME, of PATH, of the usual place."""
     homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
-    for place in [*(f"{home}/bin/nvcc" for home in homes if home), "nvcc", "/usr/local/cuda/bin/nvcc"]:
+    for place in [*(f"{home}/bin/nvcc" for home in homes if home), "nvcc", USUAL_NVCC]:
         found = shutil.which(place)
         if found:
             said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout

@@ -10,6 +10,7 @@ import numpy as np
 
 from fv2v.config import ModelConfig
 from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
+from fv2v.device import find_device
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
 from fv2v.paths import PathLike, check_input, check_output
@@ -65,7 +66,9 @@ def reenact(
         ValueError: a file that cannot be used, in one line that says why.
     """
     output = check_output(output, VIDEO_SUFFIXES)
-    _check_weights(weights)
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+    _check_model(weights, device)
     picture = _framed(portrait, crop)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path)) if crop else None
@@ -99,7 +102,7 @@ def frontalize(
 ) -> Report:
     """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
     output = check_output(output, IMAGE_SUFFIXES)
-    _check_weights(weights)
+    _check_model(weights, device)
     picture = _framed(portrait, crop)
     reenactor = reenactor or Reenactor(preset, weights=weights, device=device, dtype=dtype)
     started = time.perf_counter()
@@ -107,8 +110,9 @@ def frontalize(
     return Report(output, 1, time.perf_counter() - started, 0)
 
 
-def _check_weights(weights: PathLike | None) -> None:
-    """An absent file is told before faces are sought; "random" is no file, None is Reenactor's to refuse."""
+def _check_model(weights: PathLike | None, device: str | None) -> None:
+    """What is wrong with these is told before faces are sought; `None` is Reenactor's to refuse."""
+    find_device(device)
     if weights is not None and os.fspath(weights) != "random":
         check_input(weights)
 

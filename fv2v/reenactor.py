@@ -182,9 +182,7 @@ class Reenactor:
         view: View | Sequence[View] | None,
         movement: Tensor | float,
     ) -> Tensor:
-        placement = place(
-            source, motion, anchor, view, geometry=self.config.geometry, movement=movement
-        )
+        placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
         return self.model.render(source, placement)
 
     def _images(self, pictures: Sequence[Any]) -> Tensor:
