@@ -204,7 +204,9 @@ def _place_pose(
     own = source.motion
     if anchor is not None:
         motion = Motion(
-            rotation=motion.rotation @ anchor.rotation.mT @ own.rotation,
+            rotation=motion.rotation
+            @ anchor.rotation.mT
+            @ own.rotation,  # a rotation's inverse is its transpose
             translation=own.translation + (motion.translation - anchor.translation),
             expression=own.expression + (motion.expression - anchor.expression),
             scale=motion.scale,
@@ -244,31 +246,25 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
     """`motion` (B) as the receiver's view, one for all frames or B of them, wants it shown."""
     if view is None:
         return motion
-    views = [view] * len(motion) if isinstance(view, View) else list(view)
-    if len(views) != len(motion):
-        raise ValueError(f"expected one view, or one for each of {len(motion)} frames, got {len(views)}")
+    if not isinstance(view, View):
+        if len(view) != len(motion):
+            raise ValueError(f"expected one view, or one for each of {len(motion)} frames, got {len(view)}")
+        frames = [seen(motion[i : i + 1], each, geometry) for i, each in enumerate(view)]
+        return Motion(*(torch.cat([getattr(frame, f.name) for frame in frames]) for f in fields(Motion)))
+    replace = view.mode == "replace"
     read = euler_degrees(motion.rotation, geometry.euler_order, pi=geometry.pi)
-    angles, translations = [], []
-    for i, each in enumerate(views):
-        kept = each.mode == "replace"
-        angles.append(
-            [
-                (axis[i] if kept else axis.new_zeros(())) if wish is None else axis.new_tensor(wish)
-                for axis, wish in zip(read, each.angles, strict=True)
-            ]
-        )
-        shift = motion.translation.new_tensor(each.translation or (0.0, 0.0, 0.0))
-        replaced = kept and each.translation is not None
-        translations.append(shift if replaced else motion.translation[i] + shift)
-    pitch, yaw, roll = (torch.stack(axis) for axis in zip(*angles, strict=True))
-    wished = rotation_from_euler(pitch, yaw, roll, order=geometry.euler_order, pi=geometry.pi)
-    replace = torch.tensor([each.mode == "replace" for each in views], device=wished.device)[:, None, None]
-    return Motion(
-        rotation=torch.where(replace, wished, wished @ motion.rotation),
-        translation=torch.stack(translations),
-        expression=motion.expression,
-        scale=motion.scale,
+    pitch, yaw, roll = (
+        torch.full_like(angle, wish) if wish is not None else angle if replace else torch.zeros_like(angle)
+        for angle, wish in zip(read, view.angles, strict=True)
     )
+    rotation = rotation_from_euler(pitch, yaw, roll, order=geometry.euler_order, pi=geometry.pi)
+    translation = motion.translation
+    if view.translation is not None:
+        shift = translation.new_tensor(view.translation)
+        translation = shift.expand_as(translation) if replace else translation + shift
+    if not replace:
+        rotation = rotation @ motion.rotation
+    return Motion(rotation, translation, motion.expression, motion.scale)
 
 
 def movement_scale(source: Source, anchor: Motion) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whatever a picture comes as -> what the networks take: (B, 3, H, W) in [0, 1], RGB, at the preset's size."""
+"""Whatever a picture comes as -> what the networks take: (B, 3, H, W), RGB in [0, 1], of one size."""
 
 import os
 from typing import Any
@@ -14,7 +14,8 @@ KINDS = "a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) or (B, 3,
 
 
 def to_images(picture: Any, size: int) -> Tensor:
-    """(B, 3, size, size) float32 in [0, 1], on the device it came on. Not square: squeezed, as the releases do.
+    """(B, 3, size, size) float32 in [0, 1], on the device it came on. Not square: squeezed, as the releases
+    do.
 
     A ValueError says what was expected and what came; a path that cannot be read is one too.
     """
@@ -39,7 +40,7 @@ def _from_array(picture: Any) -> Tensor:
         raise ValueError(f"expected a picture, {KINDS}; got {type(picture).__name__}")
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise ValueError(f"expected an (H, W, 3) uint8 array, got {picture.shape} {picture.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)[None].float() / 255
 
 
 def _from_tensor(picture: Tensor) -> Tensor:

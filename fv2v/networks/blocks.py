@@ -1,7 +1,7 @@
 """The smallest parts, in 2D and 3D, as all public re-implementations have them (the paper's appendix A)."""
 
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, relu
+from torch.nn.functional import avg_pool2d, interpolate, relu
 
 
 class SameBlock2d(nn.Module):
@@ -52,7 +52,9 @@ class DownBlock3d(nn.Module):
         self.norm = nn.BatchNorm3d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return avg_pool3d(relu(self.norm(self.conv(x))), (1, 2, 2))
+        y = relu(self.norm(self.conv(x)))
+        # avg_pool3d (1, 2, 2) with depth beside the channels: on the CPU that one has no half precision
+        return avg_pool2d(y.flatten(1, 2), 2).unflatten(1, y.shape[1:3])
 
 
 class UpBlock3d(nn.Module):

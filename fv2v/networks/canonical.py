@@ -30,15 +30,7 @@ class CanonicalKeypoints(nn.Module):
         narrower = (*reversed(widths), c.out_width)
         self.up = nn.Sequential(*(UpBlock3d(a, b) for a, b in pairwise(narrower)))
         self.heatmap = nn.Conv3d(c.out_width, config.keypoints, c.kernel, padding=c.kernel // 2)
-        self.jacobian = (
-            nn.Conv3d(c.out_width, 9 * config.keypoints, c.kernel, padding=c.kernel // 2)
-            if c.jacobian
-            else None
-        )
-        if self.jacobian is not None:  # the identity, until training says otherwise
-            nn.init.zeros_(self.jacobian.weight)
-            with torch.no_grad():
-                self.jacobian.bias.copy_(torch.eye(3).flatten().repeat(config.keypoints))
+        self.jacobian = _jacobian_head(config) if c.jacobian else None
 
     def forward(self, image: Tensor) -> Canonical:
         """image (B, 3, H, W) in [0, 1]; keypoints on the corner lattice, float32 beside half weights."""
@@ -54,6 +46,15 @@ class CanonicalKeypoints(nn.Module):
         # not a matrix product: that adds 65,536 numbers in a row, ten times less accurate than sum's tree
         jacobians = (maps * heat.unsqueeze(2)).sum(dim=-1)  # (B, K, 9)
         return Canonical(keypoints, jacobians.unflatten(-1, (3, 3)))
+
+
+def _jacobian_head(config: ModelConfig) -> nn.Conv3d:
+    """Nine maps a keypoint, each the identity until training says otherwise."""
+    K, kernel = config.keypoints, config.canonical.kernel
+    head = nn.Conv3d(config.canonical.out_width, 9 * K, kernel, padding=kernel // 2)
+    identity = torch.eye(3).flatten().repeat(K)
+    head.load_state_dict({"weight": torch.zeros_like(head.weight), "bias": identity})
+    return head
 
 
 class AntiAliasedStride(nn.Module):

@@ -1,0 +1,142 @@
+"""Weights in and out of files: all of them or none, and one clear line for a file that does not fit."""
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from release_weights import state_dicts
+from safetensors.torch import save_file
+from tiny import TINY, TINY_VOX, TINY_VOX_JACOBIAN
+
+from fv2v import checkpoints
+from fv2v.config import VOX_256, preset
+from fv2v.networks import FaceVid2Vid
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """The release's file, with what training leaves in it."""
+    file = tmp_path_factory.mktemp("release") / "00000189-checkpoint.pth.tar"
+    extras = {"discriminator": {"x": torch.zeros(1)}, "optimizer_generator": {"state": {}}, "epoch": 189}
+    torch.save({**state_dicts(jacobian=False), **extras}, file)
+    return file
+
+
+def test_the_release_converts_to_our_format_and_back(release, tmp_path):
+    ours = tmp_path / "vox.safetensors"
+    assert checkpoints.convert(release, ours) == VOX_256
+    assert [file.name for file in tmp_path.iterdir()] == [ours.name]
+    from_release, from_ours = (checkpoints.load(file).state_dict() for file in (release, ours))
+    assert from_release.keys() == from_ours.keys()
+    assert all(torch.equal(from_release[key], from_ours[key]) for key in from_ours)
+
+
+@pytest.mark.parametrize("name", ["vox-256-jacobian", "face-vid2vid-256"])
+def test_another_presets_weights_are_refused_with_every_key(release, name):
+    with pytest.raises(ValueError, match=rf"does not fit '{name}'; it looks like 'vox-256'") as told:
+        checkpoints.load(release, preset(name))
+    assert "not in the file: canonical.jacobian.weight" in str(told.value)
+    if name == "face-vid2vid-256":
+        assert "shape of canonical.heatmap.weight: file (15, 32, 3, 3, 3), model (20, 32, 7, 7, 7)" in str(
+            told.value
+        )
+
+
+def test_every_missing_unexpected_and_misshapen_key_is_listed(tmp_path):
+    networks = state_dicts(jacobian=False)
+    del networks["generator"]["final.bias"], networks["he_estimator"]["fc_t.weight"]
+    networks["generator"]["decoder.fc.weight"] = torch.zeros(1)
+    networks["kp_detector"]["kp.bias"] = torch.zeros(14)
+    file = tmp_path / "broken.pth.tar"
+    torch.save(networks, file)
+    with pytest.raises(ValueError, match="does not fit 'vox-256'") as told:
+        checkpoints.load(file, VOX_256)
+    assert str(told.value).splitlines()[1:] == [
+        "  not in the file: generator.final.bias",
+        "  not in the file: head.translation.weight",
+        "  not in the model: generator:decoder.fc.weight",
+        "  shape of canonical.heatmap.bias: file (14,), model (15,)",
+    ]
+
+
+class Runs:
+    def __reduce__(self):
+        return (open, ("ran.txt", "w"))
+
+
+FOREIGN = {
+    "empty": lambda file, release: file.touch(),
+    "truncated": lambda file, release: file.write_bytes(release.open("rb").read(1 << 20)),
+    "text": lambda file, release: file.write_text("not a checkpoint"),
+    "code": lambda file, release: file.write_bytes(pickle.dumps({"generator": Runs()}, protocol=2)),
+    "other networks": lambda file, release: torch.save({"netG": {"w": torch.zeros(1)}}, file),
+    "a tensor": lambda file, release: torch.save(torch.zeros(3), file),
+    "no tensors": lambda file, release: torch.save(
+        {"generator": {"w": 1}, "kp_detector": {}, "he_estimator": {}}, file
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth.tar", ".safetensors"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_that_is_no_checkpoint_is_refused(kind, suffix, release, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / f"weights{suffix}"
+    FOREIGN[kind](file, release)
+    with pytest.raises(ValueError, match=r"weights\.") as told:
+        checkpoints.load(file)
+    assert len(str(told.value).splitlines()) == 1
+    assert not (tmp_path / "ran.txt").exists(), "nothing in a file may run"
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth\.tar"):
+        checkpoints.load("nowhere.pth.tar")
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_VOX_JACOBIAN], ids=lambda config: config.name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_our_files_carry_their_config(config, dtype, tmp_path):
+    model = checkpoints.random(config).to(dtype)
+    checkpoints.save(model, tmp_path / "tiny.safetensors")
+    again = checkpoints.load(tmp_path / "tiny.safetensors")
+    assert again.config == config
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[key], tensor)
+
+
+def test_our_files_refuse_another_config(tmp_path):
+    file = tmp_path / "tiny.safetensors"
+    checkpoints.save(checkpoints.random(TINY_VOX), file)
+    with pytest.raises(ValueError, match=r"holds a 'tiny-vox' model .* 'tiny'"):
+        checkpoints.load(file, TINY)
+    with pytest.raises(ValueError, match="holds a 'tiny-vox' model"):  # as wide, and still another geometry
+        checkpoints.load(file, replace(TINY_VOX, align_corners=True))
+
+
+def test_a_foreign_safetensors_is_refused(tmp_path):
+    file = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(2)}, file)
+    with pytest.raises(ValueError, match="was not written by fv2v"):
+        checkpoints.load(file)
+    save_file({"x": torch.zeros(2)}, file, {"format": "fv2v", "config": '{"name": "later"}'})
+    with pytest.raises(ValueError, match="config that this version does not know"):
+        checkpoints.load(file)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    model = FaceVid2Vid(TINY)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        checkpoints.save(model, tmp_path / "absent" / "tiny.safetensors")
+    with pytest.raises(ValueError, match=r"\.safetensors"):
+        checkpoints.save(model, tmp_path / "tiny.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone():
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    first, second = (checkpoints.random(TINY).state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert torch.equal(before, torch.get_rng_state())

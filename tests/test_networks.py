@@ -1,0 +1,126 @@
+"""The networks' sizes, keys and gradients. What they compute is in test_parity.py."""
+
+import math
+
+import pytest
+import torch
+from release_weights import STATE_DICTS, anti_alias_kernel, key_shapes
+from tiny import TINIES, TINY, TINY_VOX
+
+from fv2v.checkpoints import zhanglonghao1992
+from fv2v.config import PRESETS, ModelConfig, preset
+from fv2v.geometry import place
+from fv2v.networks import CanonicalKeypoints, FaceVid2Vid
+from fv2v.networks.canonical import AntiAliasedStride, expected_position
+from fv2v.networks.head import BinnedAngle
+
+ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kp_detector"),
+    [("vox-256", "kp_detector"), ("vox-256-jacobian", "kp_detector__estimate_jacobian_True")],
+)
+def test_keys_and_parameters_are_the_releases(name, kp_detector):
+    recorded = {"generator": "generator", "kp_detector": kp_detector, "he_estimator": "he_estimator"}
+    with torch.device("meta"):
+        model = FaceVid2Vid(preset(name))
+        stored = {
+            network: {key: torch.empty(shape) for key, shape in key_shapes(entry).items()}
+            for network, entry in recorded.items()
+        }
+    ours = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    theirs = {key: tuple(tensor.shape) for key, tensor in zhanglonghao1992.rename(stored).items()}
+    assert ours == theirs
+    parameters = sum(p.numel() for p in model.parameters())
+    assert parameters == sum(STATE_DICTS[entry]["_n_params"] for entry in recorded.values())
+
+
+def test_the_papers_sizes():
+    with torch.device("meta"):
+        model = FaceVid2Vid(preset("face-vid2vid-256"))
+        image = torch.empty(1, 3, 256, 256)
+        source = model.eval().encode(image)
+    assert source.features.shape == (1, 32, 16, 64, 64)
+    assert source.canonical.shape == (1, 20, 3)
+    assert source.jacobians.shape == (1, 20, 3, 3)
+    assert model.dense_motion.hourglass.out_channels == 137
+    assert model.canonical.heatmap.kernel_size == (7, 7, 7)
+
+
+@ALL_TINIES
+def test_gradients_reach_every_parameter(config):
+    torch.manual_seed(0)
+    model = FaceVid2Vid(config)
+    source, driving = torch.rand(2, 2, 3, config.image_size, config.image_size)
+    image = model(source, driving)
+    assert image.shape == source.shape
+    loss = image.square().mean()
+    if config.canonical.jacobian and config.geometry.transfer == "pose":
+        # R_s R_d⁻¹ needs no Jacobian; only the equivariance loss sees the head
+        loss = loss + model.canonical(source).jacobians.square().mean()
+    loss.backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not missing
+    broken = [name for name, p in model.named_parameters() if not p.grad.isfinite().all()]
+    assert not broken
+    networks = {name.partition(".")[0] for name, p in model.named_parameters() if p.grad.abs().max() > 0}
+    assert networks == {"appearance", "canonical", "head", "dense_motion", "generator"}
+
+
+@ALL_TINIES
+def test_one_source_serves_many_frames(config):
+    model = FaceVid2Vid(config).eval()
+    with torch.inference_mode():
+        source = model.encode(torch.rand(1, 3, 32, 32))
+        motion = model.extract(torch.rand(3, 3, 32, 32))
+        together = model.render(source, place(source, motion, geometry=config.geometry))
+        for i in range(3):
+            placed = place(source, motion[i : i + 1], geometry=config.geometry)
+            torch.testing.assert_close(together[i : i + 1], model.render(source, placed))
+
+
+def test_jacobians_start_as_the_identity():
+    canonical = CanonicalKeypoints(TINY).eval()
+    jacobians = canonical(torch.rand(2, 3, 32, 32)).jacobians
+    torch.testing.assert_close(jacobians, torch.eye(3).expand(2, TINY.keypoints, 3, 3))
+
+
+def test_one_hot_heat_is_where_it_is():
+    heat = torch.zeros(1, 3, 3, 5, 9)
+    heat[0, 0, 0, 0, 0] = heat[0, 1, 1, 2, 4] = heat[0, 2, 2, 4, 6] = 1  # first voxel, middle, (6, 4, 2)
+    expected = torch.tensor([[[-1.0, -1, -1], [0, 0, 0], [0.5, 1, 1]]])
+    torch.testing.assert_close(expected_position(heat), expected)
+
+
+def test_angles_are_expected_bins():
+    angle = BinnedAngle(TINY.head)
+    torch.nn.init.zeros_(angle.bins.weight)
+    with torch.no_grad():
+        angle.bins.bias.copy_(torch.full((66,), -math.inf).index_fill(0, torch.tensor([40, 42]), 0.0))
+    torch.testing.assert_close(angle(torch.rand(2, 32)), torch.full((2,), 3.0 * 41 - 99))
+
+
+def test_anti_aliasing_is_the_releases():
+    torch.testing.assert_close(AntiAliasedStride(4).weight, torch.from_numpy(anti_alias_kernel()))
+
+
+def test_presets_survive_json_and_tell_their_names():
+    for name, config in PRESETS.items():
+        assert config.name == name
+        assert ModelConfig.from_dict(config.as_dict()) == config
+    with pytest.raises(ValueError, match="one of face-vid2vid-256, vox-256, vox-256-jacobian; got 'vox'"):
+        preset("vox")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"image_size": 36}, "image_size in steps of 8"),
+        ({"keypoints": 0}, "keypoints >= 1, got 0"),
+        ({"geometry": {}}, "fields"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        ModelConfig.from_dict(TINY_VOX.as_dict() | wrong)

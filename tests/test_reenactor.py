@@ -1,0 +1,334 @@
+"""Encode once, animate many: what the networks are asked for; every way to a frame gives the same frame."""
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny import TINIES, TINY, TINY_VOX
+
+import fv2v
+from fv2v import Motion, Reenactor, View
+from fv2v.geometry import euler_degrees
+from fv2v.image import write_image
+from fv2v.pictures import to_uint8
+
+ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
+
+
+@pytest.fixture(scope="module")
+def reenactors() -> dict[str, Reenactor]:
+    return {config.name: lively(Reenactor(config, weights="random")) for config in TINIES}
+
+
+@pytest.fixture(params=[config.name for config in TINIES])
+def reenactor(request, reenactors) -> Reenactor:
+    return reenactors[request.param]
+
+
+def lively(reenactor: Reenactor) -> Reenactor:
+    """Fresh weights hardly see their input: louder heads make pictures that differ from frame to frame."""
+    model = reenactor.model
+    for layer in (model.head.pitch.bins, model.head.yaw.bins, model.head.translation, model.head.expression):
+        layer.weight.mul_(30)
+    model.canonical.heatmap.weight.mul_(30)
+    model.dense_motion.mask.weight.mul_(30)
+    model.generator.final.weight.mul_(30)
+    return reenactor
+
+
+def pictures(count: int, seed: int = 0, size: int = 32) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+
+
+def assert_frames_close(actual, expected) -> None:
+    """To one level of 255: batches add in another order."""
+    assert len(actual) == len(expected)
+    for a, b in zip(actual, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == np.uint8
+        assert np.abs(a.astype(int) - b).max() <= 1
+
+
+def test_animating_never_calls_what_belongs_to_the_source(reenactor):
+    calls: Counter[str] = Counter()
+    model = reenactor.model
+    networks = {"F": model.appearance, "L": model.canonical, "H": model.head, "M": model.dense_motion}
+    networks["compress"] = model.dense_motion.compressor
+    handles = [
+        network.register_forward_hook(lambda *_, name=name: calls.update([name]))
+        for name, network in networks.items()
+    ]
+    source = reenactor.encode(pictures(1)[0])
+    assert calls == {"F": 1, "L": 1, "H": 1, "compress": 1}
+    calls.clear()
+    frames = list(reenactor.animate(source, pictures(7), relative=True))
+    for handle in handles:
+        handle.remove()
+    assert len(frames) == 7
+    assert calls == {"H": 7, "M": 7}
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_animate_is_extract_and_render(reenactor, relative):
+    source, driving = reenactor.encode(pictures(1)[0]), pictures(3, seed=1)
+    view = View(yaw=20, pitch=-5)
+    motions = [reenactor.extract(frame) for frame in driving]
+    anchor = motions[0] if relative else None
+    rendered = [to_uint8(reenactor.render(source, motion, anchor, view))[0] for motion in motions]
+    animated = list(reenactor.animate(source, driving, relative=relative, view=view))
+    assert all(np.array_equal(a, b) for a, b in zip(animated, rendered, strict=True))
+    assert not np.array_equal(animated[0], animated[1]), "the test would see no motion"
+
+
+def test_batches_equal_single_frames(reenactor):
+    source, driving = reenactor.encode(pictures(1)[0]), pictures(5, seed=1)
+    views = [View(yaw=10 * i) for i in range(5)]
+    single = list(reenactor.animate(source, driving, view=views))
+    for batch_size in (2, 5, 8):
+        batched = list(reenactor.animate(source, driving, view=views, batch_size=batch_size))
+        assert_frames_close(batched, single)
+
+
+def test_a_chosen_anchor_counts_as_no_change(reenactor):
+    source, driving = reenactor.encode(pictures(1)[0]), pictures(3, seed=1)
+    anchor = reenactor.extract(driving[2])
+    frames = list(reenactor.animate(source, driving, relative=True, anchor=anchor))
+    still = to_uint8(reenactor.render(source, source.motion))[0]
+    assert_frames_close([frames[2]], [still])
+    by_first = list(reenactor.animate(source, driving, relative=True))
+    assert_frames_close([by_first[0]], [still])
+    assert not np.array_equal(frames[1], by_first[1])
+
+
+def test_the_preset_decides_what_is_left_open():
+    absolute = replace(TINY, geometry=replace(TINY.geometry, relative=False))
+    for config, relative in ((TINY, True), (absolute, False)):
+        reenactor = lively(Reenactor(config, weights="random"))
+        source, driving = reenactor.encode(pictures(1)[0]), pictures(2, seed=1)
+        left_open = list(reenactor.animate(source, driving))
+        chosen = list(reenactor.animate(source, driving, relative=relative))
+        other = list(reenactor.animate(source, driving, relative=not relative))
+        assert np.array_equal(left_open, chosen)
+        assert not np.array_equal(left_open, other)
+
+
+def test_views_one_for_all_or_one_a_frame(reenactor):
+    source, driving = reenactor.encode(pictures(1)[0]), pictures(3, seed=1)
+    views = [View(yaw=25), View(), View(yaw=25, mode="replace")]
+    together = list(reenactor.animate(source, driving, view=iter(views)))
+    for i, view in enumerate(views):
+        assert np.array_equal(list(reenactor.animate(source, driving, view=view))[i], together[i])
+    endless = list(reenactor.animate(source, driving, view=itertools.cycle([View(yaw=25)])))
+    assert np.array_equal(endless, list(reenactor.animate(source, driving, view=View(yaw=25))))
+    assert not np.array_equal(endless[0], next(reenactor.animate(source, driving)))
+    with pytest.raises(ValueError, match="1 frames, got 0"):
+        list(reenactor.animate(source, driving, view=views[:2]))
+
+
+def test_animate_streams(reenactor):
+    """A frame comes out before the next is read, and nothing is read ahead of asking."""
+    source = reenactor.encode(pictures(1)[0])
+    read = []
+
+    def driving():
+        for i, frame in enumerate(itertools.cycle(pictures(2))):
+            read.append(i)
+            yield frame
+
+    frames = reenactor.animate(source, driving())
+    assert read == []
+    for expected in (1, 2, 3):
+        next(frames)
+        assert len(read) == expected
+        assert not torch.is_inference_mode_enabled(), "inference mode must not leak to the caller"
+
+
+def test_adapt_scale_scales_the_movement(reenactors):
+    reenactor = reenactors["tiny-vox"]
+    source, driving = reenactor.encode(pictures(1)[0]), pictures(2, seed=1)
+    plain = list(reenactor.animate(source, driving, relative=True))
+    adapted = list(reenactor.animate(source, driving, relative=True, adapt_scale=True))
+    assert_frames_close(adapted[:1], plain[:1])
+    assert not np.array_equal(plain[1], adapted[1])
+
+
+def test_frontalize_looks_ahead(reenactor):
+    source = reenactor.encode(pictures(1)[0])
+    own = source.motion
+    ahead = Motion(torch.eye(3)[None], own.translation, own.expression, own.scale)
+    frontal = reenactor.frontalize(source)
+    assert np.array_equal(frontal, to_uint8(reenactor.render(source, ahead))[0])
+    pitch, yaw, roll = euler_degrees(own.rotation)
+    assert max(abs(pitch), abs(yaw), abs(roll)) > 1, "the test would see no turn"
+    assert not np.array_equal(frontal, to_uint8(reenactor.render(source, own))[0])
+
+
+def test_pictures_of_every_kind_and_size_are_one_picture(reenactors, tmp_path):
+    reenactor = reenactors["tiny"]
+    picture = pictures(1)[0]
+    tensor = torch.from_numpy(picture).permute(2, 0, 1) / 255
+    write_image(tmp_path / "face.png", picture)
+    kinds = [tensor, tensor[None], tensor.double(), tmp_path / "face.png", str(tmp_path / "face.png")]
+    expected = reenactor.encode(picture).features
+    for kind in kinds:
+        torch.testing.assert_close(reenactor.encode(kind).features, expected)
+    batch = reenactor.extract([picture, tensor, tensor[None].repeat(2, 1, 1, 1)])
+    assert len(batch) == 4
+    for size in ((1, 1), (31, 45), (500, 400)):
+        large = np.full((*size, 3), 128, np.uint8)
+        flat = np.full((32, 32, 3), 128, np.uint8)
+        torch.testing.assert_close(reenactor.encode(large).features, reenactor.encode(flat).features)
+
+
+def test_pil_pictures(reenactors):
+    image = pytest.importorskip("PIL.Image")
+    reenactor, picture = reenactors["tiny"], pictures(1)[0]
+    features = reenactor.encode(image.fromarray(picture)).features
+    assert torch.equal(features, reenactor.encode(picture).features)
+
+
+@ALL_TINIES
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_every_dtype(config, dtype):
+    plain, other = (Reenactor(config, weights="random", dtype=name) for name in ("float32", dtype))
+    source = other.encode(pictures(1)[0])
+    motion = other.extract(pictures(2, seed=1))
+    coordinates = torch.float64 if dtype == "float64" else torch.float32
+    assert source.features.dtype == getattr(torch, dtype)
+    for tensor in (
+        source.canonical,
+        source.keypoints,
+        motion.rotation,
+        motion.translation,
+        motion.expression,
+    ):
+        assert tensor.dtype == coordinates
+    image = other.render(source, motion)
+    assert image.dtype == getattr(torch, dtype)
+    expected = plain.render(plain.encode(pictures(1)[0]), plain.extract(pictures(2, seed=1)))
+    tolerance = {"float64": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}[dtype]
+    torch.testing.assert_close(image.float(), expected, rtol=0, atol=tolerance)
+
+
+def test_a_motion_that_came_in_half_is_taken(reenactors):
+    """A sender transmits 66 halves a frame (paper, Sec. 5)."""
+    reenactor = reenactors["tiny"]
+    source, motion = reenactor.encode(pictures(1)[0]), reenactor.extract(pictures(1, seed=1)[0])
+    sent = motion.to(torch.device("cpu"), torch.float16)
+    torch.testing.assert_close(
+        reenactor.render(source, sent), reenactor.render(source, motion), rtol=0, atol=2e-2
+    )
+
+
+def test_saved_and_loaded_it_is_the_same(reenactor, tmp_path):
+    reenactor.save(tmp_path / "tiny.safetensors")
+    again = Reenactor(weights=tmp_path / "tiny.safetensors")
+    assert again.config == reenactor.config
+    driving = pictures(2, seed=1)
+    frames = [list(r.animate(r.encode(pictures(1)[0]), driving)) for r in (reenactor, again)]
+    assert np.array_equal(*frames)
+
+
+# Bad input
+
+
+def test_without_weights_it_says_where_they_come_from():
+    with pytest.raises(
+        ValueError, match=r"weights=PATH .*github.com/zhanglonghao1992.*\"random\".*noise"
+    ) as told:
+        Reenactor("vox-256")
+    assert "timing and plumbing" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"preset": "vox", "weights": "random"}, "one of face-vid2vid-256"),
+        ({"weights": "random"}, "needs a preset"),
+        ({"preset": TINY, "weights": "random", "dtype": "int8"}, "float32, float16, bfloat16, float64"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(arguments, told):
+    with pytest.raises(ValueError, match=told):
+        Reenactor(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), r"\(H, W, 3\) uint8 array, got \(4, 4, 4\)"),
+        (np.zeros((4, 4, 3), np.float32), r"got .* float32"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), r"float tensor .* got \(3, 4, 4\) torch.uint8"),
+        (torch.zeros(1, 4, 4), r"got \(1, 4, 4\)"),
+        (torch.full((3, 4, 4), 255.0), r"in \[0, 1\], got values from 255 to 255"),
+        (torch.full((3, 4, 4), torch.nan), "got values from nan"),
+        (None, "a path, a PIL image, .* got NoneType"),
+    ],
+)
+def test_a_picture_that_is_none_is_refused(reenactors, picture, told):
+    with pytest.raises(ValueError, match=told):
+        reenactors["tiny"].encode(picture)
+
+
+def test_a_missing_portrait_is_named(reenactors):
+    with pytest.raises(FileNotFoundError, match=r"nobody\.png"):
+        reenactors["tiny"].encode("nobody.png")
+
+
+def test_bad_arguments_to_animate_are_told_before_a_frame_is_read(reenactors):
+    pose, keypoint = reenactors["tiny"], reenactors["tiny-vox"]
+    source = pose.encode(pictures(1)[0])
+    anchor = pose.extract(pictures(2))
+
+    def never():
+        raise AssertionError("a frame was read")
+        yield
+
+    for arguments, told in (
+        ({"batch_size": 0}, "batch_size >= 1, got 0"),
+        ({"relative": False, "anchor": anchor[:1]}, "an anchor needs relative=True"),
+        ({"anchor": anchor}, "an anchor of one frame, got 2"),
+        ({"anchor": None, "adapt_scale": True}, "`keypoint` transfer"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            pose.animate(source, never(), **arguments)
+    with pytest.raises(ValueError, match="relative=False"):
+        keypoint.animate(keypoint.encode(pictures(1)[0]), never(), relative=False, adapt_scale=True)
+    with pytest.raises(ValueError, match=r"the path 'driving\.mp4'; fv2v\.read_video"):
+        pose.animate(source, "driving.mp4")
+    two = pose.encode(torch.zeros(2, 3, 32, 32))
+    for method in (lambda: pose.animate(two, never()), lambda: pose.frontalize(two)):
+        with pytest.raises(ValueError, match=r"expected one source .* got 2"):
+            method()
+    with pytest.raises(ValueError, match="at least one picture"):
+        pose.extract([])
+
+
+def test_nan_in_a_given_motion_is_refused(reenactors):
+    reenactor = reenactors["tiny"]
+    source, motion = reenactor.encode(pictures(1)[0]), reenactor.extract(pictures(1, seed=1)[0])
+    broken = replace(motion, translation=torch.full((1, 3), torch.nan))
+    with pytest.raises(ValueError, match="motion of the frames: translation holds NaN"):
+        reenactor.render(source, broken)
+    with pytest.raises(ValueError, match="motion of the anchor: translation holds NaN"):
+        reenactor.render(source, motion, broken)
+    with pytest.raises(ValueError, match="motion of the anchor"):
+        reenactor.animate(source, [], anchor=broken)
+
+
+def test_batches_that_do_not_meet_are_refused(reenactors):
+    reenactor = reenactors["tiny"]
+    sources, motion = reenactor.encode(torch.zeros(2, 3, 32, 32)), reenactor.extract(pictures(3))
+    with pytest.raises(ValueError, match="a source of 1 or 3, as the motion has, got 2"):
+        reenactor.render(sources, motion)
+    assert reenactor.render(sources, motion[:2], motion[2:]).shape == (2, 3, 32, 32)
+
+
+def test_what_fv2v_exports():
+    assert set(fv2v.__all__) >= {"Reenactor", "Motion", "Source", "View", "PRESETS", "preset"}
+    assert all(hasattr(fv2v, name) for name in fv2v.__all__)
+    assert TINY_VOX.name not in fv2v.PRESETS
