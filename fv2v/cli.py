@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch takes a second to import, --help should not
 USAGE_ERROR: Any = (
     typer.BadParameter.__base__
 )  # from click, or from the copy of click that typer has of its own
+INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
 app = typer.Typer(
     help="Talking heads from one portrait: face-vid2vid on fused CUDA, Triton and CPU kernels.",
@@ -239,7 +240,7 @@ def bench(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Older results (JSON of `pytest benches --benchmark-json FILE`): adds how many times as fast "
+            help="Older results (JSON of `pytest benches --benchmark-json FILE`): adds how many times faster "
             "each benchmark has become.",
         ),
     ] = None,
@@ -258,10 +259,12 @@ def main() -> None:
     """The `fv2v` command."""
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fv2v", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
     except USAGE_ERROR as error:
         code = _complain(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
-        code = _complain("interrupted; nothing was written", code=130)
+        code = _complain("interrupted; nothing was written", INTERRUPTED)
     except (ValueError, OSError) as error:
         code = _complain(str(error))
     except RuntimeError as error:  # torch's own class for this is newer than the oldest torch supported
@@ -299,7 +302,8 @@ def _progress() -> Iterator[Any]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("loading", total=None, rate="")
 
         def show(done: int, total: int | None) -> None:

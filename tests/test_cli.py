@@ -56,10 +56,10 @@ def files(tmp_path_factory) -> Path:
     return folder
 
 
-def reenact(files: Path, output: Path, **changed: str) -> list[object]:
+def reenact(files: Path, out: Path, **changed: str) -> list[object]:
     """A command line that works, but for what is changed."""
     given = {"portrait": str(clips.PORTRAIT), "driving": "driving.mp4", "weights": "tiny.safetensors"}
-    given |= {"output": str(output)} | changed
+    given |= {"output": str(out)} | changed
     portrait, driving, weights, output = (given.pop(k) for k in ("portrait", "driving", "weights", "output"))
     known = "random" if weights == "random" else files / weights
     more = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
@@ -147,7 +147,7 @@ def test_convert(fv2v, files, tmp_path):
         ({"driving": "."}, "expected a file, this is a folder"),
         ({"frames": "0"}, "expected at least 1 frame"),
         ({"frames": "-3"}, "expected at least 1 frame"),
-        ({"frames": "many"}, "many"),
+        ({"frames": "many"}, "valid integer"),
         ({"batch_size": "0"}, "expected batch_size >= 1, got 0"),
         ({"view_mode": "sideways"}, "expected mode 'compose' or 'replace', got 'sideways'"),
         ({"yaw": "nan"}, "expected finite numbers"),
@@ -245,11 +245,22 @@ def test_help_is_there(fv2v, command):
 def test_each_option_is_explained(fv2v, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     _, out, _ = fv2v("reenact", "--help")
-    for option in (
-        "--output --weights --preset --relative --absolute --yaw --pitch --roll --view-mode --adapt-scale --frames "
-        "--crop --no-crop --batch-size --device --dtype"
-    ).split():
-        assert option in out
+    for name in (
+        *(
+            "output",
+            "weights",
+            "preset",
+            "relative",
+            "absolute",
+            "yaw",
+            "pitch",
+            "roll",
+            "view-mode",
+            "frames",
+        ),
+        *("adapt-scale", "crop", "no-crop", "batch-size", "device", "dtype"),
+    ):
+        assert f"--{name}" in out
     assert "the sound is cut to match" in out
 
 
@@ -265,11 +276,6 @@ def test_info_lists_the_presets(fv2v):
         "128.1 M",
     ):
         assert part in out
-
-
-def test_a_bar_is_drawn_only_where_there_is_a_terminal(fv2v, files, tmp_path):
-    _, _, err = fv2v(*reenact(files, tmp_path / "out.mp4"))
-    assert err == ""
 
 
 def test_a_cat_is_no_portrait(fv2v, files, tmp_path):

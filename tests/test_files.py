@@ -137,7 +137,8 @@ from pathlib import Path
 from fv2v.files import reenact
 portrait, driving, output, weights, frames = sys.argv[1:]
 report = reenact(portrait, driving, output, weights=weights, frames=int(frames))
-peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # getrusage would tell the parent's
+# getrusage's peak is the parent's where that was larger
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
 print(json.dumps([report.frames, int(peak[1])]))
 """
 
