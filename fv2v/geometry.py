@@ -204,9 +204,8 @@ def _place_pose(
     own = source.motion
     if anchor is not None:
         motion = Motion(
-            rotation=motion.rotation
-            @ anchor.rotation.mT
-            @ own.rotation,  # a rotation's inverse is its transpose
+            # a rotation's inverse is its transpose
+            rotation=motion.rotation @ anchor.rotation.mT @ own.rotation,
             translation=own.translation + (motion.translation - anchor.translation),
             expression=own.expression + (motion.expression - anchor.expression),
             scale=motion.scale,
@@ -246,6 +245,8 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
     """`motion` (B) as the receiver's view, one for all frames or B of them, wants it shown."""
     if view is None:
         return motion
+    if not isinstance(view, View | Sequence):
+        raise ValueError(f"expected a View, or a sequence of them, got {view!r}")
     if not isinstance(view, View):
         if len(view) != len(motion):
             raise ValueError(f"expected one view, or one for each of {len(motion)} frames, got {len(view)}")

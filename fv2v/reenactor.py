@@ -62,7 +62,7 @@ class Reenactor:
         if name not in DTYPES:
             raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {dtype!r}")
         self.dtype: torch.dtype = DTYPES[name]
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         if weights == "random":
             if config is None:
                 raise ValueError('weights="random" needs a preset: there is no file to tell which')
@@ -147,6 +147,8 @@ class Reenactor:
                 "adapt_scale needs relative=True and a preset with `keypoint` transfer; "
                 f"got relative={relative}, {self.config.name!r} with {self.config.geometry.transfer!r}"
             )
+        if not isinstance(view, View | Iterable | None):
+            raise ValueError(f"expected a View, or an iterable of them, got {view!r}")
         views = view if view is None or isinstance(view, View) else iter(view)
         return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, batch_size)
 
@@ -207,3 +209,14 @@ class Reenactor:
         """A motion from outside, looked at once and brought here; senders may have stored it in half."""
         check_motion(motion, self.config.keypoints, frames)
         return motion.to(self.device, coordinate_dtype(self.dtype))
+
+
+def _device(wish: str | torch.device | None) -> torch.device:
+    """The device asked for, or a GPU where there is one."""
+    if wish is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=wish).device
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"cannot run on the device {str(wish)!r} on this machine: {reason}") from error

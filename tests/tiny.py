@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from fv2v.config import (
     VOX_256,
     AppearanceConfig,
@@ -11,6 +13,7 @@ from fv2v.config import (
     HeadConfig,
     ModelConfig,
 )
+from fv2v.reenactor import Reenactor
 
 TINY = ModelConfig(
     name="tiny",
@@ -28,3 +31,18 @@ TINY = ModelConfig(
 TINY_VOX_JACOBIAN = replace(TINY, name="tiny-vox-jacobian", align_corners=False, geometry=VOX_256.geometry)
 TINY_VOX = replace(TINY_VOX_JACOBIAN, name="tiny-vox", canonical=replace(TINY.canonical, jacobian=False))
 TINIES = (TINY, TINY_VOX, TINY_VOX_JACOBIAN)
+
+
+def lively(reenactor: Reenactor) -> Reenactor:
+    """Fresh weights hardly see their input: louder heads make pictures that differ from frame to frame."""
+    model = reenactor.model
+    for layer in (model.head.pitch.bins, model.head.yaw.bins, model.head.translation, model.head.expression):
+        layer.weight.mul_(30)
+    model.canonical.heatmap.weight.mul_(30)
+    model.dense_motion.mask.weight.mul_(30)
+    model.generator.final.weight.mul_(30)
+    return reenactor
+
+
+def pictures(count: int, seed: int = 0, size: int = 32) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8))

@@ -1,0 +1,113 @@
+"""What the Reenactor says to input that it cannot use: one clear line, before work is lost."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny import TINY, TINY_VOX, pictures
+
+from fv2v import Reenactor
+
+
+@pytest.fixture(scope="module")
+def reenactors() -> dict[str, Reenactor]:
+    return {config.name: Reenactor(config, weights="random") for config in (TINY, TINY_VOX)}
+
+
+def test_without_weights_it_says_where_they_come_from():
+    with pytest.raises(
+        ValueError, match=r"weights=PATH .*github.com/zhanglonghao1992.*\"random\".*noise"
+    ) as told:
+        Reenactor("vox-256")
+    assert "timing and plumbing" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"preset": "vox", "weights": "random"}, "one of face-vid2vid-256"),
+        ({"weights": "random"}, "needs a preset"),
+        ({"preset": TINY, "weights": "random", "device": "cuda:99"}, "cannot run on the device 'cuda:99'"),
+        ({"preset": TINY, "weights": "random", "device": "abacus"}, "cannot run on the device 'abacus'"),
+        ({"preset": TINY, "weights": "random", "dtype": "int8"}, "float32, float16, bfloat16, float64"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(arguments, told):
+    with pytest.raises(ValueError, match=told):
+        Reenactor(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), r"\(H, W, 3\) uint8 array, got \(4, 4, 4\)"),
+        (np.zeros((4, 4, 3), np.float32), r"got .* float32"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), r"float tensor .* got \(3, 4, 4\) torch.uint8"),
+        (torch.zeros(1, 4, 4), r"got \(1, 4, 4\)"),
+        (torch.full((3, 4, 4), 255.0), r"in \[0, 1\], got values from 255 to 255"),
+        (torch.full((3, 4, 4), torch.nan), "got values from nan"),
+        (None, "a path, a PIL image, .* got NoneType"),
+    ],
+)
+def test_a_picture_that_is_none_is_refused(reenactors, picture, told):
+    with pytest.raises(ValueError, match=told):
+        reenactors["tiny"].encode(picture)
+
+
+def test_a_missing_portrait_is_named(reenactors):
+    with pytest.raises(FileNotFoundError, match=r"nobody\.png"):
+        reenactors["tiny"].encode("nobody.png")
+
+
+def test_bad_arguments_to_animate_are_told_before_a_frame_is_read(reenactors):
+    pose, keypoint = reenactors["tiny"], reenactors["tiny-vox"]
+    source = pose.encode(pictures(1)[0])
+    anchor = pose.extract(pictures(2))
+
+    def never():
+        raise AssertionError("a frame was read")
+        yield
+
+    for arguments, told in (
+        ({"batch_size": 0}, "batch_size >= 1, got 0"),
+        ({"view": 20}, "expected a View, or an iterable of them, got 20"),
+        ({"relative": False, "anchor": anchor[:1]}, "an anchor needs relative=True"),
+        ({"anchor": anchor}, "an anchor of one frame, got 2"),
+        ({"anchor": None, "adapt_scale": True}, "`keypoint` transfer"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            pose.animate(source, never(), **arguments)
+    with pytest.raises(ValueError, match=r"expected a View, .* got 20"):
+        list(pose.animate(source, pictures(1), view=[20]))
+    with pytest.raises(ValueError, match="relative=False"):
+        keypoint.animate(keypoint.encode(pictures(1)[0]), never(), relative=False, adapt_scale=True)
+    with pytest.raises(ValueError, match=r"the path 'driving\.mp4'; fv2v\.read_video"):
+        pose.animate(source, "driving.mp4")
+    two = pose.encode(torch.zeros(2, 3, 32, 32))
+    for method in (lambda: pose.animate(two, never()), lambda: pose.frontalize(two)):
+        with pytest.raises(ValueError, match=r"expected one source .* got 2"):
+            method()
+    with pytest.raises(ValueError, match="at least one picture"):
+        pose.extract([])
+
+
+def test_nan_in_a_given_motion_is_refused(reenactors):
+    reenactor = reenactors["tiny"]
+    source, motion = reenactor.encode(pictures(1)[0]), reenactor.extract(pictures(1, seed=1)[0])
+    broken = replace(motion, translation=torch.full((1, 3), torch.nan))
+    with pytest.raises(ValueError, match="motion of the frames: translation holds NaN"):
+        reenactor.render(source, broken)
+    with pytest.raises(ValueError, match="motion of the anchor: translation holds NaN"):
+        reenactor.render(source, motion, broken)
+    with pytest.raises(ValueError, match="motion of the anchor"):
+        reenactor.animate(source, [], anchor=broken)
+
+
+def test_batches_that_do_not_meet_are_refused(reenactors):
+    reenactor = reenactors["tiny"]
+    sources, motion = reenactor.encode(torch.zeros(2, 3, 32, 32)), reenactor.extract(pictures(3))
+    with pytest.raises(ValueError, match="a source of 1 or 3, as the motion has, got 2"):
+        reenactor.render(sources, motion)
+    assert reenactor.render(sources, motion[:2], motion[2:]).shape == (2, 3, 32, 32)
