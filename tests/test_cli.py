@@ -38,7 +38,13 @@ def files(tmp_path_factory) -> Path:
     """A folder of inputs, good and bad."""
     folder = tmp_path_factory.mktemp("inputs")
     tiny = folder / "tiny.safetensors"
-    Reenactor(TINY_VOX, weights="random").save(tiny)
+    model = Reenactor(TINY_VOX, weights="random")
+    # keypoints far apart, motion and pictures with contrast: so that moving the head shows
+    networks = model.model
+    for layer in (networks.canonical.heatmap, networks.head.expression, networks.head.translation):
+        layer.weight.mul_(100)
+    networks.generator.final.weight.mul_(20)
+    model.save(tiny)
     whole = clips.write_clip(folder / "driving.mp4", clips.moving_picture(clips.portrait(), 12), audio="aac")
     clips.write_clip(folder / "faceless.mp4", np.stack([BLANK] * 4))
     write_image(folder / "faceless.png", BLANK)
