@@ -10,11 +10,10 @@ import numpy as np
 
 from fv2v.config import ModelConfig
 from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
-from fv2v.device import find_device
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
 from fv2v.paths import PathLike, check_input, check_output
-from fv2v.reenactor import Reenactor
+from fv2v.reenactor import Reenactor, find_device
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
 

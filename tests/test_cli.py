@@ -8,6 +8,7 @@ import clips
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX
 
@@ -56,6 +57,9 @@ def files(tmp_path_factory) -> Path:
     (folder / "text.png").write_text("no picture\n" * 40)
     (folder / "cut.safetensors").write_bytes(tiny.read_bytes()[: tiny.stat().st_size // 2])
     (folder / "cut.pth.tar").write_bytes(tiny.read_bytes()[:1000])
+    kept = dict(list(networks.state_dict().items())[10:])
+    with safe_open(tiny, framework="pt") as file:
+        save_file(kept, folder / "short.safetensors", file.metadata())
     save_file({"layer.weight": torch.zeros(3)}, folder / "foreign.safetensors")
     torch.save({"state_dict": {"layer.weight": torch.zeros(3)}}, folder / "foreign.pth.tar")
     (folder / "file").write_text("where a folder should be")
@@ -162,10 +166,12 @@ def test_convert(fv2v, files, tmp_path):
         ({"weights": "absent.pth.tar"}, "absent.pth.tar: no such file"),
         ({"weights": "cut.safetensors"}, "cut.safetensors is no .safetensors file, or a damaged one"),
         ({"weights": "cut.pth.tar"}, "cut.pth.tar is no checkpoint that can be read safely"),
+        ({"weights": "short.safetensors"}, "does not fit 'tiny-vox': not in the file: "),
+        ({"weights": "short.safetensors"}, " (and 9 more)"),  # the whole list is for Python
         ({"weights": "foreign.safetensors"}, "foreign.safetensors was not written by fv2v"),
         ({"weights": "foreign.pth.tar"}, "foreign.pth.tar is not laid out as a release"),
-        ({"device": "abacus"}, "expected a device such as cpu, cuda or cuda:1, got 'abacus'"),
-        ({"device": "cuda:99"}, "expected a GPU that torch can use for device 'cuda:99'"),
+        ({"device": "abacus"}, "cannot run on the device 'abacus'"),
+        ({"device": "cuda:99"}, "cannot run on the device 'cuda:99'"),
         ({"dtype": "int8"}, "expected a dtype, one of float32"),
         ({"output": "absent/out.mp4"}, "does not exist; make it first"),
         ({"output": "file/out.mp4"}, "is a file, expected a folder"),
