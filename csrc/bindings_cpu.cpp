@@ -1,6 +1,11 @@
 // fv2v_kernels._cpu: outputs first, then the operator's inputs as its schema orders them, then the thread count.
+#include <pybind11/stl.h>
+
 #include "bindings.h"
+#include "compose_flow/compose_flow.h"
+#include "keypoint_flow/keypoint_flow.h"
 #include "warp3d/warp3d.h"
+#include "warp_candidates/warp_candidates.h"
 
 namespace py = pybind11;
 using fv2v::Tensor;
@@ -8,6 +13,55 @@ using fv2v::Tensor;
 PYBIND11_MODULE(_cpu, m) {
   const py::call_guard<py::gil_scoped_release> unlocked;
 
+  m.def(
+      "keypoint_flow",
+      [](Tensor out, Tensor kp_source, Tensor kp_driving, Tensor affine, std::vector<int64_t>, int threads) {
+        fv2v::keypoint_flow_cpu(out, {kp_source, kp_driving, affine}, threads);
+      },
+      unlocked);
+  m.def(
+      "keypoint_flow_backward",
+      [](Tensor grad_source, Tensor grad_driving, Tensor grad_affine, Tensor grad_out, Tensor kp_source,
+         Tensor kp_driving, Tensor affine, std::vector<int64_t>, int threads) {
+        fv2v::keypoint_flow_backward_cpu(grad_source, grad_driving, grad_affine, grad_out,
+                                         {kp_source, kp_driving, affine}, threads);
+      },
+      unlocked);
+  m.def(
+      "warp_candidates",
+      [](Tensor out, Tensor features, Tensor kp_source, Tensor kp_driving, Tensor affine, bool align_corners,
+         double variance, int threads) {
+        fv2v::warp_candidates_cpu(out, {features, kp_source, kp_driving, affine, align_corners, variance},
+                                  threads);
+      },
+      unlocked);
+  m.def(
+      "warp_candidates_backward",
+      [](Tensor grad_features, Tensor grad_source, Tensor grad_driving, Tensor grad_affine, Tensor grad_out,
+         Tensor features, Tensor kp_source, Tensor kp_driving, Tensor affine, bool align_corners,
+         double variance, bool, int threads) {
+        fv2v::warp_candidates_backward_cpu(grad_features, grad_source, grad_driving, grad_affine, grad_out,
+                                           {features, kp_source, kp_driving, affine, align_corners, variance},
+                                           threads);
+      },
+      unlocked);
+  m.def(
+      "compose_flow",
+      [](Tensor flow, Tensor mask, Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor affine,
+         double mask_threshold, bool, int threads) {
+        fv2v::compose_flow_cpu(flow, mask, {mask_logits, kp_source, kp_driving, affine, mask_threshold},
+                               threads);
+      },
+      unlocked);
+  m.def(
+      "compose_flow_backward",
+      [](Tensor grad_logits, Tensor grad_source, Tensor grad_driving, Tensor grad_affine, Tensor grad_flow,
+         Tensor grad_mask, Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor affine,
+         double mask_threshold, int threads) {
+        fv2v::compose_flow_backward_cpu(grad_logits, grad_source, grad_driving, grad_affine, grad_flow, grad_mask,
+                                        {mask_logits, kp_source, kp_driving, affine, mask_threshold}, threads);
+      },
+      unlocked);
   m.def(
       "warp3d",
       [](Tensor out, Tensor features, Tensor grid, bool align_corners, int threads) {

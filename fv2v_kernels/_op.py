@@ -100,7 +100,9 @@ def reference_gradients(
     function: Callable[..., Any], inputs: Sequence[Any], grad_outputs: Sequence[Tensor]
 ) -> list[Tensor]:
     """Gradients of `function(*inputs)` in each of its tensors, by PyTorch's own autograd."""
-    with torch.enable_grad():
+    # under a TorchDispatchMode (a FLOP counter, opcheck) operators run with autograd masked out
+    unmasked = torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False)
+    with unmasked, torch.enable_grad():
         leaves = [value.detach().requires_grad_() if isinstance(value, Tensor) else value for value in inputs]
         outputs = function(*leaves)
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]

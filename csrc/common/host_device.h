@@ -15,3 +15,6 @@
 #else
 #define FV2V_CLONES
 #endif
+
+// A loop's body written as a lambda must be inlined into the clone that runs it.
+#define FV2V_LAMBDA __attribute__((always_inline))

@@ -60,22 +60,4 @@ KeypointFlows<acc_t> keypoint_flows(const Tensor& kp_source, const Tensor& kp_dr
   return flows;
 }
 
-// What one flow's gradient needs of all voxels; sums in double, whatever a voxel is computed in.
-struct FlowSums {
-  double moved[3] = {};    // sum g
-  double outer[9] = {};    // sum g (p - x_d)^T
-  double source[3] = {};   // further gradients of x_s and x_d, the Gaussians' in warp_candidates
-  double driving[3] = {};
-
-  FlowSums& operator+=(const FlowSums& other) {
-    for (int i = 0; i < 3; ++i) {
-      moved[i] += other.moved[i];
-      source[i] += other.source[i];
-      driving[i] += other.driving[i];
-    }
-    for (int i = 0; i < 9; ++i) outer[i] += other.outer[i];
-    return *this;
-  }
-};
-
 }  // namespace fv2v

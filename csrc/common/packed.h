@@ -2,6 +2,8 @@
 // Memory layout matters more than the instruction set here: a packed read is one load a corner instead of
 // a gather a channel.
 #pragma once
+#include <type_traits>
+
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "common/trilinear.h"
@@ -166,5 +168,16 @@ struct PointBlock {
     }
   }
 };
+
+// Calls body(scalar_t{}, lanes): sixteen channels, a cache line of float, a load where they divide, else four.
+template <typename Body>
+void for_layout(const Tensor& features, Body body) {
+  for_dtype(features.dtype, [&](auto scalar) {
+    if (features.size[1] % 16 == 0)
+      body(scalar, std::integral_constant<int, 16>());
+    else
+      body(scalar, std::integral_constant<int, 4>());
+  });
+}
 
 }  // namespace fv2v

@@ -7,6 +7,11 @@
 
 namespace fv2v {
 
+// Opening a parallel region costs microseconds, milliseconds on a busy machine: not for a handful of elements.
+inline int useful_threads(int threads, int64_t elements) {
+  return int(std::clamp<int64_t>(elements / 16384, 1, threads));
+}
+
 // body(begin, end, part) for `parts` consecutive ranges of [0, count), in parallel.
 template <typename Body>
 void parallel_parts(int64_t count, int64_t parts, Body body) {

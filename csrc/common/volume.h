@@ -37,6 +37,14 @@ struct Volume {
            (size.depth == 1 || depth_stride == step * size.width * size.height);
   }
 
+  // Channels first ... first + count - 1 as a volume of their own.
+  Volume slice(int64_t first, int64_t count) const {
+    Volume part = *this;
+    part.data += first * channel_stride;
+    part.channels = count;
+    return part;
+  }
+
   // One channel of `count` voxels from voxel `first` on, `to_step` apart in `to`.
   FV2V_HOST_DEVICE void load(int64_t b, int64_t c, int64_t first, int count, acc_t* to, int to_step) const {
     const scalar_t* from = data + b * batch_stride + c * channel_stride;

@@ -1,6 +1,4 @@
 // warp3d on the CPU: pack the features, then read blocks of points, several channels at a time.
-#include <type_traits>
-
 #include "common/packed.h"
 #include "warp3d/warp3d.h"
 
@@ -132,21 +130,11 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
     });
 }
 
-// Calls body(scalar_t{}, lanes): sixteen channels, a cache line of float, a load where they divide, else four.
-template <typename Body>
-void for_layout(const Tensor& features, Body body) {
-  for_dtype(features.dtype, [&](auto scalar) {
-    if (features.size[1] % 16 == 0)
-      body(scalar, std::integral_constant<int, 16>());
-    else
-      body(scalar, std::integral_constant<int, 4>());
-  });
-}
-
 }  // namespace
 
 void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads) {
   if (out.numel() == 0) return;
+  threads = useful_threads(threads, out.numel());
   for_layout(op.features, [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     const Job<scalar_t, lanes> job(op, threads);
@@ -159,6 +147,7 @@ void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads) {
 void warp3d_backward_cpu(const Tensor& grad_features, const Tensor& grad_grid, const Tensor& grad_out,
                          const Warp3d& op, int threads) {
   if (grad_out.numel() == 0) return fill_zero(grad_features), fill_zero(grad_grid);
+  threads = useful_threads(threads, grad_out.numel());
   for_layout(op.features, [&](auto scalar, auto lanes) {
     backward<decltype(scalar), decltype(lanes)::value>(grad_features, grad_grid, grad_out, op, threads);
   });

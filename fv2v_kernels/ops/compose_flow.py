@@ -73,7 +73,7 @@ def reference(
 ) -> tuple[Tensor, Tensor]:
     """What compose_flow means, in stock PyTorch. Every kernel is tested against this."""
     mask = torch.softmax(mask_logits.to(kp_source.dtype), dim=1)
-    mask = mask.where(mask >= mask_threshold, 0)
+    mask = mask.masked_fill(mask < mask_threshold, 0)
     flows = keypoint_flow.reference(kp_source, kp_driving, affine, mask_logits.shape[2:])
     flow = (mask.unsqueeze(-1) * flows).sum(1)
     return flow, mask.to(mask_logits.dtype) if return_mask else mask_logits.new_empty(0)

@@ -65,7 +65,7 @@ def reference(kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size
     background = lattice(size, kp_source)  # (D, H, W, 3)
     offset = background - kp_driving.view(B, K, 1, 1, 1, 3)
     if affine is not None:
-        matrix = affine.view(B, -1, 1, 1, 1, 3, 3)  # K or 1 of them
+        matrix = affine.view(B, K if affine.dim() == 4 else 1, 1, 1, 1, 3, 3)
         offset = (matrix @ offset.unsqueeze(-1)).squeeze(-1)
     flows = offset + kp_source.view(B, K, 1, 1, 1, 3)
     return torch.cat((background.expand(B, 1, -1, -1, -1, -1), flows), dim=1)

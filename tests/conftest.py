@@ -1,0 +1,57 @@
+"""Poisoned memory for every test, and the operators' contract spread over op × backend × dtype × case."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fv2v_kernels._op import INTERPRETED
+
+pytest.register_assert_rewrite("op_contract")
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory() -> Iterator[None]:
+    """Every torch.empty, C++ ones too, comes full of NaN: an element left unwritten fails the test."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ids read op-device-backend-dtype-case: `-k "warp3d and triton and float16"` selects."""
+    op = getattr(metafunc.cls, "op", None)
+    if op is None:
+        return
+    if "place" in metafunc.fixturenames:
+        ids = ["-".join((op.name, *place)) for place in op.places]
+        metafunc.parametrize("place", op.places, ids=ids, indirect=True, scope="function")
+    if {"dtype", "case"} <= set(metafunc.fixturenames):
+        # the interpreter is slow: there every case in float32, and other dtypes in one case
+        pairs = [
+            pytest.param(dtype, case, id=f"{_name(dtype)}-{case}")
+            for dtype in op.dtypes
+            for case in op.cases
+            if not INTERPRETED or dtype == op.dtypes[0] or case == op.plain
+        ]
+        metafunc.parametrize(("dtype", "case"), pairs)
+    elif "dtype" in metafunc.fixturenames:
+        metafunc.parametrize("dtype", op.dtypes[:1] if INTERPRETED else op.dtypes, ids=_name)
+    elif "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", op.cases)
+    if "smooth_case" in metafunc.fixturenames:
+        metafunc.parametrize("smooth_case", op.smooth)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """(device, backend), skipped out loud where this machine or this build lacks it."""
+    from op_contract import require
+
+    device, backend = request.param
+    require(request.cls.op.name, device, backend)
+    return device, backend

@@ -1,0 +1,32 @@
+"""The same numbers with other strides, and NaN wherever nobody should read."""
+
+import torch
+from torch import Tensor
+
+
+def transposed(tensor: Tensor) -> Tensor:
+    return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last_3d) if tensor.dim() == 5 else tensor
+
+
+def sliced(tensor: Tensor) -> Tensor:
+    """Every other column of a wider tensor, off by one; reading between them finds NaN."""
+    wide = tensor.new_full((*tensor.shape[:-1], 2 * tensor.shape[-1] + 1), torch.nan)
+    wide[..., 1::2] = tensor
+    return wide[..., 1::2]
+
+
+def part_of_a_batch(tensor: Tensor) -> Tensor:
+    wide = tensor.new_full((2 * len(tensor) + 1, *tensor.shape[1:]), torch.nan)
+    wide[1::2] = tensor
+    return wide[1::2]
+
+
+def batch_innermost(tensor: Tensor) -> Tensor:
+    return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+LAYOUTS = (transposed, channels_last, sliced, part_of_a_batch, batch_innermost)

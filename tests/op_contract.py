@@ -1,0 +1,320 @@
+"""What every operator must pass on every backend: `class TestWarp3d(OpContract): op = Op(...)`.
+
+A bound is never tuned by hand: a kernel may stray from the float64 result a few times as far as stock PyTorch
+does in the same dtype. Memory is poisoned with NaN by the fixture in conftest.py.
+"""
+
+import itertools
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from layouts import LAYOUTS
+from torch import Tensor
+from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fv2v_kernels import BACKENDS, available
+from fv2v_kernels._op import INTERPRETED
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+PLACES = tuple((device, backend) for device in BACKENDS for backend in BACKENDS[device])  # all there could be
+
+
+class Inputs(NamedTuple):
+    tensors: tuple[Tensor | None, ...]  # in the schema's order, batch first
+    options: dict[str, Any]  # by keyword, in the schema's order
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Inputs":
+        tensors = tuple(t if t is None else function(t) for t in self.tensors)
+        return self._replace(tensors=tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    name: str
+    function: Callable[..., Any]  # what people call
+    reference: Callable[..., Any]  # the same tensors and options, in stock PyTorch
+    make: Callable[..., Inputs]  # make(dtype, **cases[name]): seeded, on the CPU
+    cases: Mapping[str, Mapping[str, Any]]
+    smooth: Mapping[str, Mapping[str, Any]]  # small cases, for gradcheck: `make` keeps off their kinks
+    plain: str  # the case for tests that need only one
+    resized: str  # the plain case in other sizes: torch.compile must serve both with one graph
+    busy: str  # a case with work for several threads
+    places: tuple[tuple[str, str], ...]
+    dtypes: tuple[torch.dtype, ...] = FLOATS
+
+    def inputs(self, case: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Inputs:
+        return self.make(dtype, **self.cases[case]).map(lambda t: t.to(device))
+
+
+def require(name: str, device: str, backend: str) -> None:
+    """Skip what this machine can't run, saying why; fail where Linux on x86-64 lacks its own CPU kernels."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    if backend not in available(name, device):
+        message = f"this build has no {backend} kernel of {name} for {device} tensors"
+        if backend == "cpu" and (platform.system(), platform.machine()) == ("Linux", "x86_64"):
+            pytest.fail(f"{message}: build it with `python setup.py build_ext --inplace`")
+        pytest.skip(message)
+
+
+def assert_as_accurate(actual: Tensor, plain: Tensor, exact: Tensor, slack: float, what: str = "out") -> None:
+    """`actual` may stray from `exact` at most `slack` times as far as stock PyTorch does.
+
+    `exact` is the reference in float64 and `plain` the reference in the dtype under test: the bound follows
+    the dtype and the problem. Nothing wider judges float64, so there the bound is rounding alone.
+    """
+    assert actual.shape == exact.shape, f"{what}: expected {tuple(exact.shape)}, got {tuple(actual.shape)}"
+    assert actual.dtype == plain.dtype, f"{what}: expected {plain.dtype}, got {actual.dtype}"
+    if actual.numel() == 0:
+        return
+    eps = torch.finfo(actual.dtype).eps
+    rounding = (256 if actual.dtype == torch.float64 else 1) * eps * exact.abs().max()
+    # a stock result that is exact by luck, in a small tensor, counts as off by half a unit in the last place
+    stock = max((plain.double() - exact).abs().max(), rounding / 2)
+    allowed = slack * stock + rounding
+    error = (actual.double() - exact).abs().max()
+    assert error <= allowed, f"{what}: off by {error:.2e}, allowed {allowed:.2e}"  # NaN fails, too
+
+
+def outputs(function: Callable[..., Any], inputs: Inputs) -> tuple[Tensor, ...]:
+    out = function(*inputs.tensors, **inputs.options)
+    return out if isinstance(out, tuple) else (out,)
+
+
+def like_outputs(function: Callable[..., Any], inputs: Inputs) -> list[Tensor]:
+    """A seeded gradient for each output."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        return [
+            torch.randn(out.shape, generator=generator).to(out.device, out.dtype)
+            for out in outputs(function, inputs)
+        ]
+
+
+def gradients(
+    function: Callable[..., Any],
+    inputs: Inputs,
+    upstream: list[Tensor],
+    needed: tuple[bool, ...] | None = None,
+) -> list[Tensor]:
+    """In each tensor that is not None, or only in the `needed` ones of these."""
+    given = [t for t in inputs.tensors if t is not None]
+    needed = needed or (True,) * len(given)
+    marks = iter(needed)
+    leaves = inputs.map(lambda t: t.detach().requires_grad_(next(marks)))
+    wanted = [t for t in leaves.tensors if t is not None and t.requires_grad]
+    return list(torch.autograd.grad(outputs(function, leaves), wanted, upstream))
+
+
+def assert_matches(
+    op: Op,
+    backend: str,
+    inputs: Inputs,
+    arrange: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    backward: bool = True,
+) -> None:
+    """Outputs and gradients against the reference; `arrange` lays out the inputs and incoming gradients."""
+    function = partial(op.function, backend=backend)
+    arranged = inputs.map(arrange)
+    both = outputs(op.reference, inputs), outputs(op.reference, inputs.map(Tensor.double))
+    for i, each in enumerate(zip(outputs(function, arranged), *both, strict=True)):
+        assert_as_accurate(*each, slack=2, what=f"output {i}")
+    if backward:
+        upstream = like_outputs(op.reference, inputs)
+        actual = gradients(function, arranged, [arrange(grad) for grad in upstream])
+        assert_gradients_match(op, actual, inputs, upstream)
+
+
+def assert_gradients_match(op: Op, actual: list[Tensor], inputs: Inputs, upstream: list[Tensor]) -> None:
+    plain = gradients(op.reference, inputs, upstream)
+    exact = gradients(op.reference, inputs.map(Tensor.double), [grad.double() for grad in upstream])
+    for i, each in enumerate(zip(actual, plain, exact, strict=True)):
+        assert_as_accurate(*each, slack=4, what=f"gradient {i}")
+
+
+@contextmanager
+def refusal_allowed(device: str) -> Iterator[None]:
+    """On a GPU a sum by atomics may refuse strict determinism, as PyTorch's own do."""
+    try:
+        yield
+    except RuntimeError as refusal:
+        if device == "cpu" or "deterministic" not in str(refusal):
+            raise
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps the arguments of the last call of one operator."""
+
+    def __init__(self, target: Any) -> None:
+        super().__init__()
+        self.target, self.args = target, ()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is self.target:
+            self.args = tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args)
+        return func(*args, **(kwargs or {}))
+
+
+class OpContract:
+    op: Op
+
+    def test_matches_the_reference(self, place, dtype, case):
+        device, backend = place
+        assert_matches(self.op, backend, self.op.inputs(case, device, dtype), backward=False)
+
+    def test_gradients_match_the_reference(self, place, dtype, case):
+        """As people run it: default mode, where kernels on a GPU may use atomics."""
+        device, backend = place
+        torch.use_deterministic_algorithms(False)
+        assert_matches(self.op, backend, self.op.inputs(case, device, dtype))
+
+    def test_deterministic_gradients(self, place, case):
+        """Under strict determinism: the same bits twice, none unwritten; or a refusal in PyTorch's words."""
+        device, backend = place
+        inputs = self.op.inputs(case, device)
+        function = partial(self.op.function, backend=backend)
+        upstream = like_outputs(self.op.reference, inputs)
+        torch.use_deterministic_algorithms(True)
+        with refusal_allowed(device):
+            first, second = (gradients(function, inputs, upstream) for _ in range(2))
+            for one, other in zip(first, second, strict=True):
+                assert torch.equal(one, other)
+            assert_gradients_match(self.op, first, inputs, upstream)
+
+    def test_every_subset_of_gradients(self, place):
+        """A gradient does not depend on which others were asked for."""
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device)
+        function = partial(self.op.function, backend=backend)
+        upstream = like_outputs(self.op.reference, inputs)
+        together = gradients(function, inputs, upstream)
+        for needed in itertools.product((True, False), repeat=len(together)):
+            if any(needed):
+                alone = iter(gradients(function, inputs, upstream, needed))
+                for expected, wanted in zip(together, needed, strict=True):
+                    if wanted:
+                        torch.testing.assert_close(next(alone), expected)
+
+    def test_gradcheck(self, place, smooth_case):
+        device, backend = place
+        inputs = self.op.make(torch.float64, **self.op.smooth[smooth_case])
+        inputs = inputs.map(lambda t: t.to(device).requires_grad_())
+        function = partial(self.op.function, **inputs.options, backend=backend)
+        tolerance = 1e-12 if device == "cuda" else 0  # atomics add in any order on a GPU
+        assert torch.autograd.gradcheck(
+            function, inputs.tensors, nondet_tol=tolerance, fast_mode=backend == "triton" and INTERPRETED
+        )
+
+    def test_schema_and_fake_tell_the_truth(self, place, dtype):
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device, dtype)
+        leaves = inputs.map(lambda t: t.requires_grad_())
+        opcheck(self._overload(), (*leaves.tensors, *inputs.options.values(), backend))
+
+    def test_backward_schema_and_fake_tell_the_truth(self, place, dtype):
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device, dtype)
+        upstream = like_outputs(self.op.reference, inputs)
+        with _Recorder(self._overload("_backward")) as recorder:
+            gradients(partial(self.op.function, backend=backend), inputs, upstream)
+        assert recorder.args
+        opcheck(recorder.target, recorder.args)
+
+    def _overload(self, suffix: str = "") -> Any:
+        return getattr(torch.ops.fv2v, self.op.name + suffix).default
+
+    def test_compiles_whole_for_any_size(self, place):
+        """One graph, forward and backward, serves both sizes."""
+        device, backend = place
+        self._compile_and_compare(device, backend, "aot_eager")
+
+    def test_compiles_with_inductor(self):
+        device, backend = "cpu", available(self.op.name, "cpu")[0]
+        self._compile_and_compare(device, backend, "inductor")
+
+    def _compile_and_compare(self, device: str, backend: str, compiler: str) -> None:
+        def function(*tensors: Tensor | None, **options: Any) -> tuple[Tensor, ...]:
+            out = self.op.function(*tensors, **options, backend=backend)
+            return tuple(2 * each.relu() for each in (out if isinstance(out, tuple) else (out,)))
+
+        torch.compiler.reset()
+        compiled = torch.compile(function, fullgraph=True, dynamic=True, backend=compiler)
+        for case in (self.op.plain, self.op.resized):
+            inputs = self.op.inputs(case, device)
+            upstream = like_outputs(function, inputs)
+            with torch._dynamo.config.patch(error_on_recompile=case == self.op.resized):
+                actual = *outputs(compiled, inputs), *gradients(compiled, inputs, upstream)
+            expected = *outputs(function, inputs), *gradients(function, inputs, upstream)
+            for each in zip(actual, expected, strict=True):
+                torch.testing.assert_close(*each)
+
+    @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+    def test_takes_any_strides(self, place, layout):
+        device, backend = place
+        assert_matches(self.op, backend, self.op.inputs(self.op.plain, device), arrange=layout)
+
+    def test_takes_an_expanded_gradient(self, place):
+        """`out.sum().backward()` sends one number with strides of 0."""
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device)
+        function = partial(self.op.function, backend=backend)
+        dense = [torch.ones_like(out) for out in outputs(function, inputs)]
+        expanded = [grad.new_ones(()).expand(grad.shape) for grad in dense]
+        for each in zip(
+            gradients(function, inputs, expanded), gradients(function, inputs, dense), strict=True
+        ):
+            torch.testing.assert_close(*each)
+
+    def test_empty_batch(self, place):
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device).map(lambda t: t[:0])
+        full = outputs(self.op.reference, self.op.inputs(self.op.plain))
+        function = partial(self.op.function, backend=backend)
+        results = outputs(function, inputs)
+        assert [out.shape for out in results] == [(0, *out.shape[1:]) for out in full]
+        grads = gradients(function, inputs, list(results))
+        assert [g.shape for g in grads] == [t.shape for t in inputs.tensors if t is not None]
+
+    def test_same_bits_every_run(self, place):
+        device, backend = place
+        if (device, backend) not in (("cpu", "cpu"), ("cpu", "reference")):
+            pytest.skip(
+                "threads are the CPU's; a GPU's atomics add in any order, and its interpreter has one"
+            )
+        inputs = self.op.inputs(self.op.busy, device)
+        function = partial(self.op.function, backend=backend)
+        upstream = like_outputs(self.op.reference, inputs)
+        before = torch.get_num_threads()
+        try:
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                runs = [
+                    (*outputs(function, inputs), *gradients(function, inputs, upstream)) for _ in range(3)
+                ]
+                for each in zip(*runs, strict=True):
+                    assert all(torch.equal(each[0], other) for other in each[1:]), f"{threads} threads"
+        finally:
+            torch.set_num_threads(before)
+
+    def test_leaves_its_inputs_alone(self, place):
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device)
+        copies = inputs.map(torch.clone)
+        function = partial(self.op.function, backend=backend)
+        gradients(function, inputs, like_outputs(self.op.reference, inputs))
+        for each, copy in zip(inputs.tensors, copies.tensors, strict=True):
+            assert each is copy or torch.equal(each, copy)
+
+    def test_an_unknown_backend_is_named(self):
+        inputs = self.op.inputs(self.op.plain)
+        with pytest.raises(
+            ValueError, match=rf"^{self.op.name}: no 'gpu' kernel for cpu tensors; this build"
+        ):
+            self.op.function(*inputs.tensors, **inputs.options, backend="gpu")

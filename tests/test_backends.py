@@ -1,0 +1,151 @@
+"""Choosing a backend: by argument, by `use_backend`, by what this build has; and which the gradient takes."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from fv2v_kernels import BACKENDS, OPS, available, use_backend, warp3d
+from fv2v_kernels._op import INTERPRETED, choose, define
+
+ran: list[str] = []  # which kernels of the throw-away operators were called, in order
+
+
+def _kernel(name: str, factor: float):
+    def kernel(x: Tensor) -> Tensor:
+        ran.append(name)
+        return factor * x
+
+    return kernel
+
+
+def _fake(x: Tensor, backend: str) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    _, ctx.backend = inputs
+
+
+def _backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    return _triple_backward(grad, ctx.backend), None
+
+
+# 3 x with a `cpu` kernel that has no backward of its own, and none built for `cuda`
+_triple_backward = define(
+    "test_triple_backward(Tensor grad, str backend) -> Tensor",
+    kernels={"cpu": None, "reference": _kernel("reference backward", 3)},
+    fake=_fake,
+)
+_triple = define(
+    "test_triple(Tensor x, str backend) -> Tensor",
+    kernels={"cuda": None, "cpu": _kernel("cpu", 3), "reference": _kernel("reference", 3)},
+    fake=_fake,
+    setup_context=_setup_context,
+    backward=_backward,
+)
+
+
+def triple(x: Tensor, backend: str | None = None) -> Tensor:
+    return _triple(x, choose("test_triple", x.device, backend))
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    ran.clear()
+
+
+def test_importing_the_operators_does_not_import_triton():
+    code = (
+        "import sys, torch; before = set(sys.modules); import fv2v_kernels; "
+        "print(*[name for name in set(sys.modules) - before if 'triton' in name])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+def test_available_lists_what_was_built_preferred_first():
+    assert available("test_triple", "cpu") == ["cpu", "reference"]
+    assert available("test_triple", "cuda") == ["reference"]
+    assert available("test_triple_backward", "cpu") == ["reference"]
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("device", BACKENDS)
+def test_every_operator_has_its_reference_everywhere(op, device):
+    present = available(op, device)
+    assert "reference" in present
+    assert present == [name for name in BACKENDS[device] if name in present]  # in order of preference
+
+
+def test_triton_serves_cpu_tensors_only_when_interpreted():
+    assert ("triton" in BACKENDS["cpu"]) == INTERPRETED
+    assert available("warp3d", "cpu")[0] != "triton"
+
+
+def test_without_a_wish_the_first_one_runs():
+    assert triple(torch.ones(2)).tolist() == [3, 3]
+    assert ran == ["cpu"]
+
+
+def test_an_argument_chooses():
+    triple(torch.ones(2), "reference")
+    assert ran == ["reference"]
+
+
+def test_use_backend_chooses_and_gives_back_even_after_an_error():
+    def fails() -> None:
+        with use_backend("reference"):
+            triple(torch.ones(2))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    triple(torch.ones(2))
+    assert ran == ["reference", "cpu"]
+
+
+def test_use_backend_nests_and_the_argument_wins():
+    with use_backend("reference"):
+        with use_backend("cpu"):
+            triple(torch.ones(2))
+        triple(torch.ones(2))
+        triple(torch.ones(2), "cpu")
+    assert ran == ["cpu", "reference", "cpu"]
+
+
+def test_a_backend_this_build_lacks_is_an_error_that_lists_the_others():
+    message = r"^test_triple: no 'cuda' kernel for cpu tensors; this build has 'cpu', 'reference'$"
+    with pytest.raises(ValueError, match=message):
+        triple(torch.ones(2), "cuda")
+    with use_backend("cuda"), pytest.raises(ValueError, match=message):
+        triple(torch.ones(2))
+
+
+def test_where_a_backend_has_no_backward_the_next_one_takes_it():
+    x = torch.ones(2, requires_grad=True)
+    triple(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [3, 3]
+    assert ran == ["cpu", "reference backward"]
+
+
+def test_the_gradient_remembers_the_backend_of_its_forward():
+    """Backward runs later, outside of the block that chose."""
+    features = torch.randn(1, 2, 2, 3, 4, requires_grad=True)
+    grid = torch.rand(1, 1, 2, 2, 3)
+    with use_backend("reference"):
+        out = warp3d(features, grid, align_corners=True)
+    recorded: list[str] = []
+
+    class Spy(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.fv2v.warp3d_backward.default:
+                recorded.append(args[-1])
+            return func(*args, **(kwargs or {}))
+
+    with Spy(), use_backend(available("warp3d", "cpu")[0]):
+        out.sum().backward()
+    assert recorded == ["reference"]

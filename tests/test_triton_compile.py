@@ -1,0 +1,157 @@
+"""Every Triton kernel compiles for every GPU we name, with no GPU here, and keeps its values in registers.
+
+A table of registers and shared memory is printed: `pytest tests/test_triton_compile.py -s`.
+"""
+
+import importlib
+import pkgutil
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fv2v_kernels._op import INTERPRETED
+
+triton = pytest.importorskip("triton", reason="triton is not installed: install the extra `test`")
+if INTERPRETED:
+    pytest.skip("a process interprets Triton or compiles it, not both", allow_module_level=True)
+
+import fv2v_kernels.triton  # noqa: E402 - after the skips: it may import triton one day
+
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+TARGETS = (80, 90, 100, 120)  # compute capability: A100, H100 and H200, B200, RTX 50
+STORED = {"fp32": "fp32", "fp16": "fp32", "bf16": "fp32", "fp64": "fp64"}  # and the coordinates beside
+
+# By module and kernel: which pointers hold coordinates and sums, and the values its constants take. Pointers
+# not named hold stored dtypes, numbers are 32-bit integers.
+KERNELS: dict[str, dict[str, dict[str, Any]]] = {
+    "warp3d": {
+        "_warp3d_kernel": {
+            "coordinates": {"grid_ptr"},
+            "constants": {"ALIGN_CORNERS": (False, True), "WIDE": (False, True)},
+        },
+        "_warp3d_backward_kernel": {
+            "coordinates": {"grid_ptr", "grad_grid_ptr", "grad_features_ptr"},
+            "constants": {
+                "NEED_FEATURES": (True, False),
+                "NEED_GRID": (True, False),
+                "SPLIT": (True, False),
+                "ALIGN_CORNERS": (False, True),
+                "WIDE": (False, True),
+            },
+        },
+    },
+}
+NAMES = [(module, kernel) for module, kernels in KERNELS.items() for kernel in kernels]
+
+
+def launched_kernels(module: ModuleType) -> dict[str, Any]:
+    """A module's kernels; the functions they share have other endings."""
+    return {name: value for name, value in vars(module).items() if name.endswith("_kernel")}
+
+
+def variants(constants: dict[str, tuple[bool, ...]]) -> list[dict[str, bool]]:
+    """The first value of each constant together, then each other value alone beside them."""
+    usual = {name: values[0] for name, values in constants.items()}
+    return [usual, *({**usual, name: other} for name, values in constants.items() for other in values[1:])]
+
+
+def compile_kernel(
+    module: ModuleType,
+    name: str,
+    stored: str,
+    constants: dict[str, bool],
+    target: int,
+    number: int | None = None,
+) -> dict[str, int]:
+    """Registers, shared memory and spills of one kernel, by Triton's own copy of NVIDIA's tools.
+
+    With `number`, every size and stride has that value and is known when compiling.
+    """
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    kernel = getattr(module, name)
+    coordinates = KERNELS[module.__name__.rpartition(".")[2]][name]["coordinates"]
+    constants = {**constants, "BLOCK": module.BLOCK}
+    if number is not None:
+        constants |= {a: number for a in kernel.arg_names if a not in constants and not a.endswith("_ptr")}
+
+    def kind(argument: str) -> str:
+        if argument in constants:
+            return "constexpr"
+        if argument.endswith("_ptr"):
+            return f"*{STORED[stored] if argument in coordinates else stored}"
+        return "i32"
+
+    signature = {argument: kind(argument) for argument in kernel.arg_names}
+    aligned = {
+        (i,): [["tt.divisibility", 16]] for i, of in enumerate(signature.values()) if of.startswith("*")
+    }
+    indexed = {(kernel.arg_names.index(constant),): value for constant, value in constants.items()}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=indexed, attrs=aligned)
+    compiled = triton.compile(
+        source, target=GPUTarget("cuda", target, 32), options={"num_warps": module.WARPS}
+    )
+    return measure(compiled.asm["cubin"])
+
+
+def measure(cubin: bytes) -> dict[str, int]:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage = _run("cuobjdump", "--dump-resource-usage", file.name)
+        assembly = _run("nvdisasm", file.name)
+    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", usage)
+    assert found, usage
+    figures = dict(zip(("registers", "stack", "shared", "local"), map(int, found.groups()), strict=True))
+    figures["spills"] = len(re.findall(r"\b(?:LDL|STL)\b", assembly))
+    return figures
+
+
+def _run(tool: str, *arguments: str) -> str:
+    return subprocess.run([TOOLS / tool, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def modules() -> dict[str, ModuleType]:
+    names = [found.name for found in pkgutil.iter_modules(fv2v_kernels.triton.__path__)]
+    return {name: importlib.import_module(f"fv2v_kernels.triton.{name}") for name in names}
+
+
+def test_every_kernel_is_listed_here():
+    found = {name: sorted(launched_kernels(module)) for name, module in modules().items()}
+    assert found == {name: sorted(kernels) for name, kernels in KERNELS.items()}
+
+
+def test_every_constant_is_listed_here():
+    for name, module in modules().items():
+        for kernel, jitted in launched_kernels(module).items():
+            constants = {p.name for p in jitted.params if p.is_constexpr} - {"BLOCK"}
+            assert constants == set(KERNELS[name][kernel]["constants"]), f"{name}.{kernel}"
+
+
+@pytest.mark.parametrize(("module", "kernel"), NAMES)
+@pytest.mark.parametrize("wide", [False, True])
+def test_compiles_for_sizes_of_one(module, kernel, wide):
+    """Triton turns a size or stride of 1 into a constant: each may be one, here all are."""
+    usual = {**variants(KERNELS[module][kernel]["constants"])[0], "WIDE": wide}
+    figures = compile_kernel(modules()[module], kernel, "fp16", usual, 90, number=1)
+    assert figures["spills"] == 0
+
+
+@pytest.mark.parametrize("target", TARGETS, ids="sm_{}".format)
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize(("module", "kernel"), NAMES)
+def test_compiles_without_spills(module, kernel, stored, target):
+    chosen = variants(KERNELS[module][kernel]["constants"])
+    if (stored, target) != ("fp16", 90):
+        chosen = chosen[:1]
+    for constants in chosen:
+        figures = compile_kernel(modules()[module], kernel, stored, constants, target)
+        switched = ", ".join(constant for constant, on in constants.items() if on)
+        print(f"\n{kernel:26} sm_{target:<4} {stored}  {figures}  {switched}", end="")
+        assert figures["spills"] == figures["local"] == figures["stack"] == 0, (constants, figures)

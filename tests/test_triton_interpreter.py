@@ -1,0 +1,38 @@
+"""The contract of every Triton kernel on a machine without a GPU: in Triton's interpreter, on CPU tensors.
+
+Triton decides between interpreting and compiling when a kernel is defined, so this takes a process of its
+own; by hand: `TRITON_INTERPRET=1 pytest tests/test_warp3d.py -k triton`.
+"""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import fv2v_kernels
+from fv2v_kernels._op import INTERPRETED
+
+TESTS = Path(__file__).parent
+KERNELS = sorted((Path(fv2v_kernels.__file__).parent / "triton").glob("[!_]*.py"))
+
+
+@pytest.mark.skipif(INTERPRETED, reason="this process interprets already")
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed: install the extra `test`")
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda path: path.stem)
+def test_passes_the_contract_in_the_interpreter(kernel: Path) -> None:
+    # a GPU stays out of sight, so that every test marked triton runs on the CPU
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "cpu-triton", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [*command, str(TESTS / f"test_{kernel.stem}.py")],
+        cwd=TESTS.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " passed" in result.stdout
