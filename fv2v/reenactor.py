@@ -41,7 +41,7 @@ class Reenactor:
         device: by default a GPU where there is one.
         dtype: "float32", "float16", "bfloat16" or "float64", of the networks; keypoints and rotations stay
         float32
-            (float64 beside float64).
+            (float64 beside float64). On CPUs without half arithmetic float16 crawls; bfloat16 does not.
 
     Pictures are square crops around a face, of any size; crop.py makes them. A ValueError says what was
     expected.

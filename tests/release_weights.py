@@ -23,7 +23,7 @@ def filled(network: str) -> dict[str, np.ndarray]:
 
 
 def anti_alias_kernel() -> np.ndarray:
-    """The release's `down.weight`: σ = 1.5, 13 × 13, one a colour, as a formula in SEMANTICS.md 2.2."""
+    """The release's `down.weight`: σ = 1.5, 13 × 13, one a colour, from its formula."""
     i = np.arange(13) - 6.0
     kernel = np.exp(-(i[:, None] ** 2 + i**2) / (2 * 1.5**2))
     return np.repeat((kernel / kernel.sum()).astype(np.float32)[None, None], 3, axis=0)
