@@ -2,7 +2,7 @@
 
 Faces are found by OpenCV's Haar cascade `haarcascade_frontalface_alt2`, whose box runs from the middle of the
 forehead to the chin. The square is 1.9 times as wide: hair, chin and some shoulder, as in the VoxCeleb crops
-that the public weights learned from. Over a video the square holds still: a shift of it would be read as motion.
+that the public weights learned from. Over a video it holds still: a shift of it would be read as motion.
 """
 
 from collections.abc import Iterable, Iterator
@@ -84,10 +84,17 @@ def box_around(face: Face, size: tuple[int, int]) -> Box:
 
 
 def _toward_inside(start: float, side: int, size: int) -> int:
-    """Where a stretch of `side` pixels starts when it is moved, but not far, to lie in or over `size` of them."""
+    """Where a stretch of `side` pixels starts once it is moved, not far, to lie in or over `size` of them."""
     lowest, highest = sorted((0, size - side))
     wanted = min(max(start, lowest), highest)
     return round(start + min(max(wanted - start, -SHIFT * side), SHIFT * side))
+
+
+def middle_square(image: np.ndarray) -> Box:
+    """The largest square in the middle of a (H, W, 3) picture."""
+    H, W = image.shape[:2]
+    side = min(H, W)
+    return Box((W - side) // 2, (H - side) // 2, side)
 
 
 def cut(image: np.ndarray, box: Box, size: int) -> np.ndarray:

@@ -62,7 +62,7 @@ class Reenactor:
         if name not in DTYPES:
             raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {dtype!r}")
         self.dtype: torch.dtype = DTYPES[name]
-        self.device = _device(device)
+        self.device = find_device(device)
         if weights == "random":
             if config is None:
                 raise ValueError('weights="random" needs a preset: there is no file to tell which')
@@ -211,8 +211,8 @@ class Reenactor:
         return motion.to(self.device, coordinate_dtype(self.dtype))
 
 
-def _device(wish: str | torch.device | None) -> torch.device:
-    """The device asked for, or a GPU where there is one."""
+def find_device(wish: str | torch.device | None) -> torch.device:
+    """The device asked for, or a GPU where there is one. Raises ValueError if it cannot be used here."""
     if wish is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

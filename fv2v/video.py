@@ -89,9 +89,12 @@ class VideoReader:
         self.pts = pts
         try:
             with _open(self.path) as container:
+                matrix = None
                 for frame in _decode(container):
+                    if not pts:  # asking each frame would tie it up in a cycle that only the collector frees
+                        matrix = _display_matrix(frame)
                     pts.append(self._time_stamp(frame, pts))
-                    yield _upright(frame)
+                    yield _upright(frame.to_ndarray(format="rgb24"), matrix)
                     if len(pts) == self.limit:
                         return
         except av.error.FFmpegError as error:
@@ -246,14 +249,20 @@ def _frame_rate(stream: av.VideoStream) -> Fraction:
     return Fraction(25)
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) RGB with the display matrix applied: quarter turns and mirrors."""
-    image = frame.to_ndarray(format="rgb24")
+def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """((a, b), (c, d)): a stored point (x, y) is shown at (a x + c y, b x + d y); None: as it is stored."""
     stored: Any = frame.side_data.get("DISPLAYMATRIX")
     if stored is None:
+        return None
+    fixed_point = np.frombuffer(stored, np.int32).reshape(3, 3)[:2, :2]
+    return np.rint(fixed_point / 65536).astype(int)
+
+
+def _upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+    """(H, W, 3) as it should be shown: quarter turns and mirrors."""
+    if matrix is None:
         return image
-    # (x', y') = (x, y) [[a, b], [c, d]], in 16.16 fixed point
-    (a, b), (c, d) = np.rint(np.frombuffer(stored, np.int32).reshape(3, 3)[:2, :2] / 65536).astype(int)
+    (a, b), (c, d) = matrix
     if a == 0 and d == 0:
         image, a, d = image.transpose(1, 0, 2), c, b
     return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

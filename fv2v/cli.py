@@ -1,0 +1,334 @@
+"""`fv2v …` on the command line. A user's mistake is one line on stderr and exit code 2."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:  # torch takes a second to import, --help should not
+    from fv2v.files import Report
+
+USAGE_ERROR: Any = (
+    typer.BadParameter.__base__
+)  # from click, or from the copy of click that typer has of its own
+INTERRUPTED = 130  # as shells count: 128 + SIGINT
+
+app = typer.Typer(
+    help="Talking heads from one portrait: face-vid2vid on fused CUDA, Triton and CPU kernels.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+NO_WEIGHTS = (
+    "no weights given, and none ship with fv2v. --weights PATH takes the vox-256 release's "
+    "00000189-checkpoint.pth.tar (linked from "
+    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made "
+    "from it by `fv2v convert`. --weights random serves for timing and plumbing only: its pictures are noise"
+)
+
+Portrait = Annotated[
+    Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="PATH|random",
+        help="Trained weights: a release's .pth.tar or our .safetensors. `random` runs untrained ones, for "
+        "timing and plumbing: the pictures are noise.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        help="Which model the weights are for (`fv2v info` lists them). A .safetensors knows; a .pth.tar is "
+        "recognised; `random` needs it, and takes vox-256.",
+    ),
+]
+Crop = Annotated[
+    bool,
+    typer.Option(
+        "--crop/--no-crop",
+        help="Find the face and cut a steady square around it. --no-crop takes the middle square as it is, "
+        "for pictures and videos that are face crops already.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype", help="float32 is exact; float16 and bfloat16 are faster on a GPU and use half the memory."
+    ),
+]
+
+
+@app.command()
+def reenact(
+    portrait: Portrait,
+    driving: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DRIVING", help="Video of the face whose motion is taken.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
+    ],
+    weights: Weights = None,
+    preset: Preset = None,
+    relative: Annotated[
+        bool | None,
+        typer.Option(
+            "--relative/--absolute",
+            help="--relative adds the driver's movement since the first frame to the portrait's own pose, so "
+            "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
+            "what the preset's release does.",
+            show_default=False,
+        ),
+    ] = None,
+    yaw: Annotated[float | None, typer.Option(help="Turn the head to its side by so many degrees.")] = None,
+    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees.")] = None,
+    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees.")] = None,
+    view_mode: Annotated[
+        str,
+        typer.Option(
+            metavar="compose|replace",
+            help="compose turns the head by those angles from where the driver has it; replace holds it "
+            "at them.",
+        ),
+    ] = "compose",
+    adapt_scale: Annotated[
+        bool,
+        typer.Option(
+            "--adapt-scale",
+            help="With --relative: scale the driver's movement to the portrait's size of face.",
+        ),
+    ] = False,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
+    ] = None,
+    crop: Crop = True,
+    batch_size: Annotated[
+        int,
+        typer.Option(help="Frames rendered at once: more is faster on a GPU, and takes more of its memory."),
+    ] = 1,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
+    _need_weights(weights)
+    from fv2v.files import reenact as run
+    from fv2v.geometry import View
+
+    turned = any(angle is not None for angle in (pitch, yaw, roll))
+    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=view_mode)  # also refuses a mode there is not
+    with _progress() as progress:
+        report = run(
+            portrait,
+            driving,
+            output,
+            _preset(preset, weights),
+            weights=weights,
+            relative=relative,
+            view=view if turned else None,
+            adapt_scale=adapt_scale,
+            frames=frames,
+            crop=crop,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    typer.echo(_summary(report))
+
+
+@app.command()
+def frontalize(
+    portrait: Portrait,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
+    ],
+    weights: Weights = None,
+    preset: Preset = None,
+    crop: Crop = True,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Turn the face in PORTRAIT to the front."""
+    _need_weights(weights)
+    from fv2v.files import frontalize as run
+
+    report = run(
+        portrait,
+        output,
+        _preset(preset, weights),
+        weights=weights,
+        crop=crop,
+        device=device,
+        dtype=dtype,
+    )
+    typer.echo(f"{report.output}: written")
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A release's .pth.tar, or a .safetensors of ours.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="The .safetensors to write.", show_default=False)
+    ],
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help="Refuse the file unless it is of this preset.")
+    ] = None,
+) -> None:
+    """Turn a release's checkpoint into a .safetensors that knows its preset: safe to share, quick to load."""
+    from fv2v.paths import check_input, check_output
+
+    check_output(output, (".safetensors",))
+    check_input(checkpoint)
+    from fv2v.checkpoints import convert as run
+
+    typer.echo(f"{output}: {run(checkpoint, output, preset).name}")
+
+
+@app.command()
+def info() -> None:
+    """The presets: sizes, conventions and parameters of each."""
+    from fv2v.info import table
+
+    _print(table())
+
+
+@app.command()
+def doctor() -> None:
+    """What is installed, and which kernels each operator would use here, and why."""
+    from fv2v.doctor import choices, versions
+
+    _print(_two_columns(versions()))
+    backends = Table("operator", "device", "backend", "why", title="Backends", title_justify="left")
+    for choice in choices():
+        backends.add_row(choice.op, choice.device, choice.backend or "-", choice.why)
+    _print(backends)
+
+
+@app.command()
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick/--full", help="A rough answer in about a minute, or the real numbers.")
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Older results (JSON of `pytest benches --benchmark-json FILE`): adds how many times faster "
+            "each benchmark has become.",
+        ),
+    ] = None,
+) -> None:
+    """Time every operator against stock PyTorch, and the whole frame. Runs in a checkout of the project."""
+    from fv2v import bench_table
+
+    older = bench_table.load(against) if against else None
+    results = bench_table.run(quick=quick)
+    title = bench_table.machine(results) + (f", against {bench_table.machine(older)}" if older else "")
+    rows = bench_table.read_rows(results, older)
+    _print(bench_table.table(rows, title=title, compares=older is not None))
+
+
+def main() -> None:
+    """The `fv2v` command."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="fv2v", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+    except USAGE_ERROR as error:
+        code = _complain(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        code = _complain("interrupted; nothing was written", INTERRUPTED)
+    except (ValueError, OSError) as error:
+        code = _complain(str(error))
+    except RuntimeError as error:  # torch's own class for this is newer than the oldest torch supported
+        if "out of memory" not in str(error):
+            raise
+        code = _complain("out of memory; try a smaller --batch-size, --dtype float16 or --device cpu")
+    sys.exit(code)
+
+
+def _complain(message: str, code: int = 2) -> int:
+    """One line: of a list of faults the heading, the first, and how many there are."""
+    first, *rest = message.strip().splitlines()
+    if rest:
+        first = f"{first} {rest[0].strip()}" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")
+    typer.echo(f"fv2v: {first}", err=True)
+    return code
+
+
+def _need_weights(weights: str | None) -> None:
+    if weights is None:
+        raise ValueError(NO_WEIGHTS)
+
+
+def _preset(preset: str | None, weights: str | None) -> str | None:
+    return preset or ("vox-256" if weights == "random" else None)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A bar on stderr, where that is a terminal; gone when the work is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("loading", total=None, rate="")
+
+        def show(done: int, total: int | None) -> None:
+            speed = bar.tasks[0].speed
+            rate = f"{speed:.1f} frames/s" if speed else ""
+            bar.update(task, description="frames", completed=done, total=total, rate=rate)
+
+        yield show
+
+
+def _summary(report: "Report") -> str:
+    rate = report.frames / max(report.seconds, 1e-9)
+    text = f"{report.output}: {report.frames} frames in {report.seconds:.1f} s ({rate:.1f} a second)"
+    if report.missing:
+        text += f"; no face seen in {report.missing} of them: the last square held"
+    return text
+
+
+def _two_columns(values: dict[str, str]) -> Table:
+    result = Table(show_header=False, box=None)
+    for name, value in values.items():
+        result.add_row(name, value)
+    return result
+
+
+def _print(table: Table) -> None:
+    """As wide as the terminal; uncut where there is none, for files and pipes."""
+    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160).print(table)

@@ -1,0 +1,132 @@
+"""Whole files in, whole files out. Everything cheap is checked before weights are loaded."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fv2v.config import ModelConfig
+from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
+from fv2v.geometry import View
+from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
+from fv2v.paths import PathLike, check_input, check_output
+from fv2v.reenactor import Reenactor, find_device
+from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a file."""
+
+    output: Path
+    frames: int
+    seconds: float  # it took to render and write them; loading weights is not in it
+    missing: int  # frames in which no face was seen, so that the last square held; 0 with crop=False
+
+
+def reenact(
+    portrait: PathLike,
+    driving: PathLike,
+    output: PathLike,
+    preset: str | ModelConfig | None = None,
+    *,
+    weights: PathLike | None = None,
+    reenactor: Reenactor | None = None,
+    relative: bool | None = None,
+    view: View | Iterable[View] | None = None,
+    adapt_scale: bool = False,
+    frames: int | None = None,
+    crop: bool = True,
+    batch_size: int = 1,
+    device: str | None = None,
+    dtype: str = "float32",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Report:
+    """Move a portrait as a video does: the video's frame count, time stamps and sound, the portrait's face.
+
+    Memory does not grow with the video's length. Frames before the first face (sought in the first 150) take
+    the square of that face, frames in which it is lost keep the last square; both are counted.
+
+    Args:
+        portrait: a picture with a face.
+        driving: a video of a face, in any container that PyAV reads.
+        output: .mp4, .m4v, .mov or .mkv.
+        preset, weights, device, dtype: as `Reenactor` takes them; or give a `reenactor` that is there.
+        relative, view, adapt_scale, batch_size: as `Reenactor.animate` takes them.
+        frames: stop after so many; the sound is cut to match.
+        crop: cut the square around the face out of portrait and video. False takes their middle squares.
+        progress: called after each frame with the frames done, and the frames to come in all where known.
+
+    Raises:
+        FileNotFoundError: a file or the output's folder is absent.
+        ValueError: a file that cannot be used, in one line that says why.
+    """
+    output = check_output(output, VIDEO_SUFFIXES)
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+    _check_model(weights, device)
+    picture = _framed(portrait, crop)
+    reader = read_video(driving, frames=frames)
+    start = find_first_face(reader, str(reader.path)) if crop else None
+    reenactor = reenactor or Reenactor(preset, weights=weights, device=device, dtype=dtype)
+    size = reenactor.config.image_size
+    crops = SteadyCrop(reader, start, size) if start else (cut(f, middle_square(f), size) for f in reader)
+    started = time.perf_counter()
+    images = reenactor.animate(
+        reenactor.encode(picture),
+        crops,
+        relative=relative,
+        view=view,
+        adapt_scale=adapt_scale,
+        batch_size=batch_size,
+    )
+    count = write_video(output, _counted(images, reader.length, progress), like=reader)
+    missing = crops.missing if isinstance(crops, SteadyCrop) else 0
+    return Report(output, count, time.perf_counter() - started, missing)
+
+
+def frontalize(
+    portrait: PathLike,
+    output: PathLike,
+    preset: str | ModelConfig | None = None,
+    *,
+    weights: PathLike | None = None,
+    reenactor: Reenactor | None = None,
+    crop: bool = True,
+    device: str | None = None,
+    dtype: str = "float32",
+) -> Report:
+    """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
+    output = check_output(output, IMAGE_SUFFIXES)
+    _check_model(weights, device)
+    picture = _framed(portrait, crop)
+    reenactor = reenactor or Reenactor(preset, weights=weights, device=device, dtype=dtype)
+    started = time.perf_counter()
+    write_image(output, reenactor.frontalize(reenactor.encode(picture)))
+    return Report(output, 1, time.perf_counter() - started, 0)
+
+
+def _check_model(weights: PathLike | None, device: str | None) -> None:
+    """What is wrong with these is told before faces are sought; `None` is Reenactor's to refuse."""
+    find_device(device)
+    if weights is not None and os.fspath(weights) != "random":
+        check_input(weights)
+
+
+def _framed(portrait: PathLike, crop: bool) -> np.ndarray:
+    """The square of the picture that is used, in its own resolution."""
+    image = read_image(portrait)
+    box = box_around(find_face(image, str(portrait)), image.shape[:2]) if crop else middle_square(image)
+    return cut(image, box, box.side)
+
+
+def _counted(
+    images: Iterable[np.ndarray], total: int | None, progress: Callable[[int, int | None], None] | None
+) -> Iterator[np.ndarray]:
+    for done, image in enumerate(images, 1):
+        yield image
+        if progress:
+            progress(done, total)

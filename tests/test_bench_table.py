@@ -1,0 +1,99 @@
+"""`fv2v bench`: on a checkout of its own with two real benchmarks."""
+
+import json
+import sys
+
+import pytest
+from rich.console import Console
+
+from fv2v import bench_table
+from fv2v.cli import main
+
+BENCHES = """
+import pytest
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_sum(benchmark, size):
+    benchmark.group = f"sum of {size}"
+    benchmark(sum, range(size))
+    benchmark.extra_info["GB/s"] = 12.5
+    benchmark.extra_info["ratio"] = 9.25
+
+def test_alone(benchmark):
+    benchmark(sorted, [3, 1, 2])
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    (tmp_path / "benches").mkdir()
+    (tmp_path / "benches" / "bench_sum.py").write_text(BENCHES)
+    (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = bench_*.py\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def printed(table) -> str:
+    console = Console(width=150)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_runs_the_benches_and_reads_them(checkout):
+    results = bench_table.run(quick=True)
+    rows = {row.name: row for row in bench_table.read_rows(results)}
+    assert rows.keys() == {"test_sum[10]", "test_sum[20000]", "test_alone"}
+    small, large, alone = (rows[name] for name in ("test_sum[10]", "test_sum[20000]", "test_alone"))
+    assert (small.group, small.ratio, small.bandwidth, small.gain) == ("sum of 10", 9.25, 12.5, None)
+    assert (alone.group, alone.ratio) == ("", None)
+    assert large.median > 20 * small.median
+    text = printed(bench_table.table(list(rows.values())))
+    assert text.index("sum of 10") < text.index("test_sum[10]") < text.index("sum of 20000")
+    assert "9.25" in text
+    assert "12.50" in text
+    assert "x older" not in text
+
+
+def test_the_command_compares_with_older_results(checkout, monkeypatch, capsys):
+    older = bench_table.run(quick=True)
+    for bench in older["benchmarks"]:
+        bench["stats"]["median"] *= 1000
+    (checkout / "older.json").write_text(json.dumps(older))
+    monkeypatch.setattr(sys, "argv", ["fv2v", "bench", "--quick", "--against", "older.json"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert not stopped.value.code
+    out = capsys.readouterr().out
+    assert "x older" in out
+    gains = [row.gain for row in bench_table.read_rows(bench_table.run(quick=True), older)]
+    assert all(100 < gain < 10_000 for gain in gains)
+
+
+def test_a_failing_bench_is_told(checkout):
+    (checkout / "benches" / "bench_sum.py").write_text(
+        "def test_broken(benchmark):\n    assert benchmark is None\n"
+    )
+    with pytest.raises(ValueError, match=r"pytest benches -q failed in .*: 1 failed"):
+        bench_table.run(quick=True)
+
+
+def test_without_benches_it_says_where_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench_table, "__file__", str(tmp_path / "site-packages" / "fv2v" / "bench_table.py"))
+    with pytest.raises(ValueError, match="no benches/ folder here: run `fv2v bench` in a checkout"):
+        bench_table.run()
+
+
+@pytest.mark.parametrize("content", ["no JSON", "[]", "{}", '{"benchmarks": [{"name": "x"}]}'])
+def test_other_files_are_no_results(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=r"results\.json: expected results saved by pytest --benchmark-json"):
+        bench_table.load(tmp_path / "results.json")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (7e-8, "70 ns")]
+)
+def test_times_read_well(seconds, text):
+    assert bench_table._time(seconds) == text
