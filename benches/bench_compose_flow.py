@@ -1,0 +1,30 @@
+"""compose_flow against the releases' softmax, flows and weighted sum."""
+
+from functools import partial
+
+import baselines
+import pytest
+from cases import MODES, K, keypoints, rows, stored, volumes
+from measuring import DEVICE, clock
+
+from fv2v_kernels import compose_flow
+
+pytestmark = pytest.mark.benchmark(timer=clock)
+
+VOLUMES = volumes(K + 1)  # mask logits
+
+
+@pytest.mark.parametrize("backend", rows("compose_flow"))
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_compose_flow(measure, volume, mode, backend):
+    B, flows, D, H, W = VOLUMES[volume]
+    coordinates = baselines.coordinates(D, H, W, DEVICE)
+    measure(
+        compose_flow,
+        partial(baselines.compose_flow, coordinates),
+        (stored(B, flows, D, H, W), *keypoints(B)),
+        name=f"compose_flow, {volume}",
+        mode=mode,
+        backend=backend,
+    )
