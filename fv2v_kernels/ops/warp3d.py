@@ -43,9 +43,16 @@ def warp3d(features: Tensor, grid: Tensor, *, align_corners: bool, backend: str 
 
 def reference(features: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
     """What warp3d means, in stock PyTorch. Every kernel is tested against this."""
-    grid = torch.nan_to_num(grid, nan=4.0, posinf=4.0, neginf=-4.0)  # well outside
+    grid, finite = split_finite(grid)
     wide = features.to(grid.dtype).expand(len(grid), -1, -1, -1, -1)
-    return F.grid_sample(wide, grid, align_corners=align_corners).to(features.dtype)
+    out = F.grid_sample(wide, grid, align_corners=align_corners)
+    return out.where(finite, 0).to(features.dtype)
+
+
+def split_finite(grid: Tensor) -> tuple[Tensor, Tensor]:
+    """`grid` without its NaN and infinite points, and where (B, 1, D', H', W') it had none."""
+    finite = grid.isfinite().all(-1)
+    return grid.where(finite.unsqueeze(-1), 0), finite.unsqueeze(1)
 
 
 def _reference_backward(
@@ -56,11 +63,10 @@ def _reference_backward(
     need_features: bool,
     need_grid: bool,
 ) -> tuple[Tensor, Tensor]:
-    finite = grid.isfinite().all(-1, keepdim=True)
-    grid = torch.where(finite, grid, 4.0)
+    grid, finite = split_finite(grid)
     wide = features.to(grid.dtype).expand(len(grid), -1, -1, -1, -1)
     grad_features, grad_grid = torch.ops.aten.grid_sampler_3d_backward(
-        grad_out.to(grid.dtype), wide, grid, 0, 0, align_corners, [need_features, need_grid]
+        grad_out.to(grid.dtype).where(finite, 0), wide, grid, 0, 0, align_corners, [need_features, need_grid]
     )
     return (
         grad_features.sum_to_size(features.shape) if need_features else grid.new_empty(0),

@@ -22,7 +22,7 @@ from fv2v_kernels._check import (
 )
 from fv2v_kernels._native import native
 from fv2v_kernels._op import choose, define, reference_gradients
-from fv2v_kernels.ops import keypoint_flow
+from fv2v_kernels.ops import keypoint_flow, warp3d
 
 
 def warp_candidates(
@@ -77,10 +77,10 @@ def reference(
     B, K, _ = kp_source.shape
     _, C, D, H, W = features.shape
     flows = keypoint_flow.reference(kp_source, kp_driving, affine, (D, H, W))
-    flows = torch.nan_to_num(flows, nan=4.0, posinf=4.0, neginf=-4.0)  # well outside
     wide = features.to(flows.dtype).expand(B, -1, -1, -1, -1)
     copies = wide.unsqueeze(1).expand(-1, K + 1, -1, -1, -1, -1).flatten(0, 1)  # (B(K+1), C', D, H, W)
-    warped = F.grid_sample(copies, flows.flatten(0, 1), align_corners=align_corners)
+    flows, finite = warp3d.split_finite(flows.flatten(0, 1))
+    warped = F.grid_sample(copies, flows, align_corners=align_corners).where(finite, 0)
     points = keypoint_flow.lattice((D, H, W), kp_source)
 
     def gaussians(keypoints: Tensor) -> Tensor:

@@ -1,0 +1,19 @@
+// Voxel index -> (x, y, z) on the corner lattice: voxel i of n at 2 i / (n - 1) - 1, and at -1 where n = 1.
+#pragma once
+#include <cstdint>
+
+#include "common/host_device.h"
+
+namespace fv2v {
+
+struct Size3 {
+  int32_t depth, height, width;  // (D, H, W) = (z, y, x)
+  FV2V_HOST_DEVICE int64_t voxels() const { return int64_t(depth) * height * width; }
+};
+
+template <typename acc_t>
+FV2V_HOST_DEVICE acc_t lattice_coordinate(int32_t i, int32_t n) {
+  return 2 * acc_t(i) / acc_t(n > 1 ? n - 1 : 1) - 1;
+}
+
+}  // namespace fv2v

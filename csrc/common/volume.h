@@ -1,0 +1,93 @@
+// CPU: blocks of consecutive voxels, read from any strides and written to contiguous memory.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "common/lattice.h"
+#include "common/scalar.h"
+#include "common/tensor.h"
+
+namespace fv2v {
+
+constexpr int kBlock = 64;  // voxels a block: its coordinates, offsets and weights stay in the L1 cache
+
+// (B, C, D, H, W) in memory; voxels are counted through (D, H, W) in order.
+template <typename scalar_t>
+struct Volume {
+  using acc_t = acc_of<scalar_t>;
+  const scalar_t* data;
+  int64_t batch, channels;
+  Size3 size;
+  int64_t batch_stride, channel_stride, depth_stride, row_stride, step;
+  bool even;  // consecutive voxels are `step` apart throughout: contiguous, channels-last, expanded, a grid
+
+  Volume(const Tensor& tensor, int channel_dim) : data(tensor.as<const scalar_t>()) {
+    int spatial[3], dims = 0;
+    for (int i = 1; i < 5; ++i)
+      if (i != channel_dim) spatial[dims++] = i;
+    batch = tensor.size[0];
+    channels = tensor.size[channel_dim];
+    size = {int32_t(tensor.size[spatial[0]]), int32_t(tensor.size[spatial[1]]), int32_t(tensor.size[spatial[2]])};
+    batch_stride = batch == 1 ? 0 : tensor.stride[0];  // one sample is read for all
+    channel_stride = tensor.stride[channel_dim];
+    depth_stride = tensor.stride[spatial[0]];
+    row_stride = tensor.stride[spatial[1]];
+    step = tensor.stride[spatial[2]];
+    even = (size.height == 1 || row_stride == step * size.width) &&
+           (size.depth == 1 || depth_stride == step * size.width * size.height);
+  }
+
+  // One channel of `count` voxels from voxel `first` on, `to_step` apart in `to`.
+  FV2V_HOST_DEVICE void load(int64_t b, int64_t c, int64_t first, int count, acc_t* to, int to_step) const {
+    const scalar_t* from = data + b * batch_stride + c * channel_stride;
+    if (even && step == 1) {
+      for (int i = 0; i < count; ++i) to[i * to_step] = widen(from[first + i]);
+    } else if (even) {
+      for (int i = 0; i < count; ++i) to[i * to_step] = widen(from[(first + i) * step]);
+    } else {
+      for (int i = 0; i < count; ++i) {
+        const int64_t row = (first + i) / size.width, x = (first + i) % size.width;
+        to[i * to_step] = widen(from[row / size.height * depth_stride + row % size.height * row_stride + x * step]);
+      }
+    }
+  }
+
+  // Channels lanes * group and on of `count` voxels, interleaved; channels past the last are zero.
+  template <int lanes>
+  FV2V_HOST_DEVICE void load_lanes(int64_t b, int64_t group, int64_t first, int count, acc_t* to) const {
+    const int64_t c = lanes * group;
+    for (int lane = 0; lane < lanes; lane += 4) {
+      if (even && step == 1 && c + lane + 4 <= channels) {
+        const scalar_t* c0 = data + b * batch_stride + (c + lane) * channel_stride + first;
+        const scalar_t *c1 = c0 + channel_stride, *c2 = c1 + channel_stride, *c3 = c2 + channel_stride;
+        for (int i = 0; i < count; ++i) {
+          to[lanes * i + lane] = widen(c0[i]);
+          to[lanes * i + lane + 1] = widen(c1[i]);
+          to[lanes * i + lane + 2] = widen(c2[i]);
+          to[lanes * i + lane + 3] = widen(c3[i]);
+        }
+        continue;
+      }
+      for (int one = lane; one < lane + 4; ++one) {
+        if (c + one < channels) {
+          load(b, c + one, first, count, to + one, lanes);
+        } else {
+          for (int i = 0; i < count; ++i) to[lanes * i + one] = 0;
+        }
+      }
+    }
+  }
+};
+
+// Writes interleaved channels lanes * group and on of `count` voxels to planes of `voxels` voxels.
+template <typename scalar_t, int lanes>
+FV2V_HOST_DEVICE void store_lanes(const acc_of<scalar_t>* from, int64_t group, int64_t channels, int count,
+                                  scalar_t* planes, int64_t voxels) {
+  for (int lane = 0; lane < lanes; ++lane) {
+    if (lanes * group + lane >= channels) break;
+    scalar_t* plane = planes + (lanes * group + lane) * voxels;
+    for (int i = 0; i < count; ++i) plane[i] = narrow<scalar_t>(from[lanes * i + lane]);
+  }
+}
+
+}  // namespace fv2v
