@@ -1,0 +1,47 @@
+"""The volume of a small convex hull, in numpy: K keypoints in space, K about twenty."""
+
+import numpy as np
+
+
+def hull_volume(points: np.ndarray) -> float:
+    """points (K, 3) -> the volume of their convex hull; 0 when they lie in one plane.
+
+    Incremental: start from a tetrahedron, and for each point replace the faces it sees by a cone from their
+    outline. A point within rounding of a face's plane does not see that face.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    points = points - points.mean(axis=0)
+    corners = _tetrahedron(points)
+    if corners is None:
+        return 0.0
+    a, b, c, d = corners
+    faces = {(a, b, c), (a, c, d), (a, d, b), (b, d, c)}  # each turned so that its outside is positive
+    if _height(points, (a, b, c), d) > 0:
+        faces = {(i, k, j) for i, j, k in faces}
+    flat = 1e-12 * np.abs(points).max() ** 3
+    for p in range(len(points)):
+        lit = {face for face in faces if _height(points, face, p) > flat}
+        edges = {edge for i, j, k in lit for edge in ((i, j), (j, k), (k, i))}
+        outline = {(i, j) for i, j in edges if (j, i) not in edges}
+        faces = (faces - lit) | {(i, j, p) for i, j in outline}
+    return float(sum(np.linalg.det(points[list(face)]) for face in faces) / 6)
+
+
+def _height(points: np.ndarray, face: tuple[int, int, int], p: int) -> float:
+    """Six times the signed volume of the tetrahedron over `face` with its top at p; positive outside."""
+    i, j, k = face
+    origin = points[i]
+    return float(np.dot(np.cross(points[j] - origin, points[k] - origin), points[p] - origin))
+
+
+def _tetrahedron(points: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Four points far apart: each farthest from the point, the line and the plane of those before it."""
+    a = int(np.argmax((points**2).sum(axis=1)))
+    from_a = points - points[a]
+    b = int(np.argmax((from_a**2).sum(axis=1)))
+    across = np.cross(from_a, from_a[b])
+    c = int(np.argmax((across**2).sum(axis=1)))
+    heights = np.abs(from_a @ np.cross(from_a[b], from_a[c]))
+    d = int(np.argmax(heights))
+    degenerate = heights[d] <= 1e-12 * np.abs(points).max() ** 3
+    return None if degenerate else (a, b, c, d)

@@ -1,0 +1,26 @@
+"""F, the appearance feature extractor: a picture becomes a volume of features (Sec. 3.1)."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from fv2v.config import ModelConfig
+from fv2v.networks.blocks import DownBlock2d, ResBlock3d, SameBlock2d
+
+
+class AppearanceExtractor(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths = config.appearance.widths
+        self.depth = config.volume_depth
+        self.first = SameBlock2d(3, widths[0], kernel=7)
+        self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise(widths)))
+        self.lift = nn.Conv2d(widths[-1], config.flat_channels, 1)
+        self.residual = nn.Sequential(
+            *(ResBlock3d(config.volume_channels) for _ in range(config.appearance.residual_blocks))
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image (B, 3, H, W) in [0, 1] -> f_s (B, C, D, H/4, W/4)."""
+        flat = self.lift(self.down(self.first(image)))  # (B, C·D, H/4, W/4)
+        return self.residual(flat.unflatten(1, (-1, self.depth)))

@@ -1,0 +1,120 @@
+"""The smallest parts, in 2D and 3D, as all public re-implementations have them (the paper's appendix A)."""
+
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, relu
+
+
+class SameBlock2d(nn.Module):
+    """Convolution, norm, activation; the size stays."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 3, negative_slope: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.activation = nn.LeakyReLU(negative_slope) if negative_slope else nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.norm(self.conv(x)))
+
+
+class DownBlock2d(nn.Module):
+    """(B, C, H, W) -> (B, C', H/2, W/2)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool2d(relu(self.norm(self.conv(x))), 2)
+
+
+class UpBlock2d(nn.Module):
+    """(B, C, H, W) -> (B, C', 2H, 2W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.norm(self.conv(interpolate(x, scale_factor=2, mode="nearest"))))
+
+
+class DownBlock3d(nn.Module):
+    """(B, C, D, H, W) -> (B, C', D, H/2, W/2): depth is never pooled."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.norm = nn.BatchNorm3d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool3d(relu(self.norm(self.conv(x))), (1, 2, 2))
+
+
+class UpBlock3d(nn.Module):
+    """(B, C, D, H, W) -> (B, C', D, 2H, 2W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.norm = nn.BatchNorm3d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.norm(self.conv(interpolate(x, scale_factor=(1, 2, 2), mode="nearest"))))
+
+
+class ResBlock2d(nn.Module):
+    """x + two times (norm, ReLU, convolution)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(relu(self.norm2(self.conv1(relu(self.norm1(x))))))
+
+
+class ResBlock3d(nn.Module):
+    """`ResBlock2d` in a volume."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm3d(channels)
+        self.conv1 = nn.Conv3d(channels, channels, 3, padding=1)
+        self.norm2 = nn.BatchNorm3d(channels)
+        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(relu(self.norm2(self.conv1(relu(self.norm1(x))))))
+
+
+class ResBottleneck(nn.Module):
+    """1×1 (c/4), 3×3 (c/4), 1×1 (c), ReLU after the sum; the skip is a 1×1 convolution where strided."""
+
+    def __init__(self, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        inner = channels // 4
+        self.conv1 = nn.Conv2d(channels, inner, 1)
+        self.norm1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride=stride, padding=1)
+        self.norm2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, channels, 1)
+        self.norm3 = nn.BatchNorm2d(channels)
+        self.skip = (
+            nn.Identity()
+            if stride == 1
+            else nn.Sequential(nn.Conv2d(channels, channels, 1, stride=stride), nn.BatchNorm2d(channels))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = relu(self.norm1(self.conv1(x)))
+        y = relu(self.norm2(self.conv2(y)))
+        y = self.norm3(self.conv3(y))
+        return relu(y + self.skip(x))

@@ -1,0 +1,80 @@
+"""L, the canonical keypoint detector: a face's keypoints when neutral and frontal (Sec. 3.1)."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from fv2v.config import ModelConfig
+from fv2v.geometry import coordinate_dtype
+from fv2v.networks.blocks import DownBlock2d, UpBlock3d
+
+
+class Canonical(NamedTuple):
+    keypoints: Tensor  # (B, K, 3)  x_c
+    jacobians: Tensor | None  # (B, K, 3, 3)  J_c, with a Jacobian head
+
+
+class CanonicalKeypoints(nn.Module):
+    """Keypoints (and Jacobians) as expectations under one softmax a keypoint over the whole volume."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c, widths = config.canonical, config.canonical.widths
+        self.depth, self.temperature = config.volume_depth, c.temperature
+        self.reduce = AntiAliasedStride(c.stride)
+        self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise((3, *widths))))
+        self.lift = nn.Conv2d(widths[-1], widths[-1] * config.volume_depth, 1)
+        narrower = (*reversed(widths), c.out_width)
+        self.up = nn.Sequential(*(UpBlock3d(a, b) for a, b in pairwise(narrower)))
+        self.heatmap = nn.Conv3d(c.out_width, config.keypoints, c.kernel, padding=c.kernel // 2)
+        self.jacobian = (
+            nn.Conv3d(c.out_width, 9 * config.keypoints, c.kernel, padding=c.kernel // 2)
+            if c.jacobian
+            else None
+        )
+        if self.jacobian is not None:  # the identity, until training says otherwise
+            nn.init.zeros_(self.jacobian.weight)
+            with torch.no_grad():
+                self.jacobian.bias.copy_(torch.eye(3).flatten().repeat(config.keypoints))
+
+    def forward(self, image: Tensor) -> Canonical:
+        """image (B, 3, H, W) in [0, 1]; keypoints on the corner lattice, float32 beside half weights."""
+        flat = self.lift(self.down(self.reduce(image)))  # (B, C·D, h, w)
+        volume = self.up(flat.unflatten(1, (-1, self.depth)))  # (B, C, D, H/4, W/4)
+        logits = self.heatmap(volume)  # (B, K, D, H/4, W/4)
+        dtype = coordinate_dtype(logits.dtype)
+        heat = torch.softmax(logits.to(dtype).flatten(2) / self.temperature, dim=-1)  # (B, K, N)
+        keypoints = expected_position(heat.unflatten(-1, logits.shape[2:]))
+        if self.jacobian is None:
+            return Canonical(keypoints, None)
+        maps = self.jacobian(volume).to(dtype).flatten(2).unflatten(1, (-1, 9))  # (B, K, 9, N)
+        # not a matrix product: that adds 65,536 numbers in a row, ten times less accurate than sum's tree
+        jacobians = (maps * heat.unsqueeze(2)).sum(dim=-1)  # (B, K, 9)
+        return Canonical(keypoints, jacobians.unflatten(-1, (3, 3)))
+
+
+class AntiAliasedStride(nn.Module):
+    """Every `stride`-th pixel after a Gaussian of σ = (stride − 1) / 2, zeros outside the picture."""
+
+    weight: Tensor
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        sigma = (stride - 1) / 2
+        radius = round(4 * sigma)
+        line = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * sigma**2))
+        kernel = line[:, None] * line
+        self.register_buffer("weight", (kernel / kernel.sum()).repeat(3, 1, 1, 1))  # (3, 1, n, n)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return conv2d(image, self.weight, stride=self.stride, padding=self.weight.shape[-1] // 2, groups=3)
+
+
+def expected_position(heat: Tensor) -> Tensor:
+    """heat (B, K, D, H, W), summing to 1 -> the mean (x, y, z) on the corner lattice, (B, K, 3)."""
+    z, y, x = (torch.linspace(-1, 1, n, device=heat.device, dtype=heat.dtype) for n in heat.shape[2:])
+    return torch.stack([heat.sum((2, 3)) @ x, heat.sum((2, 4)) @ y, heat.sum((3, 4)) @ z], dim=-1)

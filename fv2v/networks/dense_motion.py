@@ -1,0 +1,54 @@
+"""M, the motion field estimator: which keypoint moves what, and what the source does not show (Sec. 3.2)."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from fv2v.config import ModelConfig
+from fv2v.networks.hourglass import Hourglass3d
+from fv2v_kernels import warp_candidates
+
+
+class MotionField(NamedTuple):
+    mask_logits: Tensor  # (B, K+1, D, H, W)  before the softmax over the K+1 flows; 0 is the background
+    occlusion: Tensor  # (B, 1, H, W)  o, 1 where the source shows what the frame needs
+
+
+class DenseMotion(nn.Module):
+    """Let K keypoints each propose a flow, and say how much each counts at every voxel.
+
+    w_k(p) = A_k (p − x_d,k) + x_s,k is the flow around keypoint k. The K+1 warps of the compressed volume
+    and the Gaussian differences are made in one operator, which builds the flows as it reads.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c = config.dense_motion
+        self.align_corners, self.variance = config.align_corners, c.variance
+        self.compressor = nn.Conv3d(config.volume_channels, c.compressed_channels, 1)
+        self.norm = nn.BatchNorm3d(c.compressed_channels)
+        self.hourglass = Hourglass3d(config.flows * (c.compressed_channels + 1), c.widths, c.out_width)
+        hidden = self.hourglass.out_channels
+        self.mask = nn.Conv3d(hidden, config.flows, c.kernel, padding=c.kernel // 2)
+        self.occlusion = nn.Conv2d(hidden * config.volume_depth, 1, c.kernel, padding=c.kernel // 2)
+
+    def compress(self, features: Tensor) -> Tensor:
+        """f_s (B, C, D, H, W) -> (B, C', D, H, W). Knows nothing of the driving frame: once a source."""
+        return relu(self.norm(self.compressor(features)))
+
+    def forward(
+        self, compressed: Tensor, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None
+    ) -> MotionField:
+        """compressed (B or 1, C', D, H, W), keypoints (B, K, 3), affine (B, 3, 3), (B, K, 3, 3) or None."""
+        candidates = warp_candidates(
+            compressed,
+            kp_source,
+            kp_driving,
+            affine,
+            align_corners=self.align_corners,
+            variance=self.variance,
+        )  # (B, (K+1)(C'+1), D, H, W)
+        hidden = self.hourglass(candidates)
+        occlusion = self.occlusion(hidden.flatten(1, 2)).sigmoid()  # depth folds into the channels
+        return MotionField(self.mask(hidden), occlusion)

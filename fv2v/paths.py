@@ -1,0 +1,73 @@
+"""Files of the user: checked before work is lost, written whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PathLike = str | os.PathLike[str]
+
+
+def check_input(path: PathLike) -> Path:
+    """The file to read, known to exist and to hold something.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, or empty.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file, this is a folder")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty (0 bytes)")
+    return path
+
+
+def check_output(path: PathLike, suffixes: Collection[str]) -> Path:
+    """The file to write, known to have a format we write and a folder that takes it. Nothing is left behind.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        ValueError: another suffix, a folder of that name, or a folder that cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(suffixes)}, got {path.suffix!r}")
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file name, this is a folder")
+    folder = path.parent
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{path}: {folder} is a file, expected a folder")
+    if not folder.exists():
+        raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
+    _new_file(path).unlink()
+    return path
+
+
+@contextmanager
+def whole_file(path: PathLike) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends, and vanishes if that fails.
+
+    So `path` holds either its old content or the whole new one. ValueError where the folder takes no file.
+    """
+    path = Path(path)
+    temporary = _new_file(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:  # an interrupt leaves nothing behind either
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _new_file(path: Path) -> Path:
+    """An empty hidden file beside `path`; its suffix is kept, writers choose the format by it."""
+    new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        new.touch(exist_ok=False)  # not mkstemp, whose files only their owner may read
+    except OSError as error:
+        raise ValueError(f"{path}: cannot write to the folder {path.parent} ({error.strerror})") from None
+    return new

@@ -1,0 +1,200 @@
+"""Encode a portrait once, animate it many times. State that lasts is a `Source`, held by the caller."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fv2v import checkpoints
+from fv2v.config import ModelConfig
+from fv2v.config import preset as find_preset
+from fv2v.geometry import (
+    Motion,
+    Source,
+    View,
+    check_motion,
+    coordinate_dtype,
+    movement_scale,
+    place,
+)
+from fv2v.pictures import to_images, to_uint8
+
+DTYPES = {name: getattr(torch, name) for name in ("float32", "float16", "bfloat16", "float64")}
+
+
+class Reenactor:
+    """A preset with weights, ready to run.
+
+    Args:
+        preset: a name from `fv2v.PRESETS` or a `ModelConfig`; may be left out where the file of weights tells.
+        weights: a path (a release's `.pth.tar` or our `.safetensors`), or "random".
+        device: by default a GPU where there is one.
+        dtype: "float32", "float16", "bfloat16" or "float64", of the networks; keypoints and rotations stay float32
+            (float64 beside float64).
+
+    Pictures are square crops around a face, of any size; crop.py makes them. A ValueError says what was expected.
+    """
+
+    def __init__(
+        self,
+        preset: str | ModelConfig | None = None,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "float32",
+    ) -> None:
+        config = find_preset(preset) if isinstance(preset, str) else preset
+        if weights is None:
+            raise ValueError(f"no weights given. {checkpoints.WHERE_FROM}")
+        self.dtype = DTYPES.get(str(dtype).removeprefix("torch."))
+        if self.dtype is None:
+            raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {dtype!r}")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if weights == "random":
+            if config is None:
+                raise ValueError('weights="random" needs a preset: there is no file to tell which')
+            model = checkpoints.random(config)
+        else:
+            model = checkpoints.load(weights, config)
+        self.config = model.config
+        self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def encode(self, portrait: Any) -> Source:
+        """F, L, H and Δ on a portrait: a path, a PIL image, an (H, W, 3) uint8 array, a tensor in [0, 1]."""
+        return self.model.encode(self._images([portrait]))
+
+    @torch.inference_mode()
+    def extract(self, frames: Any) -> Motion:
+        """H and Δ on one frame, or on a list of them: what a sender would transmit."""
+        return self.model.extract(self._images(frames if isinstance(frames, list | tuple) else [frames]))
+
+    @torch.inference_mode()
+    def render(
+        self,
+        source: Source,
+        motion: Motion,
+        anchor: Motion | None = None,
+        view: View | Sequence[View] | None = None,
+    ) -> Tensor:
+        """What a receiver would show: the source moved by a motion of B frames, (B, 3, H, W) in [0, 1].
+
+        Absolute without an anchor, else by the change since the anchor. One view for all frames, or B of them.
+        """
+        motion = self._given(motion, "frames")
+        if anchor is not None:
+            anchor = self._given(anchor, "anchor")
+        for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
+            if batch not in (1, len(motion)):
+                raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
+        return self._render(source, motion, anchor, view, 1.0)
+
+    def animate(
+        self,
+        source: Source,
+        frames: Iterable[Any],
+        *,
+        relative: bool | None = None,
+        anchor: Motion | None = None,
+        view: View | Iterable[View] | None = None,
+        adapt_scale: bool = False,
+        batch_size: int = 1,
+    ) -> Iterator[np.ndarray]:
+        """Move the source as the driving frames move, one (H, W, 3) uint8 frame for each, as they come.
+
+        Args:
+            frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time and never kept.
+            relative: by the change since the anchor (True), or to the driver's own pose (False); by default what
+                the preset does.
+            anchor: the motion that counts as no change; by default the first frame's.
+            view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
+            adapt_scale: scale the driver's movement to the source's size (`keypoint` transfer, relative only).
+            batch_size: driving frames that go through the networks together.
+
+        Raises:
+            ValueError: at once for arguments that do not fit, at the frame where a frame or a view does not.
+        """
+        relative = self.config.geometry.relative if relative is None else relative
+        if len(source) != 1:
+            raise ValueError(f"expected one source to animate, got {len(source)}")
+        if batch_size < 1:
+            raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+        if isinstance(frames, str | os.PathLike):
+            raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
+        if anchor is not None:
+            if not relative:
+                raise ValueError("an anchor needs relative=True: absolute motion is measured against nothing")
+            anchor = self._given(anchor, "anchor")
+            if len(anchor) != 1:
+                raise ValueError(f"expected an anchor of one frame, got {len(anchor)}")
+        if adapt_scale and not (relative and self.config.geometry.transfer == "keypoint"):
+            raise ValueError(
+                "adapt_scale needs relative=True and a preset with `keypoint` transfer; "
+                f"got relative={relative}, {self.config.name!r} with {self.config.geometry.transfer!r}"
+            )
+        views = view if view is None or isinstance(view, View) else iter(view)
+        return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, batch_size)
+
+    def frontalize(self, source: Source) -> np.ndarray:
+        """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
+        if len(source) != 1:
+            raise ValueError(f"expected one source to frontalize, got {len(source)}")
+        own = source.motion
+        ahead = torch.eye(3, dtype=own.rotation.dtype, device=own.rotation.device).unsqueeze(0)
+        motion = Motion(ahead, own.translation, own.expression, own.scale)
+        return to_uint8(self._render(source, motion, None, None, 1.0))[0]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights and config to a .safetensors, whole or not at all; `Reenactor(weights=path)` reads it."""
+        checkpoints.save(self.model, path)
+
+    def _animate(
+        self,
+        source: Source,
+        frames: Iterator[Any],
+        relative: bool,
+        anchor: Motion | None,
+        views: View | Iterator[View] | None,
+        adapt_scale: bool,
+        batch_size: int,
+    ) -> Iterator[np.ndarray]:
+        # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
+        movement: Tensor | float | None = None
+        while batch := list(islice(frames, batch_size)):
+            motion = self.extract(batch)
+            if relative and anchor is None:
+                anchor = motion[:1]
+            if movement is None:
+                movement = movement_scale(source, anchor) if adapt_scale and anchor is not None else 1.0
+            view = views if views is None or isinstance(views, View) else list(islice(views, len(motion)))
+            yield from to_uint8(self._render(source, motion, anchor, view, movement))
+
+    @torch.inference_mode()
+    def _render(
+        self,
+        source: Source,
+        motion: Motion,
+        anchor: Motion | None,
+        view: View | Sequence[View] | None,
+        movement: Tensor | float,
+    ) -> Tensor:
+        placement = place(
+            source, motion, anchor, view, geometry=self.config.geometry, movement=movement
+        )
+        return self.model.render(source, placement)
+
+    def _images(self, pictures: Sequence[Any]) -> Tensor:
+        """(B, 3, H, W) as the networks take them."""
+        if not pictures:
+            raise ValueError("expected at least one picture, got none")
+        images = [to_images(picture, self.config.image_size).to(self.device) for picture in pictures]
+        return torch.cat(images).to(self.dtype)
+
+    def _given(self, motion: Motion, frames: str) -> Motion:
+        """A motion from outside, looked at once and brought here; senders may have stored it in half."""
+        check_motion(motion, self.config.keypoints, frames)
+        return motion.to(self.device, coordinate_dtype(self.dtype))

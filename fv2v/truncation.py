@@ -1,0 +1,71 @@
+"""Files that end too early, told by their own headers: decoders show what is left of them and say nothing."""
+
+from pathlib import Path
+
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+PNG_END = b"IEND\xaeB`\x82"
+
+
+def check_not_truncated(path: Path) -> None:
+    """Raises ValueError if a JPEG, PNG, MP4, QuickTime, Matroska or WebM file has lost its end.
+
+    Other formats pass: they do not say how long they should be.
+    """
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith((b"\xff\xd8", b"\x89PNG")):
+        data = path.read_bytes()
+        if not (_jpeg_ends(data) if head.startswith(b"\xff\xd8") else PNG_END in data):
+            raise ValueError(f"{path}: truncated: the picture has no end marker after {len(data)} bytes")
+        return
+    stated = 0
+    if head[4:8] in MP4_BOXES:
+        stated = _mp4_size(path)
+    elif head.startswith(b"\x1aE\xdf\xa3"):
+        stated = _matroska_size(head)
+    actual = path.stat().st_size
+    if stated > actual:
+        raise ValueError(f"{path}: truncated: the file should have {stated} bytes, it has {actual}")
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether an end marker follows the first scan; before that, a thumbnail may have one of its own."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        if data[at + 1] == 0xDA:  # start of scan, in which no marker occurs by chance
+            return b"\xff\xd9" in data[at:]
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
+def _mp4_size(path: Path) -> int:
+    """Where the last of the top-level boxes ends: ISO/IEC 14496-12, 4.2."""
+    actual, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at < actual:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:], "big")
+            if length < 8:  # 0: up to the end of the file
+                return actual
+            at += length
+    return at
+
+
+def _matroska_size(head: bytes) -> int:
+    """Where the segment ends: RFC 8794, 4 to 6. 0 where a live recording leaves that open."""
+    length, at = _vint(head, 4)
+    at += length
+    if head[at : at + 4] != b"\x18\x53\x80\x67":
+        return 0
+    length, at = _vint(head, at + 4)
+    return at + length if length else 0
+
+
+def _vint(data: bytes, at: int) -> tuple[int, int]:
+    """EBML's variable-size integer and the place behind it; 0 for "unknown", which is all ones."""
+    width = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return (0 if value == (1 << 7 * width) - 1 else value), at + width
