@@ -1,4 +1,4 @@
-"""Whatever a picture comes as -> what the networks take: (B, 3, H, W) in [0, 1], RGB, at the preset's size."""
+"""Whatever a picture comes as -> what the networks take: (B, 3, H, W), RGB in [0, 1], of one size."""
 
 import os
 from typing import Any
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fv2v.video import read_image
+from fv2v.image import read_image
 
 KINDS = "a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) or (B, 3, H, W) float tensor in [0, 1]"
 
 
 def to_images(picture: Any, size: int) -> Tensor:
-    """(B, 3, size, size) float32 in [0, 1], on the device it came on. Not square: squeezed, as the releases do.
+    """(B, 3, size, size) float32 in [0, 1], on the device it came on. Not square: squeezed, as the releases
+    do.
 
     A ValueError says what was expected and what came; a path that cannot be read is one too.
     """

@@ -21,6 +21,7 @@ from fv2v.geometry import (
     movement_scale,
     place,
 )
+from fv2v.paths import PathLike
 from fv2v.pictures import to_images, to_uint8
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "float16", "bfloat16", "float64")}
@@ -30,20 +31,22 @@ class Reenactor:
     """A preset with weights, ready to run.
 
     Args:
-        preset: a name from `fv2v.PRESETS` or a `ModelConfig`; may be left out where the file of weights tells.
-        weights: a path (a release's `.pth.tar` or our `.safetensors`), or "random".
+        preset: a name from `fv2v.PRESETS` or a `ModelConfig`; may be left out where the file of weights
+        tells. weights: a path (a release's `.pth.tar` or our `.safetensors`), or "random".
         device: by default a GPU where there is one.
-        dtype: "float32", "float16", "bfloat16" or "float64", of the networks; keypoints and rotations stay float32
+        dtype: "float32", "float16", "bfloat16" or "float64", of the networks; keypoints and rotations stay
+        float32
             (float64 beside float64).
 
-    Pictures are square crops around a face, of any size; crop.py makes them. A ValueError says what was expected.
+    Pictures are square crops around a face, of any size; crop.py makes them. A ValueError says what was
+    expected.
     """
 
     def __init__(
         self,
         preset: str | ModelConfig | None = None,
         *,
-        weights: str | os.PathLike[str] | None = None,
+        weights: PathLike | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "float32",
     ) -> None:
@@ -83,7 +86,8 @@ class Reenactor:
     ) -> Tensor:
         """What a receiver would show: the source moved by a motion of B frames, (B, 3, H, W) in [0, 1].
 
-        Absolute without an anchor, else by the change since the anchor. One view for all frames, or B of them.
+        Absolute without an anchor, else by the change since the anchor. One view for all frames, or B of
+        them.
         """
         motion = self._given(motion, "frames")
         if anchor is not None:
@@ -107,13 +111,14 @@ class Reenactor:
         """Move the source as the driving frames move, one (H, W, 3) uint8 frame for each, as they come.
 
         Args:
-            frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time and never kept.
-            relative: by the change since the anchor (True), or to the driver's own pose (False); by default what
+            frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time and never
+            kept. relative: by the change since the anchor (True), or to the driver's own pose (False); by
+            default what
                 the preset does.
             anchor: the motion that counts as no change; by default the first frame's.
             view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
-            adapt_scale: scale the driver's movement to the source's size (`keypoint` transfer, relative only).
-            batch_size: driving frames that go through the networks together.
+            adapt_scale: scale the driver's movement to the source's size (`keypoint` transfer, relative
+            only). batch_size: driving frames that go through the networks together.
 
         Raises:
             ValueError: at once for arguments that do not fit, at the frame where a frame or a view does not.
@@ -148,8 +153,8 @@ class Reenactor:
         motion = Motion(ahead, own.translation, own.expression, own.scale)
         return to_uint8(self._render(source, motion, None, None, 1.0))[0]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights and config to a .safetensors, whole or not at all; `Reenactor(weights=path)` reads it."""
+    def save(self, path: PathLike) -> None:
+        """Write weights and config to a .safetensors, whole or not at all; `weights=path` reads it."""
         checkpoints.save(self.model, path)
 
     def _animate(
@@ -182,9 +187,7 @@ class Reenactor:
         view: View | Sequence[View] | None,
         movement: Tensor | float,
     ) -> Tensor:
-        placement = place(
-            source, motion, anchor, view, geometry=self.config.geometry, movement=movement
-        )
+        placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
         return self.model.render(source, placement)
 
     def _images(self, pictures: Sequence[Any]) -> Tensor:

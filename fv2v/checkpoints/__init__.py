@@ -6,8 +6,6 @@ or safetensors.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from torch import Tensor
 from fv2v.checkpoints import zhanglonghao1992
 from fv2v.config import ModelConfig, preset
 from fv2v.networks import FaceVid2Vid
+from fv2v.paths import PathLike, check_input, check_output, whole_file
 
 __all__ = ["WHERE_FROM", "convert", "load", "random", "save"]
 
@@ -37,18 +36,20 @@ def random(config: ModelConfig) -> FaceVid2Vid:
         return FaceVid2Vid(config)
 
 
-def load(path: str | os.PathLike[str], config: ModelConfig | None = None) -> FaceVid2Vid:
+def load(path: PathLike, config: ModelConfig | None = None) -> FaceVid2Vid:
     """The model in the file at `path`, on the CPU, in the file's dtype.
 
-    `config` says what the caller expects; left out, the file tells. A ValueError says why a file is not
-    taken: it is no checkpoint, it is damaged, it is another preset's (every missing, unexpected and
-    misshapen tensor is listed).
+    `config` says what the caller expects; left out, the file tells.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, or damaged; or another preset's: then every missing, unexpected and
+            misshapen tensor is listed.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"no weights at {path}: there is no such file")
-    found, weights = _read_own(path) if path.suffix == ".safetensors" else _read_release(path)
-    if config is not None and config != found and path.suffix == ".safetensors":
+    path = check_input(path)
+    ours = path.suffix.lower() == ".safetensors"
+    found, weights = _read_own(path) if ours else _read_release(path)
+    if ours and config not in (None, found):
         raise ValueError(
             f"{path.name} holds a {found.name!r} model with its own settings, which are not those of the "
             f"{config.name!r} asked for; leave the preset out to take the file's"
@@ -60,27 +61,19 @@ def load(path: str | os.PathLike[str], config: ModelConfig | None = None) -> Fac
     return model
 
 
-def save(model: FaceVid2Vid, path: str | os.PathLike[str]) -> None:
+def save(model: FaceVid2Vid, path: PathLike) -> None:
     """Write `model` to a .safetensors with its config inside; the file appears whole or not at all."""
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"expected a path that ends in .safetensors, got {path.name!r}")
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    path = check_output(path, [".safetensors"])
     weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     metadata = {"format": "fv2v", "config": json.dumps(model.config.as_dict())}
     try:
-        with tempfile.TemporaryDirectory(prefix=".fv2v-", dir=path.parent) as beside:
-            whole = Path(beside, path.name)
-            save_file(weights, whole, metadata)
-            os.replace(whole, path)
+        with whole_file(path) as temporary:
+            save_file(weights, temporary, metadata)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"cannot write {path}: {error}") from error
 
 
-def convert(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], name: str | None = None
-) -> ModelConfig:
+def convert(source: PathLike, target: PathLike, name: str | None = None) -> ModelConfig:
     """Turn a release's checkpoint (or one of ours) into our .safetensors; returns the config it was given.
 
     `name` is a preset; left out, the file tells.
