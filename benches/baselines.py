@@ -1,10 +1,10 @@
 """What the public releases call, in stock PyTorch: the baseline of every ratio.
 
-The torch calls that the releases make in a frame, kinder to them in one thing: the coordinate grid, which they
-build at every call, is built once outside. `align_corners` is False, as in every release. A release builds the
-flows once a frame and uses them twice; here `warp_candidates` and `compose_flow` each include them, as the
-operators do. Features in half precision are widened for the sampling and the result narrowed again, as autocast
-does; in float32 that costs nothing.
+The torch calls that the releases make in a frame, kinder to them in one thing: the coordinate grid, which
+they build at every call, is built once outside. `align_corners` is False, as in every release. A release
+builds the flows once a frame and uses them twice; here `warp_candidates` and `compose_flow` each include
+them, as the operators do. Features in half precision are widened for the sampling and the result narrowed
+again, as autocast does; in float32 that costs nothing.
 """
 
 import torch

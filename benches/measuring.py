@@ -1,7 +1,7 @@
 """One row of a bench: time beside its baseline's, and the memory it takes.
 
 On a shared machine the same code runs at half speed a second later, so times taken a minute apart say little
-about each other. Every round here is a pair: the baseline once, then the row once. The ratio is between the two
+about each other. Every round here is a pair, the baseline and then the row; the ratio is between the two
 medians, and whatever slowed a round slowed both.
 """
 
@@ -21,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SECONDS = 2.0  # of pairs a row
 MOST_ROUNDS, FEWEST_ROUNDS = 50, 3
+SHORT = 0.25  # seconds a pair: shorter ones are timed warm, each at its second call in a row
 ENDLESS = 4.0  # seconds: a row this slow gets one round; all it can show is that it is slow
 
 Run = Callable[[], Any]
@@ -68,13 +69,18 @@ def time_beside(benchmark: BenchmarkFixture, run: Run, baseline: Run, moved: int
     """
     run()  # compiles, packs, loads
     peak, own = peak_bytes(run)
-    other = 0.0 if run is baseline else min(seconds(baseline), seconds(baseline))
+    other = 0.0 if run is baseline else seconds(baseline)
     rounds = max(FEWEST_ROUNDS, min(MOST_ROUNDS, int(SECONDS / (own + other))))
+    short = own + other < SHORT
     beside: list[float] = []
 
     def before() -> None:
         if run is not baseline:
+            if short:
+                baseline()
             beside.append(seconds(baseline))
+        if short:
+            run()
         flush()
 
     benchmark.pedantic(run, setup=before, rounds=1 if own > ENDLESS else rounds)
@@ -92,8 +98,8 @@ def time_beside(benchmark: BenchmarkFixture, run: Run, baseline: Run, moved: int
 def peak_bytes(run: Run) -> tuple[int, float]:
     """The most memory one call holds at a time beyond what was held before it, and the seconds it took.
 
-    It counts what is allocated through torch (results, intermediates, gradients); on a CPU not the scratch that
-    oneDNN or a C++ kernel takes from malloc.
+    It counts what is allocated through torch (results, intermediates, gradients); on a CPU not the scratch
+    that oneDNN or a C++ kernel takes from malloc.
     """
     if DEVICE == "cuda":
         torch.cuda.reset_peak_memory_stats()
