@@ -1,7 +1,7 @@
 """One frame of `vox-256`: whole, and stage by stage, with the source encoded once.
 
-The ratio is to the same networks with the operators' references, in stock PyTorch. Weights are random: they cost
-what trained ones cost.
+The ratio is to the same networks with the operators' references, in stock PyTorch. Weights are random: they
+cost what trained ones cost.
 """
 
 from collections.abc import Callable, Iterator

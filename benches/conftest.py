@@ -14,6 +14,7 @@ import platform
 import re
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from torch import Tensor
 from fv2v_kernels import OPS, available
 
 HERE = Path(__file__).parent
+CLOSE = {"rtol": 1e-2, "atol": 1e-2} if DEVICE == "cuda" else {"rtol": 1e-4, "atol": 1e-4}
 
 
 @pytest.fixture
@@ -50,7 +52,11 @@ def measure(benchmark: BenchmarkFixture) -> Callable[..., None]:
             torch.compiler.reset()  # or the second volume would be compiled for any size
             run, _ = step(torch.compile(baseline, dynamic=False), tensors, mode)
         else:
-            run, _ = step(lambda *given: op(*given, backend=backend), tensors, mode)
+            chosen = partial(op, backend=backend)
+            torch.testing.assert_close(
+                chosen(*tensors), baseline(*tensors), **CLOSE
+            )  # or a ratio means nothing
+            run, _ = step(chosen, tensors, mode)
         time_beside(benchmark, run, stock, moved)
 
     return _measure
