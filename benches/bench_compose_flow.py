@@ -1,4 +1,8 @@
-"""compose_flow against the releases' softmax, flows and weighted sum."""
+"""compose_flow against the releases' softmax, flows and weighted sum.
+
+On a CPU the compiled baseline is slower than the eager one by a factor of tens: inductor (torch 2.13) splits
+each voxel's sum of K+1 among the threads, one OpenMP region a voxel.
+"""
 
 from functools import partial
 

@@ -19,10 +19,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch.profiler import ProfilerActivity, profile
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SECONDS = 2.0  # of pairs a row
+SECONDS = 1.5  # of pairs a row
 MOST_ROUNDS, FEWEST_ROUNDS = 50, 3
 SHORT = 0.25  # seconds a pair: shorter ones are timed warm, each at its second call in a row
-ENDLESS = 4.0  # seconds: a row this slow gets one round; all it can show is that it is slow
+ENDLESS = 2.0  # seconds: a row this slow gets one round; all it can show is that it is slow
 
 Run = Callable[[], Any]
 
