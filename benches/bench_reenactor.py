@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from measuring import DEVICE, clock, time_beside
+from measuring import DEVICE, clock
 from torch import Tensor, nn
 
 from fv2v.geometry import place
@@ -64,7 +64,7 @@ def stages() -> Iterator[dict[str, Stage]]:
 @pytest.mark.parametrize(
     "stage", ["H head", "M dense motion", "compose and warp", "G generator, warp included", "whole frame"]
 )
-def test_reenactor(benchmark, stages, stage):
+def test_reenactor(benchmark, beside, stages, stage):
     run, networks, inputs = stages[stage]
 
     def stock() -> None:
@@ -74,4 +74,4 @@ def test_reenactor(benchmark, stages, stage):
     benchmark.group = "vox-256, one frame"
     # weights and inputs once; results are the next stage's inputs, and small beside the weights
     weights = [weight for network in networks for weight in network.parameters()]
-    time_beside(benchmark, run, stock, moved=sum(tensor.nbytes for tensor in (*weights, *inputs)))
+    beside(run, stock, moved=sum(tensor.nbytes for tensor in (*weights, *inputs)))

@@ -32,7 +32,15 @@ CLOSE = {"rtol": 1e-2, "atol": 1e-2} if DEVICE == "cuda" else {"rtol": 1e-4, "at
 
 
 @pytest.fixture
-def measure(benchmark: BenchmarkFixture) -> Callable[..., None]:
+def beside(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Callable[..., None]:
+    """beside(run, baseline, moved): time `run` in pairs with `baseline`, as long as the options say."""
+    max_time = float(pytestconfig.getoption("benchmark_max_time"))
+    min_rounds = pytestconfig.getoption("benchmark_min_rounds")
+    return partial(time_beside, benchmark, max_time=max_time, min_rounds=min_rounds)
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callable[..., None]:
     """measure(op, baseline, tensors, name, mode, backend): one row of the group "name, mode"."""
 
     def _measure(
@@ -57,7 +65,7 @@ def measure(benchmark: BenchmarkFixture) -> Callable[..., None]:
                 chosen(*tensors), baseline(*tensors), **CLOSE
             )  # or a ratio means nothing
             run, _ = step(chosen, tensors, mode)
-        time_beside(benchmark, run, stock, moved)
+        beside(run, stock, moved)
 
     return _measure
 

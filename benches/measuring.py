@@ -19,8 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch.profiler import ProfilerActivity, profile
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SECONDS = 1.5  # of pairs a row
-MOST_ROUNDS, FEWEST_ROUNDS = 50, 3
+MOST_ROUNDS, SLOW_ROUNDS = 50, 3
 SHORT = 0.25  # seconds a pair: shorter ones are timed warm, each at its second call in a row
 ENDLESS = 2.0  # seconds: a row this slow gets one round; all it can show is that it is slow
 
@@ -60,30 +59,36 @@ def seconds(run: Run) -> float:
     return clock() - start
 
 
-def time_beside(benchmark: BenchmarkFixture, run: Run, baseline: Run, moved: int) -> None:
+def time_beside(
+    benchmark: BenchmarkFixture, run: Run, baseline: Run, moved: int, *, max_time: float, min_rounds: int
+) -> None:
     """Time `run` in pairs with `baseline`, and record what `fv2v bench` prints.
 
     Args:
         benchmark: its rounds are those of `run`; `run is baseline` is the baseline's own row.
         moved: bytes that no implementation can avoid moving: each input and each result once.
+        max_time, min_rounds: --benchmark-max-time, seconds of pairs a row, and --benchmark-min-rounds. A pair
+            longer than max_time gets three rounds at most.
     """
     run()  # compiles, packs, loads
     peak, own = peak_bytes(run)
     other = 0.0 if run is baseline else seconds(baseline)
-    rounds = max(FEWEST_ROUNDS, min(MOST_ROUNDS, int(SECONDS / (own + other))))
-    short = own + other < SHORT
+    pair = own + other
+    rounds = max(min_rounds, min(MOST_ROUNDS, int(max_time / pair)))
+    if pair > max_time:
+        rounds = 1 if own > ENDLESS else min(min_rounds, SLOW_ROUNDS)
     beside: list[float] = []
 
     def before() -> None:
         if run is not baseline:
-            if short:
+            if pair < SHORT:
                 baseline()
             beside.append(seconds(baseline))
-        if short:
+        if pair < SHORT:
             run()
         flush()
 
-    benchmark.pedantic(run, setup=before, rounds=1 if own > ENDLESS else rounds)
+    benchmark.pedantic(run, setup=before, rounds=rounds)
     if benchmark.stats is None:  # --benchmark-disable
         return
     took = benchmark.stats.stats.median
