@@ -2,11 +2,8 @@
 // Memory layout matters more than the instruction set here: a packed read is one load a corner instead of
 // a gather a channel.
 #pragma once
-#include <cstdlib>
-#include <memory>
-#include <new>
-
 #include "common/parallel.h"
+#include "common/scratch.h"
 #include "common/trilinear.h"
 #include "common/volume.h"
 
@@ -31,16 +28,13 @@ FV2V_HOST_DEVICE acc_t sum_lanes(const vec<acc_t, lanes>& values) {
 template <typename acc_t, int lanes>
 struct Packed {
   int64_t samples, groups, voxels;
-  std::unique_ptr<void, void (*)(void*)> memory;
+  Scratch memory;
 
   Packed(int64_t samples, int64_t channels, int64_t voxels)
-      : samples(samples), groups((channels + lanes - 1) / lanes), voxels(voxels), memory(nullptr, std::free) {
-    const size_t bytes = sizeof(vec<acc_t, lanes>) * samples * groups * (voxels + 1);
-    memory.reset(std::aligned_alloc(64, (bytes + 64) / 64 * 64));
-    if (!memory) throw std::bad_alloc();
-  }
+      : samples(samples), groups((channels + lanes - 1) / lanes), voxels(voxels),
+        memory(sizeof(vec<acc_t, lanes>) * samples * groups * (voxels + 1)) {}
   vec<acc_t, lanes>* at(int64_t sample, int64_t group) const {
-    return static_cast<vec<acc_t, lanes>*>(memory.get()) + (sample * groups + group) * (voxels + 1);
+    return static_cast<vec<acc_t, lanes>*>(memory.data()) + (sample * groups + group) * (voxels + 1);
   }
 };
 

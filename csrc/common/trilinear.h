@@ -25,10 +25,11 @@ struct Axis {
     voxel = voxel > -2 ? voxel : acc_t(-2);
     voxel = voxel < acc_t(size) + 1 ? voxel : acc_t(size) + 1;
     const int32_t truncated = static_cast<int32_t>(voxel);
-    low = truncated - (voxel < acc_t(truncated) ? 1 : 0);
+    low = truncated - int32_t(voxel < acc_t(truncated));
     const acc_t fraction = voxel - acc_t(low);
-    inside[0] = low >= 0 && low < size;
-    inside[1] = low >= -1 && low < size - 1;
+    // one comparison for both ends, and no branch: these loops are vectorised on the CPU
+    inside[0] = uint32_t(low) < uint32_t(size);
+    inside[1] = uint32_t(low + 1) < uint32_t(size);
     weight[0] = inside[0] ? 1 - fraction : acc_t(0);
     weight[1] = inside[1] ? fraction : acc_t(0);
     slope[0] = inside[0] ? -per_unit : acc_t(0);
