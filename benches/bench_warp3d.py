@@ -1,0 +1,37 @@
+"""warp3d against `grid_sample`, which is all the releases call."""
+
+from functools import partial
+
+import baselines
+import pytest
+import torch
+from cases import MODES, rows, stored, volumes
+from measuring import DEVICE, clock
+
+from fv2v_kernels import warp3d
+
+pytestmark = pytest.mark.benchmark(timer=clock)
+
+RANDOM = "32x16x64x64, random grid"  # every point anywhere: several times slower on every implementation
+VOLUMES = volumes(32) | {RANDOM: (1, 32, 16, 64, 64)}
+
+
+@pytest.mark.parametrize("backend", rows("warp3d"))
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_warp3d(measure, volume, mode, backend):
+    B, C, D, H, W = VOLUMES[volume]
+    features = stored(B, C, D, H, W)
+    if volume == RANDOM:
+        grid = torch.rand(B, D, H, W, 3, device=DEVICE) * 2 - 1
+    else:  # a face's flow is smooth
+        grid = baselines.coordinates(D, H, W, DEVICE) + 0.016 * torch.randn(B, D, H, W, 3, device=DEVICE)
+
+    measure(
+        partial(warp3d, align_corners=False),
+        baselines.warp3d,
+        (features, grid),
+        name=f"warp3d, {volume}",
+        mode=mode,
+        backend=backend,
+    )

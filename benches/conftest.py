@@ -1,0 +1,131 @@
+"""Benches of every operator and of the whole frame: `pytest benches --benchmark-only`.
+
+A run of the whole folder saves itself as benches/results/<machine>-<date>.json; a run of a part (`-k`, one
+file) saves only where `--benchmark-json` says. `--benchmark-compare=FILE` takes any of those files.
+"""
+
+import os
+
+# GNU OpenMP spins between regions by default: with one busy neighbour each region then takes 12 ms
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import importlib.metadata
+import platform
+import re
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import step
+from measuring import DEVICE, time_beside
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+
+from fv2v_kernels import OPS, available
+
+HERE = Path(__file__).parent
+CLOSE = {"rtol": 1e-2, "atol": 1e-2} if DEVICE == "cuda" else {"rtol": 1e-4, "atol": 1e-4}
+
+
+@pytest.fixture
+def beside(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Callable[..., None]:
+    """beside(run, baseline, moved): time `run` in pairs with `baseline`, as long as the options say."""
+    max_time = float(pytestconfig.getoption("benchmark_max_time"))
+    min_rounds = pytestconfig.getoption("benchmark_min_rounds")
+    return partial(time_beside, benchmark, max_time=max_time, min_rounds=min_rounds)
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callable[..., None]:
+    """measure(op, baseline, tensors, name, mode, backend): one row of the group "name, mode"."""
+
+    def _measure(
+        op: Callable[..., Tensor],
+        baseline: Callable[..., Tensor],
+        tensors: Sequence[Tensor],
+        *,
+        name: str,
+        mode: str,
+        backend: str,
+    ) -> None:
+        benchmark.group = f"{name}, {mode}"
+        stock, moved = step(baseline, tensors, mode)
+        if backend == "torch":
+            run = stock
+        elif backend == "torch.compile":
+            torch.compiler.reset()  # or the second volume would be compiled for any size
+            run, _ = step(torch.compile(baseline, dynamic=False), tensors, mode)
+        else:
+            chosen = partial(op, backend=backend)
+            torch.testing.assert_close(
+                chosen(*tensors), baseline(*tensors), **CLOSE
+            )  # or a ratio means nothing
+            run, _ = step(chosen, tensors, mode)
+        beside(run, stock, moved)
+
+    return _measure
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads its options
+def pytest_configure(config: pytest.Config) -> None:
+    whole = not config.option.keyword and all(Path(arg).resolve() == HERE for arg in config.args)
+    if whole and config.option.benchmark_only and not config.option.benchmark_json:
+        folder = HERE / "results"
+        folder.mkdir(exist_ok=True)
+        config.option.benchmark_json = folder / f"{machine()}-{date.today()}.json"
+
+
+def machine() -> str:
+    """A name for the hardware: never the host's."""
+    model = re.sub(r"\W+", "-", hardware().lower()).strip("-")
+    if DEVICE == "cuda":
+        return f"{model}-{torch.cuda.get_device_properties(0).multi_processor_count}sm"
+    return f"{model}-{os.cpu_count()}core"
+
+
+def hardware() -> str:
+    return torch.cuda.get_device_name() if DEVICE == "cuda" else cpu()
+
+
+def cpu() -> str:
+    listed = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", listed.read_text()) if listed.exists() else None
+    return found[1] if found else platform.machine()
+
+
+def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
+    """In place of the plugin's own, which names the host."""
+    return {
+        "machine": machine(),
+        "device": hardware(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "triton": version("triton"),
+        "fv2v": version("fv2v"),
+        "backends": {op: available(op, DEVICE) for op in OPS},
+    }
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def pytest_benchmark_update_commit_info(commit_info: dict[str, Any]) -> None:
+    commit_info["project"] = "fv2v"  # the plugin takes the checkout folder's name
+
+
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+    for row in output_json["benchmarks"]:
+        del row["stats"]["data"]  # every round's time: the statistics say enough, and are committed
