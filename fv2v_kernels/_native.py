@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fv2v_kernels._op import INTERPRETED
+from fv2v_kernels._op import INTERPRETED, refuse_nondeterministic
 
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/common/tensor.h
 
@@ -41,17 +41,23 @@ def module(device: str) -> ModuleType | None:
 
 
 def native(name: str, device: str, fake: Callable[..., Any]) -> Callable[..., Any] | None:
-    """Kernel `name` of the compiled module for `device`; `fake` says what to allocate for its results."""
+    """Kernel `name` of the compiled module for `device`; `fake` says what to allocate for its results.
+
+    On a GPU the first result of a backward, the features' gradient, is summed by atomics.
+    """
     compiled = module(device)
     if compiled is None:
         return None
     function = getattr(compiled, name, None)
     if function is None:
         return None
+    atomic = device == "cuda" and name.endswith("_backward")
 
     def kernel(*inputs: Any) -> Any:
         results = fake(*inputs, device)
         outputs = (results,) if isinstance(results, Tensor) else results
+        if atomic and outputs[0].numel() and torch.are_deterministic_algorithms_enabled():
+            refuse_nondeterministic(name, device)
         where = _threads() if device == "cpu" else _stream(outputs[0].device)
         function(*map(_describe, outputs), *map(_describe, inputs), *where)
         return results

@@ -7,6 +7,7 @@ its forward used.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -107,3 +108,15 @@ def reference_gradients(
         outputs = function(*leaves)
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         return list(torch.autograd.grad(outputs, tensors, grad_outputs, materialize_grads=True))
+
+
+def refuse_nondeterministic(name: str, backend: str) -> None:
+    """A sum by atomics under `torch.use_deterministic_algorithms`: refused or warned of, as PyTorch does."""
+    message = (
+        f"{name} ({backend}) has no deterministic implementation of the features' gradient, but you set "
+        "'torch.use_deterministic_algorithms(True)'. Turn determinism off just for this operation, use its "
+        "'warn_only=True' option, or compute this gradient on the CPU."
+    )
+    if not torch.is_deterministic_algorithms_warn_only_enabled():
+        raise RuntimeError(message)
+    warnings.warn(message, stacklevel=3)

@@ -9,6 +9,7 @@ namespace fv2v {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kBlocks = 1;  // asked of a multiprocessor; unasked, ptxas aims at 64 registers and spills
 constexpr int64_t kLeastShare = 4;  // channels a thread, below which finding the corners costs more than reading
 
 // Everything the kernels index with. index_t is 32 bits wherever one sample's offsets fit.
@@ -34,13 +35,14 @@ struct Job {
 };
 
 template <typename scalar_t, typename index_t>
-__global__ void __launch_bounds__(kThreads) warp3d_kernel(const Job<scalar_t, index_t> job, scalar_t* out) {
+__global__ void __launch_bounds__(kThreads, kBlocks) warp3d_kernel(const Job<scalar_t, index_t> job, scalar_t* out) {
   using acc_t = acc_of<scalar_t>;
   const int64_t p = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (p >= job.points) return;
   const int64_t first = blockIdx.y * job.share, last = min(first + job.share, job.channels);
   for (int64_t b = blockIdx.z; b < job.batch; b += gridDim.z) {
     const Cell<acc_t> cell = job.cell(b, p);
+    const uint32_t corners = cell.corners();
     acc_t weight[8];
     index_t offset[8];
     for (int i = 0; i < 8; ++i) {
@@ -50,10 +52,11 @@ __global__ void __launch_bounds__(kThreads) warp3d_kernel(const Job<scalar_t, in
     }
     const scalar_t* from = job.features + b * job.features_batch_stride + first * job.features_channel_stride;
     scalar_t* to = out + (b * job.channels + first) * job.points + p;
+#pragma unroll 2  // eight loads in flight twice; more spills
     for (int64_t c = first; c < last; ++c) {
       acc_t sum = 0;
       for (int i = 0; i < 8; ++i)
-        if (cell.inside(i)) sum += weight[i] * widen(from[offset[i]]);
+        if (corners >> i & 1) sum += weight[i] * widen(from[offset[i]]);
       *to = narrow<scalar_t>(sum);
       from += job.features_channel_stride;
       to += job.points;
@@ -63,7 +66,7 @@ __global__ void __launch_bounds__(kThreads) warp3d_kernel(const Job<scalar_t, in
 
 // grad_features and grad_grid are zero where channels are shared among threads; either may be nullptr.
 template <typename scalar_t, typename index_t>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     warp3d_backward_kernel(const Job<scalar_t, index_t> job, const scalar_t* grad_out,
                            const int64_t grad_out_batch_stride, const int64_t grad_out_channel_stride,
                            const int64_t grad_out_depth_stride, const int64_t grad_out_row_stride,
@@ -77,16 +80,18 @@ __global__ void __launch_bounds__(kThreads)
   const bool one_sample = job.features_batch_stride == 0;
   for (int64_t b = blockIdx.z; b < job.batch; b += gridDim.z) {
     const Cell<acc_t> cell = job.cell(b, p);
+    const uint32_t corners = cell.corners();
     const scalar_t* upstream = grad_out + b * grad_out_batch_stride + first * grad_out_channel_stride +
                                row / job.out_size.height * grad_out_depth_stride +
                                row % job.out_size.height * grad_out_row_stride + x * grad_out_step;
     const scalar_t* from = job.features + b * job.features_batch_stride + first * job.features_channel_stride;
     acc_t* to = grad_features + ((one_sample ? 0 : b) * job.channels + first) * voxels;
     acc_t pull[8] = {};  // summed over channels at each corner first: the slopes are applied once
+#pragma unroll 1
     for (int64_t c = first; c < last; ++c) {
       const acc_t g = widen(*upstream);
       for (int i = 0; i < 8; ++i) {
-        if (!cell.inside(i)) continue;
+        if (!(corners >> i & 1)) continue;
         if (grad_grid)
           pull[i] += g * widen(from[cell.template offset<index_t>(i, job.features_stride[0],
                                                                   job.features_stride[1], job.features_stride[2])]);

@@ -6,7 +6,7 @@
 p runs over the corner lattice. With a threshold, masks below it count as 0 without renormalising (SadTalker).
 """
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -23,6 +23,28 @@ from fv2v_kernels._op import choose, define, reference_gradients
 from fv2v_kernels.ops import keypoint_flow
 
 
+@overload
+def compose_flow(
+    mask_logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    affine: Tensor | None = None,
+    *,
+    mask_threshold: float = 0.0,
+    return_mask: Literal[False] = False,
+    backend: str | None = None,
+) -> Tensor: ...
+@overload
+def compose_flow(
+    mask_logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    affine: Tensor | None = None,
+    *,
+    mask_threshold: float = 0.0,
+    return_mask: Literal[True],
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]: ...
 def compose_flow(
     mask_logits: Tensor,
     kp_source: Tensor,

@@ -6,13 +6,14 @@ and z from bit 2. Tensors over corners and points are (8, BLOCK); with one point
 a point sit in that thread's registers, and summing over them exchanges nothing.
 """
 
-import warnings
 from functools import cache
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from fv2v_kernels._op import refuse_nondeterministic
 
 WARPS = 4
 BLOCK = 32 * WARPS  # points a program: one a thread
@@ -221,7 +222,7 @@ def warp3d_backward(
     channels, *size = features.shape[1:]
     deterministic = grad_out.is_cuda and torch.are_deterministic_algorithms_enabled()
     if deterministic and need_features:
-        _not_deterministic()
+        refuse_nondeterministic("warp3d_backward", "triton")
     grad_features = grid.new_zeros(features.shape if need_features else (0,))
     grad_grid = grid.new_zeros(grid.shape if need_grid else (0,))
     if grad_out.numel() == 0 or not (need_features or need_grid):
@@ -271,15 +272,3 @@ def _resident_programs(device: torch.device) -> int:
     if device.type == "cpu":  # interpreted
         return 2048 // BLOCK
     return torch.cuda.get_device_properties(device).multi_processor_count * 2048 // BLOCK
-
-
-def _not_deterministic() -> None:
-    """Refuse, or warn where only a warning was asked for, as PyTorch's own operators do."""
-    message = (
-        "warp3d_backward (triton) has no deterministic implementation of the features' gradient, but "
-        "you set 'torch.use_deterministic_algorithms(True)'. Turn determinism off just for this operation, "
-        "use its 'warn_only=True' option, or compute this gradient on the CPU."
-    )
-    if not torch.is_deterministic_algorithms_warn_only_enabled():
-        raise RuntimeError(message)
-    warnings.warn(message, stacklevel=3)
