@@ -134,7 +134,7 @@ class BuildWithNinja(build_ext):
     def _rules(nvcc: Nvcc | None) -> list[str]:
         import pybind11
 
-        folders = [CSRC.resolve(), pybind11.get_include(), sysconfig.get_paths()["include"]]
+        folders: list[Path | str] = [CSRC.resolve(), pybind11.get_include(), sysconfig.get_paths()["include"]]
         csrc, *_ = includes = [in_command("-I", folder) for folder in folders]
         cxx = os.environ.get("CXX", "g++")
         rules = [
