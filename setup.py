@@ -7,6 +7,7 @@ and CXX choose the compilers.
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,13 +41,25 @@ def find_nvcc() -> str | None:
 
 def ask(*command: str) -> str:
     """What a tool prints; a found but broken nvcc must fail loudly, not quietly build for the CPU alone."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = f"{error.stdout}{error.stderr}" if isinstance(error, subprocess.CalledProcessError) else ""
         sys.exit(
-            f"fv2v: {' '.join(command)} failed ({done.returncode}):\n{done.stdout}{done.stderr}\n"
+            f"fv2v: {' '.join(command)} failed: {error}\n{said}\n"
             "Mend this CUDA toolkit, point CUDA_HOME at another, or set FV2V_CUDA=0 for a CPU build."
         )
     return done.stdout + done.stderr
+
+
+def in_ninja(path: Path | str) -> str:
+    """A path as ninja's build lines want it: the tree may live in a folder with spaces in its name."""
+    return re.sub(r"([$: ])", r"$\1", str(path))
+
+
+def in_command(option: str, path: Path | str) -> str:
+    """An option and its path as one word of a command that ninja hands to the shell."""
+    return shlex.quote(f"{option}{path}").replace("$", "$$")
 
 
 class Nvcc:
@@ -87,6 +100,12 @@ class Nvcc:
 
 
 class BuildWithNinja(build_ext):
+    def run(self) -> None:
+        super().run()
+        if not any(each.name.endswith("_cuda") for each in self.extensions):
+            # pip builds in the tree and reuses build/lib: an old CUDA module must not ship in a CPU build
+            Path(self.get_ext_fullpath("fv2v_kernels._cuda")).unlink(missing_ok=True)
+
     def build_extensions(self) -> None:
         nvcc_path = find_nvcc()
         nvcc = Nvcc(nvcc_path) if nvcc_path else None
@@ -95,7 +114,6 @@ class BuildWithNinja(build_ext):
         else:
             print("fv2v: no nvcc (or FV2V_CUDA=0): building the CPU kernels only", flush=True)
             self.extensions = [each for each in self.extensions if not each.name.endswith("_cuda")]
-            self._remove_stale_cuda()
         build = Path(self.build_temp).resolve()
         build.mkdir(parents=True, exist_ok=True)
         (build / "build.ninja").write_text("\n".join(self._rules(nvcc) + self._targets(build, nvcc)) + "\n")
@@ -103,12 +121,6 @@ class BuildWithNinja(build_ext):
 
     def get_outputs(self) -> list[str]:
         return [self.get_ext_fullpath(each.name) for each in self.extensions]
-
-    def _remove_stale_cuda(self) -> None:
-        """pip builds in the tree and reuses build/lib: an old CUDA module must not ship in a CPU build."""
-        for folder in (Path(self.build_lib, "fv2v_kernels"), Path("fv2v_kernels")):
-            for stale in folder.glob("_cuda*.so"):
-                stale.unlink()
 
     @staticmethod
     def _ninja() -> str:
@@ -122,12 +134,13 @@ class BuildWithNinja(build_ext):
     def _rules(nvcc: Nvcc | None) -> list[str]:
         import pybind11
 
-        include = f"-I{CSRC.resolve()} -I{pybind11.get_include()} -I{sysconfig.get_paths()['include']}"
+        folders: list[Path | str] = [CSRC.resolve(), pybind11.get_include(), sysconfig.get_paths()["include"]]
+        csrc, *_ = includes = [in_command("-I", folder) for folder in folders]
         cxx = os.environ.get("CXX", "g++")
         rules = [
             "ninja_required_version = 1.5",
             "rule cxx",
-            f"  command = {cxx} -MMD -MF $out.d {CXX_FLAGS} {include} $defines -c $in -o $out",
+            f"  command = {cxx} -MMD -MF $out.d {CXX_FLAGS} {' '.join(includes)} $defines -c $in -o $out",
             "  depfile = $out.d",
             "  deps = gcc",
             "rule link",
@@ -136,9 +149,9 @@ class BuildWithNinja(build_ext):
         if nvcc:
             rules += [
                 "rule nvcc",
-                f"  command = {nvcc.path} -O3 -std=c++17 -Xcompiler -fPIC,-fvisibility=hidden -Xptxas -v "
-                f"-Xfatbin -compress-all --threads 2 {nvcc.targets} -I{CSRC.resolve()} "
-                "-MMD -MF $out.d -c $in -o $out",
+                f"  command = {in_command('', nvcc.path)} -O3 -std=c++17 "
+                f"-Xcompiler -fPIC,-fvisibility=hidden -Xptxas -v -Xfatbin -compress-all "
+                f"--threads 2 {nvcc.targets} {csrc} -MMD -MF $out.d -c $in -o $out",
                 "  depfile = $out.d",
                 "  deps = gcc",
             ]
@@ -150,8 +163,8 @@ class BuildWithNinja(build_ext):
             quoted = (
                 f"-DFV2V_CUDA_VERSION='\"{nvcc.version}\"' -DFV2V_CUDA_ARCHS='\"{' '.join(nvcc.archs)}\"'"
             )
-            libraries = f"-L{nvcc.runtime} -lcudart_static -lrt -lpthread -ldl"
-            include = f"-I{nvcc.home}/include"
+            libraries = f"{in_command('-L', nvcc.runtime)} -lcudart_static -lrt -lpthread -ldl"
+            include = in_command("-I", nvcc.home / "include")
             lines += self._module("_cuda", CUDA_SOURCES, build, libraries, f"{quoted} {include}")
         return lines
 
@@ -160,11 +173,14 @@ class BuildWithNinja(build_ext):
         for source in sources:
             object_file = build / (source.replace("/", "_") + ".o")
             rule = "nvcc" if source.endswith(".cu") else "cxx"
-            lines += [f"build {object_file}: {rule} {Path(source).resolve()}", f"  defines = {defines}"]
-            objects.append(str(object_file))
+            lines += [
+                f"build {in_ninja(object_file)}: {rule} {in_ninja(Path(source).resolve())}",
+                f"  defines = {defines}",
+            ]
+            objects.append(in_ninja(object_file))
         out = Path(self.get_ext_fullpath(f"fv2v_kernels.{name}")).resolve()
         out.parent.mkdir(parents=True, exist_ok=True)
-        return [*lines, f"build {out}: link {' '.join(objects)}", f"  libraries = {libraries}"]
+        return [*lines, f"build {in_ninja(out)}: link {' '.join(objects)}", f"  libraries = {libraries}"]
 
 
 def extensions() -> list[Extension]:
