@@ -20,12 +20,15 @@ from fv2v.config import ModelConfig, preset
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike, check_input, check_output, whole_file
 
-__all__ = ["WHERE_FROM", "convert", "load", "random", "save"]
+__all__ = ["NO_WEIGHTS", "convert", "load", "random", "save"]
 
-WHERE_FROM = (
-    "weights=PATH reads the vox-256 release's NNNNNNNN-checkpoint.pth.tar (linked from "
-    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made by "
-    '`fv2v convert`; weights="random" is good for timing and plumbing only, its pictures are noise'
+SUFFIXES = (".safetensors",)  # what `save` writes
+NO_WEIGHTS = (
+    "no weights given, and none ship with fv2v. weights=PATH (--weights PATH) takes the vox-256 release's "
+    "00000189-checkpoint.pth.tar (linked from "
+    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made "
+    'from it by `fv2v convert`. weights="random" (--weights random) serves for timing and plumbing only: '
+    "its pictures are noise"
 )
 
 
@@ -63,7 +66,7 @@ def load(path: PathLike, config: ModelConfig | None = None) -> FaceVid2Vid:
 
 def save(model: FaceVid2Vid, path: PathLike) -> None:
     """Write `model` to a .safetensors with its config inside; the file appears whole or not at all."""
-    path = check_output(path, [".safetensors"])
+    path = check_output(path, SUFFIXES)
     weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     metadata = {"format": "fv2v", "config": json.dumps(model.config.as_dict())}
     try:
@@ -76,8 +79,9 @@ def save(model: FaceVid2Vid, path: PathLike) -> None:
 def convert(source: PathLike, target: PathLike, name: str | None = None) -> ModelConfig:
     """Turn a release's checkpoint (or one of ours) into our .safetensors; returns the config it was given.
 
-    `name` is a preset; left out, the file tells.
+    `name` is a preset; left out, the file tells. Errors as `load`, and a target that cannot be written.
     """
+    check_output(target, SUFFIXES, inputs=(source,))
     model = load(source, preset(name) if name else None)
     save(model, target)
     return model.config
