@@ -7,7 +7,7 @@ import torch
 
 from fv2v_kernels._op import INTERPRETED
 
-pytest.register_assert_rewrite("op_contract")
+pytest.register_assert_rewrite("op_contract", "accuracy")
 
 
 @pytest.fixture(autouse=True)
