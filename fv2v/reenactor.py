@@ -155,7 +155,7 @@ class Reenactor:
                 raise ValueError(f"expected an anchor of one frame, got {len(anchor)}")
         if adapt_scale and not (relative and self.config.geometry.transfer == "keypoint"):
             raise ValueError(
-                "adapt_scale needs relative=True and a preset with `keypoint` transfer; "
+                "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
                 f"got relative={relative}, {self.config.name!r} with {self.config.geometry.transfer!r}"
             )
         if not isinstance(view, View | Iterable | None):
