@@ -1,4 +1,5 @@
-// fv2v_kernels._cpu: outputs first, then the operator's inputs as its schema orders them, then the thread count.
+// fv2v_kernels._cpu: outputs first, then the operator's inputs as its schema orders them, then the thread
+// count.
 #include <pybind11/stl.h>
 
 #include "bindings.h"
@@ -58,8 +59,9 @@ PYBIND11_MODULE(_cpu, m) {
       [](Tensor grad_logits, Tensor grad_source, Tensor grad_driving, Tensor grad_affine, Tensor grad_flow,
          Tensor grad_mask, Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor affine,
          double mask_threshold, int threads) {
-        fv2v::compose_flow_backward_cpu(grad_logits, grad_source, grad_driving, grad_affine, grad_flow, grad_mask,
-                                        {mask_logits, kp_source, kp_driving, affine, mask_threshold}, threads);
+        fv2v::compose_flow_backward_cpu(
+            grad_logits, grad_source, grad_driving, grad_affine, grad_flow, grad_mask,
+            {mask_logits, kp_source, kp_driving, affine, mask_threshold}, threads);
       },
       unlocked);
   m.def(
@@ -72,7 +74,8 @@ PYBIND11_MODULE(_cpu, m) {
       "warp3d_backward",
       [](Tensor grad_features, Tensor grad_grid, Tensor grad_out, Tensor features, Tensor grid,
          bool align_corners, bool, bool, int threads) {
-        fv2v::warp3d_backward_cpu(grad_features, grad_grid, grad_out, {features, grid, align_corners}, threads);
+        fv2v::warp3d_backward_cpu(grad_features, grad_grid, grad_out, {features, grid, align_corners},
+                                  threads);
       },
       unlocked);
 }

@@ -1,4 +1,5 @@
-// fv2v_kernels._cuda: outputs first, then the operator's inputs as its schema orders them, then device and stream.
+// fv2v_kernels._cuda: outputs first, then the operator's inputs as its schema orders them, then device and
+// stream.
 #include <cuda_runtime.h>
 
 #include "bindings.h"
@@ -15,11 +16,12 @@ PYBIND11_MODULE(_cuda, m) {
     int count = 0;
     return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
   });
-  m.def("warp3d", [](Tensor out, Tensor features, Tensor grid, bool align_corners, int device, uintptr_t stream) {
-    fv2v::warp3d_cuda(out, {features, grid, align_corners}, device, reinterpret_cast<void*>(stream));
-  });
-  m.def("warp3d_backward", [](Tensor grad_features, Tensor grad_grid, Tensor grad_out, Tensor features, Tensor grid,
-                              bool align_corners, bool, bool, int device, uintptr_t stream) {
+  m.def("warp3d",
+        [](Tensor out, Tensor features, Tensor grid, bool align_corners, int device, uintptr_t stream) {
+          fv2v::warp3d_cuda(out, {features, grid, align_corners}, device, reinterpret_cast<void*>(stream));
+        });
+  m.def("warp3d_backward", [](Tensor grad_features, Tensor grad_grid, Tensor grad_out, Tensor features,
+                              Tensor grid, bool align_corners, bool, bool, int device, uintptr_t stream) {
     fv2v::warp3d_backward_cuda(grad_features, grad_grid, grad_out, {features, grid, align_corners}, device,
                                reinterpret_cast<void*>(stream));
   });

@@ -1,5 +1,6 @@
 """Poisoned memory for every test, and the operators' contract spread over op × backend × dtype × case."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 from fv2v_kernels._op import INTERPRETED
 
 pytest.register_assert_rewrite("op_contract", "accuracy")
+
+# Processes that tests start import what is installed, not the source folder they happen to run in.
+os.environ.setdefault("PYTHONSAFEPATH", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ FV2V_HOST_DEVICE float exp_nonpositive(float x) {
   return expf(x);
 #else
   const float clamped = x < -87.0f ? -87.0f : x;
-  const float power = float(int32_t(clamped * 1.44269504f - 0.5f));  // rounds to nearest: the argument is <= 0
+  const float power =
+      float(int32_t(clamped * 1.44269504f - 0.5f));  // rounds to nearest: the argument is <= 0
   // r in [-ln2 / 2, ln2 / 2]; ln2 in two parts, so that power * ln2 is exact to rounding
   const float r = (clamped - power * 0.693359375f) + power * 2.12194440e-4f;
   float series = 1.0f / 5040;

@@ -1,5 +1,5 @@
-// CPU: sums over voxels that the keypoints' gradients are made of, kept apart for each part of the work and added
-// in order, so that the result does not depend on timing.
+// CPU: sums over voxels that the keypoints' gradients are made of, kept apart for each part of the work and
+// added in order, so that the result does not depend on timing.
 #pragma once
 #include <vector>
 
@@ -25,9 +25,9 @@ struct Lattice {
 
 // Of one flow, with g = d loss / d w; in double, whatever a voxel is computed in.
 struct FlowSums {
-  double moved[3] = {};    // sum g
-  double outer[9] = {};    // sum g (p - x_d)^T
-  double source[3] = {};   // further gradients of x_s and x_d: the Gaussians' in warp_candidates
+  double moved[3] = {};   // sum g
+  double outer[9] = {};   // sum g (p - x_d)^T
+  double source[3] = {};  // further gradients of x_s and x_d: the Gaussians' in warp_candidates
   double driving[3] = {};
 
   // Adds `count` voxels of one row, at x[i], y, z, whose gradients are scale[i] * g[axis][i].

@@ -24,11 +24,11 @@ struct KeypointFlow {
 // The flows of all keypoints as the operators receive them, with any strides.
 template <typename acc_t>
 struct KeypointFlows {
-  const acc_t* source;   // (B, K, 3)
-  const acc_t* driving;  // (B, K, 3)
-  const acc_t* affine;   // (B, K, 3, 3), or nullptr for the identity
+  const acc_t* source;                                            // (B, K, 3)
+  const acc_t* driving;                                           // (B, K, 3)
+  const acc_t* affine;                                            // (B, K, 3, 3), or nullptr for the identity
   int64_t source_stride[3], driving_stride[3], affine_stride[4];  // one shared matrix: K steps by 0
-  int64_t keypoints;                                               // K
+  int64_t keypoints;                                              // K
 
   // flow 0 is the background
   FV2V_HOST_DEVICE KeypointFlow<acc_t> at(int64_t b, int64_t flow) const {
@@ -49,8 +49,13 @@ struct KeypointFlows {
 
 template <typename acc_t>
 KeypointFlows<acc_t> keypoint_flows(const Tensor& kp_source, const Tensor& kp_driving, const Tensor& affine) {
-  KeypointFlows<acc_t> flows = {kp_source.as<const acc_t>(), kp_driving.as<const acc_t>(),
-                                affine.as<const acc_t>(),    {}, {}, {}, kp_source.size[1]};
+  KeypointFlows<acc_t> flows = {kp_source.as<const acc_t>(),
+                                kp_driving.as<const acc_t>(),
+                                affine.as<const acc_t>(),
+                                {},
+                                {},
+                                {},
+                                kp_source.size[1]};
   for (int i = 0; i < 3; ++i) {
     flows.source_stride[i] = kp_source.stride[i];
     flows.driving_stride[i] = kp_driving.stride[i];

@@ -1,7 +1,8 @@
-// CPU: features packed so that one load fetches several channels of a voxel; reads and gradients of blocks of points.
-// Memory layout matters more than the instruction set here: a packed read is one load a corner instead of
-// a gather a channel.
+// CPU: features packed so that one load fetches several channels of a voxel; reads and gradients of blocks of
+// points. Memory layout matters more than the instruction set here: a packed read is one load a corner
+// instead of a gather a channel.
 #pragma once
+#include <stdexcept>
 #include <type_traits>
 
 #include "common/parallel.h"
@@ -33,7 +34,9 @@ struct Packed {
   Scratch memory;
 
   Packed(int64_t samples, int64_t channels, int64_t voxels)
-      : samples(samples), groups((channels + lanes - 1) / lanes), voxels(voxels),
+      : samples(samples),
+        groups((channels + lanes - 1) / lanes),
+        voxels(voxels),
         memory(sizeof(vec<acc_t, lanes>) * samples * groups * (voxels + 1)) {}
   vec<acc_t, lanes>* at(int64_t sample, int64_t group) const {
     return static_cast<vec<acc_t, lanes>*>(memory.data()) + (sample * groups + group) * (voxels + 1);
@@ -41,8 +44,8 @@ struct Packed {
 };
 
 template <typename scalar_t, int lanes>
-FV2V_CLONES void pack_range(const Volume<scalar_t>& volume, int64_t b, int64_t group, int64_t begin, int64_t end,
-                            acc_of<scalar_t>* to) {
+FV2V_CLONES void pack_range(const Volume<scalar_t>& volume, int64_t b, int64_t group, int64_t begin,
+                            int64_t end, acc_of<scalar_t>* to) {
   for (int64_t first = begin; first < end; first += kBlock)
     volume.template load_lanes<lanes>(b, group, first, int(std::min<int64_t>(kBlock, end - first)),
                                       to + first * lanes);
@@ -52,10 +55,12 @@ template <int lanes, typename scalar_t>
 Packed<acc_of<scalar_t>, lanes> pack(const Volume<scalar_t>& volume, int threads) {
   using acc_t = acc_of<scalar_t>;
   const int64_t voxels = volume.size.voxels(), parts = (voxels + 4095) / 4096;
+  if (voxels >= INT32_MAX) throw std::invalid_argument("expected fewer than 2^31 - 1 voxels in a volume");
   Packed<acc_t, lanes> packed(volume.batch, volume.channels, voxels);
   parallel_for(packed.samples * packed.groups * parts, threads, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t part = task % parts, group = task / parts % packed.groups, b = task / parts / packed.groups;
+      const int64_t part = task % parts, group = task / parts % packed.groups,
+                    b = task / parts / packed.groups;
       pack_range<scalar_t, lanes>(volume, b, group, part * 4096, std::min(voxels, (part + 1) * 4096),
                                   reinterpret_cast<acc_t*>(packed.at(b, group)));
       if (part == 0) packed.at(b, group)[voxels] = vec<acc_t, lanes>{};
@@ -66,8 +71,8 @@ Packed<acc_of<scalar_t>, lanes> pack(const Volume<scalar_t>& volume, int threads
 
 // grad (samples / splits, C, voxels) = the sum over splits, in order, so that it does not depend on timing.
 template <typename acc_t, int lanes>
-FV2V_CLONES void unpack_range(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels, acc_t* grad,
-                              int64_t begin, int64_t end) {
+FV2V_CLONES void unpack_range(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels,
+                              acc_t* grad, int64_t begin, int64_t end) {
   const int64_t voxels = packed.voxels, blocks = (voxels + kBlock - 1) / kBlock;
   alignas(64) vec<acc_t, lanes> sum[kBlock];
   for (int64_t task = begin; task < end; ++task) {
@@ -76,7 +81,8 @@ FV2V_CLONES void unpack_range(const Packed<acc_t, lanes>& packed, int64_t splits
     const int count = int(std::min<int64_t>(kBlock, voxels - first));
     for (int i = 0; i < count; ++i) {
       sum[i] = packed.at(b * splits, group)[first + i];
-      for (int64_t split = 1; split < splits; ++split) sum[i] += packed.at(b * splits + split, group)[first + i];
+      for (int64_t split = 1; split < splits; ++split)
+        sum[i] += packed.at(b * splits + split, group)[first + i];
     }
     store_lanes<acc_t, lanes>(reinterpret_cast<acc_t*>(sum), group, channels, count,
                               grad + b * channels * voxels + first, voxels);
@@ -84,14 +90,16 @@ FV2V_CLONES void unpack_range(const Packed<acc_t, lanes>& packed, int64_t splits
 }
 
 template <typename acc_t, int lanes>
-void unpack_sum(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels, acc_t* grad, int threads) {
+void unpack_sum(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels, acc_t* grad,
+                int threads) {
   const int64_t blocks = (packed.voxels + kBlock - 1) / kBlock;
   parallel_for(packed.samples / splits * packed.groups * blocks, threads, [&](int64_t begin, int64_t end) {
     unpack_range<acc_t, lanes>(packed, splits, channels, grad, begin, end);
   });
 }
 
-// Where up to kBlock points read. Every loop runs along the points, so that the compiler computes many at once.
+// Where up to kBlock points read. Every loop runs along the points, so that the compiler computes many at
+// once.
 template <typename acc_t>
 struct PointBlock {
   alignas(64) int32_t offset[8][kBlock];
@@ -121,7 +129,8 @@ struct PointBlock {
   FV2V_HOST_DEVICE void read(const vec<acc_t, lanes>* features, int count, vec<acc_t, lanes>* out) const {
     for (int i = 0; i < count; ++i) {
       vec<acc_t, lanes> sum = features[offset[0][i]] * corner_weight[0][i];
-      for (int corner = 1; corner < 8; ++corner) sum += features[offset[corner][i]] * corner_weight[corner][i];
+      for (int corner = 1; corner < 8; ++corner)
+        sum += features[offset[corner][i]] * corner_weight[corner][i];
       out[i] = sum;
     }
   }
@@ -137,8 +146,9 @@ struct PointBlock {
 
   // Adds grad_out . d value / d point; `total` keeps the channels apart until the end.
   template <int lanes>
-  FV2V_HOST_DEVICE void accumulate_slopes(const vec<acc_t, lanes>* features, const vec<acc_t, lanes>* grad_out,
-                                          int count, vec<acc_t, lanes> (*total)[3]) const {
+  FV2V_HOST_DEVICE void accumulate_slopes(const vec<acc_t, lanes>* features,
+                                          const vec<acc_t, lanes>* grad_out, int count,
+                                          vec<acc_t, lanes> (*total)[3]) const {
     for (int i = 0; i < count; ++i) {
       vec<acc_t, lanes> value[8], gradient[3];
       acc_t weights[3][2], slopes[3][2];
@@ -169,7 +179,8 @@ struct PointBlock {
   }
 };
 
-// Calls body(scalar_t{}, lanes): sixteen channels, a cache line of float, a load where they divide, else four.
+// Calls body(scalar_t{}, lanes): sixteen channels, a cache line of float, a load where they divide, else
+// four.
 template <typename Body>
 void for_layout(const Tensor& features, Body body) {
   for_dtype(features.dtype, [&](auto scalar) {

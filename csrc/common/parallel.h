@@ -7,7 +7,8 @@
 
 namespace fv2v {
 
-// Opening a parallel region costs microseconds, milliseconds on a busy machine: not for a handful of elements.
+// Opening a parallel region costs microseconds, milliseconds on a busy machine: not for a handful of
+// elements.
 inline int useful_threads(int threads, int64_t elements) {
   return int(std::clamp<int64_t>(elements / 16384, 1, threads));
 }

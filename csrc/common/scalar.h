@@ -48,7 +48,8 @@ FV2V_HOST_DEVICE float widen(Half value) {
 #if defined(__CUDA_ARCH__)
   return __half2float(__ushort_as_half(value.bits));
 #else
-  // The exponent moves by 127 - 15; the product also normalises subnormals. Infinity and NaN keep a full exponent.
+  // The exponent moves by 127 - 15; the product also normalises subnormals. Infinity and NaN keep a full
+  // exponent.
   const uint32_t magnitude = uint32_t(value.bits & 0x7fff) << 13;
   const float finite = float_from_bits(magnitude) * 0x1p112f;
   const float widened = magnitude < 0x0f800000u ? finite : float_from_bits(magnitude | 0x7f800000u);
@@ -88,10 +89,14 @@ FV2V_HOST_DEVICE Half narrow<Half>(float value) {
 template <typename Body>
 void for_dtype(DType dtype, Body body) {
   switch (dtype) {
-    case DType::float32: return body(float{});
-    case DType::float64: return body(double{});
-    case DType::float16: return body(Half{});
-    case DType::bfloat16: return body(BFloat16{});
+    case DType::float32:
+      return body(float{});
+    case DType::float64:
+      return body(double{});
+    case DType::float16:
+      return body(Half{});
+    case DType::bfloat16:
+      return body(BFloat16{});
   }
 }
 

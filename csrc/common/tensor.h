@@ -26,9 +26,7 @@ struct Tensor {
   }
 };
 
-inline int64_t bytes_of(DType dtype) {
-  return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2;
-}
+inline int64_t bytes_of(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }
 
 inline void fill_zero(const Tensor& tensor) {
   if (tensor.data) std::memset(tensor.data, 0, tensor.numel() * bytes_of(tensor.dtype));

@@ -1,4 +1,5 @@
-// Reading a volume between its voxels: the eight voxels around a point, their weights and the weights' slopes.
+// Reading a volume between its voxels: the eight voxels around a point, their weights and the weights'
+// slopes.
 //   value = sum_i weight_i voxel_i        corner i takes its x from bit 0, y from bit 1, z from bit 2
 // Voxels outside the volume count as zero; NaN and infinite coordinates are outside.
 #pragma once
@@ -12,7 +13,7 @@ namespace fv2v {
 // The two voxels beside a coordinate on one axis.
 template <typename acc_t>
 struct Axis {
-  int32_t low;      // the first of them; may be outside
+  int32_t low;  // the first of them; may be outside
   bool inside[2];
   acc_t weight[2];  // 0 outside
   acc_t slope[2];   // d weight / d coordinate; 0 outside
@@ -21,7 +22,8 @@ struct Axis {
   FV2V_HOST_DEVICE Axis(acc_t coordinate, int32_t size, bool align_corners) {
     const acc_t per_unit = acc_t(align_corners ? size - 1 : size) / 2;  // voxels per unit of coordinate
     acc_t voxel = (coordinate + 1) * per_unit - (align_corners ? acc_t(0) : acc_t(0.5));
-    // Clamped just past the volume, so that the conversion to int is defined; the comparison sends NaN there too.
+    // Clamped just past the volume, so that the conversion to int is defined; the comparison sends NaN there
+    // too.
     voxel = voxel > -2 ? voxel : acc_t(-2);
     voxel = voxel < acc_t(size) + 1 ? voxel : acc_t(size) + 1;
     const int32_t truncated = static_cast<int32_t>(voxel);
@@ -42,7 +44,8 @@ struct Cell {
   Axis<acc_t> x, y, z;
 
   FV2V_HOST_DEVICE Cell(const acc_t point[3], Size3 size, bool align_corners)
-      : x(point[0], size.width, align_corners), y(point[1], size.height, align_corners),
+      : x(point[0], size.width, align_corners),
+        y(point[1], size.height, align_corners),
         z(point[2], size.depth, align_corners) {}
 
   // Bit i: corner i is inside. One register on a GPU, where eight booleans would spill.

@@ -27,7 +27,8 @@ struct Volume {
       if (i != channel_dim) spatial[dims++] = i;
     batch = tensor.size[0];
     channels = tensor.size[channel_dim];
-    size = {int32_t(tensor.size[spatial[0]]), int32_t(tensor.size[spatial[1]]), int32_t(tensor.size[spatial[2]])};
+    size = {int32_t(tensor.size[spatial[0]]), int32_t(tensor.size[spatial[1]]),
+            int32_t(tensor.size[spatial[2]])};
     batch_stride = batch == 1 ? 0 : tensor.stride[0];  // one sample is read for all
     channel_stride = tensor.stride[channel_dim];
     depth_stride = tensor.stride[spatial[0]];
@@ -55,7 +56,8 @@ struct Volume {
     } else {
       for (int i = 0; i < count; ++i) {
         const int64_t row = (first + i) / size.width, x = (first + i) % size.width;
-        to[i * to_step] = widen(from[row / size.height * depth_stride + row % size.height * row_stride + x * step]);
+        to[i * to_step] =
+            widen(from[row / size.height * depth_stride + row % size.height * row_stride + x * step]);
       }
     }
   }
@@ -95,7 +97,8 @@ FV2V_HOST_DEVICE void store_lanes(const acc_of<scalar_t>* from, int64_t group, i
   if (lanes * (group + 1) <= channels) {  // all lanes in one loop: the compiler transposes
 #pragma GCC ivdep
     for (int i = 0; i < count; ++i)
-      for (int lane = 0; lane < lanes; ++lane) to[lane * voxels + i] = narrow<scalar_t>(from[lanes * i + lane]);
+      for (int lane = 0; lane < lanes; ++lane)
+        to[lane * voxels + i] = narrow<scalar_t>(from[lanes * i + lane]);
     return;
   }
   for (int lane = 0; lane < channels - lanes * group; ++lane)

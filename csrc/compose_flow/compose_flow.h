@@ -13,8 +13,8 @@ struct ComposeFlow {
 };
 
 void compose_flow_cpu(const Tensor& flow, const Tensor& mask, const ComposeFlow& op, int threads);
-void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_source, const Tensor& grad_driving,
-                               const Tensor& grad_affine, const Tensor& grad_flow, const Tensor& grad_mask,
-                               const ComposeFlow& op, int threads);
+void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_source,
+                               const Tensor& grad_driving, const Tensor& grad_affine, const Tensor& grad_flow,
+                               const Tensor& grad_mask, const ComposeFlow& op, int threads);
 
 }  // namespace fv2v

@@ -19,9 +19,13 @@ struct Job {
   int64_t slots, rows, voxels;
 
   explicit Job(const ComposeFlow& op)
-      : logits(op.mask_logits, 1), flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
-        lattice(logits.size), threshold(acc_t(op.mask_threshold)), slots(flows.keypoints + 1),
-        rows(int64_t(logits.size.depth) * logits.size.height), voxels(logits.size.voxels()) {}
+      : logits(op.mask_logits, 1),
+        flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
+        lattice(logits.size),
+        threshold(acc_t(op.mask_threshold)),
+        slots(flows.keypoints + 1),
+        rows(int64_t(logits.size.depth) * logits.size.height),
+        voxels(logits.size.voxels()) {}
 };
 
 // Up to kBlock voxels of one row.
@@ -156,9 +160,9 @@ void compose_flow_cpu(const Tensor& flow, const Tensor& mask, const ComposeFlow&
   });
 }
 
-void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_source, const Tensor& grad_driving,
-                               const Tensor& grad_affine, const Tensor& grad_flow, const Tensor& grad_mask,
-                               const ComposeFlow& op, int threads) {
+void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_source,
+                               const Tensor& grad_driving, const Tensor& grad_affine, const Tensor& grad_flow,
+                               const Tensor& grad_mask, const ComposeFlow& op, int threads) {
   threads = useful_threads(threads, op.mask_logits.numel());
   for_dtype(op.mask_logits.dtype, [&](auto scalar) {
     using scalar_t = decltype(scalar);

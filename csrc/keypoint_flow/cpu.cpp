@@ -8,7 +8,9 @@
 namespace fv2v {
 namespace {
 
-Size3 spatial(const Tensor& flow) { return {int32_t(flow.size[2]), int32_t(flow.size[3]), int32_t(flow.size[4])}; }
+Size3 spatial(const Tensor& flow) {
+  return {int32_t(flow.size[2]), int32_t(flow.size[3]), int32_t(flow.size[4])};
+}
 
 template <typename acc_t>
 FV2V_CLONES void write_flow(const KeypointFlow<acc_t>& flow, const Lattice<acc_t>& lattice, acc_t* out) {
@@ -22,8 +24,8 @@ FV2V_CLONES void write_flow(const KeypointFlow<acc_t>& flow, const Lattice<acc_t
 
 // grad_out (B, K+1, D, H, W, 3) with any strides
 template <typename acc_t>
-FV2V_CLONES void sum_flow(const KeypointFlow<acc_t>& flow, const Lattice<acc_t>& lattice, const Tensor& grad_out,
-                          const acc_t* grad, FlowSums& sums) {
+FV2V_CLONES void sum_flow(const KeypointFlow<acc_t>& flow, const Lattice<acc_t>& lattice,
+                          const Tensor& grad_out, const acc_t* grad, FlowSums& sums) {
   const Size3 size = spatial(grad_out);
   acc_t g[3][kBlock], ones[kBlock];
   std::fill(ones, ones + kBlock, acc_t(1));
@@ -58,8 +60,9 @@ void keypoint_flow_cpu(const Tensor& out, const KeypointFlowOp& op, int threads)
   });
 }
 
-void keypoint_flow_backward_cpu(const Tensor& grad_source, const Tensor& grad_driving, const Tensor& grad_affine,
-                                const Tensor& grad_out, const KeypointFlowOp& op, int threads) {
+void keypoint_flow_backward_cpu(const Tensor& grad_source, const Tensor& grad_driving,
+                                const Tensor& grad_affine, const Tensor& grad_out, const KeypointFlowOp& op,
+                                int threads) {
   threads = useful_threads(threads, grad_out.numel());
   for_dtype(op.kp_source.dtype, [&](auto scalar) {
     using acc_t = acc_of<decltype(scalar)>;

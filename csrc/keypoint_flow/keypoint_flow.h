@@ -10,7 +10,8 @@ struct KeypointFlowOp {
 };
 
 void keypoint_flow_cpu(const Tensor& out, const KeypointFlowOp& op, int threads);
-void keypoint_flow_backward_cpu(const Tensor& grad_source, const Tensor& grad_driving, const Tensor& grad_affine,
-                                const Tensor& grad_out, const KeypointFlowOp& op, int threads);
+void keypoint_flow_backward_cpu(const Tensor& grad_source, const Tensor& grad_driving,
+                                const Tensor& grad_affine, const Tensor& grad_out, const KeypointFlowOp& op,
+                                int threads);
 
 }  // namespace fv2v

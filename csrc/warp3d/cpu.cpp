@@ -15,8 +15,12 @@ struct Job {
   int64_t points, blocks;  // a sample
 
   Job(const Warp3d& op, int threads)
-      : features(op.features, 1), grid(op.grid, 4), packed(pack<lanes>(features, threads)),
-        align_corners(op.align_corners), points(grid.size.voxels()), blocks((points + kBlock - 1) / kBlock) {}
+      : features(op.features, 1),
+        grid(op.grid, 4),
+        packed(pack<lanes>(features, threads)),
+        align_corners(op.align_corners),
+        points(grid.size.voxels()),
+        blocks((points + kBlock - 1) / kBlock) {}
 
   int64_t sample(int64_t b) const { return features.batch == 1 ? 0 : b; }
 };
@@ -42,7 +46,7 @@ FV2V_CLONES void forward_blocks(const Job<scalar_t, lanes>& job, int64_t begin, 
     for (int64_t group = 0; group < job.packed.groups; ++group) {
       block.template read<lanes>(job.packed.at(job.sample(b), group), count, result);
       store_lanes<scalar_t, lanes>(reinterpret_cast<acc_t*>(result), group, job.features.channels, count,
-                       out + b * job.features.channels * job.points + first, job.points);
+                                   out + b * job.features.channels * job.points + first, job.points);
     }
   }
 }
@@ -53,7 +57,7 @@ template <typename scalar_t, int lanes>
 struct Share {
   int64_t first_sample, first_group, last_group, first_block, last_block;
   vec<acc_of<scalar_t>, lanes>* grad_features;  // (groups, voxels + 1), or nullptr
-  acc_of<scalar_t>* grad_grid;            // (B, points, 3), or nullptr
+  acc_of<scalar_t>* grad_grid;                  // (B, points, 3), or nullptr
 };
 
 template <typename scalar_t, int lanes>
@@ -74,7 +78,8 @@ FV2V_CLONES void backward_share(const Job<scalar_t, lanes>& job, const Volume<sc
       grad_out.template load_lanes<lanes>(b, group, first, count, reinterpret_cast<acc_t*>(upstream));
       if (share.grad_grid)
         block.template accumulate_slopes<lanes>(job.packed.at(job.sample(b), group), upstream, count, total);
-      if (share.grad_features) block.template scatter<lanes>(upstream, count, share.grad_features + group * stride);
+      if (share.grad_features)
+        block.template scatter<lanes>(upstream, count, share.grad_features + group * stride);
     }
     if (share.grad_grid)
       for (int i = 0; i < count; ++i)
@@ -91,13 +96,14 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
   const Volume<scalar_t> upstream(grad_out, 1);
   const int64_t batch = job.grid.batch, samples = job.features.batch, groups = job.packed.groups;
   const int64_t blocks = job.blocks * batch / samples;  // of one feature sample
-  // Groups of channels share nothing but the points' gradient; only when they run out are points split as well,
-  // each split with a gradient volume of its own.
+  // Groups of channels share nothing but the points' gradient; only when they run out are points split as
+  // well, each split with a gradient volume of its own.
   const int64_t a_sample = std::max<int64_t>(1, (threads + samples - 1) / samples);
   const int64_t ranges = std::min(groups, a_sample);
   const int64_t splits = grad_features.numel() ? std::max<int64_t>(1, a_sample / ranges) : a_sample;
 
-  Packed<acc_t, lanes> volumes(grad_features.numel() ? samples * splits : 0, job.features.channels, job.packed.voxels);
+  Packed<acc_t, lanes> volumes(grad_features.numel() ? samples * splits : 0, job.features.channels,
+                               job.packed.voxels);
   const int64_t grid_size = grad_grid.numel();
   const Scratch partial(ranges > 1 ? ranges * grid_size * sizeof(acc_t) : 0);
   acc_t* const grid_sums = ranges > 1 ? static_cast<acc_t*>(partial.data()) : grad_grid.as<acc_t>();
@@ -105,9 +111,13 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
   parallel_for(samples * ranges * splits, threads, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t split = task % splits, range = task / splits % ranges, sample = task / splits / ranges;
-      Share<scalar_t, lanes> share = {sample * batch / samples,      groups * range / ranges,
-                               groups * (range + 1) / ranges, blocks * split / splits,
-                               blocks * (split + 1) / splits, nullptr, nullptr};
+      Share<scalar_t, lanes> share = {sample * batch / samples,
+                                      groups * range / ranges,
+                                      groups * (range + 1) / ranges,
+                                      blocks * split / splits,
+                                      blocks * (split + 1) / splits,
+                                      nullptr,
+                                      nullptr};
       if (grad_features.numel()) {
         share.grad_features = volumes.at(sample * splits + split, 0);
         std::fill(volumes.at(sample * splits + split, share.first_group),

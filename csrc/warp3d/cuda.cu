@@ -1,5 +1,5 @@
-// warp3d on the GPU: a thread a point, so that neighbouring threads read and write neighbouring voxels; it finds the
-// eight corners once and loops over a share of the channels.
+// warp3d on the GPU: a thread a point, so that neighbouring threads read and write neighbouring voxels; it
+// finds the eight corners once and loops over a share of the channels.
 #include "common/launch.h"
 #include "common/scalar.h"
 #include "common/trilinear.h"
@@ -10,7 +10,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kBlocks = 1;  // asked of a multiprocessor; unasked, ptxas aims at 64 registers and spills
-constexpr int64_t kLeastShare = 4;  // channels a thread, below which finding the corners costs more than reading
+constexpr int64_t kLeastShare =
+    4;  // channels a thread, below which finding the corners costs more than reading
 
 // Everything the kernels index with. index_t is 32 bits wherever one sample's offsets fit.
 template <typename scalar_t, typename index_t>
@@ -35,7 +36,8 @@ struct Job {
 };
 
 template <typename scalar_t, typename index_t>
-__global__ void __launch_bounds__(kThreads, kBlocks) warp3d_kernel(const Job<scalar_t, index_t> job, scalar_t* out) {
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    warp3d_kernel(const Job<scalar_t, index_t> job, scalar_t* out) {
   using acc_t = acc_of<scalar_t>;
   const int64_t p = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (p >= job.points) return;
@@ -93,8 +95,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       for (int i = 0; i < 8; ++i) {
         if (!(corners >> i & 1)) continue;
         if (grad_grid)
-          pull[i] += g * widen(from[cell.template offset<index_t>(i, job.features_stride[0],
-                                                                  job.features_stride[1], job.features_stride[2])]);
+          pull[i] += g * widen(from[cell.template offset<index_t>(
+                             i, job.features_stride[0], job.features_stride[1], job.features_stride[2])]);
         if (grad_features)
           atomicAdd(to + cell.template offset<index_t>(i, index_t(job.size.height) * job.size.width,
                                                        job.size.width, 1),

@@ -1,5 +1,5 @@
-// warp_candidates on the CPU: flows are built a block of voxels at a time and never stored; Gaussians are separable,
-// D + H + W exponentials a keypoint.
+// warp_candidates on the CPU: flows are built a block of voxels at a time and never stored; Gaussians are
+// separable, D + H + W exponentials a keypoint.
 #include "warp_candidates/warp_candidates.h"
 
 #include <cmath>
@@ -17,7 +17,8 @@ struct Gaussian {
 
   Gaussian() = default;
   Gaussian(const Lattice<acc_t>& lattice, const acc_t keypoint[3], double variance)
-      : x(axis(lattice.x, keypoint[0], variance)), y(axis(lattice.y, keypoint[1], variance)),
+      : x(axis(lattice.x, keypoint[0], variance)),
+        y(axis(lattice.y, keypoint[1], variance)),
         z(axis(lattice.z, keypoint[2], variance)) {}
 
  private:
@@ -42,10 +43,16 @@ struct Job {
   int64_t batch, slots, channels, voxels;
 
   Job(const WarpCandidates& op, int threads)
-      : features(op.features, 1), packed(pack<lanes>(features, threads)),
-        flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)), lattice(features.size),
-        align_corners(op.align_corners), variance(op.variance), batch(op.kp_source.size[0]),
-        slots(flows.keypoints + 1), channels(features.channels), voxels(features.size.voxels()) {
+      : features(op.features, 1),
+        packed(pack<lanes>(features, threads)),
+        flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
+        lattice(features.size),
+        align_corners(op.align_corners),
+        variance(op.variance),
+        batch(op.kp_source.size[0]),
+        slots(flows.keypoints + 1),
+        channels(features.channels),
+        voxels(features.size.voxels()) {
     for (int64_t slot = 0; slot < batch * slots; ++slot) {
       const KeypointFlow<acc_t> flow = flows.at(slot / slots, slot % slots);
       const bool background = slot % slots == 0;
@@ -61,9 +68,9 @@ struct Job {
 template <typename scalar_t, int lanes>
 struct Block {
   using acc_t = acc_of<scalar_t>;
-  int64_t slot, b;   // slot: through (B, K+1)
-  int64_t first;     // voxel
-  int32_t x, y, z;   // of the first
+  int64_t slot, b;  // slot: through (B, K+1)
+  int64_t first;    // voxel
+  int32_t x, y, z;  // of the first
   int count;
   KeypointFlow<acc_t> flow;
   PointBlock<acc_t> points;
@@ -145,8 +152,8 @@ FV2V_HOST_DEVICE void add_gaussian(const Lattice<acc_t>& lattice, const Gaussian
 // grad_features: (groups, voxels + 1) of this part alone, or nullptr; sums: (B, K+1) of this part alone.
 template <typename scalar_t, int lanes>
 FV2V_CLONES void backward_slices(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end,
-                                 const Volume<scalar_t>& grad_out, vec<acc_of<scalar_t>, lanes>* grad_features,
-                                 FlowSums* sums) {
+                                 const Volume<scalar_t>& grad_out,
+                                 vec<acc_of<scalar_t>, lanes>* grad_features, FlowSums* sums) {
   using acc_t = acc_of<scalar_t>;
   Block<scalar_t, lanes> block;
   alignas(64) vec<acc_t, lanes> upstream[kBlock], total[kBlock][3];
@@ -175,10 +182,10 @@ FV2V_CLONES void backward_slices(const Job<scalar_t, lanes>& job, int64_t begin,
       sum.add_row(block.flow, job.lattice.x.data() + block.x, job.lattice.y[block.y], job.lattice.z[block.z],
                   count, g_rows, ones);
       grad_out.load(block.b, channel, block.first, count, gaussian, 1);
-      add_gaussian(job.lattice, job.at_driving[block.slot], block.flow.driving, block.x, block.y, block.z, count,
-                   gaussian, 1 / job.variance, sum.driving);
-      add_gaussian(job.lattice, job.at_source[block.slot], block.flow.source, block.x, block.y, block.z, count,
-                   gaussian, -1 / job.variance, sum.source);
+      add_gaussian(job.lattice, job.at_driving[block.slot], block.flow.driving, block.x, block.y, block.z,
+                   count, gaussian, 1 / job.variance, sum.driving);
+      add_gaussian(job.lattice, job.at_source[block.slot], block.flow.source, block.x, block.y, block.z,
+                   count, gaussian, -1 / job.variance, sum.source);
     });
 }
 
@@ -225,8 +232,8 @@ void warp_candidates_cpu(const Tensor& out, const WarpCandidates& op, int thread
 }
 
 void warp_candidates_backward_cpu(const Tensor& grad_features, const Tensor& grad_source,
-                                  const Tensor& grad_driving, const Tensor& grad_affine, const Tensor& grad_out,
-                                  const WarpCandidates& op, int threads) {
+                                  const Tensor& grad_driving, const Tensor& grad_affine,
+                                  const Tensor& grad_out, const WarpCandidates& op, int threads) {
   if (grad_out.numel() == 0)
     return fill_zero(grad_features), fill_zero(grad_source), fill_zero(grad_driving), fill_zero(grad_affine);
   threads = useful_threads(threads, grad_out.numel());

@@ -16,7 +16,7 @@ struct WarpCandidates {
 
 void warp_candidates_cpu(const Tensor& out, const WarpCandidates& op, int threads);
 void warp_candidates_backward_cpu(const Tensor& grad_features, const Tensor& grad_source,
-                                  const Tensor& grad_driving, const Tensor& grad_affine, const Tensor& grad_out,
-                                  const WarpCandidates& op, int threads);
+                                  const Tensor& grad_driving, const Tensor& grad_affine,
+                                  const Tensor& grad_out, const WarpCandidates& op, int threads);
 
 }  // namespace fv2v
