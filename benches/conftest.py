@@ -61,9 +61,8 @@ def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callabl
             run, _ = step(torch.compile(baseline, dynamic=False), tensors, mode)
         else:
             chosen = partial(op, backend=backend)
-            torch.testing.assert_close(
-                chosen(*tensors), baseline(*tensors), **CLOSE
-            )  # or a ratio means nothing
+            # or a ratio means nothing
+            torch.testing.assert_close(chosen(*tensors), baseline(*tensors), **CLOSE)
             run, _ = step(chosen, tensors, mode)
         beside(run, stock, moved)
 

@@ -1,11 +1,18 @@
-"""face-vid2vid: talking heads from one portrait (Wang, Mallya, Liu 2021)."""
+"""face-vid2vid: talking heads from one portrait (Wang, Mallya, Liu 2021).
 
-from fv2v.config import PRESETS, ModelConfig, preset
-from fv2v.files import frontalize, reenact
-from fv2v.geometry import Motion, Source, View
-from fv2v.image import read_image, write_image
-from fv2v.reenactor import Reenactor
-from fv2v.video import read_video, write_video
+A name is imported when it is first used, so that what needs no torch (`fv2v --help`) does not wait for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` finds the same names
+    from fv2v.config import PRESETS, ModelConfig, preset
+    from fv2v.files import frontalize, reenact
+    from fv2v.geometry import Motion, Source, View
+    from fv2v.image import read_image, write_image
+    from fv2v.reenactor import Reenactor
+    from fv2v.video import read_video, write_video
 
 __all__ = [
     "PRESETS",
@@ -22,3 +29,29 @@ __all__ = [
     "write_image",
     "write_video",
 ]
+
+_MODULES = {
+    "PRESETS": "config",
+    "ModelConfig": "config",
+    "preset": "config",
+    "frontalize": "files",
+    "reenact": "files",
+    "Motion": "geometry",
+    "Source": "geometry",
+    "View": "geometry",
+    "read_image": "image",
+    "write_image": "image",
+    "Reenactor": "reenactor",
+    "read_video": "video",
+    "write_video": "video",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'fv2v' has no attribute {name!r}")
+    return getattr(import_module(f"fv2v.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

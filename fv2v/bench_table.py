@@ -25,6 +25,7 @@ class Row:
     median: float  # seconds
     ratio: float | None
     bandwidth: float | None  # GB/s
+    peak: int | None  # bytes held at once
     gain: float | None
 
 
@@ -73,6 +74,7 @@ def read_rows(results: Mapping[str, Any], against: Mapping[str, Any] | None = No
                 median=median,
                 ratio=extra.get("ratio"),
                 bandwidth=extra.get("GB/s"),
+                peak=extra.get("peak_bytes"),
                 gain=before / median if before else None,
             )
         )
@@ -83,14 +85,15 @@ def table(rows: list[Row], *, title: str = "", compares: bool = False) -> Table:
     """Rows by group, a line between groups."""
     result = Table(title=title, title_justify="left")
     result.add_column("benchmark", overflow="fold")
-    for heading in ("median", "x baseline", "GB/s", *(["x older"] if compares else [])):
+    for heading in ("median", "x baseline", "GB/s", "peak MB", *(["x older"] if compares else [])):
         result.add_column(heading, justify="right")
     for group in dict.fromkeys(row.group for row in rows):
         result.add_section()
         result.add_row(f"[bold]{group or 'ungrouped'}[/bold]")
         for row in (row for row in rows if row.group == group):
-            cells = [f"  {row.name}", _time(row.median), _number(row.ratio), _number(row.bandwidth)]
-            result.add_row(*cells, *([_number(row.gain)] if compares else []))
+            peak = None if row.peak is None else row.peak / 1e6
+            numbers = [row.ratio, row.bandwidth, peak, *([row.gain] if compares else [])]
+            result.add_row(f"  {row.name}", _time(row.median), *map(_number, numbers))
     return result
 
 

@@ -1,36 +1,25 @@
-"""`fv2v …` on the command line. A user's mistake is one line on stderr and exit code 2."""
+"""`fv2v …` on the command line. A user's mistake is one line on stderr and exit code 2.
+
+Each command imports what it runs: torch takes seconds, and `--help` should not.
+"""
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-if TYPE_CHECKING:  # torch takes a second to import, --help should not
-    from fv2v.files import Report
-
-USAGE_ERROR: Any = (
-    typer.BadParameter.__base__
-)  # from click, or from the copy of click that typer has of its own
+# of click, or of the copy of click that typer has of its own
+USAGE_ERROR: Any = typer.BadParameter.__base__
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
 app = typer.Typer(
     help="Talking heads from one portrait: face-vid2vid on fused CUDA, Triton and CPU kernels.",
     add_completion=False,
     pretty_exceptions_enable=False,
-)
-
-NO_WEIGHTS = (
-    "no weights given, and none ship with fv2v. --weights PATH takes the vox-256 release's "
-    "00000189-checkpoint.pth.tar (linked from "
-    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made "
-    "from it by `fv2v convert`. --weights random serves for timing and plumbing only: its pictures are noise"
 )
 
 Portrait = Annotated[
@@ -131,13 +120,13 @@ def reenact(
     dtype: Dtype = "float32",
 ) -> None:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
-    _need_weights(weights)
     from fv2v.files import reenact as run
     from fv2v.geometry import View
+    from fv2v.progress import frame_progress
 
     turned = any(angle is not None for angle in (pitch, yaw, roll))
     view = View(pitch=pitch, yaw=yaw, roll=roll, mode=view_mode)  # also refuses a mode there is not
-    with _progress() as progress:
+    with frame_progress() as progress:
         report = run(
             portrait,
             driving,
@@ -154,7 +143,7 @@ def reenact(
             dtype=dtype,
             progress=progress,
         )
-    typer.echo(_summary(report))
+    typer.echo(report)
 
 
 @app.command()
@@ -171,7 +160,6 @@ def frontalize(
     dtype: Dtype = "float32",
 ) -> None:
     """Turn the face in PORTRAIT to the front."""
-    _need_weights(weights)
     from fv2v.files import frontalize as run
 
     report = run(
@@ -202,10 +190,6 @@ def convert(
     ] = None,
 ) -> None:
     """Turn a release's checkpoint into a .safetensors that knows its preset: safe to share, quick to load."""
-    from fv2v.paths import check_input, check_output
-
-    check_output(output, (".safetensors",))
-    check_input(checkpoint)
     from fv2v.checkpoints import convert as run
 
     typer.echo(f"{output}: {run(checkpoint, output, preset).name}")
@@ -222,13 +206,10 @@ def info() -> None:
 @app.command()
 def doctor() -> None:
     """What is installed, and which kernels each operator would use here, and why."""
-    from fv2v.doctor import choices, versions
+    from fv2v.doctor import tables
 
-    _print(_two_columns(versions()))
-    backends = Table("operator", "device", "backend", "why", title="Backends", title_justify="left")
-    for choice in choices():
-        backends.add_row(choice.op, choice.device, choice.backend or "-", choice.why)
-    _print(backends)
+    for table in tables():
+        _print(table)
 
 
 @app.command()
@@ -264,7 +245,8 @@ def main() -> None:
     except USAGE_ERROR as error:
         code = _complain(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
-        code = _complain("interrupted; nothing was written", INTERRUPTED)
+        _complain("interrupted; nothing was written")
+        code = INTERRUPTED
     except (ValueError, OSError) as error:
         code = _complain(str(error))
     except RuntimeError as error:  # torch's own class for this is newer than the oldest torch supported
@@ -274,59 +256,17 @@ def main() -> None:
     sys.exit(code)
 
 
-def _complain(message: str, code: int = 2) -> int:
-    """One line: of a list of faults the heading, the first, and how many there are."""
+def _complain(message: str) -> int:
+    """One line: of a list of faults the heading, the first, and how many there are. Returns the exit code."""
     first, *rest = message.strip().splitlines()
     if rest:
         first = f"{first} {rest[0].strip()}" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")
     typer.echo(f"fv2v: {first}", err=True)
-    return code
-
-
-def _need_weights(weights: str | None) -> None:
-    if weights is None:
-        raise ValueError(NO_WEIGHTS)
+    return 2
 
 
 def _preset(preset: str | None, weights: str | None) -> str | None:
     return preset or ("vox-256" if weights == "random" else None)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A bar on stderr, where that is a terminal; gone when the work is done."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loading", total=None, rate="")
-
-        def show(done: int, total: int | None) -> None:
-            speed = bar.tasks[0].speed
-            rate = f"{speed:.1f} frames/s" if speed else ""
-            bar.update(task, description="frames", completed=done, total=total, rate=rate)
-
-        yield show
-
-
-def _summary(report: "Report") -> str:
-    rate = report.frames / max(report.seconds, 1e-9)
-    text = f"{report.output}: {report.frames} frames in {report.seconds:.1f} s ({rate:.1f} a second)"
-    if report.missing:
-        text += f"; no face seen in {report.missing} of them: the last square held"
-    return text
-
-
-def _two_columns(values: dict[str, str]) -> Table:
-    result = Table(show_header=False, box=None)
-    for name, value in values.items():
-        result.add_row(name, value)
-    return result
 
 
 def _print(table: Table) -> None:

@@ -110,13 +110,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
         smallest = self.canonical.stride << len(self.canonical.widths)
-        _require(
-            self.image_size % smallest == 0, f"image_size in steps of {smallest} (for L)", self.image_size
-        )
+        _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (L)", self.image_size)
         smallest = self.volume_stride << len(self.dense_motion.widths)
-        _require(
-            self.image_size % smallest == 0, f"image_size in steps of {smallest} (for M)", self.image_size
-        )
+        _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
 
     @property
     def volume_stride(self) -> int:
@@ -174,7 +170,8 @@ def preset(name: str) -> ModelConfig:
 def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
     wanted = {f.name for f in fields(cls)}
     if not isinstance(values, Mapping) or values.keys() != wanted:
-        raise ValueError(f"{cls.__name__}: expected the fields {sorted(wanted)}, got {values!r}")
+        got = sorted(values) if isinstance(values, Mapping) else repr(values)
+        raise ValueError(f"{cls.__name__}: expected the fields {sorted(wanted)}, got {got}")
     parts = {
         "geometry": GeometryConfig,
         "appearance": AppearanceConfig,

@@ -131,9 +131,7 @@ class FaceTracker:
 
     EVERY = 3  # look at each third frame
     PATIENCE = 10  # looks in vain before the whole picture is searched
-    LEAVES = (
-        0.2  # dead zone: how far a face moves or how much it grows, in its own sides, before it is followed
-    )
+    LEAVES = 0.2  # dead zone: how far a face moves or grows, in its own sides, before it is followed
     ARRIVES = 0.02  # and how near the follower gets before it stands again
     PACE = 0.1  # part of the remaining way that it takes with each frame
     TRUST = 0.5  # weight of a new measurement: one bad box in between moves nothing

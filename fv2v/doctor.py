@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 
 import torch
+from rich.table import Table
 
 import fv2v_kernels
 
@@ -24,6 +25,17 @@ class Choice:
     device: str
     backend: str | None
     why: str
+
+
+def tables() -> tuple[Table, Table]:
+    """`versions` and `choices`, for people."""
+    installed = Table(show_header=False, box=None)
+    for name, found in versions().items():
+        installed.add_row(name, found)
+    backends = Table("operator", "device", "backend", "why", title="Backends", title_justify="left")
+    for choice in choices():
+        backends.add_row(choice.op, choice.device, choice.backend or "-", choice.why)
+    return installed, backends
 
 
 def versions() -> dict[str, str]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from fv2v.checkpoints import NO_WEIGHTS
 from fv2v.config import ModelConfig
+from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
 from fv2v.paths import PathLike, check_input, check_output
-from fv2v.reenactor import Reenactor, find_device
+from fv2v.reenactor import Reenactor, find_device, find_dtype
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
 
@@ -25,6 +27,13 @@ class Report:
     frames: int
     seconds: float  # it took to render and write them; loading weights is not in it
     missing: int  # frames in which no face was seen, so that the last square held; 0 with crop=False
+
+    def __str__(self) -> str:
+        rate = self.frames / max(self.seconds, 1e-9)
+        text = f"{self.output}: {self.frames} frames in {self.seconds:.1f} s ({rate:.1f} a second)"
+        if self.missing:
+            text += f"; no face seen in {self.missing} of them: the last square held"
+        return text
 
 
 def reenact(
@@ -54,7 +63,8 @@ def reenact(
         portrait: a picture with a face.
         driving: a video of a face, in any container that PyAV reads.
         output: .mp4, .m4v, .mov or .mkv.
-        preset, weights, device, dtype: as `Reenactor` takes them; or give a `reenactor` that is there.
+        preset, weights, device, dtype: as `Reenactor` takes them.
+        reenactor: one that is there already, in place of those four.
         relative, view, adapt_scale, batch_size: as `Reenactor.animate` takes them.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
@@ -64,10 +74,10 @@ def reenact(
         FileNotFoundError: a file or the output's folder is absent.
         ValueError: a file that cannot be used, in one line that says why.
     """
-    output = check_output(output, VIDEO_SUFFIXES)
+    output = check_output(output, VIDEO_SUFFIXES, inputs=(portrait, driving))
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-    _check_model(weights, device)
+    _check_model(reenactor, preset, weights, device, dtype)
     picture = _framed(portrait, crop)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path)) if crop else None
@@ -100,8 +110,8 @@ def frontalize(
     dtype: str = "float32",
 ) -> Report:
     """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
-    output = check_output(output, IMAGE_SUFFIXES)
-    _check_model(weights, device)
+    output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
+    _check_model(reenactor, preset, weights, device, dtype)
     picture = _framed(portrait, crop)
     reenactor = reenactor or Reenactor(preset, weights=weights, device=device, dtype=dtype)
     started = time.perf_counter()
@@ -109,11 +119,26 @@ def frontalize(
     return Report(output, 1, time.perf_counter() - started, 0)
 
 
-def _check_model(weights: PathLike | None, device: str | None) -> None:
-    """What is wrong with these is told before faces are sought; `None` is Reenactor's to refuse."""
-    find_device(device)
-    if weights is not None and os.fspath(weights) != "random":
+def _check_model(
+    reenactor: Reenactor | None,
+    preset: str | ModelConfig | None,
+    weights: PathLike | None,
+    device: str | None,
+    dtype: str,
+) -> None:
+    """What is wrong with these is told before faces are sought."""
+    if reenactor is not None:
+        if weights is not None or preset is not None:
+            raise ValueError("expected a reenactor, or a preset and weights, got both")
+        return
+    if weights is None:
+        raise ValueError(NO_WEIGHTS)
+    if os.fspath(weights) != "random":
         check_input(weights)
+    if isinstance(preset, str):
+        find_preset(preset)
+    find_dtype(dtype)
+    find_device(device)
 
 
 def _framed(portrait: PathLike, crop: bool) -> np.ndarray:

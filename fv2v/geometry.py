@@ -37,12 +37,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fv2v.config import EULER_ORDERS, GeometryConfig
-from fv2v.hull import hull_volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +107,8 @@ class View:
 
 
 class Placement(NamedTuple):
+    """Where the source's keypoints go, and how what surrounds them turns."""
+
     kp_driving: Tensor  # (B, K, 3)  x_d
     affine: Tensor | None  # (B, 3, 3) shared, (B, K, 3, 3), or None for the identity
 
@@ -187,7 +187,7 @@ def place(
     """Where the source's keypoints go, and how its surroundings turn with them (the table above).
 
     `motion` has B frames; `source` and `anchor` have one, or B. `view` is one for all frames or B of them.
-    `anchor=None` is absolute. `movement` is the factor a of the `keypoint` rule (see `movement_scale`).
+    `anchor=None` is absolute. `movement` is the factor a of the `keypoint` rule (hull.py).
     """
     if geometry.transfer == "pose":
         return _place_pose(source, motion, anchor, view, geometry)
@@ -268,25 +268,11 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
     return Motion(rotation, translation, motion.expression, motion.scale)
 
 
-def movement_scale(source: Source, anchor: Motion) -> Tensor:
-    """a = sqrt(V_s) / sqrt(V_d0), (B, 1, 1): how much larger the source moves than the driver.
-
-    V is the volume of the keypoints' convex hull. The square root of a volume is no ratio of
-    lengths; it is what zhanglonghao1992's release computes, carried over from areas.
-    """
-    volumes = [
-        np.array([hull_volume(points) for points in keypoints.detach().double().cpu().numpy()])
-        for keypoints in (source.keypoints, keypoints_of(source.canonical, anchor))
-    ]
-    if not (volumes[1] > 0).all():
-        raise ValueError("adapt_scale: expected keypoints that span a volume, got them in one plane")
-    return source.keypoints.new_tensor(np.sqrt(volumes[0] / volumes[1]))[:, None, None]
-
-
 def check_motion(motion: Motion, keypoints: int, frames: str = "frames") -> None:
-    """A ValueError names what is wrong with a motion that someone gives: sizes, NaN or infinity, scale.
+    """Look at a motion that someone gives. Waits for the device, so not for motions just extracted.
 
-    Waits for the device, so motions that were just extracted are not put through it.
+    Raises:
+        ValueError: sizes that do not fit, NaN or infinite numbers, a scale; it names which.
     """
     if not isinstance(motion, Motion):
         raise ValueError(f"expected a Motion for the {frames}, got {type(motion).__name__}")
@@ -307,4 +293,5 @@ def check_motion(motion: Motion, keypoints: int, frames: str = "frames") -> None
         if not torch.isfinite(got).all():
             raise ValueError(f"motion of the {frames}: {name} holds NaN or infinite numbers")
     if not (motion.scale == 1).all():
-        raise ValueError(f"motion of the {frames}: this preset has no scale; expected 1, got {motion.scale}")
+        got = motion.scale.flatten().tolist()
+        raise ValueError(f"motion of the {frames}: expected scale 1 (no preset has another), got {got}")

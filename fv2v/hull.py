@@ -1,6 +1,26 @@
-"""The volume of a small convex hull, in numpy: K keypoints in space, K about twenty."""
+"""The convex hull of a face's keypoints: its volume says how large a face is. In numpy: K is about twenty."""
 
 import numpy as np
+from torch import Tensor
+
+from fv2v.geometry import Motion, Source, keypoints_of
+
+
+def movement_scale(source: Source, anchor: Motion) -> Tensor:
+    """a = sqrt(V_s) / sqrt(V_d0), (B, 1, 1): how much larger the source moves than the driver.
+
+    V is the volume of the keypoints' convex hull. The square root of a volume is no ratio of lengths; it is
+    what zhanglonghao1992's release computes, carried over from areas.
+    """
+    volumes = [
+        np.array([hull_volume(points) for points in keypoints.detach().double().cpu().numpy()])
+        for keypoints in (source.keypoints, keypoints_of(source.canonical, anchor))
+    ]
+    if not (volumes[1] > 0).all():
+        raise ValueError(
+            "adapt_scale: expected keypoints that span a volume, got them in one plane; leave adapt_scale off"
+        )
+    return source.keypoints.new_tensor(np.sqrt(volumes[0] / volumes[1]))[:, None, None]
 
 
 def hull_volume(points: np.ndarray) -> float:

@@ -39,14 +39,12 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
 
 def _decode(encoded: np.ndarray) -> np.ndarray | None:
     """BGR or BGRA in the file's own depth, upright; None where OpenCV cannot."""
-    level = cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # it would tell the terminal about a bad file in its own words
+    # silent: it would tell the terminal about a bad file in its own words
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-        if image is not None and (
-            image.ndim == 2 or image.shape[2] == 3
-        ):  # UNCHANGED ignores the orientation
+        opaque = image is not None and (image.ndim == 2 or image.shape[2] == 3)
+        if opaque:  # once more: UNCHANGED ignores the orientation
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         return None

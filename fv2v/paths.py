@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,24 +20,33 @@ def check_input(path: PathLike) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
-        raise ValueError(f"{path}: expected a file, this is a folder")
+        raise ValueError(f"{path}: expected a file, got a folder")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty (0 bytes)")
     return path
 
 
-def check_output(path: PathLike, suffixes: Collection[str]) -> Path:
+def check_output(path: PathLike, suffixes: Collection[str], inputs: Iterable[PathLike] = ()) -> Path:
     """The file to write, known to have a format we write and a folder that takes it. Nothing is left behind.
+
+    Args:
+        path: the file.
+        suffixes: the endings that its name may have.
+        inputs: files of the same command, which it must not overwrite.
 
     Raises:
         FileNotFoundError: its folder does not exist.
-        ValueError: another suffix, a folder of that name, or a folder that cannot be written to.
+        ValueError: another suffix, a folder of that name, a folder that cannot be written to, or one of the
+            inputs, under whatever name.
     """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"{path}: expected a name that ends in {', '.join(suffixes)}, got {path.suffix!r}")
     if path.is_dir():
-        raise ValueError(f"{path}: expected a file name, this is a folder")
+        raise ValueError(f"{path}: expected a file's name, got a folder's")
+    for other in map(Path, inputs):
+        if path.exists() and other.exists() and path.samefile(other):
+            raise ValueError(f"{path}: expected a new file, this is the input {other}; choose another name")
     folder = path.parent
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{path}: {folder} is a file, expected a folder")

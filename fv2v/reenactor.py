@@ -10,19 +10,12 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
-from fv2v.config import ModelConfig
+from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
-from fv2v.geometry import (
-    Motion,
-    Source,
-    View,
-    check_motion,
-    coordinate_dtype,
-    movement_scale,
-    place,
-)
+from fv2v.geometry import Motion, Source, View, check_motion, coordinate_dtype, place
+from fv2v.hull import movement_scale
 from fv2v.paths import PathLike
-from fv2v.pictures import to_images, to_uint8
+from fv2v.tensors import to_images, to_uint8
 
 DTYPES = {
     "float32": torch.float32,
@@ -36,15 +29,18 @@ class Reenactor:
     """A preset with weights, ready to run.
 
     Args:
-        preset: a name from `fv2v.PRESETS` or a `ModelConfig`; may be left out where the file of weights
-        tells. weights: a path (a release's `.pth.tar` or our `.safetensors`), or "random".
-        device: by default a GPU where there is one.
-        dtype: "float32", "float16", "bfloat16" or "float64", of the networks; keypoints and rotations stay
-        float32
-            (float64 beside float64). On CPUs without half arithmetic float16 crawls; bfloat16 does not.
+        preset: a name from `fv2v.PRESETS`, or a `ModelConfig`; None takes what the weights' file says.
+        weights: the path of a release's `.pth.tar` or of our `.safetensors`, or "random".
+        device: where to run, as torch names it; by default a GPU where there is one.
+        dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
+            float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
+            is not.
 
-    Pictures are square crops around a face, of any size; crop.py makes them. A ValueError says what was
-    expected.
+    Pictures are square crops around a face, of any size; crop.py makes them.
+
+    Raises:
+        FileNotFoundError: there is no such file of weights.
+        ValueError: no weights, or a preset, file, device or dtype that cannot be used.
     """
 
     def __init__(
@@ -57,15 +53,12 @@ class Reenactor:
     ) -> None:
         config = find_preset(preset) if isinstance(preset, str) else preset
         if weights is None:
-            raise ValueError(f"no weights given. {checkpoints.WHERE_FROM}")
-        name = str(dtype).removeprefix("torch.")
-        if name not in DTYPES:
-            raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {dtype!r}")
-        self.dtype: torch.dtype = DTYPES[name]
+            raise ValueError(checkpoints.NO_WEIGHTS)
+        self.dtype = find_dtype(dtype)
         self.device = find_device(device)
         if weights == "random":
             if config is None:
-                raise ValueError('weights="random" needs a preset: there is no file to tell which')
+                raise ValueError(f'weights="random" needs a preset, one of {", ".join(PRESETS)}; got none')
             model = checkpoints.random(config)
         else:
             model = checkpoints.load(weights, config)
@@ -74,12 +67,17 @@ class Reenactor:
 
     @torch.inference_mode()
     def encode(self, portrait: Any) -> Source:
-        """F, L, H and Δ on a portrait: a path, a PIL image, an (H, W, 3) uint8 array, a tensor in [0, 1]."""
+        """F, L, H and Δ on a portrait, once for all frames that follow.
+
+        Args:
+            portrait: a path, a PIL image, an (H, W, 3) uint8 array, or a float tensor in [0, 1], (3, H, W) or
+                (B, 3, H, W).
+        """
         return self.model.encode(self._images([portrait]))
 
     @torch.inference_mode()
     def extract(self, frames: Any) -> Motion:
-        """H and Δ on one frame, or on a list of them: what a sender would transmit."""
+        """H and Δ on one frame, or on a list of them: what a sender would transmit. Kinds as in `encode`."""
         return self.model.extract(self._images(frames if isinstance(frames, list | tuple) else [frames]))
 
     @torch.inference_mode()
@@ -90,10 +88,19 @@ class Reenactor:
         anchor: Motion | None = None,
         view: View | Sequence[View] | None = None,
     ) -> Tensor:
-        """What a receiver would show: the source moved by a motion of B frames, (B, 3, H, W) in [0, 1].
+        """What a receiver would show: the source moved by a motion of B frames.
 
-        Absolute without an anchor, else by the change since the anchor. One view for all frames, or B of
-        them.
+        Args:
+            source: from `encode`; one portrait, or B.
+            motion: from `extract`, or received; B frames.
+            anchor: what counts as no change, one frame or B; None moves absolutely.
+            view: the head's pose as the receiver wants it, one for all frames or B of them.
+
+        Returns:
+            (B, 3, H, W) in [0, 1], in the dtype of the networks.
+
+        Raises:
+            ValueError: sizes that do not fit, NaN or infinite numbers in a motion.
         """
         motion = self._given(motion, "frames")
         if anchor is not None:
@@ -114,24 +121,28 @@ class Reenactor:
         adapt_scale: bool = False,
         batch_size: int = 1,
     ) -> Iterator[np.ndarray]:
-        """Move the source as the driving frames move, one (H, W, 3) uint8 frame for each, as they come.
+        """Move the source as the driving frames move.
 
         Args:
-            frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time and never
-            kept. relative: by the change since the anchor (True), or to the driver's own pose (False); by
-            default what
-                the preset does.
+            source: one portrait, from `encode`.
+            frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time, never kept.
+            relative: True moves by the change since the anchor, False takes the driver's own pose; None does
+                what the preset's release does.
             anchor: the motion that counts as no change; by default the first frame's.
             view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
-            adapt_scale: scale the driver's movement to the source's size (`keypoint` transfer, relative
-            only). batch_size: driving frames that go through the networks together.
+            adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
+                relative.
+            batch_size: how many driving frames go through the networks together.
+
+        Returns:
+            An iterator over (H, W, 3) uint8 pictures, one a driving frame, each made when it is asked for.
 
         Raises:
-            ValueError: at once for arguments that do not fit, at the frame where a frame or a view does not.
+            ValueError: at once for arguments that do not fit; at the frame for frames and views.
         """
         relative = self.config.geometry.relative if relative is None else relative
         if len(source) != 1:
-            raise ValueError(f"expected one source to animate, got {len(source)}")
+            raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
         if batch_size < 1:
             raise ValueError(f"expected batch_size >= 1, got {batch_size}")
         if isinstance(frames, str | os.PathLike):
@@ -144,7 +155,7 @@ class Reenactor:
                 raise ValueError(f"expected an anchor of one frame, got {len(anchor)}")
         if adapt_scale and not (relative and self.config.geometry.transfer == "keypoint"):
             raise ValueError(
-                "adapt_scale needs relative=True and a preset with `keypoint` transfer; "
+                "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
                 f"got relative={relative}, {self.config.name!r} with {self.config.geometry.transfer!r}"
             )
         if not isinstance(view, View | Iterable | None):
@@ -177,6 +188,7 @@ class Reenactor:
     ) -> Iterator[np.ndarray]:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
         movement: Tensor | float | None = None
+        done = 0
         while batch := list(islice(frames, batch_size)):
             motion = self.extract(batch)
             if relative and anchor is None:
@@ -184,6 +196,12 @@ class Reenactor:
             if movement is None:
                 movement = movement_scale(source, anchor) if adapt_scale and anchor is not None else 1.0
             view = views if views is None or isinstance(views, View) else list(islice(views, len(motion)))
+            if isinstance(view, list) and len(view) < len(motion):
+                raise ValueError(
+                    f"expected a view for each frame, but the views ended after {done + len(view)}; "
+                    "give one View for all frames, or as many as there are"
+                )
+            done += len(motion)
             yield from to_uint8(self._render(source, motion, anchor, view, movement))
 
     @torch.inference_mode()
@@ -211,6 +229,14 @@ class Reenactor:
         return motion.to(self.device, coordinate_dtype(self.dtype))
 
 
+def find_dtype(wish: str | torch.dtype) -> torch.dtype:
+    """The dtype of that name. Raises ValueError if the networks do not run in it."""
+    name = str(wish).removeprefix("torch.")
+    if name not in DTYPES:
+        raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {wish!r}")
+    return DTYPES[name]
+
+
 def find_device(wish: str | torch.device | None) -> torch.device:
     """The device asked for, or a GPU where there is one. Raises ValueError if it cannot be used here."""
     if wish is None:
@@ -219,4 +245,6 @@ def find_device(wish: str | torch.device | None) -> torch.device:
         return torch.empty(0, device=wish).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         reason = str(error).splitlines()[0]
-        raise ValueError(f"cannot run on the device {str(wish)!r} on this machine: {reason}") from error
+        raise ValueError(
+            f"cannot run on the device {str(wish)!r} on this machine ({reason}); 'cpu' is always there"
+        ) from error

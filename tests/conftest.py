@@ -8,7 +8,7 @@ import torch
 
 from fv2v_kernels._op import INTERPRETED
 
-pytest.register_assert_rewrite("op_contract")
+pytest.register_assert_rewrite("op_contract", "accuracy")
 
 # Processes that tests start import what is installed, not the source folder they happen to run in.
 os.environ.setdefault("PYTHONSAFEPATH", "1")

@@ -18,6 +18,7 @@ def test_sum(benchmark, size):
     benchmark(sum, range(size))
     benchmark.extra_info["GB/s"] = 12.5
     benchmark.extra_info["ratio"] = 9.25
+    benchmark.extra_info["peak_bytes"] = 3_450_000
 
 def test_alone(benchmark):
     benchmark(sorted, [3, 1, 2])
@@ -52,6 +53,7 @@ def test_runs_the_benches_and_reads_them(checkout):
     assert text.index("sum of 10") < text.index("test_sum[10]") < text.index("sum of 20000")
     assert "9.25" in text
     assert "12.50" in text
+    assert "3.45" in text
     assert "x older" not in text
 
 

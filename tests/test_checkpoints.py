@@ -1,5 +1,6 @@
 """Weights in and out of files: all of them or none, and one clear line for a file that does not fit."""
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -87,6 +88,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(kind, suffix, release, tmp_path
     with pytest.raises(ValueError, match=r"weights\.") as told:
         checkpoints.load(file)
     assert len(str(told.value).splitlines()) == 1
+    assert "`weights_only`" not in str(told.value), "torch tells to switch the safety off"
     assert not (tmp_path / "ran.txt").exists(), "nothing in a file may run"
 
 
@@ -120,9 +122,11 @@ def test_a_foreign_safetensors_is_refused(tmp_path):
     save_file({"x": torch.zeros(2)}, file)
     with pytest.raises(ValueError, match="was not written by fv2v"):
         checkpoints.load(file)
-    save_file({"x": torch.zeros(2)}, file, {"format": "fv2v", "config": '{"name": "later"}'})
-    with pytest.raises(ValueError, match="config that this version does not know"):
-        checkpoints.load(file)
+    wrong = TINY.as_dict() | {"keypoints": "many"}
+    for config in ({"name": "later"}, [], wrong):
+        save_file({"x": torch.zeros(2)}, file, {"format": "fv2v", "config": json.dumps(config)})
+        with pytest.raises(ValueError, match="config that this version does not know"):
+            checkpoints.load(file)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

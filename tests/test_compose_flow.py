@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from accuracy import Inputs, gradients
 from keypoints import AFFINES, make_keypoints
-from op_contract import Inputs, Op, OpContract, gradients
+from op_contract import Op, OpContract
 from torch import Tensor
 
 from fv2v_kernels import compose_flow, keypoint_flow

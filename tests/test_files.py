@@ -131,6 +131,24 @@ def test_a_faceless_driver_is_refused_before_weights_are_read(tmp_path):
         reenact(clips.PORTRAIT, driving, tmp_path / "out.mp4", weights=foreign)
 
 
+def test_an_input_is_not_overwritten(tiny, driving, tmp_path):
+    """Under whatever name it goes, and before any work."""
+    before = driving.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(driving)
+    for output in (driving, driving.parent / "." / driving.name, link):
+        with pytest.raises(ValueError, match=r"this is the input .*driving\.mp4; choose another name"):
+            reenact("absent.png", driving, output, reenactor=tiny)
+    with pytest.raises(ValueError, match="this is the input"):
+        frontalize(clips.PORTRAIT, clips.PORTRAIT, reenactor=tiny)
+    assert driving.read_bytes() == before
+
+
+def test_a_reenactor_or_what_makes_one(tiny, driving, tmp_path):
+    with pytest.raises(ValueError, match="a reenactor, or a preset and weights, got both"):
+        reenact(clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny, weights="random")
+
+
 PEAK = r"""
 import json, re, sys
 from pathlib import Path

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from accuracy import Inputs
 from keypoints import AFFINES, make_keypoints
-from op_contract import Inputs, Op, OpContract
+from op_contract import Op, OpContract
 
 from fv2v_kernels import keypoint_flow
 from fv2v_kernels.ops import keypoint_flow as spec

@@ -116,7 +116,7 @@ def test_presets_survive_json_and_tell_their_names():
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"image_size": 36}, "image_size in steps of 8"),
+        ({"image_size": 36}, "image_size a multiple of 8"),
         ({"keypoints": 0}, "keypoints >= 1, got 0"),
         ({"geometry": {}}, "fields"),
     ],

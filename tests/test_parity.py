@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from fv2v import checkpoints
 from fv2v.config import preset
-from fv2v.geometry import Motion, Placement, Source, View, keypoints_of, movement_scale, place
+from fv2v.geometry import Motion, Placement, Source, View, keypoints_of, place
+from fv2v.hull import movement_scale
 from fv2v.networks import FaceVid2Vid
 from fv2v_kernels import OPS, available, compose_flow, keypoint_flow, use_backend
 

@@ -220,7 +220,7 @@ def test_bad_outputs_are_refused(tmp_path):
         (tmp_path / "absent" / "out.mp4", FileNotFoundError, "does not exist; make it first"),
         (file / "out.mp4", ValueError, "is a file, expected a folder"),
         (tmp_path / "out.webm", ValueError, r"ends in \.mp4, \.m4v, \.mov, \.mkv, got '\.webm'"),
-        (tmp_path / "folder.mp4", ValueError, "this is a folder"),
+        (tmp_path / "folder.mp4", ValueError, "got a folder"),
         (Path("/proc/out.mp4"), ValueError, "cannot write to the folder /proc"),  # not even root can
     ]:
         with pytest.raises(error, match=message):
@@ -272,7 +272,7 @@ def test_bad_inputs_are_named_in_one_line(tmp_path, kind, message):
 def test_missing_files_folders_and_zero_frames_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.mp4: no such file"):
         read_video(tmp_path / "absent.mp4")
-    with pytest.raises(ValueError, match="expected a file, this is a folder"):
+    with pytest.raises(ValueError, match="expected a file, got a folder"):
         read_video(tmp_path)
     source = clips.write_clip(tmp_path / "in.mp4", frames_of(3))
     with pytest.raises(ValueError, match="at least 1 frame"):

@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from op_contract import FLOATS, PLACES, Inputs, Op, OpContract, gradients
+from accuracy import Inputs
+from op_contract import FLOATS, PLACES, Op, OpContract
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -80,12 +80,6 @@ class TestWarp3d(OpContract):
         return warp3d(
             features.to(device), grid.to(device), align_corners=align_corners, backend=backend
         ).cpu()
-
-    def gradients(self, place, inputs: Inputs, upstream: Tensor) -> list[Tensor]:
-        device, backend = place
-        inputs = inputs.map(lambda t: t.to(device))
-        grads = gradients(partial(warp3d, backend=backend), inputs, [upstream.to(device)])
-        return [grad.cpu() for grad in grads]
 
     def test_the_identity_grid_returns_the_features(self, place):
         features = torch.randn(1, 3, 3, 5, 4)

@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from functools import partial
 
 import pytest
 import torch
+from accuracy import Inputs
 from keypoints import AFFINES, distance_to_kinks, make_keypoints
-from op_contract import Inputs, Op, OpContract, gradients
+from op_contract import Op, OpContract
 from torch import Tensor
 
 from fv2v_kernels import keypoint_flow, warp3d, warp_candidates
@@ -79,12 +79,6 @@ class TestWarpCandidates(OpContract):
         device, backend = place
         given = (None if t is None else t.to(device) for t in tensors)
         return warp_candidates(*given, **options, backend=backend).cpu()
-
-    def gradients(self, place, inputs: Inputs, upstream: Tensor) -> list[Tensor]:
-        device, backend = place
-        inputs = inputs.map(lambda t: t.to(device))
-        grads = gradients(partial(warp_candidates, backend=backend), inputs, [upstream.to(device)])
-        return [grad.cpu() for grad in grads]
 
     def test_a_slot_holds_the_gaussian_difference_then_the_features(self, place):
         """Driving minus source, 0 for the background; features read where keypoint_flow points."""

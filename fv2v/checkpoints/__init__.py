@@ -20,12 +20,15 @@ from fv2v.config import ModelConfig, preset
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike, check_input, check_output, whole_file
 
-__all__ = ["WHERE_FROM", "convert", "load", "random", "save"]
+__all__ = ["NO_WEIGHTS", "convert", "load", "random", "save"]
 
-WHERE_FROM = (
-    "weights=PATH reads the vox-256 release's NNNNNNNN-checkpoint.pth.tar (linked from "
-    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made by "
-    '`fv2v convert`; weights="random" is good for timing and plumbing only, its pictures are noise'
+SUFFIXES = (".safetensors",)  # what `save` writes
+NO_WEIGHTS = (
+    "no weights given, and none ship with fv2v. weights=PATH (--weights PATH) takes the vox-256 release's "
+    "00000189-checkpoint.pth.tar (linked from "
+    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made "
+    'from it by `fv2v convert`. weights="random" (--weights random) serves for timing and plumbing only: '
+    "its pictures are noise"
 )
 
 
@@ -63,7 +66,7 @@ def load(path: PathLike, config: ModelConfig | None = None) -> FaceVid2Vid:
 
 def save(model: FaceVid2Vid, path: PathLike) -> None:
     """Write `model` to a .safetensors with its config inside; the file appears whole or not at all."""
-    path = check_output(path, [".safetensors"])
+    path = check_output(path, SUFFIXES)
     weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     metadata = {"format": "fv2v", "config": json.dumps(model.config.as_dict())}
     try:
@@ -76,8 +79,9 @@ def save(model: FaceVid2Vid, path: PathLike) -> None:
 def convert(source: PathLike, target: PathLike, name: str | None = None) -> ModelConfig:
     """Turn a release's checkpoint (or one of ours) into our .safetensors; returns the config it was given.
 
-    `name` is a preset; left out, the file tells.
+    `name` is a preset; left out, the file tells. Errors as `load`, and a target that cannot be written.
     """
+    check_output(target, SUFFIXES, inputs=(source,))
     model = load(source, preset(name) if name else None)
     save(model, target)
     return model.config
@@ -97,7 +101,7 @@ def _read_own(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         )
     try:
         return ModelConfig.from_dict(json.loads(metadata.get("config", "null"))), weights
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path.name} carries a config that this version does not know: {error}") from error
 
 
@@ -105,10 +109,10 @@ def _read_release(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
-        reason = str(error).strip().splitlines()
+        # not torch's own words: they tell to switch the safety off
         raise ValueError(
             f"{path.name} is no checkpoint that can be read safely: it is damaged, cut short, no checkpoint "
-            f"at all, or would run code ({reason[0] if reason else type(error).__name__})"
+            "at all, or would run code. Expected the release's .pth.tar, whole, or a .safetensors of fv2v"
         ) from error
     networks = zhanglonghao1992.RENAMES
     if not isinstance(stored, Mapping) or not all(_is_state_dict(stored.get(name)) for name in networks):

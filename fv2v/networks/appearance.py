@@ -9,6 +9,8 @@ from fv2v.networks.blocks import DownBlock2d, ResBlock3d, SameBlock2d
 
 
 class AppearanceExtractor(nn.Module):
+    """Convolutions down to a quarter of the size, channels unfolded into depth, residual blocks in 3D."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths = config.appearance.widths

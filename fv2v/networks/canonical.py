@@ -13,6 +13,8 @@ from fv2v.networks.blocks import DownBlock2d, UpBlock3d
 
 
 class Canonical(NamedTuple):
+    """What L says of a face, whatever its pose and expression."""
+
     keypoints: Tensor  # (B, K, 3)  x_c
     jacobians: Tensor | None  # (B, K, 3, 3)  J_c, with a Jacobian head
 

@@ -11,6 +11,8 @@ from fv2v_kernels import compose_flow, warp3d
 
 
 class Generator(nn.Module):
+    """Warp the volume, fold its depth into channels, hide what is occluded, and convolve up to a picture."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c = config.generator

@@ -27,8 +27,7 @@ def keypoint_flow(
 ) -> Tensor:
     """The K+1 flows from the driving frame to the source. Differentiable in every tensor.
 
-    For training experiments and pictures; `warp_candidates` and `compose_flow` build the same flows on the
-    fly.
+    For training experiments and pictures; `warp_candidates` and `compose_flow` build these flows on the fly.
 
     Args:
         kp_source, kp_driving: (B, K, 3), (x, y, z) in [-1, 1]; float32 or float64.

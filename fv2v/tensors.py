@@ -1,4 +1,4 @@
-"""Whatever a picture comes as -> what the networks take: (B, 3, H, W), RGB in [0, 1], of one size."""
+"""Pictures as the networks take them, (B, 3, H, W) RGB in [0, 1] of one size, from whatever they come as."""
 
 import os
 from typing import Any
@@ -14,10 +14,13 @@ KINDS = "a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) or (B, 3,
 
 
 def to_images(picture: Any, size: int) -> Tensor:
-    """(B, 3, size, size) float32 in [0, 1], on the device it came on. Not square: squeezed, as the releases
-    do.
+    """A picture of any kind and size -> (B, 3, size, size) float32 in [0, 1], on the device it came on.
 
-    A ValueError says what was expected and what came; a path that cannot be read is one too.
+    One that is not square is squeezed, as the releases do.
+
+    Raises:
+        FileNotFoundError: a path where there is no file.
+        ValueError: no picture, or one that cannot be used.
     """
     if isinstance(picture, str | os.PathLike):
         picture = read_image(picture)
