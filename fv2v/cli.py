@@ -250,7 +250,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         code = _complain(str(error))
     except RuntimeError as error:  # torch's own class for this is newer than the oldest torch supported
-        if "out of memory" not in str(error):
+        if not any(words in str(error) for words in ("out of memory", "allocate memory")):
             raise
         code = _complain("out of memory; try a smaller --batch-size, --dtype float16 or --device cpu")
     sys.exit(code)

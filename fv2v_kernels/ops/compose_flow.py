@@ -6,7 +6,7 @@
 p runs over the corner lattice. With a threshold, masks below it count as 0 without renormalising (SadTalker).
 """
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -21,6 +21,11 @@ from fv2v_kernels._check import (
 from fv2v_kernels._native import native
 from fv2v_kernels._op import choose, define, reference_gradients
 from fv2v_kernels.ops import keypoint_flow
+
+
+class ComposedFlow(NamedTuple):
+    deformation: Tensor  # (B, D, H, W, 3)
+    mask: Tensor  # (B, K+1, D, H, W)
 
 
 @overload
@@ -44,7 +49,7 @@ def compose_flow(
     mask_threshold: float = 0.0,
     return_mask: Literal[True],
     backend: str | None = None,
-) -> tuple[Tensor, Tensor]: ...
+) -> ComposedFlow: ...
 def compose_flow(
     mask_logits: Tensor,
     kp_source: Tensor,
@@ -54,7 +59,7 @@ def compose_flow(
     mask_threshold: float = 0.0,
     return_mask: bool = False,
     backend: str | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor | ComposedFlow:
     """Blend the K+1 first-order flows by a softmax mask. Differentiable in every tensor.
 
     Args:
@@ -67,7 +72,8 @@ def compose_flow(
 
     Returns:
         The deformation (B, D, H, W, 3), where to read the source, in the dtype of the keypoints; with
-        `return_mask` also the mask (B, K+1, D, H, W) in the dtype of the logits, differentiable.
+        `return_mask` a `ComposedFlow` of it and the mask (B, K+1, D, H, W), in the dtype of the logits and
+        differentiable.
 
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
@@ -82,7 +88,7 @@ def compose_flow(
     flow, mask = _compose_flow(
         mask_logits, kp_source, kp_driving, affine, mask_threshold, return_mask, backend
     )
-    return (flow, mask) if return_mask else flow
+    return ComposedFlow(flow, mask) if return_mask else flow
 
 
 def reference(
