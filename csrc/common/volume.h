@@ -66,24 +66,20 @@ struct Volume {
   template <int lanes>
   FV2V_HOST_DEVICE void load_lanes(int64_t b, int64_t group, int64_t first, int count, acc_t* to) const {
     const int64_t c = lanes * group;
-    for (int lane = 0; lane < lanes; lane += 4) {
-      if (even && step == 1 && c + lane + 4 <= channels) {
-        const scalar_t* c0 = data + b * batch_stride + (c + lane) * channel_stride + first;
-        const scalar_t *c1 = c0 + channel_stride, *c2 = c1 + channel_stride, *c3 = c2 + channel_stride;
-        for (int i = 0; i < count; ++i) {
-          to[lanes * i + lane] = widen(c0[i]);
-          to[lanes * i + lane + 1] = widen(c1[i]);
-          to[lanes * i + lane + 2] = widen(c2[i]);
-          to[lanes * i + lane + 3] = widen(c3[i]);
-        }
-        continue;
-      }
-      for (int one = lane; one < lane + 4; ++one) {
-        if (c + one < channels) {
-          load(b, c + one, first, count, to + one, lanes);
-        } else {
-          for (int i = 0; i < count; ++i) to[lanes * i + one] = 0;
-        }
+    if (even && step == 1 && c + lanes <= channels) {  // all lanes in one loop: the compiler transposes
+      const scalar_t* __restrict from = data + b * batch_stride + c * channel_stride + first;
+      acc_t* __restrict interleaved = to;
+#pragma GCC ivdep
+      for (int i = 0; i < count; ++i)
+        for (int lane = 0; lane < lanes; ++lane)
+          interleaved[lanes * i + lane] = widen(from[lane * channel_stride + i]);
+      return;
+    }
+    for (int lane = 0; lane < lanes; ++lane) {
+      if (c + lane < channels) {
+        load(b, c + lane, first, count, to + lane, lanes);
+      } else {
+        for (int i = 0; i < count; ++i) to[lanes * i + lane] = 0;
       }
     }
   }
