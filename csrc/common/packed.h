@@ -16,6 +16,9 @@ namespace fv2v {
 template <typename acc_t, int lanes>
 struct Vector {
   typedef acc_t type __attribute__((vector_size(lanes * sizeof(acc_t)), may_alias));
+  // two voxels side by side, in one load
+  typedef acc_t pair
+      __attribute__((vector_size(2 * lanes * sizeof(acc_t)), may_alias, aligned(sizeof(type))));
 };
 template <typename acc_t, int lanes>
 using vec = typename Vector<acc_t, lanes>::type;
@@ -27,83 +30,96 @@ FV2V_HOST_DEVICE acc_t sum_lanes(const vec<acc_t, lanes>& values) {
   return sum;
 }
 
-// (samples, groups, voxels + 1) vectors; the last voxel stands for everything outside and is zero.
+// (samples, groups, D H rows of W + 2 voxels, and 2 more). The voxels added to both ends of a row are zero,
+// so that the two voxels beside an x always lie side by side; the last two stand for every row outside and
+// are zero.
 template <typename acc_t, int lanes>
 struct Packed {
-  int64_t samples, groups, voxels;
+  int64_t samples, groups, rows, width;
   Scratch memory;
 
-  Packed(int64_t samples, int64_t channels, int64_t voxels)
+  Packed(int64_t samples, int64_t channels, Size3 size)
       : samples(samples),
         groups((channels + lanes - 1) / lanes),
-        voxels(voxels),
-        memory(sizeof(vec<acc_t, lanes>) * samples * groups * (voxels + 1)) {}
+        rows(int64_t(size.depth) * size.height),
+        width(size.width),
+        memory(sizeof(vec<acc_t, lanes>) * samples * groups * stride()) {}
+  int64_t stride() const { return rows * (width + 2) + 2; }  // of a group
   vec<acc_t, lanes>* at(int64_t sample, int64_t group) const {
-    return static_cast<vec<acc_t, lanes>*>(memory.data()) + (sample * groups + group) * (voxels + 1);
+    return static_cast<vec<acc_t, lanes>*>(memory.data()) + (sample * groups + group) * stride();
   }
 };
 
 template <typename scalar_t, int lanes>
-FV2V_CLONES void pack_range(const Volume<scalar_t>& volume, int64_t b, int64_t group, int64_t begin,
-                            int64_t end, acc_of<scalar_t>* to) {
-  for (int64_t first = begin; first < end; first += kBlock)
-    volume.template load_lanes<lanes>(b, group, first, int(std::min<int64_t>(kBlock, end - first)),
-                                      to + first * lanes);
+FV2V_CLONES void pack_rows(const Volume<scalar_t>& volume, int64_t b, int64_t group, int64_t begin,
+                           int64_t end, vec<acc_of<scalar_t>, lanes>* to) {
+  const int64_t width = volume.size.width;
+  for (int64_t row = begin; row < end; ++row) {
+    vec<acc_of<scalar_t>, lanes>* voxels = to + row * (width + 2);
+    voxels[0] = voxels[width + 1] = vec<acc_of<scalar_t>, lanes>{};
+    for (int64_t x = 0; x < width; x += kBlock)
+      volume.template load_lanes<lanes>(b, group, row * width + x, int(std::min<int64_t>(kBlock, width - x)),
+                                        reinterpret_cast<acc_of<scalar_t>*>(voxels + 1 + x));
+  }
 }
 
 template <int lanes, typename scalar_t>
 Packed<acc_of<scalar_t>, lanes> pack(const Volume<scalar_t>& volume, int threads) {
   using acc_t = acc_of<scalar_t>;
-  const int64_t voxels = volume.size.voxels(), parts = (voxels + 4095) / 4096;
-  if (voxels >= INT32_MAX) throw std::invalid_argument("expected fewer than 2^31 - 1 voxels in a volume");
-  Packed<acc_t, lanes> packed(volume.batch, volume.channels, voxels);
-  parallel_for(packed.samples * packed.groups * parts, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t part = task % parts, group = task / parts % packed.groups,
-                    b = task / parts / packed.groups;
-      pack_range<scalar_t, lanes>(volume, b, group, part * 4096, std::min(voxels, (part + 1) * 4096),
-                                  reinterpret_cast<acc_t*>(packed.at(b, group)));
-      if (part == 0) packed.at(b, group)[voxels] = vec<acc_t, lanes>{};
+  Packed<acc_t, lanes> packed(volume.batch, volume.channels, volume.size);
+  if (packed.stride() >= INT32_MAX)
+    throw std::invalid_argument("expected fewer than 2^31 voxels in a volume");
+  parallel_for(packed.samples * packed.groups * packed.rows, threads, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t plane = begin / packed.rows, row = begin % packed.rows;
+      const int64_t last = std::min(packed.rows, row + end - begin);
+      vec<acc_t, lanes>* to = packed.at(plane / packed.groups, plane % packed.groups);
+      pack_rows<scalar_t, lanes>(volume, plane / packed.groups, plane % packed.groups, row, last, to);
+      if (row == 0) to[packed.stride() - 2] = to[packed.stride() - 1] = vec<acc_t, lanes>{};
+      begin += last - row;
     }
   });
   return packed;
 }
 
-// grad (samples / splits, C, voxels) = the sum over splits, in order, so that it does not depend on timing.
+// grad (samples / splits, C, D H W) = the sum over splits, in order, so that it does not depend on timing.
 template <typename acc_t, int lanes>
-FV2V_CLONES void unpack_range(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels,
-                              acc_t* grad, int64_t begin, int64_t end) {
-  const int64_t voxels = packed.voxels, blocks = (voxels + kBlock - 1) / kBlock;
+FV2V_CLONES void unpack_rows(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels,
+                             acc_t* grad, int64_t begin, int64_t end) {
+  const int64_t width = packed.width, voxels = packed.rows * width;
   alignas(64) vec<acc_t, lanes> sum[kBlock];
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t first = task % blocks * kBlock, group = task / blocks % packed.groups;
-    const int64_t b = task / blocks / packed.groups;
-    const int count = int(std::min<int64_t>(kBlock, voxels - first));
-    for (int i = 0; i < count; ++i) {
-      sum[i] = packed.at(b * splits, group)[first + i];
-      for (int64_t split = 1; split < splits; ++split)
-        sum[i] += packed.at(b * splits + split, group)[first + i];
+    const int64_t row = task % packed.rows, group = task / packed.rows % packed.groups;
+    const int64_t b = task / packed.rows / packed.groups;
+    for (int64_t x = 0; x < width; x += kBlock) {
+      const int64_t at = row * (width + 2) + 1 + x;
+      const int count = int(std::min<int64_t>(kBlock, width - x));
+      for (int i = 0; i < count; ++i) {
+        sum[i] = packed.at(b * splits, group)[at + i];
+        for (int64_t split = 1; split < splits; ++split)
+          sum[i] += packed.at(b * splits + split, group)[at + i];
+      }
+      store_lanes<acc_t, lanes>(reinterpret_cast<acc_t*>(sum), group, channels, count,
+                                grad + b * channels * voxels + row * width + x, voxels);
     }
-    store_lanes<acc_t, lanes>(reinterpret_cast<acc_t*>(sum), group, channels, count,
-                              grad + b * channels * voxels + first, voxels);
   }
 }
 
 template <typename acc_t, int lanes>
 void unpack_sum(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels, acc_t* grad,
                 int threads) {
-  const int64_t blocks = (packed.voxels + kBlock - 1) / kBlock;
-  parallel_for(packed.samples / splits * packed.groups * blocks, threads, [&](int64_t begin, int64_t end) {
-    unpack_range<acc_t, lanes>(packed, splits, channels, grad, begin, end);
-  });
+  parallel_for(packed.samples / splits * packed.groups * packed.rows, threads,
+               [&](int64_t begin, int64_t end) {
+                 unpack_rows<acc_t, lanes>(packed, splits, channels, grad, begin, end);
+               });
 }
 
 // Where up to kBlock points read. Every loop runs along the points, so that the compiler computes many at
-// once.
+// once. Row j of the four takes its y from bit 0 and its z from bit 1.
 template <typename acc_t>
 struct PointBlock {
-  alignas(64) int32_t offset[8][kBlock];
-  alignas(64) acc_t corner_weight[8][kBlock];
+  alignas(64) int32_t offset[4][kBlock];    // of the pair of voxels beside the point, in a group of Packed
+  alignas(64) acc_t row_weight[4][kBlock];  // y and z alone
   alignas(64) acc_t weight[3][2][kBlock];
   alignas(64) acc_t slope[3][2][kBlock];
   alignas(64) int32_t low[3][kBlock];
@@ -114,24 +130,27 @@ struct PointBlock {
     locate_axis(0, x, count, size.width, align_corners);
     locate_axis(1, y, count, size.height, align_corners);
     locate_axis(2, z, count, size.depth, align_corners);
-    const int32_t outside = int32_t(size.voxels());
-    for (int corner = 0; corner < 8; ++corner) {
-      const int a = corner & 1, b = corner >> 1 & 1, c = corner >> 2;
+    const int32_t width = size.width + 2, outside = size.depth * size.height * width;
+    for (int row = 0; row < 4; ++row) {
+      const int b = row & 1, c = row >> 1;
       for (int i = 0; i < count; ++i) {
-        const int32_t at = ((low[2][i] + c) * size.height + low[1][i] + b) * size.width + low[0][i] + a;
-        offset[corner][i] = inside[0][a][i] & inside[1][b][i] & inside[2][c][i] ? at : outside;
-        corner_weight[corner][i] = weight[0][a][i] * weight[1][b][i] * weight[2][c][i];
+        const int32_t at = ((low[2][i] + c) * size.height + low[1][i] + b) * width + low[0][i] + 1;
+        const int32_t in_row = inside[0][0][i] | inside[0][1][i];
+        offset[row][i] = in_row & inside[1][b][i] & inside[2][c][i] ? at : outside;
+        row_weight[row][i] = weight[1][b][i] * weight[2][c][i];
       }
     }
   }
 
   template <int lanes>
   FV2V_HOST_DEVICE void read(const vec<acc_t, lanes>* features, int count, vec<acc_t, lanes>* out) const {
+    using pair_t = typename Vector<acc_t, lanes>::pair;
     for (int i = 0; i < count; ++i) {
-      vec<acc_t, lanes> sum = features[offset[0][i]] * corner_weight[0][i];
-      for (int corner = 1; corner < 8; ++corner)
-        sum += features[offset[corner][i]] * corner_weight[corner][i];
-      out[i] = sum;
+      pair_t sum = *reinterpret_cast<const pair_t*>(features + offset[0][i]) * row_weight[0][i];
+      for (int row = 1; row < 4; ++row)
+        sum += *reinterpret_cast<const pair_t*>(features + offset[row][i]) * row_weight[row][i];
+      const auto* half = reinterpret_cast<const vec<acc_t, lanes>*>(&sum);
+      out[i] = half[0] * weight[0][0][i] + half[1] * weight[0][1][i];
     }
   }
 
@@ -139,9 +158,14 @@ struct PointBlock {
   template <int lanes>
   FV2V_HOST_DEVICE void scatter(const vec<acc_t, lanes>* grad_out, int count,
                                 vec<acc_t, lanes>* grad_features) const {
-    for (int i = 0; i < count; ++i)
-      for (int corner = 0; corner < 8; ++corner)
-        grad_features[offset[corner][i]] += grad_out[i] * corner_weight[corner][i];
+    for (int i = 0; i < count; ++i) {
+      const vec<acc_t, lanes> left = grad_out[i] * weight[0][0][i], right = grad_out[i] * weight[0][1][i];
+      for (int row = 0; row < 4; ++row) {
+        vec<acc_t, lanes>* to = grad_features + offset[row][i];
+        to[0] += left * row_weight[row][i];
+        to[1] += right * row_weight[row][i];
+      }
+    }
   }
 
   // Adds grad_out . d value / d point; `total` keeps the channels apart until the end.
@@ -152,7 +176,8 @@ struct PointBlock {
     for (int i = 0; i < count; ++i) {
       vec<acc_t, lanes> value[8], gradient[3];
       acc_t weights[3][2], slopes[3][2];
-      for (int corner = 0; corner < 8; ++corner) value[corner] = features[offset[corner][i]];
+      for (int corner = 0; corner < 8; ++corner)
+        value[corner] = features[offset[corner >> 1][i] + (corner & 1)];
       for (int axis = 0; axis < 3; ++axis)
         for (int side = 0; side < 2; ++side) {
           weights[axis][side] = weight[axis][side][i];

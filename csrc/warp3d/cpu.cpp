@@ -56,7 +56,7 @@ FV2V_CLONES void forward_blocks(const Job<scalar_t, lanes>& job, int64_t begin, 
 template <typename scalar_t, int lanes>
 struct Share {
   int64_t first_sample, first_group, last_group, first_block, last_block;
-  vec<acc_of<scalar_t>, lanes>* grad_features;  // (groups, voxels + 1), or nullptr
+  vec<acc_of<scalar_t>, lanes>* grad_features;  // a sample of Packed, or nullptr
   acc_of<scalar_t>* grad_grid;                  // (B, points, 3), or nullptr
 };
 
@@ -64,7 +64,7 @@ template <typename scalar_t, int lanes>
 FV2V_CLONES void backward_share(const Job<scalar_t, lanes>& job, const Volume<scalar_t>& grad_out,
                                 const Share<scalar_t, lanes>& share) {
   using acc_t = acc_of<scalar_t>;
-  const int64_t stride = job.packed.voxels + 1;
+  const int64_t stride = job.packed.stride();
   PointBlock<acc_t> block;
   alignas(64) vec<acc_t, lanes> upstream[kBlock], total[kBlock][3];
   for (int64_t task = share.first_block; task < share.last_block; ++task) {
@@ -103,7 +103,7 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
   const int64_t splits = grad_features.numel() ? std::max<int64_t>(1, a_sample / ranges) : a_sample;
 
   Packed<acc_t, lanes> volumes(grad_features.numel() ? samples * splits : 0, job.features.channels,
-                               job.packed.voxels);
+                               job.features.size);
   const int64_t grid_size = grad_grid.numel();
   const Scratch partial(ranges > 1 ? ranges * grid_size * sizeof(acc_t) : 0);
   acc_t* const grid_sums = ranges > 1 ? static_cast<acc_t*>(partial.data()) : grad_grid.as<acc_t>();

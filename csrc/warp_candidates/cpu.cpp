@@ -149,7 +149,7 @@ FV2V_HOST_DEVICE void add_gaussian(const Lattice<acc_t>& lattice, const Gaussian
   sums[2] += in_row * sum * (lattice.z[z] - keypoint[2]);
 }
 
-// grad_features: (groups, voxels + 1) of this part alone, or nullptr; sums: (B, K+1) of this part alone.
+// grad_features: a sample of Packed of this part alone, or nullptr; sums: (B, K+1) of this part alone.
 template <typename scalar_t, int lanes>
 FV2V_CLONES void backward_slices(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end,
                                  const Volume<scalar_t>& grad_out,
@@ -173,7 +173,7 @@ FV2V_CLONES void backward_slices(const Job<scalar_t, lanes>& job, int64_t begin,
                                           reinterpret_cast<acc_t*>(upstream));
         block.points.template accumulate_slopes<lanes>(features, upstream, count, total);
         if (grad_features)
-          block.points.template scatter<lanes>(upstream, count, grad_features + group * (job.voxels + 1));
+          block.points.template scatter<lanes>(upstream, count, grad_features + group * job.packed.stride());
       }
       if (block.slot % job.slots == 0) return;  // the background has no keypoint
       for (int axis = 0; axis < 3; ++axis)
@@ -199,14 +199,14 @@ void backward(const Tensor& grad_features, const Tensor& grad_source, const Tens
   const int64_t samples = job.features.batch, slices = job.slices() / samples;
   const int64_t parts = std::max<int64_t>(1, std::min(slices, (threads + samples - 1) / samples));
   const bool need_features = grad_features.numel() > 0;
-  Packed<acc_t, lanes> volumes(need_features ? samples * parts : 0, job.channels, job.voxels);
+  Packed<acc_t, lanes> volumes(need_features ? samples * parts : 0, job.channels, job.features.size);
   std::vector<FlowSums> sums(parts * job.batch * job.slots);
 
   parallel_for(samples * parts, threads, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t sample = task / parts, part = task % parts;
       vec<acc_t, lanes>* volume = need_features ? volumes.at(task, 0) : nullptr;
-      if (volume) std::fill(volume, volume + volumes.groups * (job.voxels + 1), vec<acc_t, lanes>{});
+      if (volume) std::fill(volume, volume + volumes.groups * volumes.stride(), vec<acc_t, lanes>{});
       backward_slices<scalar_t, lanes>(job, sample * slices + slices * part / parts,
                                        sample * slices + slices * (part + 1) / parts, upstream, volume,
                                        sums.data() + part * job.batch * job.slots);
