@@ -1,4 +1,4 @@
-// The CPU's loops: contiguous ranges of work, one a thread, the same for a given thread count.
+// The CPU's loops: contiguous ranges of work, the same for a given thread count.
 #pragma once
 #include <omp.h>
 
@@ -13,20 +13,21 @@ inline int useful_threads(int threads, int64_t elements) {
   return int(std::clamp<int64_t>(elements / 16384, 1, threads));
 }
 
-// body(begin, end, part) for `parts` consecutive ranges of [0, count), in parallel.
+// body(begin, end, part) for `parts` consecutive ranges of [0, count), which threads take as they come. What
+// a part sums up must not depend on who ran it.
 template <typename Body>
-void parallel_parts(int64_t count, int64_t parts, Body body) {
-  parts = std::max<int64_t>(1, parts);
-#pragma omp parallel for num_threads(static_cast<int>(parts)) schedule(static, 1) if (parts > 1)
+void parallel_parts(int64_t count, int64_t parts, int threads, Body body) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1 && parts > 1)
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = count * part / parts, end = count * (part + 1) / parts;
     if (begin < end) body(begin, end, part);
   }
 }
 
+// Several parts a thread: one whose core is taken away for a moment holds nobody up.
 template <typename Body>
 void parallel_for(int64_t count, int threads, Body body) {
-  parallel_parts(count, std::min<int64_t>(count, threads),
+  parallel_parts(count, std::min<int64_t>(count, threads > 1 ? 8 * threads : 1), threads,
                  [&](int64_t begin, int64_t end, int64_t) { body(begin, end); });
 }
 

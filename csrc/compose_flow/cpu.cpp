@@ -174,7 +174,7 @@ void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_sou
     const int64_t batch = op.mask_logits.size[0], rows = batch * job.rows;
     const int64_t parts = std::min<int64_t>(rows, threads);
     std::vector<FlowSums> sums(std::max<int64_t>(1, parts) * batch * job.slots);
-    parallel_parts(rows, parts, [&](int64_t begin, int64_t end, int64_t part) {
+    parallel_parts(rows, parts, threads, [&](int64_t begin, int64_t end, int64_t part) {
       backward_rows<scalar_t>(job, begin, end, upstream, masked ? &mask_upstream : nullptr,
                               grad_logits.as<scalar_t>(), sums.data() + part * batch * job.slots);
     });
