@@ -1,6 +1,6 @@
 """Every recorded tensor of zhanglonghao1992's release, through a real checkpoint file and the real loader.
 
-`pytest tests/test_parity.py -s` prints, for every entry, the largest error against the release in float64
+`pytest tests/test_parity.py` prints, for every entry, the largest error against the release in float64
 beside the release's own float32 error.
 """
 
@@ -56,7 +56,7 @@ def release(request, tmp_path_factory) -> tuple[str, FaceVid2Vid, Recording, Sou
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
-def test_every_recorded_tensor(release, backend):
+def test_every_recorded_tensor(release, backend, capsys):
     name, model, recording, source, motions = release
     if not all(backend in available(op, "cpu") for op in OPS):
         pytest.skip(f"this build has no {backend} kernels")
@@ -65,7 +65,7 @@ def test_every_recorded_tensor(release, backend):
         for scenario in SCENARIOS[name]:
             recording |= record_rendering(model, source, scenario, transfer(model, source, motions, scenario))
     meta = json.loads((DATA / f"{name}.json").read_text())
-    with np.load(DATA / f"{name}.npz") as stored:
+    with np.load(DATA / f"{name}.npz") as stored, capsys.disabled():
         assert_matches(name, backend, recording, stored, meta)
 
 
