@@ -32,7 +32,7 @@ Weights = Annotated[
         "-w",
         metavar="PATH|random",
         help="Trained weights: a release's .pth.tar or our .safetensors. `random` runs untrained ones, for "
-        "timing and plumbing: the pictures are noise.",
+        "timing and plumbing: the pictures are grey.",
     ),
 ]
 Preset = Annotated[

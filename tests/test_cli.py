@@ -218,7 +218,7 @@ def test_without_weights_it_says_where_they_come_from(fv2v, files, command):
         "00000189-checkpoint.pth.tar",
         "zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis",
         "fv2v convert",
-        "(--weights random) serves for timing and plumbing only: its pictures are noise",
+        "(--weights random) serves for timing and plumbing only: its pictures are grey",
     ):
         assert_refused(result, part)
     assert not (files / output).exists()

@@ -17,7 +17,7 @@ def reenactors() -> dict[str, Reenactor]:
 
 def test_without_weights_it_says_where_they_come_from():
     with pytest.raises(
-        ValueError, match=r"weights=PATH \(--weights PATH\) .*github.com/zhanglonghao1992.*\"random\".*noise"
+        ValueError, match=r"weights=PATH \(--weights PATH\) .*github.com/zhanglonghao1992.*\"random\".*grey"
     ) as told:
         Reenactor("vox-256")
     assert "timing and plumbing" in str(told.value)

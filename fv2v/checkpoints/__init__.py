@@ -28,12 +28,12 @@ NO_WEIGHTS = (
     "00000189-checkpoint.pth.tar (linked from "
     "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made "
     'from it by `fv2v convert`. weights="random" (--weights random) serves for timing and plumbing only: '
-    "its pictures are noise"
+    "its pictures are grey"
 )
 
 
 def random(config: ModelConfig) -> FaceVid2Vid:
-    """Weights nobody trained, the same ones every time. For timing and plumbing: the pictures are noise."""
+    """Weights nobody trained, the same ones every time. For timing and plumbing: the pictures are grey."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return FaceVid2Vid(config)
