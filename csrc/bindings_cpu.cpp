@@ -3,8 +3,9 @@
 #include <pybind11/stl.h>
 
 #include "bindings.h"
-#include "compose_flow/compose_flow.h"
+#include "compose_warp/compose_warp.h"
 #include "keypoint_flow/keypoint_flow.h"
+#include "soft_argmax3d/soft_argmax3d.h"
 #include "warp3d/warp3d.h"
 #include "warp_candidates/warp_candidates.h"
 
@@ -76,6 +77,31 @@ PYBIND11_MODULE(_cpu, m) {
          bool align_corners, bool, int threads) {
         fv2v::warp3d_backward_cpu(grad_features, grad_grid, grad_out, {features, grid, align_corners},
                                   threads);
+      },
+      unlocked);
+  m.def(
+      "compose_warp",
+      [](Tensor warped, Tensor flow, Tensor mask, Tensor features, Tensor mask_logits, Tensor kp_source,
+         Tensor kp_driving, Tensor affine, bool align_corners, double mask_threshold, bool, bool, bool,
+         int threads) {
+        fv2v::compose_warp_cpu(
+            warped, flow, mask,
+            {features, {mask_logits, kp_source, kp_driving, affine, mask_threshold}, align_corners}, threads);
+      },
+      unlocked);
+  m.def(
+      "soft_argmax3d",
+      [](Tensor keypoints, Tensor jacobians, Tensor logits, Tensor jacobian_maps, double temperature,
+         int threads) {
+        fv2v::soft_argmax3d_cpu(keypoints, jacobians, {logits, jacobian_maps, temperature}, threads);
+      },
+      unlocked);
+  m.def(
+      "soft_argmax3d_backward",
+      [](Tensor grad_logits, Tensor grad_maps, Tensor grad_keypoints, Tensor grad_jacobians, Tensor logits,
+         Tensor jacobian_maps, double temperature, int threads) {
+        fv2v::soft_argmax3d_backward_cpu(grad_logits, grad_maps, grad_keypoints, grad_jacobians,
+                                         {logits, jacobian_maps, temperature}, threads);
       },
       unlocked);
 }

@@ -11,17 +11,14 @@ namespace fv2v {
 
 constexpr int kBlock = 64;  // voxels a block: its coordinates, offsets and weights stay in the L1 cache
 
-// (B, C, D, H, W) in memory; voxels are counted through (D, H, W) in order.
-template <typename scalar_t>
-struct Volume {
-  using acc_t = acc_of<scalar_t>;
-  const scalar_t* data;
+// How (B, C, D, H, W) lie in memory; voxels are counted through (D, H, W) in order.
+struct Strided {
   int64_t batch, channels;
   Size3 size;
   int64_t batch_stride, channel_stride, depth_stride, row_stride, step;
   bool even;  // consecutive voxels are `step` apart throughout: contiguous, channels-last, expanded, a grid
 
-  Volume(const Tensor& tensor, int channel_dim) : data(tensor.as<const scalar_t>()) {
+  Strided(const Tensor& tensor, int channel_dim) {
     int spatial[3], dims = 0;
     for (int i = 1; i < 5; ++i)
       if (i != channel_dim) spatial[dims++] = i;
@@ -37,6 +34,16 @@ struct Volume {
     even = (size.height == 1 || row_stride == step * size.width) &&
            (size.depth == 1 || depth_stride == step * size.width * size.height);
   }
+};
+
+template <typename scalar_t>
+struct Volume : Strided {
+  using acc_t = acc_of<scalar_t>;
+  const scalar_t* data;
+
+  Volume(const Tensor& tensor, int channel_dim) : Volume(Strided(tensor, channel_dim), tensor.data) {}
+  Volume(const Strided& layout, const void* data)
+      : Strided(layout), data(static_cast<const scalar_t*>(data)) {}
 
   // Channels first ... first + count - 1 as a volume of their own.
   Volume slice(int64_t first, int64_t count) const {
@@ -73,6 +80,12 @@ struct Volume {
       for (int i = 0; i < count; ++i)
         for (int lane = 0; lane < lanes; ++lane)
           interleaved[lanes * i + lane] = widen(from[lane * channel_stride + i]);
+      return;
+    }
+    if (even && channel_stride == 1 && c + lanes <= channels) {  // channels-last: as they lie
+      const scalar_t* from = data + b * batch_stride + c + first * step;
+      for (int i = 0; i < count; ++i)
+        for (int lane = 0; lane < lanes; ++lane) to[lanes * i + lane] = widen(from[step * i + lane]);
       return;
     }
     for (int lane = 0; lane < lanes; ++lane) {

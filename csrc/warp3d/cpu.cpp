@@ -1,134 +1,91 @@
 // warp3d on the CPU: pack the features, then read blocks of points, several channels at a time.
-#include "common/packed.h"
 #include "warp3d/warp3d.h"
+
+#include "common/packed.h"
+#include "common/parallel.h"
 
 namespace fv2v {
 namespace {
 
-template <typename scalar_t, int lanes>
+template <typename acc_t>
 struct Job {
-  using acc_t = acc_of<scalar_t>;
-  Volume<scalar_t> features;
-  Volume<acc_t> grid;  // channels are x, y, z
-  Packed<acc_t, lanes> packed;
+  BlockReader<acc_t> grid;  // channels are x, y, z
+  Packed<acc_t> packed;
+  Size3 size;
   bool align_corners;
-  int64_t points, blocks;  // a sample
+  int64_t batch, points, blocks;  // the last two of a sample
 
   Job(const Warp3d& op, int threads)
-      : features(op.features, 1),
-        grid(op.grid, 4),
-        packed(pack<lanes>(features, threads)),
+      : Job(op, BlockReader<acc_t>(op.features, 1), BlockReader<acc_t>(op.grid, 4), threads) {}
+  Job(const Warp3d& op, const BlockReader<acc_t>& features, const BlockReader<acc_t>& grid, int threads)
+      : grid(grid),
+        packed(pack(features, threads)),
+        size(features.layout.size),
         align_corners(op.align_corners),
-        points(grid.size.voxels()),
+        batch(grid.layout.batch),
+        points(grid.layout.size.voxels()),
         blocks((points + kBlock - 1) / kBlock) {}
 
-  int64_t sample(int64_t b) const { return features.batch == 1 ? 0 : b; }
+  int64_t sample(int64_t b) const { return packed.samples == 1 ? 0 : b; }
+
+  // body(block, points) for blocks begin ... end - 1, counted through the batch
+  template <typename Body>
+  void for_blocks(int64_t begin, int64_t end, Body body) const {
+    PointBlock<acc_t> at;
+    alignas(64) acc_t coordinates[3][kBlock];
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task % blocks * kBlock;
+      const Block block = {task / blocks, first, int(std::min<int64_t>(kBlock, points - first))};
+      for (int axis = 0; axis < 3; ++axis) grid.load(block, axis, coordinates[axis]);
+      at.locate(coordinates, block.count, size, align_corners);
+      body(block, at);
+    }
+  }
 };
 
 template <typename acc_t>
-struct Coordinates {
-  alignas(64) acc_t axis[3][kBlock];
-  FV2V_HOST_DEVICE Coordinates(const Volume<acc_t>& grid, int64_t b, int64_t first, int count) {
-    for (int i = 0; i < 3; ++i) grid.load(b, i, first, count, axis[i], 1);
-  }
-};
-
-template <typename scalar_t, int lanes>
-FV2V_CLONES void forward_blocks(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end,
-                                const Result<scalar_t>& out) {
-  using acc_t = acc_of<scalar_t>;
-  PointBlock<acc_t> block;
-  alignas(64) vec<acc_t, lanes> result[kBlock];
-  for (int64_t task = begin; task < end; ++task) {
-    const int64_t b = task / job.blocks, first = task % job.blocks * kBlock;
-    const int count = int(std::min<int64_t>(kBlock, job.points - first));
-    const Coordinates<acc_t> at(job.grid, b, first, count);
-    block.locate(at.axis[0], at.axis[1], at.axis[2], count, job.features.size, job.align_corners);
-    for (int64_t group = 0; group < job.packed.groups; ++group) {
-      block.template read<lanes>(job.packed.at(job.sample(b), group), count, result);
-      store_lanes<lanes>(reinterpret_cast<acc_t*>(result), out, b, group, first, count);
-    }
-  }
-}
-
-// One thread's share of a feature sample: some groups of channels, some blocks of points. Nobody else writes
-// where it writes, so sums do not depend on timing.
-template <typename scalar_t, int lanes>
-struct Share {
-  int64_t first_sample, first_group, last_group, first_block, last_block;
-  vec<acc_of<scalar_t>, lanes>* grad_features;  // a sample of Packed, or nullptr
-  acc_of<scalar_t>* grad_grid;                  // (B, points, 3), or nullptr
-};
-
-template <typename scalar_t, int lanes>
-FV2V_CLONES void backward_share(const Job<scalar_t, lanes>& job, const Volume<scalar_t>& grad_out,
-                                const Share<scalar_t, lanes>& share) {
-  using acc_t = acc_of<scalar_t>;
-  const int64_t stride = job.packed.stride();
-  PointBlock<acc_t> block;
-  alignas(64) vec<acc_t, lanes> upstream[kBlock], total[kBlock][3];
-  for (int64_t task = share.first_block; task < share.last_block; ++task) {
-    const int64_t b = share.first_sample + task / job.blocks, first = task % job.blocks * kBlock;
-    const int count = int(std::min<int64_t>(kBlock, job.points - first));
-    const Coordinates<acc_t> at(job.grid, b, first, count);
-    block.locate(at.axis[0], at.axis[1], at.axis[2], count, job.features.size, job.align_corners);
-    for (int i = 0; i < count; ++i)
-      for (int axis = 0; axis < 3; ++axis) total[i][axis] = vec<acc_t, lanes>{};
-    for (int64_t group = share.first_group; group < share.last_group; ++group) {
-      grad_out.template load_lanes<lanes>(b, group, first, count, reinterpret_cast<acc_t*>(upstream));
-      if (share.grad_grid)
-        block.template accumulate_slopes<lanes>(job.packed.at(job.sample(b), group), upstream, count, total);
-      if (share.grad_features)
-        block.template scatter<lanes>(upstream, count, share.grad_features + group * stride);
-    }
-    if (share.grad_grid)
-      for (int i = 0; i < count; ++i)
-        for (int axis = 0; axis < 3; ++axis)
-          share.grad_grid[(b * job.points + first + i) * 3 + axis] = sum_lanes<acc_t, lanes>(total[i][axis]);
-  }
-}
-
-template <typename scalar_t, int lanes>
 void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor& grad_out, const Warp3d& op,
               int threads) {
-  using acc_t = acc_of<scalar_t>;
-  const Job<scalar_t, lanes> job(op, threads);
-  const Volume<scalar_t> upstream(grad_out, 1);
-  const int64_t batch = job.grid.batch, samples = job.features.batch, groups = job.packed.groups;
-  const int64_t blocks = job.blocks * batch / samples;  // of one feature sample
+  const Job<acc_t> job(op, threads);
+  const BlockReader<acc_t> upstream(grad_out, 1);
+  const BlockWriter<acc_t> features_out(grad_features, 1);
+  const int64_t samples = job.packed.samples, groups = job.packed.groups;
+  const int64_t blocks = job.blocks * job.batch / samples;  // of one feature sample
   // Groups of channels share nothing but the points' gradient; only when they run out are points split as
-  // well, each split with a gradient volume of its own.
+  // well, each split with a gradient volume of its own. Nobody writes where another does, so sums do not
+  // depend on timing.
   const int64_t a_sample = std::max<int64_t>(1, (threads + samples - 1) / samples);
   const int64_t ranges = std::min(groups, a_sample);
-  const int64_t splits = grad_features.numel() ? std::max<int64_t>(1, a_sample / ranges) : a_sample;
+  const int64_t splits = features_out ? std::max<int64_t>(1, a_sample / ranges) : a_sample;
 
-  Packed<acc_t, lanes> volumes(grad_features.numel() ? samples * splits : 0, job.features.channels,
-                               job.features.size);
+  const Packed<acc_t> volumes(features_out ? samples * splits : 0, op.features.size[1], job.size);
   const int64_t grid_size = grad_grid.numel();
   const Scratch partial(ranges > 1 ? ranges * grid_size * sizeof(acc_t) : 0);
   acc_t* const grid_sums = ranges > 1 ? static_cast<acc_t*>(partial.data()) : grad_grid.as<acc_t>();
 
   parallel_for(samples * ranges * splits, threads, [&](int64_t begin, int64_t end) {
+    alignas(64) acc_t g[3][kBlock];
     for (int64_t task = begin; task < end; ++task) {
       const int64_t split = task % splits, range = task / splits % ranges, sample = task / splits / ranges;
-      Share<scalar_t, lanes> share = {sample * batch / samples,
-                                      groups * range / ranges,
-                                      groups * (range + 1) / ranges,
-                                      blocks * split / splits,
-                                      blocks * (split + 1) / splits,
-                                      nullptr,
-                                      nullptr};
-      if (grad_features.numel()) {
-        share.grad_features = volumes.at(sample * splits + split, 0);
-        std::fill(volumes.at(sample * splits + split, share.first_group),
-                  volumes.at(sample * splits + split, share.last_group), vec<acc_t, lanes>{});
-      }
-      if (grid_size) share.grad_grid = grid_sums + range * grid_size;
-      backward_share<scalar_t, lanes>(job, upstream, share);
+      const int64_t first_group = groups * range / ranges, last_group = groups * (range + 1) / ranges;
+      acc_t* const volume = features_out ? volumes.at(sample * splits + split, 0) : nullptr;
+      if (volume)
+        std::fill(volume + first_group * volumes.stride(), volume + last_group * volumes.stride(), acc_t(0));
+      const int64_t first_block = sample * blocks;
+      job.for_blocks(first_block + blocks * split / splits, first_block + blocks * (split + 1) / splits,
+                     [&](const Block& block, const PointBlock<acc_t>& at) {
+                       read_block_backward(job.packed, job.sample(block.b), at, upstream, block, first_group,
+                                           last_group, volume, grid_size ? g : nullptr);
+                       if (!grid_size) return;
+                       acc_t* const to =
+                           grid_sums + range * grid_size + (block.b * job.points + block.first) * 3;
+                       for (int i = 0; i < block.count; ++i)
+                         for (int axis = 0; axis < 3; ++axis) to[3 * i + axis] = g[axis][i];
+                     });
     }
   });
 
-  if (grad_features.numel()) unpack_sum<acc_t, lanes>(volumes, splits, Result<acc_t>(grad_features), threads);
+  if (features_out) unpack_sum(volumes, splits, features_out, threads);
   if (ranges > 1)
     parallel_for(grid_size, threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -144,11 +101,14 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
 void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads) {
   if (out.numel() == 0) return;
   threads = useful_threads(threads, out.numel());
-  for_layout(op.features, [&](auto scalar, auto lanes) {
-    using scalar_t = decltype(scalar);
-    const Job<scalar_t, lanes> job(op, threads);
-    parallel_for(job.grid.batch * job.blocks, threads, [&](int64_t begin, int64_t end) {
-      forward_blocks<scalar_t, decltype(lanes)::value>(job, begin, end, Result<scalar_t>(out));
+  for_coordinates(op.grid.dtype, [&](auto zero) {
+    using acc_t = decltype(zero);
+    const Job<acc_t> job(op, threads);
+    const BlockWriter<acc_t> result(out, 1);
+    parallel_for(job.batch * job.blocks, threads, [&](int64_t begin, int64_t end) {
+      job.for_blocks(begin, end, [&](const Block& block, const PointBlock<acc_t>& at) {
+        read_block(job.packed, job.sample(block.b), at, result, block);
+      });
     });
   });
 }
@@ -157,8 +117,8 @@ void warp3d_backward_cpu(const Tensor& grad_features, const Tensor& grad_grid, c
                          const Warp3d& op, int threads) {
   if (grad_out.numel() == 0) return fill_zero(grad_features), fill_zero(grad_grid);
   threads = useful_threads(threads, grad_out.numel());
-  for_layout(op.features, [&](auto scalar, auto lanes) {
-    backward<decltype(scalar), decltype(lanes)::value>(grad_features, grad_grid, grad_out, op, threads);
+  for_coordinates(op.grid.dtype, [&](auto zero) {
+    backward<decltype(zero)>(grad_features, grad_grid, grad_out, op, threads);
   });
 }
 

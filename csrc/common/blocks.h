@@ -1,0 +1,91 @@
+// CPU: volumes of any storage type, read and written a block of voxels at a time. The storage type is looked
+// up at every block, so that the kernels themselves are compiled for float and double alone.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "common/volume.h"
+
+namespace fv2v {
+
+constexpr int kMostLanes = 16;  // channels that lie side by side while they are worked on: 1, 4 or 16
+
+// Up to kBlock consecutive voxels of one sample.
+struct Block {
+  int64_t b, first;
+  int count;
+};
+
+// Up to kBlock voxels of one row.
+struct RowBlock : Block {
+  int32_t x, y, z;  // of the first
+};
+
+// body(block) for every block of rows begin ... end - 1, counted through (B, D, H)
+template <typename Body>
+FV2V_HOST_DEVICE void for_row_blocks(Size3 size, int64_t begin, int64_t end, Body body) {
+  const int64_t rows = int64_t(size.depth) * size.height;
+  for (int64_t row = begin; row < end; ++row)
+    for (int32_t x = 0; x < size.width; x += kBlock) {
+      const int64_t in_sample = row % rows;
+      body(RowBlock{{row / rows, in_sample * size.width + x, std::min(kBlock, size.width - x)},
+                    x,
+                    int32_t(in_sample % size.height),
+                    int32_t(in_sample / size.height)});
+    }
+}
+
+template <typename acc_t>
+class BlockReader {
+ public:
+  BlockReader(const Tensor& tensor, int channel_dim)
+      : layout(tensor, channel_dim), data_(tensor.data), dtype_(tensor.dtype) {}
+
+  // Channel `group`, or channels lanes * group and on, interleaved; those past the last are zero.
+  void load(const Block& block, int64_t group, acc_t* to, int lanes = 1) const;
+
+  // Channels first ... first + count - 1 as a volume of their own.
+  BlockReader slice(int64_t first, int64_t count) const {
+    BlockReader part = *this;
+    part.data_ = static_cast<const char*>(data_) + first * layout.channel_stride * bytes_of(dtype_);
+    part.layout.channels = count;
+    return part;
+  }
+
+  Strided layout;
+
+ private:
+  const void* data_;
+  DType dtype_;
+};
+
+// Contiguous or channels-last; false where nobody asked for it.
+template <typename acc_t>
+class BlockWriter {
+ public:
+  BlockWriter(const Tensor& tensor, int channel_dim)
+      : channels_(tensor.size[channel_dim]),
+        batch_stride_(tensor.stride[0]),
+        channel_stride_(tensor.stride[channel_dim]),
+        step_(tensor.stride[channel_dim == 4 ? 3 : 4]),
+        data_(tensor.numel() ? tensor.data : nullptr),
+        dtype_(tensor.dtype) {}
+  explicit operator bool() const { return data_; }
+
+  // As BlockReader loads; channels past the last stay in `from`.
+  void store(const Block& block, int64_t group, const acc_t* from, int lanes = 1) const;
+
+  BlockWriter slice(int64_t first, int64_t count) const {
+    BlockWriter part = *this;
+    part.data_ = static_cast<char*>(data_) + first * channel_stride_ * bytes_of(dtype_);
+    part.channels_ = count;
+    return part;
+  }
+
+ private:
+  int64_t channels_, batch_stride_, channel_stride_, step_;
+  void* data_;
+  DType dtype_;
+};
+
+}  // namespace fv2v

@@ -1,0 +1,38 @@
+// CPU: the mask over K+1 flows and the flow it blends, a block of voxels of one row at a time; the masks stay
+// in the L1 cache.
+#pragma once
+#include <vector>
+
+#include "common/blocks.h"
+#include "common/flow_gradients.h"
+#include "compose_flow/compose_flow.h"
+
+namespace fv2v {
+
+template <typename acc_t>
+struct Blend {
+  BlockReader<acc_t> logits;
+  KeypointFlows<acc_t> flows;
+  Lattice<acc_t> lattice;
+  acc_t threshold;
+  int64_t slots, rows;  // K + 1; B D H
+  Size3 size;
+
+  explicit Blend(const ComposeFlow& op)
+      : logits(op.mask_logits, 1),
+        flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
+        lattice(logits.layout.size),
+        threshold(acc_t(op.mask_threshold)),
+        slots(flows.keypoints + 1),
+        rows(op.mask_logits.size[0] * op.mask_logits.size[2] * op.mask_logits.size[3]),
+        size(logits.layout.size) {}
+
+  // mask (slots, kBlock): the softmax of the block's logits, before any threshold
+  void load_mask(const RowBlock& block, acc_t* mask) const;
+
+  // blended (3, kBlock): the flow; it and the thresholded mask are stored where they were asked for
+  void run(const RowBlock& block, acc_t* mask, acc_t (*blended)[kBlock], const BlockWriter<acc_t>& flow_out,
+           const BlockWriter<acc_t>& mask_out) const;
+};
+
+}  // namespace fv2v
