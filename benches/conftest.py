@@ -78,6 +78,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.benchmark_json = folder / f"{machine()}-{date.today()}.json"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a CPU, compiled baselines and references at the smallest volumes alone: ten minutes, not fifteen."""
+    if DEVICE == "cpu":
+        left_out = [item for item in items if _stock_and_large(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _stock_and_large(item: pytest.Item) -> bool:
+    chosen = item.callspec.params if isinstance(item, pytest.Function) else {}
+    if chosen.get("backend") not in ("torch.compile", "reference"):
+        return False
+    B, _, _, H, W = item.module.VOLUMES[chosen["volume"]]
+    return B * H * W > 64 * 64
+
+
 def machine() -> str:
     """A name for the hardware: never the host's."""
     model = re.sub(r"\W+", "-", hardware().lower()).strip("-")

@@ -65,7 +65,7 @@ def seconds(run: Run) -> float:
 
 @cache
 def copy_bandwidth() -> float:
-    """GB/s, read plus written, of a copy many times larger than the caches, on all threads: the best of ten."""
+    """GB/s, read plus written, of a copy many times larger than the caches, on all threads; best of ten."""
     source = large()
     target = torch.zeros_like(source)
     return 2 * LARGE / min(seconds(lambda: target.copy_(source)) for _ in range(10)) / 1e9
