@@ -8,8 +8,6 @@
 
 namespace fv2v {
 
-constexpr int kMostLanes = 16;  // channels that lie side by side while they are worked on: 1, 4 or 16
-
 // Up to kBlock consecutive voxels of one sample.
 struct Block {
   int64_t b, first;
@@ -41,8 +39,10 @@ class BlockReader {
   BlockReader(const Tensor& tensor, int channel_dim)
       : layout(tensor, channel_dim), data_(tensor.data), dtype_(tensor.dtype) {}
 
-  // Channel `group`, or channels lanes * group and on, interleaved; those past the last are zero.
-  void load(const Block& block, int64_t group, acc_t* to, int lanes = 1) const;
+  // Channels first ... first + count - 1, kBlock apart.
+  void load(const Block& block, int64_t first, acc_t* to, int64_t count = 1) const;
+  // Channels lanes * group and on, interleaved; those past the last are zero. 4 or 16 lanes.
+  void load_lanes(const Block& block, int lanes, int64_t group, acc_t* to) const;
 
   // Channels first ... first + count - 1 as a volume of their own.
   BlockReader slice(int64_t first, int64_t count) const {
@@ -73,7 +73,8 @@ class BlockWriter {
   explicit operator bool() const { return data_; }
 
   // As BlockReader loads; channels past the last stay in `from`.
-  void store(const Block& block, int64_t group, const acc_t* from, int lanes = 1) const;
+  void store(const Block& block, int64_t first, const acc_t* from, int64_t count = 1) const;
+  void store_lanes(const Block& block, int lanes, int64_t group, const acc_t* from) const;
 
   BlockWriter slice(int64_t first, int64_t count) const {
     BlockWriter part = *this;
@@ -83,6 +84,9 @@ class BlockWriter {
   }
 
  private:
+  template <typename scalar_t>
+  Result<scalar_t> as() const;
+
   int64_t channels_, batch_stride_, channel_stride_, step_;
   void* data_;
   DType dtype_;

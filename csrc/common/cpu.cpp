@@ -38,27 +38,43 @@ void for_storage(DType dtype, Body body) {
   });
 }
 
-template <int lanes, typename scalar_t>
-FV2V_CLONES void load_block(const Volume<scalar_t>& volume, const Block& block, int64_t group,
-                            acc_of<scalar_t>* to) {
-  volume.template load_lanes<lanes>(block.b, group, block.first, block.count, to);
+template <typename scalar_t>
+FV2V_CLONES void load_planes(const Strided& layout, const void* data, const Block& block, int64_t first,
+                             int64_t count, acc_of<scalar_t>* to) {
+  const Volume<scalar_t> volume(layout, data);
+  for (int64_t c = 0; c < count; ++c)
+    volume.load(block.b, first + c, block.first, block.count, to + c * kBlock, 1);
 }
 
 template <int lanes, typename scalar_t>
-FV2V_CLONES void store_block(const Result<scalar_t>& result, const Block& block, int64_t group,
-                             const acc_of<scalar_t>* from) {
+FV2V_CLONES void load_interleaved(const Strided& layout, const void* data, const Block& block, int64_t group,
+                                  acc_of<scalar_t>* to) {
+  Volume<scalar_t>(layout, data).template load_lanes<lanes>(block.b, group, block.first, block.count, to);
+}
+
+template <typename scalar_t>
+FV2V_CLONES void store_planes(const Result<scalar_t>& result, const Block& block, int64_t first,
+                              int64_t count, const acc_of<scalar_t>* from) {
+  for (int64_t c = 0; c < count; ++c)
+    store_lanes<1>(from + c * kBlock, result, block.b, first + c, block.first, block.count);
+}
+
+template <int lanes, typename scalar_t>
+FV2V_CLONES void store_interleaved(const Result<scalar_t>& result, const Block& block, int64_t group,
+                                   const acc_of<scalar_t>* from) {
   store_lanes<lanes>(from, result, block.b, group, block.first, block.count);
 }
 
 template <typename acc_t>
-FV2V_CLONES void add(const acc_t* from, int64_t count, acc_t* to) {
+FV2V_CLONES void add(const acc_t* from, int64_t count, acc_t* __restrict to) {
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
 template <typename acc_t>
-FV2V_HOST_DEVICE void locate_axis(PointBlock<acc_t>& block, int axis, const acc_t* coordinate, int32_t size,
-                                  bool align_corners) {
-  for (int i = 0; i < block.count; ++i) {
+FV2V_HOST_DEVICE void locate_axis(PointBlock<acc_t>& block, int axis, const acc_t* coordinate, int count,
+                                  int32_t size, bool align_corners) {
+#pragma omp simd
+  for (int i = 0; i < count; ++i) {
     const Axis<acc_t> at(coordinate[i], size, align_corners);
     block.low[axis][i] = at.low;
     block.inside[axis][0][i] = at.inside[0];
@@ -71,15 +87,16 @@ FV2V_HOST_DEVICE void locate_axis(PointBlock<acc_t>& block, int axis, const acc_
 }
 
 template <typename acc_t>
-FV2V_CLONES void locate_points(PointBlock<acc_t>& block, const acc_t (*point)[kBlock], Size3 size,
-                               bool align_corners) {
-  locate_axis(block, 0, point[0], size.width, align_corners);
-  locate_axis(block, 1, point[1], size.height, align_corners);
-  locate_axis(block, 2, point[2], size.depth, align_corners);
+FV2V_CLONES void locate_points(const acc_t (*point)[kBlock], int count, Size3 size, bool align_corners,
+                               PointBlock<acc_t>& block) {
+  locate_axis(block, 0, point[0], count, size.width, align_corners);
+  locate_axis(block, 1, point[1], count, size.height, align_corners);
+  locate_axis(block, 2, point[2], count, size.depth, align_corners);
   const int32_t width = size.width + 2, outside = size.depth * size.height * width;
   for (int row = 0; row < 4; ++row) {
     const int b = row & 1, c = row >> 1;
-    for (int i = 0; i < block.count; ++i) {
+#pragma omp simd
+    for (int i = 0; i < count; ++i) {
       const int32_t at =
           ((block.low[2][i] + c) * size.height + block.low[1][i] + b) * width + block.low[0][i] + 1;
       const int32_t in_row = block.inside[0][0][i] | block.inside[0][1][i];
@@ -91,9 +108,9 @@ FV2V_CLONES void locate_points(PointBlock<acc_t>& block, const acc_t (*point)[kB
 
 template <int lanes, typename acc_t>
 FV2V_CLONES void read_points(const vec<acc_t, lanes>* features, const PointBlock<acc_t>& points,
-                             vec<acc_t, lanes>* out) {
+                             vec<acc_t, lanes>* __restrict out) {
   using pair_t = typename Vector<acc_t, lanes>::pair;
-  for (int i = 0; i < points.count; ++i) {
+  for (int i = 0, count = points.count; i < count; ++i) {
     pair_t sum = *reinterpret_cast<const pair_t*>(features + points.offset[0][i]) * points.row_weight[0][i];
     for (int row = 1; row < 4; ++row)
       sum += *reinterpret_cast<const pair_t*>(features + points.offset[row][i]) * points.row_weight[row][i];
@@ -105,7 +122,7 @@ FV2V_CLONES void read_points(const vec<acc_t, lanes>* features, const PointBlock
 template <int lanes, typename acc_t>
 FV2V_CLONES void scatter(const vec<acc_t, lanes>* grad_out, const PointBlock<acc_t>& points,
                          vec<acc_t, lanes>* grad_features) {
-  for (int i = 0; i < points.count; ++i) {
+  for (int i = 0, count = points.count; i < count; ++i) {
     const vec<acc_t, lanes> left = grad_out[i] * points.weight[0][0][i];
     const vec<acc_t, lanes> right = grad_out[i] * points.weight[0][1][i];
     for (int row = 0; row < 4; ++row) {
@@ -120,7 +137,7 @@ FV2V_CLONES void scatter(const vec<acc_t, lanes>* grad_out, const PointBlock<acc
 template <int lanes, typename acc_t>
 FV2V_CLONES void add_slopes(const vec<acc_t, lanes>* features, const vec<acc_t, lanes>* grad_out,
                             const PointBlock<acc_t>& points, vec<acc_t, lanes> (*total)[3]) {
-  for (int i = 0; i < points.count; ++i) {
+  for (int i = 0, count = points.count; i < count; ++i) {
     vec<acc_t, lanes> value[8], gradient[3];
     acc_t weights[3][2], slopes[3][2];
     for (int corner = 0; corner < 8; ++corner)
@@ -168,22 +185,38 @@ void for_packed_blocks(const Packed<acc_t>& packed, int64_t begin, int64_t end, 
 }  // namespace
 
 template <typename acc_t>
-void BlockReader<acc_t>::load(const Block& block, int64_t group, acc_t* to, int lanes) const {
+void BlockReader<acc_t>::load(const Block& block, int64_t first, acc_t* to, int64_t count) const {
+  for_storage<acc_t>(
+      dtype_, [&](auto scalar) { load_planes<decltype(scalar)>(layout, data_, block, first, count, to); });
+}
+
+template <typename acc_t>
+void BlockReader<acc_t>::load_lanes(const Block& block, int lanes, int64_t group, acc_t* to) const {
   for_storage<acc_t>(dtype_, [&](auto scalar) {
-    const Volume<decltype(scalar)> volume(layout, data_);
-    if (lanes == 1) return load_block<1>(volume, block, group, to);
-    for_lanes(lanes, [&](auto n) { load_block<decltype(n)::value>(volume, block, group, to); });
+    for_lanes(lanes, [&](auto n) {
+      load_interleaved<decltype(n)::value, decltype(scalar)>(layout, data_, block, group, to);
+    });
   });
 }
 
 template <typename acc_t>
-void BlockWriter<acc_t>::store(const Block& block, int64_t group, const acc_t* from, int lanes) const {
+template <typename scalar_t>
+Result<scalar_t> BlockWriter<acc_t>::as() const {
+  return Result<scalar_t>(static_cast<scalar_t*>(data_), channels_, batch_stride_, channel_stride_, step_);
+}
+
+template <typename acc_t>
+void BlockWriter<acc_t>::store(const Block& block, int64_t first, const acc_t* from, int64_t count) const {
+  for_storage<acc_t>(dtype_,
+                     [&](auto scalar) { store_planes(as<decltype(scalar)>(), block, first, count, from); });
+}
+
+template <typename acc_t>
+void BlockWriter<acc_t>::store_lanes(const Block& block, int lanes, int64_t group, const acc_t* from) const {
   for_storage<acc_t>(dtype_, [&](auto scalar) {
-    using scalar_t = decltype(scalar);
-    const Result<scalar_t> result(static_cast<scalar_t*>(data_), channels_, batch_stride_, channel_stride_,
-                                  step_);
-    if (lanes == 1) return store_block<1>(result, block, group, from);
-    for_lanes(lanes, [&](auto n) { store_block<decltype(n)::value>(result, block, group, from); });
+    for_lanes(lanes, [&](auto n) {
+      store_interleaved<decltype(n)::value>(as<decltype(scalar)>(), block, group, from);
+    });
   });
 }
 
@@ -203,7 +236,7 @@ Packed<acc_t> pack(const BlockReader<acc_t>& volume, int threads) {
       const int64_t x = block.first % packed.width;
       if (block.first == 0) clear(plane + packed.stride() - 2 * lanes, 2);
       if (x == 0) clear(plane + at - lanes, 1);
-      volume.load(block, group, plane + at, lanes);
+      volume.load_lanes(block, lanes, group, plane + at);
       if (x + block.count == packed.width) clear(plane + at + block.count * lanes, 1);
     });
   });
@@ -221,7 +254,7 @@ void unpack_sum(const Packed<acc_t>& packed, int64_t splits, const BlockWriter<a
       std::copy(first, first + count, sum);
       for (int64_t split = 1; split < splits; ++split)
         add(packed.at(block.b * splits + split, group) + at, count, sum);
-      grad.store(block, group, sum, packed.lanes);
+      grad.store_lanes(block, packed.lanes, group, sum);
     });
   });
 }
@@ -229,7 +262,7 @@ void unpack_sum(const Packed<acc_t>& packed, int64_t splits, const BlockWriter<a
 template <typename acc_t>
 void PointBlock<acc_t>::locate(const acc_t (*point)[kBlock], int points, Size3 size, bool align_corners) {
   count = points;
-  locate_points(*this, point, size, align_corners);
+  locate_points(point, points, size, align_corners, *this);
 }
 
 template <typename acc_t>
@@ -241,7 +274,7 @@ void read_block(const Packed<acc_t>& features, int64_t sample, const PointBlock<
     for (int64_t group = 0; group < features.groups; ++group) {
       const auto* from = reinterpret_cast<const vec<acc_t, lanes>*>(features.at(sample, group));
       read_points<lanes>(from, points, result);
-      out.store(block, group, reinterpret_cast<const acc_t*>(result), lanes);
+      out.store_lanes(block, lanes, group, reinterpret_cast<const acc_t*>(result));
     }
   });
 }
@@ -256,7 +289,7 @@ void read_block_backward(const Packed<acc_t>& features, int64_t sample, const Po
     alignas(64) vec_t upstream[kBlock], total[kBlock][3];
     if (grad_points) std::fill(&total[0][0], &total[points.count][0], vec_t{});
     for (int64_t group = first_group; group < last_group; ++group) {
-      grad_out.load(block, group, reinterpret_cast<acc_t*>(upstream), lanes);
+      grad_out.load_lanes(block, lanes, group, reinterpret_cast<acc_t*>(upstream));
       if (grad_points)
         add_slopes<lanes>(reinterpret_cast<const vec_t*>(features.at(sample, group)), upstream, points,
                           total);

@@ -7,6 +7,8 @@
 
 namespace fv2v {
 
+constexpr int kMostLanes = 16;
+
 // (samples, groups, D H rows of W + 2 voxels, and 2 more, lanes). The voxels added to both ends of a row are
 // zero, so that the two voxels beside an x always lie side by side; the last two stand for every row outside
 // and are zero.

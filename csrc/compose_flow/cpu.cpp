@@ -20,6 +20,7 @@ FV2V_CLONES void blend_block(const Blend<acc_t>& job, const RowBlock& block, acc
     const KeypointFlow<acc_t> one = job.flows.at(block.b, k);
     const acc_t *x = job.lattice.x.data() + block.x, y = job.lattice.y[block.y], z = job.lattice.z[block.z];
     acc_t* const m = mask + k * kBlock;
+#pragma omp simd
     for (int i = 0; i < block.count; ++i) {
       acc_t w[3];
       one(x[i], y, z, w);
@@ -41,6 +42,7 @@ FV2V_CLONES void backward_block(const Blend<acc_t>& job, const RowBlock& block, 
     const KeypointFlow<acc_t> one = job.flows.at(block.b, k);
     acc_t* const upstream = upstreams + k * kBlock;
     const acc_t* const mask = masks + k * kBlock;
+#pragma omp simd
     for (int i = 0; i < count; ++i) {
       acc_t w[3];
       one(x[i], y, z, w);
@@ -54,6 +56,7 @@ FV2V_CLONES void backward_block(const Blend<acc_t>& job, const RowBlock& block, 
   for (int64_t k = 0; k < job.slots; ++k) {
     acc_t* const upstream = upstreams + k * kBlock;
     const acc_t* const mask = masks + k * kBlock;
+#pragma omp simd
     for (int i = 0; i < count; ++i) upstream[i] = logit_gradient(mask[i], upstream[i], dot[i]);
   }
 }
@@ -66,14 +69,13 @@ void backward_rows(const Blend<acc_t>& job, int64_t begin, int64_t end, const Bl
   alignas(64) acc_t g[3][kBlock];
   for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
     job.load_mask(block, masks.data());
-    for (int axis = 0; axis < 3; ++axis) grad_flow.load(block, axis, g[axis]);
+    grad_flow.load(block, 0, g[0], 3);
     if (grad_mask)
-      for (int64_t k = 0; k < job.slots; ++k) grad_mask->load(block, k, upstreams.data() + k * kBlock);
+      grad_mask->load(block, 0, upstreams.data(), job.slots);
     else
       std::fill(upstreams.begin(), upstreams.end(), acc_t(0));
     backward_block(job, block, masks.data(), g, upstreams.data(), sums);
-    for (int64_t k = 0; k < job.slots && grad_logits; ++k)
-      grad_logits.store(block, k, upstreams.data() + k * kBlock);
+    if (grad_logits) grad_logits.store(block, 0, upstreams.data(), job.slots);
   });
 }
 
@@ -81,7 +83,7 @@ void backward_rows(const Blend<acc_t>& job, int64_t begin, int64_t end, const Bl
 
 template <typename acc_t>
 void Blend<acc_t>::load_mask(const RowBlock& block, acc_t* mask) const {
-  for (int64_t k = 0; k < slots; ++k) logits.load(block, k, mask + k * kBlock);
+  logits.load(block, 0, mask, slots);
   softmax_block(mask, slots, block.count);
 }
 
@@ -90,8 +92,8 @@ void Blend<acc_t>::run(const RowBlock& block, acc_t* mask, acc_t (*blended)[kBlo
                        const BlockWriter<acc_t>& flow_out, const BlockWriter<acc_t>& mask_out) const {
   load_mask(block, mask);
   blend_block(*this, block, mask, blended);
-  for (int axis = 0; axis < 3 && flow_out; ++axis) flow_out.store(block, axis, blended[axis]);
-  for (int64_t k = 0; k < slots && mask_out; ++k) mask_out.store(block, k, mask + k * kBlock);
+  if (flow_out) flow_out.store(block, 0, blended[0], 3);
+  if (mask_out) mask_out.store(block, 0, mask, slots);
 }
 
 template struct Blend<float>;

@@ -159,7 +159,7 @@ struct Upstream {
 
 // pull[i] += slope * (values[i] - mean)
 template <typename acc_t>
-FV2V_CLONES void add_pull(const acc_t* values, acc_t mean, acc_t slope, int count, acc_t* pull) {
+FV2V_CLONES void add_pull(const acc_t* values, acc_t mean, acc_t slope, int count, acc_t* __restrict pull) {
   for (int i = 0; i < count; ++i) pull[i] += slope * (values[i] - mean);
 }
 

@@ -36,7 +36,7 @@ struct Job {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t first = task % blocks * kBlock;
       const Block block = {task / blocks, first, int(std::min<int64_t>(kBlock, points - first))};
-      for (int axis = 0; axis < 3; ++axis) grid.load(block, axis, coordinates[axis]);
+      grid.load(block, 0, coordinates[0], 3);
       at.locate(coordinates, block.count, size, align_corners);
       body(block, at);
     }

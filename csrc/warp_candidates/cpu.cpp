@@ -28,6 +28,20 @@ struct Gaussian {
   }
 };
 
+// Where one flow reads: (3, kBlock).
+template <typename acc_t>
+FV2V_CLONES void flow_block(const Lattice<acc_t>& lattice, const KeypointFlow<acc_t> flow,
+                            const RowBlock block, acc_t (*points)[kBlock]) {
+  const acc_t* x = lattice.x.data() + block.x;
+  const acc_t y = lattice.y[block.y], z = lattice.z[block.z];
+#pragma omp simd
+  for (int i = 0; i < block.count; ++i) {
+    acc_t w[3];
+    flow(x[i], y, z, w);
+    for (int axis = 0; axis < 3; ++axis) points[axis][i] = w[axis];
+  }
+}
+
 template <typename acc_t>
 struct Job {
   Packed<acc_t> packed;
@@ -37,7 +51,7 @@ struct Job {
   std::vector<Gaussian<acc_t>> at_source, at_driving;  // (B, K+1); those of flow 0 are empty
   bool align_corners;
   double variance;
-  int64_t batch, slots, channels, rows;  // the last of the batch
+  int64_t batch, slots, channels, rows;  // the last through (B, K+1, D, H)
 
   Job(const WarpCandidates& op, int threads) : Job(op, BlockReader<acc_t>(op.features, 1), threads) {}
   Job(const WarpCandidates& op, const BlockReader<acc_t>& features, int threads)
@@ -50,7 +64,7 @@ struct Job {
         batch(op.kp_source.size[0]),
         slots(flows.keypoints + 1),
         channels(features.layout.channels),
-        rows(batch * size.depth * size.height) {
+        rows(batch * slots * size.depth * size.height) {
     for (int64_t slot = 0; slot < batch * slots; ++slot) {
       const KeypointFlow<acc_t> flow = flows.at(slot / slots, slot % slots);
       const bool background = slot % slots == 0;
@@ -59,24 +73,26 @@ struct Job {
     }
   }
   int64_t sample(int64_t b) const { return packed.samples == 1 ? 0 : b; }
-};
 
-// Where one flow reads: (3, kBlock).
-template <typename acc_t>
-FV2V_CLONES void flow_block(const Lattice<acc_t>& lattice, const KeypointFlow<acc_t>& flow,
-                            const RowBlock& block, acc_t (*points)[kBlock]) {
-  const acc_t* x = lattice.x.data() + block.x;
-  const acc_t y = lattice.y[block.y], z = lattice.z[block.z];
-  for (int i = 0; i < block.count; ++i) {
-    acc_t w[3];
-    flow(x[i], y, z, w);
-    for (int axis = 0; axis < 3; ++axis) points[axis][i] = w[axis];
+  // body(slot, block, points) for every block of rows begin ... end - 1; slots are counted through (B, K+1).
+  // Flow after flow: channels a power of two apart, written side by side, push each other out of the cache.
+  template <typename Body>
+  void for_blocks(int64_t begin, int64_t end, Body body) const {
+    PointBlock<acc_t> points;
+    alignas(64) acc_t at[3][kBlock];
+    for_row_blocks(size, begin, end, [&](RowBlock block) {
+      const int64_t slot = block.b;
+      block.b = slot / slots;
+      flow_block(lattice, flows.at(block.b, slot % slots), block, at);
+      points.locate(at, block.count, size, align_corners);
+      body(slot, block, points);
+    });
   }
-}
+};
 
 template <typename acc_t>
 FV2V_CLONES void difference_block(const Gaussian<acc_t>& driving, const Gaussian<acc_t>& source,
-                                  const RowBlock& block, acc_t* difference) {
+                                  const RowBlock& block, acc_t* __restrict difference) {
   alignas(64) acc_t of_driving[kBlock], of_source[kBlock];
   const acc_t in_driving = driving.y[block.y] * driving.z[block.z];
   const acc_t in_source = source.y[block.y] * source.z[block.z];
@@ -91,21 +107,15 @@ FV2V_CLONES void difference_block(const Gaussian<acc_t>& driving, const Gaussian
 
 template <typename acc_t>
 void forward_rows(const Job<acc_t>& job, int64_t begin, int64_t end, const BlockWriter<acc_t>& out) {
-  PointBlock<acc_t> points;
-  alignas(64) acc_t at[3][kBlock], difference[kBlock];
-  for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
-    for (int64_t k = 0; k < job.slots; ++k) {
-      const int64_t slot = block.b * job.slots + k;
-      const BlockWriter<acc_t> to = out.slice(k * (job.channels + 1), job.channels + 1);
-      if (k == 0)
-        std::fill(difference, difference + block.count, acc_t(0));
-      else
-        difference_block(job.at_driving[slot], job.at_source[slot], block, difference);
-      to.store(block, 0, difference);
-      flow_block(job.lattice, job.flows.at(block.b, k), block, at);
-      points.locate(at, block.count, job.size, job.align_corners);
-      read_block(job.packed, job.sample(block.b), points, to.slice(1, job.channels), block);
-    }
+  alignas(64) acc_t difference[kBlock];
+  job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const PointBlock<acc_t>& points) {
+    const int64_t k = slot % job.slots, channel = k * (job.channels + 1);
+    if (k == 0)
+      std::fill(difference, difference + block.count, acc_t(0));
+    else
+      difference_block(job.at_driving[slot], job.at_source[slot], block, difference);
+    out.store(block, channel, difference);
+    read_block(job.packed, job.sample(block.b), points, out.slice(channel + 1, job.channels), block);
   });
 }
 
@@ -147,20 +157,14 @@ FV2V_CLONES void add_block(const Job<acc_t>& job, int64_t slot, const KeypointFl
 template <typename acc_t>
 void backward_rows(const Job<acc_t>& job, int64_t begin, int64_t end, const BlockReader<acc_t>& grad_out,
                    acc_t* grad_features, FlowSums* sums) {
-  PointBlock<acc_t> points;
-  alignas(64) acc_t at[3][kBlock], g[3][kBlock], upstream[kBlock];
-  for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
-    for (int64_t k = 0; k < job.slots; ++k) {
-      const int64_t slot = block.b * job.slots + k, channel = k * (job.channels + 1);
-      const KeypointFlow<acc_t> flow = job.flows.at(block.b, k);
-      flow_block(job.lattice, flow, block, at);
-      points.locate(at, block.count, job.size, job.align_corners);
-      read_block_backward(job.packed, job.sample(block.b), points, grad_out.slice(channel + 1, job.channels),
-                          block, 0, job.packed.groups, grad_features, k ? g : nullptr);
-      if (k == 0) continue;  // the background has no keypoint
-      grad_out.load(block, channel, upstream);
-      add_block(job, slot, flow, block, g, upstream, sums[slot]);
-    }
+  alignas(64) acc_t g[3][kBlock], upstream[kBlock];
+  job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const PointBlock<acc_t>& points) {
+    const int64_t k = slot % job.slots, channel = k * (job.channels + 1);
+    read_block_backward(job.packed, job.sample(block.b), points, grad_out.slice(channel + 1, job.channels),
+                        block, 0, job.packed.groups, grad_features, k ? g : nullptr);
+    if (k == 0) return;  // the background has no keypoint
+    grad_out.load(block, channel, upstream);
+    add_block(job, slot, job.flows.at(block.b, k), block, g, upstream, sums[slot]);
   });
 }
 
