@@ -70,102 +70,141 @@ FV2V_CLONES void add(const acc_t* from, int64_t count, acc_t* __restrict to) {
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
+// Where up to kBlock points read. Every loop runs along the points, so that the compiler computes many at
+// once; it does so only while all of this lies on the stack of the function that fills it. Row j of the four
+// takes its y from bit 0 and its z from bit 1.
 template <typename acc_t>
-FV2V_HOST_DEVICE void locate_axis(PointBlock<acc_t>& block, int axis, const acc_t* coordinate, int count,
-                                  int32_t size, bool align_corners) {
-#pragma omp simd
-  for (int i = 0; i < count; ++i) {
-    const Axis<acc_t> at(coordinate[i], size, align_corners);
-    block.low[axis][i] = at.low;
-    block.inside[axis][0][i] = at.inside[0];
-    block.inside[axis][1][i] = at.inside[1];
-    block.weight[axis][0][i] = at.weight[0];
-    block.weight[axis][1][i] = at.weight[1];
-    block.slope[axis][0][i] = at.slope[0];
-    block.slope[axis][1][i] = at.slope[1];
-  }
-}
+struct PointBlock {
+  alignas(64) int32_t offset[4][kBlock];    // of the pair of voxels beside the point, in a group of Packed
+  alignas(64) acc_t row_weight[4][kBlock];  // y and z alone
+  alignas(64) acc_t weight[3][2][kBlock];
+  alignas(64) acc_t slope[3][2][kBlock];
+  alignas(64) int32_t low[3][kBlock];
+  alignas(64) int32_t inside[3][2][kBlock];
 
-template <typename acc_t>
-FV2V_CLONES void locate_points(const acc_t (*point)[kBlock], int count, Size3 size, bool align_corners,
-                               PointBlock<acc_t>& block) {
-  locate_axis(block, 0, point[0], count, size.width, align_corners);
-  locate_axis(block, 1, point[1], count, size.height, align_corners);
-  locate_axis(block, 2, point[2], count, size.depth, align_corners);
-  const int32_t width = size.width + 2, outside = size.depth * size.height * width;
-  for (int row = 0; row < 4; ++row) {
-    const int b = row & 1, c = row >> 1;
-#pragma omp simd
-    for (int i = 0; i < count; ++i) {
-      const int32_t at =
-          ((block.low[2][i] + c) * size.height + block.low[1][i] + b) * width + block.low[0][i] + 1;
-      const int32_t in_row = block.inside[0][0][i] | block.inside[0][1][i];
-      block.offset[row][i] = in_row & block.inside[1][b][i] & block.inside[2][c][i] ? at : outside;
-      block.row_weight[row][i] = block.weight[1][b][i] * block.weight[2][c][i];
-    }
-  }
-}
-
-template <int lanes, typename acc_t>
-FV2V_CLONES void read_points(const vec<acc_t, lanes>* features, const PointBlock<acc_t>& points,
-                             vec<acc_t, lanes>* __restrict out) {
-  using pair_t = typename Vector<acc_t, lanes>::pair;
-  for (int i = 0, count = points.count; i < count; ++i) {
-    pair_t sum = *reinterpret_cast<const pair_t*>(features + points.offset[0][i]) * points.row_weight[0][i];
-    for (int row = 1; row < 4; ++row)
-      sum += *reinterpret_cast<const pair_t*>(features + points.offset[row][i]) * points.row_weight[row][i];
-    const auto* half = reinterpret_cast<const vec<acc_t, lanes>*>(&sum);
-    out[i] = half[0] * points.weight[0][0][i] + half[1] * points.weight[0][1][i];
-  }
-}
-
-template <int lanes, typename acc_t>
-FV2V_CLONES void scatter(const vec<acc_t, lanes>* grad_out, const PointBlock<acc_t>& points,
-                         vec<acc_t, lanes>* grad_features) {
-  for (int i = 0, count = points.count; i < count; ++i) {
-    const vec<acc_t, lanes> left = grad_out[i] * points.weight[0][0][i];
-    const vec<acc_t, lanes> right = grad_out[i] * points.weight[0][1][i];
+  FV2V_HOST_DEVICE PointBlock(const Points<acc_t>& points, int count, Size3 size) {
+    locate_axis(0, points.at[0], count, size.width, points.align_corners);
+    locate_axis(1, points.at[1], count, size.height, points.align_corners);
+    locate_axis(2, points.at[2], count, size.depth, points.align_corners);
+    const int32_t width = size.width + 2, outside = size.depth * size.height * width;
     for (int row = 0; row < 4; ++row) {
-      vec<acc_t, lanes>* to = grad_features + points.offset[row][i];
-      to[0] += left * points.row_weight[row][i];
-      to[1] += right * points.row_weight[row][i];
+      const int b = row & 1, c = row >> 1;
+      for (int i = 0; i < count; ++i) {
+        const int32_t at = ((low[2][i] + c) * size.height + low[1][i] + b) * width + low[0][i] + 1;
+        const int32_t in_row = inside[0][0][i] | inside[0][1][i];
+        offset[row][i] = in_row & inside[1][b][i] & inside[2][c][i] ? at : outside;
+        row_weight[row][i] = weight[1][b][i] * weight[2][c][i];
+      }
     }
   }
-}
 
-// Adds grad_out . d value / d point; `total` keeps the channels apart until the end.
-template <int lanes, typename acc_t>
-FV2V_CLONES void add_slopes(const vec<acc_t, lanes>* features, const vec<acc_t, lanes>* grad_out,
-                            const PointBlock<acc_t>& points, vec<acc_t, lanes> (*total)[3]) {
-  for (int i = 0, count = points.count; i < count; ++i) {
-    vec<acc_t, lanes> value[8], gradient[3];
-    acc_t weights[3][2], slopes[3][2];
-    for (int corner = 0; corner < 8; ++corner)
-      value[corner] = features[points.offset[corner >> 1][i] + (corner & 1)];
-    for (int axis = 0; axis < 3; ++axis)
-      for (int side = 0; side < 2; ++side) {
-        weights[axis][side] = points.weight[axis][side][i];
-        slopes[axis][side] = points.slope[axis][side][i];
+  template <int lanes>
+  FV2V_HOST_DEVICE void read(const vec<acc_t, lanes>* features, int count, vec<acc_t, lanes>* out) const {
+    using pair_t = typename Vector<acc_t, lanes>::pair;
+    for (int i = 0; i < count; ++i) {
+      pair_t sum = *reinterpret_cast<const pair_t*>(features + offset[0][i]) * row_weight[0][i];
+      for (int row = 1; row < 4; ++row)
+        sum += *reinterpret_cast<const pair_t*>(features + offset[row][i]) * row_weight[row][i];
+      const auto* half = reinterpret_cast<const vec<acc_t, lanes>*>(&sum);
+      out[i] = half[0] * weight[0][0][i] + half[1] * weight[0][1][i];
+    }
+  }
+
+  // The adjoint of `read`: adds to the features' gradient.
+  template <int lanes>
+  FV2V_HOST_DEVICE void scatter(const vec<acc_t, lanes>* grad_out, int count,
+                                vec<acc_t, lanes>* grad_features) const {
+    for (int i = 0; i < count; ++i) {
+      const vec<acc_t, lanes> left = grad_out[i] * weight[0][0][i], right = grad_out[i] * weight[0][1][i];
+      for (int row = 0; row < 4; ++row) {
+        vec<acc_t, lanes>* to = grad_features + offset[row][i];
+        to[0] += left * row_weight[row][i];
+        to[1] += right * row_weight[row][i];
       }
-    trilinear_gradient(value, weights, slopes, gradient);
-    for (int axis = 0; axis < 3; ++axis) total[i][axis] += gradient[axis] * grad_out[i];
+    }
+  }
+
+  // Adds grad_out . d value / d point; `total` keeps the channels apart until the end.
+  template <int lanes>
+  FV2V_HOST_DEVICE void accumulate_slopes(const vec<acc_t, lanes>* features,
+                                          const vec<acc_t, lanes>* grad_out, int count,
+                                          vec<acc_t, lanes> (*total)[3]) const {
+    for (int i = 0; i < count; ++i) {
+      vec<acc_t, lanes> value[8], gradient[3];
+      acc_t weights[3][2], slopes[3][2];
+      for (int corner = 0; corner < 8; ++corner)
+        value[corner] = features[offset[corner >> 1][i] + (corner & 1)];
+      for (int axis = 0; axis < 3; ++axis)
+        for (int side = 0; side < 2; ++side) {
+          weights[axis][side] = weight[axis][side][i];
+          slopes[axis][side] = slope[axis][side][i];
+        }
+      trilinear_gradient(value, weights, slopes, gradient);
+      for (int axis = 0; axis < 3; ++axis) total[i][axis] += gradient[axis] * grad_out[i];
+    }
+  }
+
+  FV2V_HOST_DEVICE bool outside(int i) const {
+    return !((inside[0][0][i] | inside[0][1][i]) & (inside[1][0][i] | inside[1][1][i]) &
+             (inside[2][0][i] | inside[2][1][i]));
+  }
+
+ private:
+  FV2V_HOST_DEVICE void locate_axis(int axis, const acc_t* coordinate, int count, int32_t size,
+                                    bool align_corners) {
+    for (int i = 0; i < count; ++i) {
+      const Axis<acc_t> at(coordinate[i], size, align_corners);
+      low[axis][i] = at.low;
+      inside[axis][0][i] = at.inside[0];
+      inside[axis][1][i] = at.inside[1];
+      weight[axis][0][i] = at.weight[0];
+      weight[axis][1][i] = at.weight[1];
+      slope[axis][0][i] = at.slope[0];
+      slope[axis][1][i] = at.slope[1];
+    }
+  }
+};
+
+template <int lanes, typename acc_t>
+FV2V_CLONES void read_points(const Packed<acc_t>& features, int64_t sample, const Points<acc_t>& at,
+                             const BlockWriter<acc_t>& out, const Block& block) {
+  using vec_t = vec<acc_t, lanes>;
+  const int count = block.count;
+  const PointBlock<acc_t> points(at, count, features.size);
+  alignas(64) vec_t result[kBlock];
+  for (int64_t group = 0; group < features.groups; ++group) {
+    points.template read<lanes>(reinterpret_cast<const vec_t*>(features.at(sample, group)), count, result);
+    out.store_lanes(block, lanes, group, reinterpret_cast<const acc_t*>(result));
   }
 }
 
 template <int lanes, typename acc_t>
-FV2V_CLONES void sum_slopes(const vec<acc_t, lanes> (*total)[3], int count, acc_t (*grad_points)[kBlock]) {
+FV2V_CLONES void read_points_backward(const Packed<acc_t>& features, int64_t sample, const Points<acc_t>& at,
+                                      const BlockReader<acc_t>& grad_out, const Block& block,
+                                      int64_t first_group, int64_t last_group, acc_t* grad_features,
+                                      acc_t (*grad_points)[kBlock]) {
+  using vec_t = vec<acc_t, lanes>;
+  const int count = block.count;
+  const PointBlock<acc_t> points(at, count, features.size);
+  alignas(64) vec_t upstream[kBlock], total[kBlock][3];
   for (int i = 0; i < count; ++i)
+    for (int axis = 0; axis < 3; ++axis) total[i][axis] = vec_t{};
+  for (int64_t group = first_group; group < last_group; ++group) {
+    grad_out.load_lanes(block, lanes, group, reinterpret_cast<acc_t*>(upstream));
+    if (grad_points)
+      points.template accumulate_slopes<lanes>(reinterpret_cast<const vec_t*>(features.at(sample, group)),
+                                               upstream, count, total);
+    if (grad_features)
+      points.template scatter<lanes>(upstream, count,
+                                     reinterpret_cast<vec_t*>(grad_features + group * features.stride()));
+  }
+  for (int i = 0; i < count && grad_points; ++i)
     for (int axis = 0; axis < 3; ++axis) {
       acc_t sum = 0;
       for (int lane = 0; lane < lanes; ++lane) sum += total[i][axis][lane];
-      grad_points[axis][i] = sum;
+      // outside, an infinite upstream gradient times a slope of zero would be NaN
+      grad_points[axis][i] = points.outside(i) ? acc_t(0) : sum;
     }
-}
-
-template <typename acc_t>
-bool outside(const PointBlock<acc_t>& points, int i) {
-  const auto& in = points.inside;
-  return !((in[0][0][i] | in[0][1][i]) & (in[1][0][i] | in[1][1][i]) & (in[2][0][i] | in[2][1][i]));
 }
 
 // body(block, group, at) for every block of rows begin ... end - 1, counted through (B, groups, D H); it lies
@@ -260,61 +299,31 @@ void unpack_sum(const Packed<acc_t>& packed, int64_t splits, const BlockWriter<a
 }
 
 template <typename acc_t>
-void PointBlock<acc_t>::locate(const acc_t (*point)[kBlock], int points, Size3 size, bool align_corners) {
-  count = points;
-  locate_points(point, points, size, align_corners, *this);
-}
-
-template <typename acc_t>
-void read_block(const Packed<acc_t>& features, int64_t sample, const PointBlock<acc_t>& points,
+void read_block(const Packed<acc_t>& features, int64_t sample, const Points<acc_t>& points,
                 const BlockWriter<acc_t>& out, const Block& block) {
-  for_lanes(features.lanes, [&](auto n) {
-    constexpr int lanes = decltype(n)::value;
-    alignas(64) vec<acc_t, lanes> result[kBlock];
-    for (int64_t group = 0; group < features.groups; ++group) {
-      const auto* from = reinterpret_cast<const vec<acc_t, lanes>*>(features.at(sample, group));
-      read_points<lanes>(from, points, result);
-      out.store_lanes(block, lanes, group, reinterpret_cast<const acc_t*>(result));
-    }
-  });
+  for_lanes(features.lanes,
+            [&](auto n) { read_points<decltype(n)::value>(features, sample, points, out, block); });
 }
 
 template <typename acc_t>
-void read_block_backward(const Packed<acc_t>& features, int64_t sample, const PointBlock<acc_t>& points,
+void read_block_backward(const Packed<acc_t>& features, int64_t sample, const Points<acc_t>& points,
                          const BlockReader<acc_t>& grad_out, const Block& block, int64_t first_group,
                          int64_t last_group, acc_t* grad_features, acc_t (*grad_points)[kBlock]) {
   for_lanes(features.lanes, [&](auto n) {
-    constexpr int lanes = decltype(n)::value;
-    using vec_t = vec<acc_t, lanes>;
-    alignas(64) vec_t upstream[kBlock], total[kBlock][3];
-    if (grad_points) std::fill(&total[0][0], &total[points.count][0], vec_t{});
-    for (int64_t group = first_group; group < last_group; ++group) {
-      grad_out.load_lanes(block, lanes, group, reinterpret_cast<acc_t*>(upstream));
-      if (grad_points)
-        add_slopes<lanes>(reinterpret_cast<const vec_t*>(features.at(sample, group)), upstream, points,
-                          total);
-      if (grad_features)
-        scatter<lanes>(upstream, points, reinterpret_cast<vec_t*>(grad_features + group * features.stride()));
-    }
-    if (!grad_points) return;
-    sum_slopes<lanes>(total, points.count, grad_points);
-    // an infinite gradient times the zero slope there would be NaN
-    for (int i = 0; i < points.count; ++i)
-      if (outside(points, i))
-        for (int axis = 0; axis < 3; ++axis) grad_points[axis][i] = 0;
+    read_points_backward<decltype(n)::value>(features, sample, points, grad_out, block, first_group,
+                                             last_group, grad_features, grad_points);
   });
 }
 
-#define FV2V_INSTANTIATE(acc_t)                                                                        \
-  template class BlockReader<acc_t>;                                                                   \
-  template class BlockWriter<acc_t>;                                                                   \
-  template struct PointBlock<acc_t>;                                                                   \
-  template Packed<acc_t> pack(const BlockReader<acc_t>&, int);                                         \
-  template void unpack_sum(const Packed<acc_t>&, int64_t, const BlockWriter<acc_t>&, int);             \
-  template void read_block(const Packed<acc_t>&, int64_t, const PointBlock<acc_t>&,                    \
-                           const BlockWriter<acc_t>&, const Block&);                                   \
-  template void read_block_backward(const Packed<acc_t>&, int64_t, const PointBlock<acc_t>&,           \
-                                    const BlockReader<acc_t>&, const Block&, int64_t, int64_t, acc_t*, \
+#define FV2V_INSTANTIATE(acc_t)                                                                            \
+  template class BlockReader<acc_t>;                                                                       \
+  template class BlockWriter<acc_t>;                                                                       \
+  template Packed<acc_t> pack(const BlockReader<acc_t>&, int);                                             \
+  template void unpack_sum(const Packed<acc_t>&, int64_t, const BlockWriter<acc_t>&, int);                 \
+  template void read_block(const Packed<acc_t>&, int64_t, const Points<acc_t>&, const BlockWriter<acc_t>&, \
+                           const Block&);                                                                  \
+  template void read_block_backward(const Packed<acc_t>&, int64_t, const Points<acc_t>&,                   \
+                                    const BlockReader<acc_t>&, const Block&, int64_t, int64_t, acc_t*,     \
                                     acc_t(*)[kBlock]);
 FV2V_INSTANTIATE(float)
 FV2V_INSTANTIATE(double)

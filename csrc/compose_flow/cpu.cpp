@@ -20,7 +20,7 @@ FV2V_CLONES void blend_block(const Blend<acc_t>& job, const RowBlock& block, acc
     const KeypointFlow<acc_t> one = job.flows.at(block.b, k);
     const acc_t *x = job.lattice.x.data() + block.x, y = job.lattice.y[block.y], z = job.lattice.z[block.z];
     acc_t* const m = mask + k * kBlock;
-#pragma omp simd
+#pragma GCC ivdep
     for (int i = 0; i < block.count; ++i) {
       acc_t w[3];
       one(x[i], y, z, w);
@@ -42,7 +42,7 @@ FV2V_CLONES void backward_block(const Blend<acc_t>& job, const RowBlock& block, 
     const KeypointFlow<acc_t> one = job.flows.at(block.b, k);
     acc_t* const upstream = upstreams + k * kBlock;
     const acc_t* const mask = masks + k * kBlock;
-#pragma omp simd
+#pragma GCC ivdep
     for (int i = 0; i < count; ++i) {
       acc_t w[3];
       one(x[i], y, z, w);
@@ -56,7 +56,7 @@ FV2V_CLONES void backward_block(const Blend<acc_t>& job, const RowBlock& block, 
   for (int64_t k = 0; k < job.slots; ++k) {
     acc_t* const upstream = upstreams + k * kBlock;
     const acc_t* const mask = masks + k * kBlock;
-#pragma omp simd
+#pragma GCC ivdep
     for (int i = 0; i < count; ++i) upstream[i] = logit_gradient(mask[i], upstream[i], dot[i]);
   }
 }

@@ -18,11 +18,10 @@ void compose_warp_cpu(const Tensor& warped, const Tensor& flow, const Tensor& ma
     parallel_for(blend.rows, threads, [&](int64_t begin, int64_t end) {
       std::vector<acc_t> masks(blend.slots * kBlock);
       alignas(64) acc_t blended[3][kBlock];
-      PointBlock<acc_t> points;
       for_row_blocks(blend.size, begin, end, [&](const RowBlock& block) {
         blend.run(block, masks.data(), blended, flow_out, mask_out);
-        points.locate(blended, block.count, blend.size, op.align_corners);
-        read_block(packed, packed.samples == 1 ? 0 : block.b, points, out, block);
+        read_block(packed, packed.samples == 1 ? 0 : block.b, Points<acc_t>{blended, op.align_corners}, out,
+                   block);
       });
     });
   });

@@ -31,14 +31,12 @@ struct Job {
   // body(block, points) for blocks begin ... end - 1, counted through the batch
   template <typename Body>
   void for_blocks(int64_t begin, int64_t end, Body body) const {
-    PointBlock<acc_t> at;
     alignas(64) acc_t coordinates[3][kBlock];
     for (int64_t task = begin; task < end; ++task) {
       const int64_t first = task % blocks * kBlock;
       const Block block = {task / blocks, first, int(std::min<int64_t>(kBlock, points - first))};
       grid.load(block, 0, coordinates[0], 3);
-      at.locate(coordinates, block.count, size, align_corners);
-      body(block, at);
+      body(block, Points<acc_t>{coordinates, align_corners});
     }
   }
 };
@@ -73,7 +71,7 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
         std::fill(volume + first_group * volumes.stride(), volume + last_group * volumes.stride(), acc_t(0));
       const int64_t first_block = sample * blocks;
       job.for_blocks(first_block + blocks * split / splits, first_block + blocks * (split + 1) / splits,
-                     [&](const Block& block, const PointBlock<acc_t>& at) {
+                     [&](const Block& block, const Points<acc_t>& at) {
                        read_block_backward(job.packed, job.sample(block.b), at, upstream, block, first_group,
                                            last_group, volume, grid_size ? g : nullptr);
                        if (!grid_size) return;
@@ -106,7 +104,7 @@ void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads) {
     const Job<acc_t> job(op, threads);
     const BlockWriter<acc_t> result(out, 1);
     parallel_for(job.batch * job.blocks, threads, [&](int64_t begin, int64_t end) {
-      job.for_blocks(begin, end, [&](const Block& block, const PointBlock<acc_t>& at) {
+      job.for_blocks(begin, end, [&](const Block& block, const Points<acc_t>& at) {
         read_block(job.packed, job.sample(block.b), at, result, block);
       });
     });

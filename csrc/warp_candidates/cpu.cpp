@@ -34,7 +34,7 @@ FV2V_CLONES void flow_block(const Lattice<acc_t>& lattice, const KeypointFlow<ac
                             const RowBlock block, acc_t (*points)[kBlock]) {
   const acc_t* x = lattice.x.data() + block.x;
   const acc_t y = lattice.y[block.y], z = lattice.z[block.z];
-#pragma omp simd
+#pragma GCC ivdep
   for (int i = 0; i < block.count; ++i) {
     acc_t w[3];
     flow(x[i], y, z, w);
@@ -78,14 +78,12 @@ struct Job {
   // Flow after flow: channels a power of two apart, written side by side, push each other out of the cache.
   template <typename Body>
   void for_blocks(int64_t begin, int64_t end, Body body) const {
-    PointBlock<acc_t> points;
     alignas(64) acc_t at[3][kBlock];
     for_row_blocks(size, begin, end, [&](RowBlock block) {
       const int64_t slot = block.b;
       block.b = slot / slots;
       flow_block(lattice, flows.at(block.b, slot % slots), block, at);
-      points.locate(at, block.count, size, align_corners);
-      body(slot, block, points);
+      body(slot, block, Points<acc_t>{at, align_corners});
     });
   }
 };
@@ -108,7 +106,7 @@ FV2V_CLONES void difference_block(const Gaussian<acc_t>& driving, const Gaussian
 template <typename acc_t>
 void forward_rows(const Job<acc_t>& job, int64_t begin, int64_t end, const BlockWriter<acc_t>& out) {
   alignas(64) acc_t difference[kBlock];
-  job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const PointBlock<acc_t>& points) {
+  job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const Points<acc_t>& points) {
     const int64_t k = slot % job.slots, channel = k * (job.channels + 1);
     if (k == 0)
       std::fill(difference, difference + block.count, acc_t(0));
@@ -158,7 +156,7 @@ template <typename acc_t>
 void backward_rows(const Job<acc_t>& job, int64_t begin, int64_t end, const BlockReader<acc_t>& grad_out,
                    acc_t* grad_features, FlowSums* sums) {
   alignas(64) acc_t g[3][kBlock], upstream[kBlock];
-  job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const PointBlock<acc_t>& points) {
+  job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const Points<acc_t>& points) {
     const int64_t k = slot % job.slots, channel = k * (job.channels + 1);
     read_block_backward(job.packed, job.sample(block.b), points, grad_out.slice(channel + 1, job.channels),
                         block, 0, job.packed.groups, grad_features, k ? g : nullptr);
