@@ -36,6 +36,18 @@ class Queue {
     return int64_t(multiprocessors) * threads;
   }
 
+  // Every kernel starts here; tests replace cudaLaunchKernelEx, and with it the GPU.
+  template <typename... Parameters, typename... Arguments>
+  void launch(const char* what, void (*kernel)(Parameters...), dim3 blocks, int threads, size_t shared_bytes,
+              const Arguments&... arguments) const {
+    cudaLaunchConfig_t config = {};
+    config.gridDim = blocks;
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = stream;
+    check_cuda(cudaLaunchKernelEx(&config, kernel, arguments...), what);
+  }
+
   const cudaStream_t stream;
 
  private:

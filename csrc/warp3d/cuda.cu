@@ -178,8 +178,8 @@ void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* stream) 
     const int64_t wanted = (queue.resident_threads() + job.batch * job.points - 1) / (job.batch * job.points);
     const int64_t parts = std::max<int64_t>(1, std::min(wanted, job.channels / kLeastShare));
     job.share = (job.channels + parts - 1) / parts;
-    warp3d_kernel<<<blocks_for(job), kThreads, 0, queue.stream>>>(job, out.as<decltype(scalar)>());
-    check_cuda(cudaGetLastError(), "warp3d");
+    queue.launch("warp3d", warp3d_kernel<decltype(scalar), decltype(index)>, blocks_for(job), kThreads, 0,
+                 job, out.as<decltype(scalar)>());
   });
 }
 
@@ -195,11 +195,11 @@ void warp3d_backward_cuda(const Tensor& grad_features, const Tensor& grad_grid, 
     using scalar_t = decltype(scalar);
     using acc_t = acc_of<scalar_t>;
     const auto job = make_job<scalar_t, decltype(index)>(op);
-    warp3d_backward_kernel<<<blocks_for(job), kThreads, 0, queue.stream>>>(
-        job, grad_out.as<const scalar_t>(), grad_out.stride[0], grad_out.stride[1], grad_out.stride[2],
-        grad_out.stride[3], grad_out.stride[4], grad_features.numel() ? grad_features.as<acc_t>() : nullptr,
-        grad_grid.numel() ? grad_grid.as<acc_t>() : nullptr);
-    check_cuda(cudaGetLastError(), "warp3d_backward");
+    queue.launch("warp3d_backward", warp3d_backward_kernel<scalar_t, decltype(index)>, blocks_for(job),
+                 kThreads, 0, job, grad_out.as<const scalar_t>(), grad_out.stride[0], grad_out.stride[1],
+                 grad_out.stride[2], grad_out.stride[3], grad_out.stride[4],
+                 grad_features.numel() ? grad_features.as<acc_t>() : nullptr,
+                 grad_grid.numel() ? grad_grid.as<acc_t>() : nullptr);
   });
 }
 
