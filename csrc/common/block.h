@@ -1,5 +1,7 @@
 // CUDA: what the threads of a block do together.
 #pragma once
+#include <cuda_runtime.h>
+
 #include <cstdint>
 
 namespace fv2v {
@@ -18,8 +20,8 @@ __device__ __forceinline__ T* shared_memory() {
   return reinterpret_cast<T*>(shared_bytes);
 }
 
-// The sum of every thread's value[i], in a fixed order; whole in the threads of the first warp. `shared` holds
-// count * kWarps numbers that nobody uses.
+// The sum of every thread's value[i], in a fixed order; whole in the threads of the first warp. `shared`
+// holds count * kWarps numbers that nobody uses.
 template <int count>
 __device__ __forceinline__ void block_sum(double value[count], double* shared) {
   for (int i = 0; i < count; ++i)

@@ -6,11 +6,21 @@
 #include <stdexcept>
 #include <string>
 
+#include "common/tensor.h"
+
 namespace fv2v {
 
 inline void check_cuda(cudaError_t status, const char* what) {
   if (status != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
+
+// Kernels count the voxels of a channel in 32 bits; everything else takes 64.
+inline void check_voxels(int64_t voxels) {
+  if (voxels >= INT32_MAX) throw std::invalid_argument("expected fewer than 2^31 voxels in a volume");
+}
+
+// How often `size` fits into `count`, the last time perhaps in part.
+inline int64_t ceil_div(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 // The device and stream that the tensors live on.
 class Queue {
@@ -25,6 +35,15 @@ class Queue {
   }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
+
+  void fill_zero(const Tensor& tensor) const {
+    if (tensor.numel())
+      check_cuda(cudaMemsetAsync(tensor.data, 0, tensor.numel() * bytes_of(tensor.dtype), stream),
+                 "cudaMemsetAsync");
+  }
+
+  // Blocks for a grid's z, over which kernels loop: a GPU takes no more.
+  static unsigned batch_blocks(int64_t batch) { return unsigned(std::min<int64_t>(batch, 65535)); }
 
   // How many threads this GPU holds at a time.
   int64_t resident_threads() const {
