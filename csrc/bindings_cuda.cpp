@@ -1,12 +1,16 @@
-// fv2v_kernels._cuda: outputs first, then the operator's inputs as its schema orders them, then device and
-// stream.
+// fv2v_kernels._cuda: outputs first, then the operator's inputs as its schema orders them, then the workspace
+// of operators that have one, device and stream.
 #include <cuda_runtime.h>
+#include <pybind11/stl.h>
 
 #include "bindings.h"
+#include "keypoint_flow/keypoint_flow.h"
 #include "warp3d/warp3d.h"
+#include "warp_candidates/warp_candidates.h"
 
 namespace py = pybind11;
 using fv2v::Tensor;
+using Sizes = std::vector<int64_t>;
 
 PYBIND11_MODULE(_cuda, m) {
   m.attr("cuda_version") = FV2V_CUDA_VERSION;
@@ -16,6 +20,43 @@ PYBIND11_MODULE(_cuda, m) {
     int count = 0;
     return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
   });
+
+  m.def("keypoint_flow", [](Tensor out, Tensor kp_source, Tensor kp_driving, Tensor affine, Sizes, int device,
+                            uintptr_t stream) {
+    fv2v::keypoint_flow_cuda(out, {kp_source, kp_driving, affine}, device, reinterpret_cast<void*>(stream));
+  });
+  m.def("keypoint_flow_backward_workspace", [](Tensor, Tensor, Tensor, Tensor grad_out, Tensor kp_source,
+                                               Tensor kp_driving, Tensor affine, Sizes) {
+    return fv2v::keypoint_flow_backward_workspace(grad_out, {kp_source, kp_driving, affine});
+  });
+  m.def("keypoint_flow_backward",
+        [](Tensor grad_source, Tensor grad_driving, Tensor grad_affine, Tensor grad_out, Tensor kp_source,
+           Tensor kp_driving, Tensor affine, Sizes, Tensor workspace, int device, uintptr_t stream) {
+          fv2v::keypoint_flow_backward_cuda(grad_source, grad_driving, grad_affine, grad_out,
+                                            {kp_source, kp_driving, affine}, workspace, device,
+                                            reinterpret_cast<void*>(stream));
+        });
+
+  m.def("warp_candidates", [](Tensor out, Tensor features, Tensor kp_source, Tensor kp_driving, Tensor affine,
+                              bool align_corners, double variance, bool, int device, uintptr_t stream) {
+    fv2v::warp_candidates_cuda(out, {features, kp_source, kp_driving, affine, align_corners, variance},
+                               device, reinterpret_cast<void*>(stream));
+  });
+  m.def("warp_candidates_backward_workspace",
+        [](Tensor, Tensor, Tensor, Tensor, Tensor, Tensor features, Tensor kp_source, Tensor kp_driving,
+           Tensor affine, bool align_corners, double variance, bool) {
+          return fv2v::warp_candidates_backward_workspace(
+              {features, kp_source, kp_driving, affine, align_corners, variance});
+        });
+  m.def("warp_candidates_backward", [](Tensor grad_features, Tensor grad_source, Tensor grad_driving,
+                                       Tensor grad_affine, Tensor grad_out, Tensor features, Tensor kp_source,
+                                       Tensor kp_driving, Tensor affine, bool align_corners, double variance,
+                                       bool, Tensor workspace, int device, uintptr_t stream) {
+    fv2v::warp_candidates_backward_cuda(grad_features, grad_source, grad_driving, grad_affine, grad_out,
+                                        {features, kp_source, kp_driving, affine, align_corners, variance},
+                                        workspace, device, reinterpret_cast<void*>(stream));
+  });
+
   m.def("warp3d",
         [](Tensor out, Tensor features, Tensor grid, bool align_corners, bool, int device, uintptr_t stream) {
           fv2v::warp3d_cuda(out, {features, grid, align_corners}, device, reinterpret_cast<void*>(stream));

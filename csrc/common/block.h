@@ -37,4 +37,19 @@ __device__ __forceinline__ void block_sum(double value[count], double* shared) {
   __syncthreads();
 }
 
+// `rows` rows of `width`, `pitch` apart in shared memory, to where they lie side by side.
+template <typename T>
+__device__ __forceinline__ void copy_rows(const T* from, int pitch, int rows, int width, T* to) {
+  int row = threadIdx.x / width, column = threadIdx.x % width;
+  for (int at = threadIdx.x; at < rows * width; at += kThreads) {
+    to[at] = from[row * pitch + column];
+    row += kThreads / width;
+    column += kThreads % width;
+    if (column >= width) {
+      column -= width;
+      ++row;
+    }
+  }
+}
+
 }  // namespace fv2v

@@ -8,8 +8,34 @@
 namespace fv2v {
 
 constexpr int kSums = sizeof(FlowSums) / sizeof(double);
-constexpr int kSides = kThreads / kSums;  // parts that a block adds side by side
+constexpr int kSides = kThreads / kSums;                      // parts that a block adds side by side
+constexpr int64_t kFlowSumBytes = kWarps * sizeof(FlowSums);  // of shared memory
 static_assert(sizeof(FlowSums) == kSums * sizeof(double) && kSums == 18);
+
+// One thread's sums of a few voxels.
+template <typename acc_t>
+struct FlowSum {
+  KeypointFlow<acc_t> flow;
+  acc_t moved[3] = {}, outer[9] = {}, source[3] = {}, driving[3] = {};  // as in FlowSums
+
+  __device__ __forceinline__ explicit FlowSum(const KeypointFlow<acc_t>& flow) : flow(flow) {}
+
+  // g: d loss / d w at `point`
+  __device__ __forceinline__ void add(const acc_t point[3], const acc_t g[3]) {
+    for (int i = 0; i < 9; ++i) outer[i] += g[i / 3] * (point[i % 3] - flow.driving[i % 3]);
+    for (int i = 0; i < 3; ++i) moved[i] += g[i];
+  }
+
+  // The block's sum, in a fixed order; takes kFlowSumBytes of shared memory.
+  __device__ __forceinline__ void store(FlowSums& to) const {
+    double value[kSums];
+    for (int i = 0; i < 3; ++i) value[i] = moved[i], value[12 + i] = source[i], value[15 + i] = driving[i];
+    for (int i = 0; i < 9; ++i) value[3 + i] = outer[i];
+    block_sum<kSums>(value, shared_memory<double>());
+    if (threadIdx.x == 0)
+      for (int i = 0; i < kSums; ++i) reinterpret_cast<double*>(&to)[i] = value[i];
+  }
+};
 
 template <typename acc_t>
 struct FlowGradients {

@@ -42,8 +42,8 @@ class Queue {
                  "cudaMemsetAsync");
   }
 
-  // Blocks for a grid's z, over which kernels loop: a GPU takes no more.
-  static unsigned batch_blocks(int64_t batch) { return unsigned(std::min<int64_t>(batch, 65535)); }
+  // Blocks for a grid's y or z, over which kernels loop: a GPU takes no more.
+  static unsigned most_blocks(int64_t count) { return unsigned(std::min<int64_t>(count, 65535)); }
 
   // How many threads this GPU holds at a time.
   int64_t resident_threads() const {

@@ -100,4 +100,13 @@ void for_dtype(DType dtype, Body body) {
   }
 }
 
+// The same for coordinates.
+template <typename Body>
+void for_coordinates(DType dtype, Body body) {
+  if (dtype == DType::float64)
+    body(double{});
+  else
+    body(float{});
+}
+
 }  // namespace fv2v

@@ -96,8 +96,7 @@ void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* stream) 
     Job<scalar_t> job(op);
     job.shares = int(shares_for(job, lanes, queue.resident_threads()));
     const int64_t threads = lanes > 1 ? int64_t(job.points) * job.shares : job.points;
-    const dim3 blocks(ceil_div(threads, kThreads), lanes > 1 ? 1 : job.shares,
-                      Queue::batch_blocks(job.batch));
+    const dim3 blocks(ceil_div(threads, kThreads), lanes > 1 ? 1 : job.shares, Queue::most_blocks(job.batch));
     queue.launch("warp3d", warp3d_kernel<scalar_t, decltype(index), lanes>, blocks, kThreads, 0, job,
                  Result<scalar_t>(out));
   });
@@ -113,7 +112,7 @@ void warp3d_backward_cuda(const Tensor& grad_features, const Tensor& grad_grid, 
     using acc_t = acc_of<scalar_t>;
     const Job<scalar_t> job(op);
     queue.launch("warp3d_backward", warp3d_backward_kernel<scalar_t, decltype(index)>,
-                 dim3(ceil_div(job.points, kThreads), 1, Queue::batch_blocks(job.batch)), kThreads, 0, job,
+                 dim3(ceil_div(job.points, kThreads), 1, Queue::most_blocks(job.batch)), kThreads, 0, job,
                  Volume<scalar_t>(grad_out, 1), grad_features.numel() ? grad_features.as<acc_t>() : nullptr,
                  grad_grid.numel() ? grad_grid.as<acc_t>() : nullptr);
   });

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MODULE = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
 FLAGS = (
-    "-x c++ -std=c++17 -O1 -g1 -fPIC -fvisibility=hidden -Wall -Wno-unknown-pragmas -Wno-psabi "
+    "-x c++ -std=c++17 -O1 -fno-strict-aliasing -g1 -fPIC -fvisibility=hidden -Wall -Wno-unknown-pragmas -Wno-psabi "
     """-DFV2V_CUDA_VERSION='"none"' -DFV2V_CUDA_ARCHS='""'"""
 )
 
