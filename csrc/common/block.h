@@ -20,21 +20,29 @@ __device__ __forceinline__ T* shared_memory() {
   return reinterpret_cast<T*>(shared_bytes);
 }
 
-// The sum of every thread's value[i], in a fixed order; whole in the threads of the first warp. `shared`
-// holds count * kWarps numbers that nobody uses.
-template <int count>
-__device__ __forceinline__ void block_sum(double value[count], double* shared) {
-  for (int i = 0; i < count; ++i)
-    for (int step = kWarp / 2; step; step /= 2) value[i] += __shfl_xor_sync(0xffffffffu, value[i], step);
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  if (lane == 0)
-    for (int i = 0; i < count; ++i) shared[warp * count + i] = value[i];
+// Bytes of shared memory that block_sum takes.
+template <int count, typename acc_t>
+constexpr int64_t kSumBytes = count * (kThreads + 1) * sizeof(acc_t);
+
+// Returns the sum of every thread's value[i] to thread i, in an order that is always the same.
+template <int count, typename acc_t>
+__device__ __forceinline__ double block_sum(const acc_t value[count]) {
+  constexpr int sides = kThreads / count;  // threads that share the sum of one value
+  const int i = threadIdx.x % count, side = threadIdx.x / count;
+  acc_t* const values = shared_memory<acc_t>();     // (count, kThreads + 1)
+  double* const partial = shared_memory<double>();  // (sides, count)
+  for (int at = 0; at < count; ++at) values[at * (kThreads + 1) + threadIdx.x] = value[at];
   __syncthreads();
-  for (int i = 0; i < count; ++i) {
-    value[i] = shared[i];
-    for (int other = 1; other < kWarps; ++other) value[i] += shared[other * count + i];
-  }
+  double sum = 0;
+  if (side < sides)
+    for (int thread = side; thread < kThreads; thread += sides) sum += values[i * (kThreads + 1) + thread];
   __syncthreads();
+  if (side < sides) partial[threadIdx.x] = sum;
+  __syncthreads();
+  if (side == 0)
+    for (int other = 1; other < sides; ++other) sum += partial[other * count + i];
+  __syncthreads();
+  return sum;
 }
 
 // `rows` rows of `width`, `pitch` apart in shared memory, to where they lie side by side.

@@ -15,8 +15,10 @@ struct alignas(lanes * sizeof(scalar_t)) Lanes {
   scalar_t lane[lanes];
 };
 
-template <typename acc_t, typename index_t>
+// Offsets that vectors are read at fit 32 bits: see for_reading.
+template <typename acc_t, int lanes>
 struct Corners {
+  using index_t = std::conditional_t<lanes == 1, int64_t, int32_t>;
   acc_t weight[8];
   index_t offset[8];  // of a channel, in elements
   uint32_t inside;
@@ -32,7 +34,7 @@ struct Corners {
   }
 
   // `lanes` channels from that at `channel` on
-  template <int lanes, typename scalar_t>
+  template <typename scalar_t>
   __device__ __forceinline__ void read(const scalar_t* __restrict__ channel, acc_t value[lanes]) const {
     for (int lane = 0; lane < lanes; ++lane) value[lane] = 0;
     for (int i = 0; i < 8; ++i) {
@@ -51,8 +53,8 @@ __device__ __forceinline__ void write(const acc_of<scalar_t> value[lanes], scala
 }
 
 // Groups of `lanes` channels first, first + step, ... of one point, from features to a result.
-template <int lanes, typename scalar_t, typename index_t>
-__device__ __forceinline__ void read_channels(const Corners<acc_of<scalar_t>, index_t>& corners,
+template <int lanes, typename scalar_t>
+__device__ __forceinline__ void read_channels(const Corners<acc_of<scalar_t>, lanes>& corners,
                                               const Volume<scalar_t>& features, const Result<scalar_t>& out,
                                               int64_t b, int32_t point, int first, int step) {
   const scalar_t* from = features.channel(b, first * lanes);
@@ -61,7 +63,7 @@ __device__ __forceinline__ void read_channels(const Corners<acc_of<scalar_t>, in
 #pragma unroll 2  // eight loads in flight twice; more spills
   for (int group = first; group < groups; group += step) {
     acc_of<scalar_t> value[lanes];
-    corners.template read<lanes>(from, value);
+    corners.read(from, value);
     write<lanes>(value, to);
     from += step * lanes * features.channel_stride;
     to += step * lanes * out.channel_stride;
@@ -70,12 +72,12 @@ __device__ __forceinline__ void read_channels(const Corners<acc_of<scalar_t>, in
 
 // What a point sends back, given the upstream gradients of its channels: to `grad_features`, a contiguous
 // sample, by atomics, unless nullptr; and to its own coordinates, if `inward`.
-template <int lanes, typename index_t, typename scalar_t, typename acc_t>
+template <int lanes, typename scalar_t, typename acc_t>
 __device__ __forceinline__ void send_back(const Cell<acc_t>& cell, const Volume<scalar_t>& features,
                                           int64_t b, const scalar_t* __restrict__ upstream,
                                           int64_t upstream_stride, acc_t* grad_features, bool inward,
                                           acc_t gradient[3]) {
-  const Corners<acc_t, index_t> corners(cell, features);
+  const Corners<acc_t, lanes> corners(cell, features);
   const Size3 size = features.size;
   const int32_t plane = size.height * size.width;
   const int64_t voxels = size.voxels();
@@ -126,19 +128,16 @@ inline bool reaches_far(const Tensor& volume) {
   return last >= INT32_MAX;
 }
 
-// Calls body(scalar_t{}, index_t{}, lanes): vectors of `bytes` (0: of four lanes) only where `vectors` are
-// wanted and 32 bits reach.
+// Calls body(scalar_t{}, lanes): as many lanes as make `bytes` (0: four lanes), where `vectors` are wanted
+// and possible, else one.
 template <int bytes, typename Body>
 void for_reading(const Tensor& features, bool vectors, Body body) {
-  const bool far = reaches_far(features);
   for_dtype(features.dtype, [&](auto scalar) {
     constexpr int lanes = bytes ? bytes / int(sizeof(scalar)) : 4;
-    constexpr bool wide = std::is_same_v<decltype(scalar), double>;  // double is for tests
-    if (far) return body(scalar, int64_t{}, std::integral_constant<int, 1>());
-    if constexpr (!wide)
-      if (vectors && takes_vectors(features, lanes * int64_t(sizeof(scalar))))
-        return body(scalar, int32_t{}, std::integral_constant<int, lanes>());
-    body(scalar, int32_t{}, std::integral_constant<int, 1>());
+    if constexpr (!std::is_same_v<decltype(scalar), double>)  // which is for tests
+      if (vectors && takes_vectors(features, lanes * int64_t(sizeof(scalar))) && !reaches_far(features))
+        return body(scalar, std::integral_constant<int, lanes>());
+    body(scalar, std::integral_constant<int, 1>());
   });
 }
 

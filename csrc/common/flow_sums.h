@@ -8,8 +8,7 @@
 namespace fv2v {
 
 constexpr int kSums = sizeof(FlowSums) / sizeof(double);
-constexpr int kSides = kThreads / kSums;                      // parts that a block adds side by side
-constexpr int64_t kFlowSumBytes = kWarps * sizeof(FlowSums);  // of shared memory
+constexpr int kSides = kThreads / kSums;  // parts that a block adds side by side
 static_assert(sizeof(FlowSums) == kSums * sizeof(double) && kSums == 18);
 
 // One thread's sums of a few voxels.
@@ -26,16 +25,17 @@ struct FlowSum {
     for (int i = 0; i < 3; ++i) moved[i] += g[i];
   }
 
-  // The block's sum, in a fixed order; takes kFlowSumBytes of shared memory.
+  // The block's sum; takes kFlowSumBytes of shared memory.
   __device__ __forceinline__ void store(FlowSums& to) const {
-    double value[kSums];
+    acc_t value[kSums];
     for (int i = 0; i < 3; ++i) value[i] = moved[i], value[12 + i] = source[i], value[15 + i] = driving[i];
     for (int i = 0; i < 9; ++i) value[3 + i] = outer[i];
-    block_sum<kSums>(value, shared_memory<double>());
-    if (threadIdx.x == 0)
-      for (int i = 0; i < kSums; ++i) reinterpret_cast<double*>(&to)[i] = value[i];
+    const double sum = block_sum<kSums>(value);
+    if (threadIdx.x < kSums) reinterpret_cast<double*>(&to)[threadIdx.x] = sum;
   }
 };
+template <typename acc_t>
+constexpr int64_t kFlowSumBytes = kSumBytes<kSums, acc_t>;
 
 template <typename acc_t>
 struct FlowGradients {
@@ -69,8 +69,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks) add_parts(const FlowGradien
   const FlowSums& whole = *reinterpret_cast<const FlowSums*>(shared);
   const KeypointFlow<acc_t> flow =
       job.flows.at(keypoint / job.flows.keypoints, keypoint % job.flows.keypoints + 1);
-  if (i < 3 && job.source) job.source[keypoint * 3 + i] = whole.template source_gradient<acc_t>(i);
-  if (i < 3 && job.driving) job.driving[keypoint * 3 + i] = whole.driving_gradient(flow, i);
+  for (int axis = 0; axis < 3 && i == 0; ++axis) {
+    if (job.source) job.source[keypoint * 3 + axis] = whole.template source_gradient<acc_t>(axis);
+    if (job.driving) job.driving[keypoint * 3 + axis] = whole.driving_gradient(flow, axis);
+  }
   if (i < 9 && job.affine && job.shared) sums->outer[i] = whole.outer[i];
   if (i < 9 && job.affine && !job.shared) job.affine[keypoint * 9 + i] = acc_t(whole.outer[i]);
 }

@@ -106,7 +106,7 @@ void keypoint_flow_backward_cuda(const Tensor& grad_source, const Tensor& grad_d
     const int64_t keypoints = op.kp_source.size[0] * op.kp_source.size[1];
     if (keypoints > 0)
       queue.launch("keypoint_flow_backward", sum_flow_kernel<acc_t>,
-                   dim3(parts, Queue::most_blocks(keypoints)), kThreads, kFlowSumBytes, job, grad_out,
+                   dim3(parts, Queue::most_blocks(keypoints)), kThreads, kFlowSumBytes<acc_t>, job, grad_out,
                    workspace.as<FlowSums>());
     write_flow_gradients(queue, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
                          grad_driving, grad_affine);

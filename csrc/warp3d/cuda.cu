@@ -41,7 +41,7 @@ struct Job {
   }
 };
 
-template <typename scalar_t, typename index_t, int lanes>
+template <typename scalar_t, int lanes>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     warp3d_kernel(const Job<scalar_t> job, const Result<scalar_t> out) {
   const int64_t thread = int64_t(blockIdx.x) * kThreads + threadIdx.x;
@@ -51,13 +51,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   if (point >= job.points) return;
   const int32_t p = int32_t(point);
   for (int64_t b = blockIdx.z; b < job.batch; b += gridDim.z) {
-    const Corners<acc_of<scalar_t>, index_t> corners(job.cell(b, p), job.features);
+    const Corners<acc_of<scalar_t>, lanes> corners(job.cell(b, p), job.features);
     read_channels<lanes>(corners, job.features, out, b, p, share, job.shares);
   }
 }
 
 // Adds to grad_features; either gradient may be nullptr.
-template <typename scalar_t, typename index_t>
+template <typename scalar_t>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     warp3d_backward_kernel(const Job<scalar_t> job, const Volume<scalar_t> grad_out,
                            acc_of<scalar_t>* grad_features, acc_of<scalar_t>* grad_grid) {
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     const Cell<acc_t> cell = job.cell(b, p);
     acc_t* const to = grad_features + sample * job.features.channels * job.features.size.voxels();
     acc_t gradient[3];
-    send_back<1, index_t>(cell, job.features, b, grad_out.channel(b, 0) + grad_out.offset(p),
-                          grad_out.channel_stride, grad_features ? to : nullptr, grad_grid, gradient);
+    send_back<1>(cell, job.features, b, grad_out.channel(b, 0) + grad_out.offset(p), grad_out.channel_stride,
+                 grad_features ? to : nullptr, grad_grid, gradient);
     if (grad_grid)
       for (int axis = 0; axis < 3; ++axis) grad_grid[(b * job.points + p) * 3 + axis] = gradient[axis];
   }
@@ -91,14 +91,13 @@ int64_t shares_for(const Job<scalar_t>& job, int lanes, int64_t resident) {
 void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* stream) {
   if (out.numel() == 0) return;
   const Queue queue(device, stream);
-  for_reading<kVector>(op.features, takes_vectors(out, kVector), [&](auto scalar, auto index, auto lanes) {
+  for_reading<kVector>(op.features, takes_vectors(out, kVector), [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     Job<scalar_t> job(op);
     job.shares = int(shares_for(job, lanes, queue.resident_threads()));
     const int64_t threads = lanes > 1 ? int64_t(job.points) * job.shares : job.points;
     const dim3 blocks(ceil_div(threads, kThreads), lanes > 1 ? 1 : job.shares, Queue::most_blocks(job.batch));
-    queue.launch("warp3d", warp3d_kernel<scalar_t, decltype(index), lanes>, blocks, kThreads, 0, job,
-                 Result<scalar_t>(out));
+    queue.launch("warp3d", warp3d_kernel<scalar_t, lanes>, blocks, kThreads, 0, job, Result<scalar_t>(out));
   });
 }
 
@@ -107,11 +106,11 @@ void warp3d_backward_cuda(const Tensor& grad_features, const Tensor& grad_grid, 
   const Queue queue(device, stream);
   queue.fill_zero(grad_features);
   if (grad_out.numel() == 0) return queue.fill_zero(grad_grid);
-  for_reading<0>(op.features, false, [&](auto scalar, auto index, auto) {
+  for_reading<0>(op.features, false, [&](auto scalar, auto) {
     using scalar_t = decltype(scalar);
     using acc_t = acc_of<scalar_t>;
     const Job<scalar_t> job(op);
-    queue.launch("warp3d_backward", warp3d_backward_kernel<scalar_t, decltype(index)>,
+    queue.launch("warp3d_backward", warp3d_backward_kernel<scalar_t>,
                  dim3(ceil_div(job.points, kThreads), 1, Queue::most_blocks(job.batch)), kThreads, 0, job,
                  Volume<scalar_t>(grad_out, 1), grad_features.numel() ? grad_features.as<acc_t>() : nullptr,
                  grad_grid.numel() ? grad_grid.as<acc_t>() : nullptr);

@@ -53,7 +53,7 @@ struct Tile {
   bool by_words;      // two halves at a time
 };
 
-template <typename scalar_t, typename index_t, int lanes>
+template <typename scalar_t, int lanes>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     warp_candidates_kernel(const Job<scalar_t> job, const Result<scalar_t> out, const Tile tile) {
   using acc_t = acc_of<scalar_t>;
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       const KeypointFlow<acc_t> flow = job.flows.at(b, slot);
       for (int i = threadIdx.x % kWarp; i < count; i += kWarp) {
         const acc_t* const point = places + 3 * i;
-        const Corners<acc_t, index_t> corners(job.cell(flow, point), job.features);
+        const Corners<acc_t, lanes> corners(job.cell(flow, point), job.features);
         scalar_t* to =
             tile.pitch ? staged + i * tile.pitch + slot * more : out.at(b, int64_t(slot) * more, first + i);
         const int64_t step = tile.pitch ? 1 : out.channel_stride;
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 #pragma unroll 1
         for (int c = 0; c < job.channels; c += lanes) {
           acc_t value[lanes];
-          corners.template read<lanes>(from, value);
+          corners.read(from, value);
           for (int lane = 0; lane < lanes; ++lane) to += step, *to = narrow<scalar_t>(value[lane]);
           from += lanes * job.features.channel_stride;
         }
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
 // Adds to grad_features, unless nullptr; leaves the sums of one keypoint over a part of the voxels in `sums`,
 // (B, K, parts), unless nullptr.
-template <typename scalar_t, typename index_t, int lanes>
+template <typename scalar_t, int lanes>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     warp_candidates_backward_kernel(const Job<scalar_t> job, const Volume<scalar_t> grad_out,
                                     acc_of<scalar_t>* grad_features, FlowSums* sums) {
@@ -118,8 +118,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       acc_t point[3], g[3];
       lattice_point(int32_t(at), job.features.size, point);
       const scalar_t* const from = upstream + grad_out.offset(int32_t(at));
-      send_back<lanes, index_t>(job.cell(sum.flow, point), job.features, b, from + grad_out.channel_stride,
-                                grad_out.channel_stride, grad_features ? to : nullptr, inward, g);
+      send_back<lanes>(job.cell(sum.flow, point), job.features, b, from + grad_out.channel_stride,
+                       grad_out.channel_stride, grad_features ? to : nullptr, inward, g);
       if (!inward) continue;
       sum.add(point, g);
       const acc_t pull = widen(*from) / job.variance;
@@ -160,11 +160,11 @@ int parts_of(const Tensor& features) {
 void warp_candidates_cuda(const Tensor& out, const WarpCandidates& op, int device, void* stream) {
   if (out.numel() == 0) return;
   const Queue queue(device, stream);
-  for_reading<0>(op.features, true, [&](auto scalar, auto index, auto lanes) {
+  for_reading<0>(op.features, true, [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     const Job<scalar_t> job(op);
     const Tile tile = tile_for(job, out, queue.resident_threads());
-    queue.launch("warp_candidates", warp_candidates_kernel<scalar_t, decltype(index), lanes>,
+    queue.launch("warp_candidates", warp_candidates_kernel<scalar_t, lanes>,
                  dim3(ceil_div(job.voxels, tile.voxels), 1, Queue::most_blocks(job.batch)), kThreads,
                  tile.voxels * (3 * sizeof(acc_of<scalar_t>) + tile.pitch * sizeof(scalar_t)), job,
                  Result<scalar_t>(out), tile);
@@ -185,16 +185,16 @@ void warp_candidates_backward_cuda(const Tensor& grad_features, const Tensor& gr
     for (const Tensor* grad : {&grad_source, &grad_driving, &grad_affine}) queue.fill_zero(*grad);
     return;
   }
-  for_reading<0>(op.features, true, [&](auto scalar, auto index, auto lanes) {
+  for_reading<0>(op.features, true, [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     const Job<scalar_t> job(op);
     const int parts = parts_of(op.features);
     const bool inward = grad_source.numel() || grad_driving.numel() || grad_affine.numel();
-    queue.launch(
-        "warp_candidates_backward", warp_candidates_backward_kernel<scalar_t, decltype(index), lanes>,
-        dim3(parts, Queue::most_blocks(job.batch * job.slots)), kThreads, kFlowSumBytes, job,
-        Volume<scalar_t>(grad_out, 1), grad_features.numel() ? grad_features.as<acc_of<scalar_t>>() : nullptr,
-        inward ? workspace.as<FlowSums>() : nullptr);
+    queue.launch("warp_candidates_backward", warp_candidates_backward_kernel<scalar_t, lanes>,
+                 dim3(parts, Queue::most_blocks(job.batch * job.slots)), kThreads,
+                 kFlowSumBytes<acc_of<scalar_t>>, job, Volume<scalar_t>(grad_out, 1),
+                 grad_features.numel() ? grad_features.as<acc_of<scalar_t>>() : nullptr,
+                 inward ? workspace.as<FlowSums>() : nullptr);
     write_flow_gradients(queue, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
                          grad_driving, grad_affine);
   });

@@ -65,16 +65,5 @@ T atomicAdd(T* address, T value) {
   return old;
 }
 
-// As if every thread of the block took part: a warp that shuffles alone would part from the others here.
-template <typename T>
-T __shfl_xor_sync(unsigned, T value, int lanes) {
-  static T given[1024];
-  given[threadIdx.x] = value;
-  __syncthreads();
-  const T taken = given[threadIdx.x ^ lanes];
-  __syncthreads();
-  return taken;
-}
-
 inline float __fsub_rn(float a, float b) { return a - b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
