@@ -4,6 +4,8 @@
 #include <pybind11/stl.h>
 
 #include "bindings.h"
+#include "compose_flow/compose_flow.h"
+#include "compose_warp/compose_warp.h"
 #include "keypoint_flow/keypoint_flow.h"
 #include "warp3d/warp3d.h"
 #include "warp_candidates/warp_candidates.h"
@@ -55,6 +57,35 @@ PYBIND11_MODULE(_cuda, m) {
     fv2v::warp_candidates_backward_cuda(grad_features, grad_source, grad_driving, grad_affine, grad_out,
                                         {features, kp_source, kp_driving, affine, align_corners, variance},
                                         workspace, device, reinterpret_cast<void*>(stream));
+  });
+
+  m.def("compose_flow", [](Tensor flow, Tensor mask, Tensor mask_logits, Tensor kp_source, Tensor kp_driving,
+                           Tensor affine, double mask_threshold, bool, int device, uintptr_t stream) {
+    fv2v::compose_flow_cuda(flow, mask, {mask_logits, kp_source, kp_driving, affine, mask_threshold}, device,
+                            reinterpret_cast<void*>(stream));
+  });
+  m.def("compose_flow_backward_workspace",
+        [](Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor mask_logits, Tensor kp_source,
+           Tensor kp_driving, Tensor affine, double mask_threshold, bool) {
+          return fv2v::compose_flow_backward_workspace(
+              {mask_logits, kp_source, kp_driving, affine, mask_threshold});
+        });
+  m.def("compose_flow_backward",
+        [](Tensor grad_logits, Tensor grad_source, Tensor grad_driving, Tensor grad_affine, Tensor grad_flow,
+           Tensor grad_mask, Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor affine,
+           double mask_threshold, bool, Tensor workspace, int device, uintptr_t stream) {
+          fv2v::compose_flow_backward_cuda(grad_logits, grad_source, grad_driving, grad_affine, grad_flow,
+                                           grad_mask,
+                                           {mask_logits, kp_source, kp_driving, affine, mask_threshold},
+                                           workspace, device, reinterpret_cast<void*>(stream));
+        });
+  m.def("compose_warp", [](Tensor warped, Tensor flow, Tensor mask, Tensor features, Tensor mask_logits,
+                           Tensor kp_source, Tensor kp_driving, Tensor affine, bool align_corners,
+                           double mask_threshold, bool, bool, bool, int device, uintptr_t stream) {
+    fv2v::compose_warp_cuda(
+        warped, flow, mask,
+        {features, {mask_logits, kp_source, kp_driving, affine, mask_threshold}, align_corners}, device,
+        reinterpret_cast<void*>(stream));
   });
 
   m.def("warp3d",
