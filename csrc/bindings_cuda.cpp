@@ -7,6 +7,7 @@
 #include "compose_flow/compose_flow.h"
 #include "compose_warp/compose_warp.h"
 #include "keypoint_flow/keypoint_flow.h"
+#include "soft_argmax3d/soft_argmax3d.h"
 #include "warp3d/warp3d.h"
 #include "warp_candidates/warp_candidates.h"
 
@@ -87,6 +88,26 @@ PYBIND11_MODULE(_cuda, m) {
         {features, {mask_logits, kp_source, kp_driving, affine, mask_threshold}, align_corners}, device,
         reinterpret_cast<void*>(stream));
   });
+
+  m.def("soft_argmax3d_workspace", [](Tensor, Tensor, Tensor logits, Tensor maps, double temperature) {
+    return fv2v::soft_argmax3d_workspace({logits, maps, temperature});
+  });
+  m.def("soft_argmax3d", [](Tensor keypoints, Tensor jacobians, Tensor logits, Tensor maps,
+                            double temperature, Tensor workspace, int device, uintptr_t stream) {
+    fv2v::soft_argmax3d_cuda(keypoints, jacobians, {logits, maps, temperature}, workspace, device,
+                             reinterpret_cast<void*>(stream));
+  });
+  m.def("soft_argmax3d_backward_workspace",
+        [](Tensor, Tensor, Tensor, Tensor, Tensor logits, Tensor maps, double temperature) {
+          return fv2v::soft_argmax3d_workspace({logits, maps, temperature});
+        });
+  m.def("soft_argmax3d_backward",
+        [](Tensor grad_logits, Tensor grad_maps, Tensor grad_keypoints, Tensor grad_jacobians, Tensor logits,
+           Tensor maps, double temperature, Tensor workspace, int device, uintptr_t stream) {
+          fv2v::soft_argmax3d_backward_cuda(grad_logits, grad_maps, grad_keypoints, grad_jacobians,
+                                            {logits, maps, temperature}, workspace, device,
+                                            reinterpret_cast<void*>(stream));
+        });
 
   m.def("warp3d",
         [](Tensor out, Tensor features, Tensor grid, bool align_corners, bool, int device, uintptr_t stream) {

@@ -20,6 +20,21 @@ __device__ __forceinline__ T* shared_memory() {
   return reinterpret_cast<T*>(shared_bytes);
 }
 
+// The largest of every thread's values (NaN may be passed over); takes kThreads numbers of shared memory.
+template <typename acc_t>
+__device__ __forceinline__ acc_t block_max(acc_t value) {
+  acc_t* const values = shared_memory<acc_t>();
+  values[threadIdx.x] = value;
+  __syncthreads();
+  for (int step = kThreads / 2; step; step /= 2) {
+    if (int(threadIdx.x) < step) values[threadIdx.x] = max(values[threadIdx.x], values[threadIdx.x + step]);
+    __syncthreads();
+  }
+  const acc_t largest = values[0];
+  __syncthreads();
+  return largest;
+}
+
 // Bytes of shared memory that block_sum takes.
 template <int count, typename acc_t>
 constexpr int64_t kSumBytes = count * (kThreads + 1) * sizeof(acc_t);
