@@ -20,7 +20,7 @@ struct Job {
   Volume<acc_t> grid;  // channels are x, y, z
   int64_t batch;
   int32_t points;
-  int shares;  // of the channels: threads a point
+  uint32_t shares;  // of the channels: threads a point
   bool align_corners;
 
   explicit Job(const Warp3d& op)
@@ -44,11 +44,11 @@ struct Job {
 template <typename scalar_t, int lanes>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     warp3d_kernel(const Job<scalar_t> job, const Result<scalar_t> out) {
-  const int64_t thread = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  const uint32_t thread = blockIdx.x * kThreads + threadIdx.x;
   // vectors: the threads of a point are neighbours
-  const int64_t point = lanes > 1 ? thread / job.shares : thread;
+  const uint32_t point = lanes > 1 ? thread / job.shares : thread;
   const int share = lanes > 1 ? int(thread % job.shares) : blockIdx.y;
-  if (point >= job.points) return;
+  if (point >= uint32_t(job.points)) return;
   const int32_t p = int32_t(point);
   for (int64_t b = blockIdx.z; b < job.batch; b += gridDim.z) {
     const Corners<acc_of<scalar_t>, lanes> corners(job.cell(b, p), job.features);
@@ -83,6 +83,7 @@ int64_t shares_for(const Job<scalar_t>& job, int lanes, int64_t resident) {
   const int64_t wanted = ceil_div(resident, job.batch * job.points);
   if (lanes == 1) return std::max<int64_t>(1, std::min(wanted, job.features.channels / kLeastShare));
   const int64_t groups = job.features.channels / lanes;
+  if (job.points * groups >= INT32_MAX) return 1;  // threads are counted in 32 bits
   return std::max(ceil_div(groups, 2), std::min(wanted, groups));
 }
 
@@ -94,7 +95,7 @@ void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* stream) 
   for_reading<kVector>(op.features, takes_vectors(out, kVector), [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     Job<scalar_t> job(op);
-    job.shares = int(shares_for(job, lanes, queue.resident_threads()));
+    job.shares = uint32_t(shares_for(job, lanes, queue.resident_threads()));
     const int64_t threads = lanes > 1 ? int64_t(job.points) * job.shares : job.points;
     const dim3 blocks(ceil_div(threads, kThreads), lanes > 1 ? 1 : job.shares, Queue::most_blocks(job.batch));
     queue.launch("warp3d", warp3d_kernel<scalar_t, lanes>, blocks, kThreads, 0, job, Result<scalar_t>(out));

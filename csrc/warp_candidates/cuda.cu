@@ -22,7 +22,7 @@ struct Job {
   using acc_t = acc_of<scalar_t>;
   Volume<scalar_t> features;
   KeypointFlows<acc_t> flows;
-  acc_t variance;
+  acc_t factor;  // of the Gaussians: -1 / 2v
   bool align_corners;
   int64_t batch;
   int slots, channels, voxels;  // K+1, C'
@@ -30,7 +30,7 @@ struct Job {
   explicit Job(const WarpCandidates& op)
       : features(op.features, 1),
         flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
-        variance(acc_t(op.variance)),
+        factor(acc_t(-0.5 / op.variance)),
         align_corners(op.align_corners),
         batch(op.kp_source.size[0]),
         slots(int(flows.keypoints) + 1),
@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         scalar_t* to =
             tile.pitch ? staged + i * tile.pitch + slot * more : out.at(b, int64_t(slot) * more, first + i);
         const int64_t step = tile.pitch ? 1 : out.channel_stride;
-        const acc_t moved = difference(gaussian(point, flow.driving, job.variance),
-                                       gaussian(point, flow.source, job.variance));
+        const acc_t moved =
+            difference(gaussian(point, flow.driving, job.factor), gaussian(point, flow.source, job.factor));
         *to = narrow<scalar_t>(slot == 0 ? acc_t(0) : moved);
         const scalar_t* from = job.features.channel(b, 0);
 #pragma unroll 1
@@ -122,9 +122,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
                        grad_out.channel_stride, grad_features ? to : nullptr, inward, g);
       if (!inward) continue;
       sum.add(point, g);
-      const acc_t pull = widen(*from) / job.variance;
-      const acc_t in_driving = pull * gaussian(point, sum.flow.driving, job.variance);
-      const acc_t in_source = pull * gaussian(point, sum.flow.source, job.variance);
+      const acc_t pull = -2 * job.factor * widen(*from);
+      const acc_t in_driving = pull * gaussian(point, sum.flow.driving, job.factor);
+      const acc_t in_source = pull * gaussian(point, sum.flow.source, job.factor);
       for (int i = 0; i < 3; ++i) {
         sum.driving[i] += in_driving * (point[i] - sum.flow.driving[i]);
         sum.source[i] -= in_source * (point[i] - sum.flow.source[i]);

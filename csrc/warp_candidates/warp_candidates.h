@@ -23,11 +23,11 @@ FV2V_HOST_DEVICE acc_t gaussian(acc_t distance, acc_t variance) {
   return exp(-distance * distance / (2 * variance));
 }
 
-// The three axes at once, in one exp.
+// The three axes at once, in one exp; `factor` is -1 / 2v.
 template <typename acc_t>
-FV2V_HOST_DEVICE acc_t gaussian(const acc_t point[3], const acc_t keypoint[3], acc_t variance) {
+FV2V_HOST_DEVICE acc_t gaussian(const acc_t point[3], const acc_t keypoint[3], acc_t factor) {
   const acc_t x = point[0] - keypoint[0], y = point[1] - keypoint[1], z = point[2] - keypoint[2];
-  return exp(-(x * x + y * y + z * z) / (2 * variance));
+  return exp((x * x + y * y + z * z) * factor);
 }
 
 void warp_candidates_cpu(const Tensor& out, const WarpCandidates& op, int threads);

@@ -1,8 +1,10 @@
 """The CUDA kernels on a machine without a GPU: g++ compiles csrc/*/cuda.cu against a stand-in cuda_runtime.h,
 and the threads of a block become fibers that take turns on the CPU.
 
-By hand: `python tests/cuda_on_cpu FOLDER` builds the module there, and `FV2V_CUDA_ON_CPU=FOLDER pytest
-tests/test_warp3d.py -k cpu-cuda` runs tests on it.
+test_cuda_on_cpu.py says what that proves. By hand: `python tests/cuda_on_cpu FOLDER` builds the module there,
+and `FV2V_CUDA_ON_CPU=FOLDER pytest tests/test_warp3d.py -k cpu-cuda` runs tests on it. Compiler flags may
+follow the folder: `-fsanitize=address,undefined` finds reads and writes out of bounds, of shared memory too;
+then also set `LD_PRELOAD=$(g++ -print-file-name=libasan.so)` and `ASAN_OPTIONS=detect_leaks=0`.
 """
 
 import importlib.util
@@ -18,8 +20,11 @@ from unittest import mock
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MODULE = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+KERNELS = sorted(ROOT.glob("csrc/*/cuda.cu"))
+BUILT = os.environ.get("FV2V_CUDA_ON_CPU")  # the folder of a built module
 FLAGS = (
-    "-x c++ -std=c++17 -O1 -fno-strict-aliasing -g1 -fPIC -fvisibility=hidden -Wall -Wno-unknown-pragmas -Wno-psabi "
+    "-x c++ -std=c++17 -O1 -fno-strict-aliasing -g1 -fPIC -fvisibility=hidden "
+    "-Wall -Wno-unknown-pragmas -Wno-psabi "
     """-DFV2V_CUDA_VERSION='"none"' -DFV2V_CUDA_ARCHS='""'"""
 )
 
@@ -35,7 +40,7 @@ def build(folder: Path, more_flags: str = "") -> None:
         _run("g++", *shlex.split(f"{FLAGS} {more_flags}"), *includes, "-c", str(source), "-o", made)
         return made
 
-    sources = [*ROOT.glob("csrc/*/cuda.cu"), ROOT / "csrc/bindings_cuda.cpp", HERE / "runtime.cpp"]
+    sources = [*KERNELS, ROOT / "csrc/bindings_cuda.cpp", HERE / "runtime.cpp"]
     with ThreadPoolExecutor(os.cpu_count()) as compilers:
         objects = list(compilers.map(compile_one, sources))
     _run("g++", "-shared", *shlex.split(more_flags), *objects, "-o", str(folder / MODULE))
@@ -48,7 +53,7 @@ def _run(*command: str) -> None:
 
 
 def install(folder: Path) -> None:
-    """Let `cuda` be a backend of CPU tensors in this process, which must not have imported fv2v_kernels yet."""
+    """Let `cuda` be a backend of CPU tensors in this process, before it imports fv2v_kernels."""
     assert "fv2v_kernels" not in sys.modules
     spec = importlib.util.spec_from_file_location("fv2v_kernels._cuda", folder / MODULE)
     assert spec is not None
@@ -61,5 +66,5 @@ def install(folder: Path) -> None:
     _native._stream = lambda device: (0, 0)
 
 
-if os.environ.get("FV2V_CUDA_ON_CPU"):
-    install(Path(os.environ["FV2V_CUDA_ON_CPU"]))
+if BUILT:
+    install(Path(BUILT))
