@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import cuda_on_cpu  # noqa: F401  before fv2v_kernels, whose table of kernels it may add to
 import pytest
 import torch
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, outputs
-from layouts import LAYOUTS
+from layouts import LAYOUTS, channels_last
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -219,6 +219,14 @@ class OpContract:
     def test_takes_any_strides(self, place, layout):
         device, backend = place
         assert_matches(self.op, backend, self.op.inputs(self.op.plain, device), arrange=layout)
+
+    def test_takes_channels_last_throughout(self, place, dtype):
+        """Every input and result: where channels divide, kernels read and write several at a time."""
+        device, backend = place
+        inputs = self.op.inputs(self.op.busy, device, dtype)
+        last = {"memory_format": torch.channels_last_3d}
+        options = inputs.options | {name: last[name] for name in inputs.options if name in last}
+        assert_matches(self.op, backend, inputs._replace(options=options), arrange=channels_last)
 
     def test_takes_an_expanded_gradient(self, place):
         """`out.sum().backward()` sends one number with strides of 0."""

@@ -1,5 +1,5 @@
-// CPU: sums over voxels that the keypoints' gradients are made of, kept apart for each part of the work and
-// added in order, so that the result does not depend on timing.
+// Sums over voxels that the keypoints' gradients are made of, kept apart for each part of the work and added
+// in order, so that the result does not depend on timing.
 #pragma once
 #include <vector>
 
@@ -8,7 +8,7 @@
 
 namespace fv2v {
 
-// Every voxel's place on the corner lattice, axis by axis.
+// CPU: every voxel's place on the corner lattice, axis by axis.
 template <typename acc_t>
 struct Lattice {
   std::vector<acc_t> x, y, z;
@@ -30,6 +30,15 @@ struct FlowSums {
   double source[3] = {};  // further gradients of x_s and x_d: the Gaussians' in warp_candidates
   double driving[3] = {};
 
+  template <typename acc_t>
+  FV2V_HOST_DEVICE acc_t source_gradient(int i) const {
+    return acc_t(moved[i] + source[i]);
+  }
+  template <typename acc_t>
+  FV2V_HOST_DEVICE acc_t driving_gradient(const KeypointFlow<acc_t>& flow, int i) const {
+    return acc_t(driving[i] + flow.driving_gradient(i, moved));
+  }
+
   // Adds `count` voxels of one row, at x[i], y, z, whose gradients are scale[i] * g[axis][i].
   template <typename acc_t>
   FV2V_HOST_DEVICE void add_row(const KeypointFlow<acc_t>& flow, const acc_t* x, acc_t y, acc_t z, int count,
@@ -50,7 +59,7 @@ struct FlowSums {
   }
 };
 
-// The gradients of x_s, x_d and A from sums (parts, B, K+1).
+// CPU: the gradients of x_s, x_d and A from sums (parts, B, K+1).
 template <typename acc_t>
 void write_flow_gradients(const KeypointFlows<acc_t>& flows, const std::vector<FlowSums>& sums, int64_t batch,
                           const Tensor& grad_source, const Tensor& grad_driving, const Tensor& grad_affine) {
@@ -72,9 +81,8 @@ void write_flow_gradients(const KeypointFlows<acc_t>& flows, const std::vector<F
       const KeypointFlow<acc_t> flow = flows.at(b, k + 1);
       for (int i = 0; i < 3; ++i) {
         const int64_t at = (b * K + k) * 3 + i;
-        if (grad_source.numel()) grad_source.as<acc_t>()[at] = acc_t(total.moved[i] + total.source[i]);
-        if (grad_driving.numel())
-          grad_driving.as<acc_t>()[at] = acc_t(total.driving[i] + flow.driving_gradient(i, total.moved));
+        if (grad_source.numel()) grad_source.as<acc_t>()[at] = total.source_gradient<acc_t>(i);
+        if (grad_driving.numel()) grad_driving.as<acc_t>()[at] = total.driving_gradient(flow, i);
       }
       if (grad_affine.numel())
         for (int i = 0; i < 9; ++i)

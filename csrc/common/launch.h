@@ -6,11 +6,21 @@
 #include <stdexcept>
 #include <string>
 
+#include "common/tensor.h"
+
 namespace fv2v {
 
 inline void check_cuda(cudaError_t status, const char* what) {
   if (status != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
+
+// Kernels count the voxels of a channel in 32 bits; everything else takes 64.
+inline void check_voxels(int64_t voxels) {
+  if (voxels >= INT32_MAX) throw std::invalid_argument("expected fewer than 2^31 voxels in a volume");
+}
+
+// How often `size` fits into `count`, the last time perhaps in part.
+inline int64_t ceil_div(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 // The device and stream that the tensors live on.
 class Queue {
@@ -26,6 +36,15 @@ class Queue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
+  void fill_zero(const Tensor& tensor) const {
+    if (tensor.numel())
+      check_cuda(cudaMemsetAsync(tensor.data, 0, tensor.numel() * bytes_of(tensor.dtype), stream),
+                 "cudaMemsetAsync");
+  }
+
+  // Blocks for a grid's y or z, over which kernels loop: a GPU takes no more.
+  static unsigned most_blocks(int64_t count) { return unsigned(std::min<int64_t>(count, 65535)); }
+
   // How many threads this GPU holds at a time.
   int64_t resident_threads() const {
     int multiprocessors = 0, threads = 0;
@@ -34,6 +53,18 @@ class Queue {
     check_cuda(cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, device_),
                "cudaDeviceGetAttribute");
     return int64_t(multiprocessors) * threads;
+  }
+
+  // Every kernel starts here; tests replace cudaLaunchKernelEx, and with it the GPU.
+  template <typename... Parameters, typename... Arguments>
+  void launch(const char* what, void (*kernel)(Parameters...), dim3 blocks, int threads, size_t shared_bytes,
+              const Arguments&... arguments) const {
+    cudaLaunchConfig_t config = {};
+    config.gridDim = blocks;
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = stream;
+    check_cuda(cudaLaunchKernelEx(&config, kernel, arguments...), what);
   }
 
   const cudaStream_t stream;

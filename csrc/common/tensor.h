@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "common/host_device.h"
+
 namespace fv2v {
 
 enum class DType : int { float32, float64, float16, bfloat16 };  // as fv2v_kernels/_native.py numbers them
@@ -16,7 +18,7 @@ struct Tensor {
   int64_t stride[kMaxDims] = {};  // in elements
 
   template <typename T>
-  T* as() const {
+  FV2V_HOST_DEVICE T* as() const {
     return static_cast<T*>(data);
   }
   int64_t numel() const {

@@ -1,4 +1,5 @@
-// CPU: blocks of consecutive voxels, read from any strides and written to contiguous memory.
+// (B, C, D, H, W) in memory, read with any strides and written contiguous or channels-last; on the CPU a
+// block of consecutive voxels at a time.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -51,6 +52,16 @@ struct Volume : Strided {
     part.data += first * channel_stride;
     part.channels = count;
     return part;
+  }
+
+  // Where a voxel lies in its channel, in elements.
+  FV2V_HOST_DEVICE int64_t offset(int32_t voxel) const {
+    if (even) return voxel * step;
+    const int32_t row = voxel / size.width;
+    return row / size.height * depth_stride + row % size.height * row_stride + voxel % size.width * step;
+  }
+  FV2V_HOST_DEVICE const scalar_t* channel(int64_t b, int64_t c) const {
+    return data + b * batch_stride + c * channel_stride;
   }
 
   // One channel of `count` voxels from voxel `first` on, `to_step` apart in `to`.

@@ -17,4 +17,12 @@ void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_sou
                                const Tensor& grad_driving, const Tensor& grad_affine, const Tensor& grad_flow,
                                const Tensor& grad_mask, const ComposeFlow& op, int threads);
 
+void compose_flow_cuda(const Tensor& flow, const Tensor& mask, const ComposeFlow& op, int device,
+                       void* stream);
+int64_t compose_flow_backward_workspace(const ComposeFlow& op);  // bytes
+void compose_flow_backward_cuda(const Tensor& grad_logits, const Tensor& grad_source,
+                                const Tensor& grad_driving, const Tensor& grad_affine,
+                                const Tensor& grad_flow, const Tensor& grad_mask, const ComposeFlow& op,
+                                const Tensor& workspace, int device, void* stream);
+
 }  // namespace fv2v

@@ -23,9 +23,23 @@ FV2V_HOST_DEVICE acc_t gaussian(acc_t distance, acc_t variance) {
   return exp(-distance * distance / (2 * variance));
 }
 
+// The three axes at once, in one exp; `factor` is -1 / 2v.
+template <typename acc_t>
+FV2V_HOST_DEVICE acc_t gaussian(const acc_t point[3], const acc_t keypoint[3], acc_t factor) {
+  const acc_t x = point[0] - keypoint[0], y = point[1] - keypoint[1], z = point[2] - keypoint[2];
+  return exp((x * x + y * y + z * z) * factor);
+}
+
 void warp_candidates_cpu(const Tensor& out, const WarpCandidates& op, int threads);
 void warp_candidates_backward_cpu(const Tensor& grad_features, const Tensor& grad_source,
                                   const Tensor& grad_driving, const Tensor& grad_affine,
                                   const Tensor& grad_out, const WarpCandidates& op, int threads);
+
+void warp_candidates_cuda(const Tensor& out, const WarpCandidates& op, int device, void* stream);
+int64_t warp_candidates_backward_workspace(const WarpCandidates& op);  // bytes
+void warp_candidates_backward_cuda(const Tensor& grad_features, const Tensor& grad_source,
+                                   const Tensor& grad_driving, const Tensor& grad_affine,
+                                   const Tensor& grad_out, const WarpCandidates& op, const Tensor& workspace,
+                                   int device, void* stream);
 
 }  // namespace fv2v

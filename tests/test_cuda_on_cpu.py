@@ -1,0 +1,43 @@
+"""The contract of every CUDA kernel on a machine without a GPU: compiled by g++, run by the stand-in of
+tests/cuda_on_cpu on CPU tensors.
+
+This proves the kernels' indexing and arithmetic, that they leave nothing unwritten, that launches keep to a
+GPU's limits, and that the barriers are there: threads of a block take turns between barriers, first to last
+and last to first, shared memory starts as NaN, and threads that part at a barrier abort. It does not prove
+that warps or blocks don't race, nor anything about the memory model, the device's own exp and conversions,
+nvcc's code, or speed.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cuda_on_cpu import BUILT, KERNELS, build
+
+TESTS = Path(__file__).parent
+
+pytestmark = pytest.mark.skipif(bool(BUILT), reason="this process runs CUDA kernels on the CPU already")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cuda_on_cpu")
+    build(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda path: path.parent.name)
+def test_passes_the_contract_on_the_cpu(built: Path, kernel: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "cpu-cuda", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [*command, str(TESTS / f"test_{kernel.parent.name}.py")],
+        cwd=TESTS.parent,
+        env=os.environ | {"FV2V_CUDA_ON_CPU": str(built)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " passed" in result.stdout
