@@ -31,7 +31,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.def(
       "warp_candidates",
       [](Tensor out, Tensor features, Tensor kp_source, Tensor kp_driving, Tensor affine, bool align_corners,
-         double variance, int threads) {
+         double variance, bool, int threads) {
         fv2v::warp_candidates_cpu(out, {features, kp_source, kp_driving, affine, align_corners, variance},
                                   threads);
       },
@@ -58,7 +58,7 @@ PYBIND11_MODULE(_cpu, m) {
       "compose_flow_backward",
       [](Tensor grad_logits, Tensor grad_source, Tensor grad_driving, Tensor grad_affine, Tensor grad_flow,
          Tensor grad_mask, Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor affine,
-         double mask_threshold, int threads) {
+         double mask_threshold, bool, int threads) {
         fv2v::compose_flow_backward_cpu(
             grad_logits, grad_source, grad_driving, grad_affine, grad_flow, grad_mask,
             {mask_logits, kp_source, kp_driving, affine, mask_threshold}, threads);
@@ -66,14 +66,14 @@ PYBIND11_MODULE(_cpu, m) {
       unlocked);
   m.def(
       "warp3d",
-      [](Tensor out, Tensor features, Tensor grid, bool align_corners, int threads) {
+      [](Tensor out, Tensor features, Tensor grid, bool align_corners, bool, int threads) {
         fv2v::warp3d_cpu(out, {features, grid, align_corners}, threads);
       },
       unlocked);
   m.def(
       "warp3d_backward",
       [](Tensor grad_features, Tensor grad_grid, Tensor grad_out, Tensor features, Tensor grid,
-         bool align_corners, bool, bool, int threads) {
+         bool align_corners, bool, int threads) {
         fv2v::warp3d_backward_cpu(grad_features, grad_grid, grad_out, {features, grid, align_corners},
                                   threads);
       },

@@ -17,11 +17,11 @@ PYBIND11_MODULE(_cuda, m) {
     return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
   });
   m.def("warp3d",
-        [](Tensor out, Tensor features, Tensor grid, bool align_corners, int device, uintptr_t stream) {
+        [](Tensor out, Tensor features, Tensor grid, bool align_corners, bool, int device, uintptr_t stream) {
           fv2v::warp3d_cuda(out, {features, grid, align_corners}, device, reinterpret_cast<void*>(stream));
         });
   m.def("warp3d_backward", [](Tensor grad_features, Tensor grad_grid, Tensor grad_out, Tensor features,
-                              Tensor grid, bool align_corners, bool, bool, int device, uintptr_t stream) {
+                              Tensor grid, bool align_corners, bool, int device, uintptr_t stream) {
     fv2v::warp3d_backward_cuda(grad_features, grad_grid, grad_out, {features, grid, align_corners}, device,
                                reinterpret_cast<void*>(stream));
   });

@@ -1,5 +1,7 @@
 """Errors that name the op, what it expected (with the sizes already known), what came, and what to do."""
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -9,8 +11,8 @@ STORED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 def check_shapes(op: str, **expected: tuple[Tensor | None, str]) -> None:
     """Match tensors against patterns such as "B C D H W"; a letter keeps the size it first met.
 
-    "K+1" is one more than K, which an earlier pattern bound; "1|B" is 1 or the B bound earlier. A tensor that
-    is None is optional and passes.
+    "K+1" is one more than K, which an earlier pattern bound, and "9K" nine times; "1|B" is 1 or the B bound
+    earlier. A tensor that is None is optional and passes.
 
     Raises:
         ValueError: with the argument, the pattern, the sizes known so far and the shape that came.
@@ -23,7 +25,7 @@ def check_shapes(op: str, **expected: tuple[Tensor | None, str]) -> None:
         if len(dims) != tensor.dim() or not all(
             _fits(dim, size, sizes) for dim, size in zip(dims, tensor.shape, strict=True)
         ):
-            letters = dict.fromkeys(dim.partition("+")[0].rpartition("|")[2] for dim in dims)
+            letters = dict.fromkeys(dim.partition("+")[0].rpartition("|")[2].lstrip("9") for dim in dims)
             bound = ", ".join(f"{letter}={known[letter]}" for letter in letters if letter in known)
             raise ValueError(
                 f"{op}: expected {name} of shape ({', '.join(dims)})"
@@ -36,6 +38,8 @@ def _fits(dim: str, size: int, sizes: dict[str, int]) -> bool:
         return size == int(dim)
     if dim.startswith("1|"):
         return size == 1 or size == sizes[dim[2:]]
+    if dim.startswith("9"):
+        return size == 9 * sizes[dim[1:]]
     letter, _, more = dim.partition("+")
     return size == sizes.setdefault(letter, size) if not more else size == sizes[letter] + int(more)
 
@@ -49,40 +53,85 @@ def check_same_device(op: str, **tensors: Tensor | None) -> None:
         )
 
 
-def check_stored(op: str, **tensors: Tensor) -> None:
-    """Features and logits may be stored in any floating dtype."""
-    for name, tensor in tensors.items():
+def check_stored(op: str, **tensors: Tensor | None) -> list[Tensor | None]:
+    """Features, logits and maps: any floating dtype, one for all.
+
+    Under autocast, which leaves behind whatever each layer made, the narrower are widened.
+    """
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    for name, tensor in given.items():
         if tensor.dtype not in STORED:
             raise TypeError(
                 f"{op}: expected {name} in float32, float16, bfloat16 or float64, got {tensor.dtype}; "
                 f"convert it with .float()"
             )
+    dtypes = {name: tensor.dtype for name, tensor in given.items()}
+    if len(set(dtypes.values())) == 1:
+        return list(tensors.values())
+    if not all(autocast(tensor) for tensor in given.values()):
+        listed = ", ".join(f"{name} in {dtype}" for name, dtype in dtypes.items())
+        raise TypeError(
+            f"{op}: expected one dtype for {' and '.join(given)}, got {listed}; convert one of them"
+        )
+    widest = reduce(torch.promote_types, dtypes.values())
+    return [tensor if tensor is None else tensor.to(widest) for tensor in tensors.values()]
 
 
-def check_coordinates(op: str, beside: Tensor | None, **tensors: Tensor | None) -> None:
-    """Coordinates are float32, or float64 beside float64 features: half precision misses voxels."""
+def check_coordinates(op: str, beside: Tensor | None, **tensors: Tensor | None) -> list[Tensor | None]:
+    """Coordinates are float32, or float64 beside float64 features: half precision misses voxels.
+
+    Under autocast, whose layers make halves of them, they are widened.
+    """
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    if beside is None:
-        wide = next(iter(given.values())).dtype == torch.float64
-        where = ""
-    else:
-        wide = beside.dtype == torch.float64
-        where = f" beside {beside.dtype} features or logits"
+    wide = (next(iter(given.values())) if beside is None else beside).dtype == torch.float64
     wanted = torch.float64 if wide else torch.float32
+    where = "" if beside is None else f" beside {beside.dtype} features or logits"
     for name, tensor in given.items():
-        if tensor.dtype != wanted:
+        half = tensor.dtype in (torch.float16, torch.bfloat16)
+        if tensor.dtype != wanted and not (half and autocast(tensor)):
             raise TypeError(
                 f"{op}: expected {name} in {wanted}{where}, got {tensor.dtype}; "
                 f"coordinates are never stored in half precision: use .{'double' if wide else 'float'}()"
             )
+    return [tensor if tensor is None else tensor.to(wanted) for tensor in tensors.values()]
 
 
-def check_keypoints(op: str, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None) -> None:
-    """(B, K, 3) twice; affine None, shared (B, 3, 3) or per keypoint (B, K, 3, 3)."""
+def autocast(tensor: Tensor) -> bool:
+    return tensor.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(tensor.device.type)
+
+
+def check_flows(
+    op: str,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    affine: Tensor | None,
+    **stored: tuple[Tensor, str],
+) -> list[Tensor | None]:
+    """(B, K, 3) twice, affine None, (B, 3, 3) or (B, K, 3, 3), beside stored tensors and their patterns.
+
+    Returns:
+        The stored tensors, kp_source, kp_driving and affine, in the dtypes that kernels take.
+    """
     shared = affine is not None and affine.dim() == 3
     check_shapes(
         op,
         kp_driving=(kp_driving, "B K 3"),
         kp_source=(kp_source, "B K 3"),
         affine=(affine, "B 3 3" if shared else "B K 3 3"),
+        **stored,
     )
+    points = {"kp_source": kp_source, "kp_driving": kp_driving, "affine": affine}
+    tensors = {name: tensor for name, (tensor, _) in stored.items()}
+    check_same_device(op, **tensors, **points)
+    kept = check_stored(op, **tensors) if stored else []
+    return [*kept, *check_coordinates(op, kept[0] if kept else None, **points)]
+
+
+def check_channels_last(op: str, memory_format: torch.memory_format) -> bool:
+    """Whether the result is to be written as `torch.channels_last_3d`."""
+    if memory_format not in (torch.contiguous_format, torch.channels_last_3d):
+        raise ValueError(
+            f"{op}: expected memory_format torch.contiguous_format or torch.channels_last_3d, "
+            f"got {memory_format}"
+        )
+    return memory_format == torch.channels_last_3d

@@ -1,11 +1,13 @@
 """Where tensors turn into pointers: the compiled modules know nothing of torch, and Python nothing of loops.
 
-Every compiled function takes its outputs, then the operator's inputs, each tensor as (pointer, dtype, shape,
-strides); `_cpu` then takes a thread count, `_cuda` a device index and a stream.
+Every compiled function takes its outputs, which Python has allocated, then the operator's inputs, each tensor
+as (pointer, dtype, shape, strides); `_cpu` then takes a thread count, `_cuda` a device index and a stream. An
+output that nobody asked for is empty.
 """
 
 import importlib
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -15,9 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fv2v_kernels._op import INTERPRETED, refuse_nondeterministic
-
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/common/tensor.h
+
+Kernel = Callable[..., None]  # kernel(*outputs, *inputs)
+
+
+def find(name: str, backend: str) -> Kernel | None:
+    """The kernel `name` of a compiled backend ("cuda", "triton", "cpu"); None where this machine lacks it."""
+    if backend == "triton":
+        return _triton(name)
+    compiled = module(backend)
+    return _native(compiled, name, backend) if compiled is not None and hasattr(compiled, name) else None
 
 
 @cache
@@ -40,49 +51,42 @@ def module(device: str) -> ModuleType | None:
     return found
 
 
-def native(name: str, device: str, fake: Callable[..., Any]) -> Callable[..., Any] | None:
-    """Kernel `name` of the compiled module for `device`; `fake` says what to allocate for its results.
+def _native(compiled: ModuleType, name: str, device: str) -> Kernel:
+    """A function of a compiled module. One with a `<name>_workspace` beside it is given that many bytes."""
+    function, workspace_bytes = getattr(compiled, name), getattr(compiled, f"{name}_workspace", None)
 
-    On a GPU the first result of a backward, the features' gradient, is summed by atomics.
-    """
-    compiled = module(device)
-    if compiled is None:
-        return None
-    function = getattr(compiled, name, None)
-    if function is None:
-        return None
-    atomic = device == "cuda" and name.endswith("_backward")
-
-    def kernel(*inputs: Any) -> Any:
-        results = fake(*inputs, device)
-        outputs = (results,) if isinstance(results, Tensor) else results
-        if atomic and outputs[0].numel() and torch.are_deterministic_algorithms_enabled():
-            refuse_nondeterministic(name, device)
-        where = _threads() if device == "cpu" else _stream(outputs[0].device)
-        function(*map(_describe, outputs), *map(_describe, inputs), *where)
-        return results
+    def kernel(*arguments: Any) -> None:
+        described = [_describe(argument) for argument in arguments]
+        beside = next(argument for argument in arguments if isinstance(argument, Tensor)).device
+        if workspace_bytes:
+            workspace = torch.empty(workspace_bytes(*described), dtype=torch.uint8, device=beside)
+            described.append(_describe(workspace))
+        function(*described, *(_threads() if device == "cpu" else _stream(beside)))
 
     return kernel
 
 
-def triton(name: str) -> Callable[..., Any] | None:
+def _triton(name: str) -> Kernel | None:
     """Kernel `name` of `fv2v_kernels/triton/`, imported at its first use: importing this package never does.
 
     None without a GPU or without triton; `TRITON_INTERPRET=1` stands in for the GPU, for tests.
     """
+    source = f"fv2v_kernels.triton.{name.removesuffix('_backward')}"
     if not (torch.cuda.is_available() or INTERPRETED) or importlib.util.find_spec("triton") is None:
         return None
+    if importlib.util.find_spec(source) is None:
+        return None
 
-    def kernel(*inputs: Any) -> Any:
-        source = importlib.import_module(f"fv2v_kernels.triton.{name.removesuffix('_backward')}")
-        return getattr(source, name)(*inputs)
+    def kernel(*arguments: Any) -> None:
+        getattr(importlib.import_module(source), name)(*arguments)
 
     return kernel
 
 
 def _describe(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.data_ptr(), DTYPES[value.dtype], tuple(value.shape), value.stride()
+        dtype = DTYPES.get(value.dtype, 0)  # a workspace has bytes, which nobody counts
+        return value.data_ptr(), dtype, tuple(value.shape), value.stride()
     return value
 
 

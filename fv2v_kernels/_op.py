@@ -4,59 +4,186 @@
 and torch.export see the same operator whichever kernel runs it. The kernel is named by the op's last
 argument and never by global state: backward runs later, often on another thread, and must find the kernel
 its forward used.
+
+The gradient of an operator is an operator too, whose schema follows:
+
+    f(Tensor a, Tensor? b, float c, str backend) -> (Tensor u, Tensor v)
+    f_backward(Tensor grad_u, Tensor grad_v, Tensor a, Tensor? b, float c, bool[] needed, str backend)
+        -> (Tensor, Tensor)        the gradients of a and b; those not needed, and that of None, are empty
 """
 
-import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+from fv2v_kernels._native import INTERPRETED, find
 
 # by device, preferred first; Triton's interpreter runs on CPU tensors, for tests only
 BACKENDS = {
     "cpu": ("cpu", "reference", *(["triton"] if INTERPRETED else [])),
     "cuda": ("cuda", "triton", "reference"),
 }
+COMPILED = ("cuda", "triton", "cpu")
 
 _library = torch.library.Library("fv2v", "DEF")
-_kernels: dict[str, dict[str, Callable[..., Any]]] = {}
+_kernels: dict[str, dict[str, Callable[..., Any]]] = {}  # by operator and backend: results by inputs
 _preferred: str | None = None
 
 
 def define(
     schema: str,
     *,
-    kernels: Mapping[str, Callable[..., Any] | None],
+    reference: Callable[..., Any],
     fake: Callable[..., Any],
-    setup_context: Callable[..., None] | None = None,
-    backward: Callable[..., Any] | None = None,
+    summed: Sequence[str] = (),
+    ordered: Callable[..., Tensor] | None = None,
+    backward: Callable[..., tuple[Tensor, ...]] | None = None,
 ) -> Callable[..., Any]:
-    """Register `fv2v::<schema>`, whose last argument is `str backend`.
+    """Register `fv2v::<schema>`, with one more argument `str backend`, and its gradient.
 
     Args:
-        schema: without defaults: an argument that equals its default is dropped before autograd sees it.
-        kernels: one function a backend; None marks one that this build lacks.
-        fake: the outputs' shapes and dtypes, for tracing.
-        setup_context, backward: as `torch.library.register_autograd` takes them.
+        schema: tensors first; without defaults: an argument equal to its default is dropped before autograd
+            sees it. Names of results name their gradients.
+        reference: the operator in stock PyTorch, by the schema's arguments; its gradient is PyTorch's own.
+        fake: empty results, by the schema's arguments: for tracing, and for compiled kernels to fill.
+        summed: tensors whose gradient is a sum over many threads: kept in the coordinates' dtype.
+        ordered: the first tensor's gradient, added in a fixed order, by the gradient operator's arguments up
+            to `needed`: what GPU backends use under `torch.use_deterministic_algorithms`.
+        backward: the gradient as a composition of other operators, by the gradient operator's arguments, for
+            every backend but the reference; without it each backend has a kernel.
     """
-    name = schema.partition("(")[0]
-    table = _kernels[name] = {backend: kernel for backend, kernel in kernels.items() if kernel}
+    match = re.fullmatch(r"(\w+)\((.*)\) -> \(?(.*?)\)?", schema)
+    assert match, schema
+    name, arguments, results = match[1], match[2].split(", "), match[3].split(", ")
+    tensors = [each.split()[1] for each in arguments if each.startswith("Tensor")]
+    grads = [f"Tensor grad_{result.partition(' ')[2] or 'out'}" for result in results]
+
+    def fake_backward(*args: Any) -> tuple[Tensor, ...]:
+        given, needed = args[len(grads) : len(grads) + len(tensors)], args[-1]
+        return tuple(
+            _empty_gradient(each, need, tensor in summed, like=args[0])
+            for tensor, each, need in zip(tensors, given, needed, strict=True)
+        )
+
+    def reference_backward(*args: Any) -> tuple[Tensor, ...]:
+        upstream, inputs, needed = args[: len(grads)], args[len(grads) : -1], args[-1]
+        found = iter(_autograd(reference, inputs, upstream, needed))
+        empty = fake_backward(*args)
+        return tuple(
+            next(found).to(each.dtype) if need else each for each, need in zip(empty, needed, strict=True)
+        )
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[: len(tensors)])
+        *ctx.options, ctx.backend = inputs[len(tensors) :]
+
+    def run_backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        needed = list(ctx.needs_input_grad[: len(tensors)])
+        found = gradient(*upstream, *ctx.saved_tensors, *ctx.options, needed, ctx.backend)
+        cast = (
+            each.to(tensor.dtype) if need else None
+            for each, tensor, need in zip(found, ctx.saved_tensors, needed, strict=True)
+        )
+        return *cast, *(None for _ in ctx.options), None
+
+    forward = _register(name, arguments, results, reference, fake)
+    gradient = _register(
+        f"{name}_backward",
+        [*grads, *arguments, "bool[] needed"],
+        ["Tensor" for _ in tensors],
+        reference_backward,
+        fake_backward,
+    )
+    table = _kernels[f"{name}_backward"]
+    for backend in COMPILED:
+        if backward and backend in _kernels[name]:
+            table[backend] = partial(_composed, backward, backend)
+        elif ordered and backend in table and backend != "cpu":  # whose kernels add in a fixed order anyway
+            table[backend] = partial(_unless_deterministic, table[backend], ordered)
+    torch.library.register_autograd(f"fv2v::{name}", run_backward, setup_context=setup_context, lib=_library)
+    return forward
+
+
+def _register(
+    name: str,
+    arguments: Sequence[str],
+    results: Sequence[str],
+    reference: Callable[..., Any],
+    fake: Callable[..., Any],
+) -> Callable[..., Any]:
+    """One schema, one fake, and a table of kernels by backend."""
+    table = _kernels[name] = {"reference": reference}
+    for backend in COMPILED:
+        kernel = find(name, backend)
+        if kernel:
+            table[backend] = _filling(kernel, fake, arguments[-1] == "bool[] needed")
 
     def run(*args: Any) -> Any:
         *inputs, backend = args
         return (table.get(backend) or table[_next_with_kernel(name, backend)])(*inputs)
 
+    schema = f"{name}({', '.join(arguments)}, str backend) -> ({', '.join(results)})"
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _library.impl(name, run, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"fv2v::{name}", fake, lib=_library)
-    if backward:
-        torch.library.register_autograd(f"fv2v::{name}", backward, setup_context=setup_context, lib=_library)
+    torch.library.register_fake(f"fv2v::{name}", lambda *args: fake(*args[:-1]), lib=_library)
     return getattr(torch.ops.fv2v, name).default
+
+
+def _filling(kernel: Callable[..., None], fake: Callable[..., Any], gradient: bool) -> Callable[..., Any]:
+    """A kernel that fills its outputs, as a function that returns them. `needed` shows in what is empty."""
+
+    def filled(*inputs: Any) -> Any:
+        outputs = fake(*inputs)
+        kernel(
+            *(outputs if isinstance(outputs, tuple) else (outputs,)), *(inputs[:-1] if gradient else inputs)
+        )
+        return outputs
+
+    return filled
+
+
+def _composed(backward: Callable[..., Any], backend: str, *inputs: Any) -> Any:
+    return backward(*inputs, backend)
+
+
+def _unless_deterministic(kernel: Callable[..., Any], ordered: Callable[..., Tensor], *inputs: Any) -> Any:
+    """The kernel, which adds the first tensor's gradient by atomics; not that where determinism is asked."""
+    *rest, needed = inputs
+    if not (needed[0] and torch.are_deterministic_algorithms_enabled()):
+        return kernel(*inputs)
+    _, *others = kernel(*rest, [False, *needed[1:]])
+    return ordered(*rest), *others
+
+
+def _empty_gradient(tensor: Tensor | None, needed: bool, summed: bool, like: Tensor) -> Tensor:
+    if tensor is None or not needed:
+        return like.new_empty(0)
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return torch.empty(tensor.shape, dtype=wide if summed else tensor.dtype, device=tensor.device)
+
+
+def _autograd(
+    function: Callable[..., Any], inputs: Sequence[Any], upstream: Sequence[Tensor], needed: Sequence[bool]
+) -> Sequence[Tensor]:
+    """Gradients of `function(*inputs)` in the needed ones of its tensors, by PyTorch's own autograd."""
+    # under a TorchDispatchMode (a FLOP counter, opcheck) operators run with autograd masked out
+    unmasked = torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False)
+    with unmasked, torch.enable_grad():
+        tensors = [
+            each.detach().requires_grad_(need) if isinstance(each, Tensor) else each
+            for each, need in zip(inputs, needed, strict=False)
+        ]
+        results = function(*tensors, *inputs[len(needed) :])
+        results = results if isinstance(results, tuple) else (results,)
+        asked = [pair for pair in zip(results, upstream, strict=True) if pair[0].requires_grad]
+        wanted = [tensor for tensor, need in zip(tensors, needed, strict=True) if need]
+        outputs, grads = zip(*asked, strict=True) if asked else ((), ())
+        return torch.autograd.grad(outputs, wanted, grads, materialize_grads=True) if wanted else ()
 
 
 def _next_with_kernel(name: str, backend: str) -> str:
@@ -95,28 +222,3 @@ def use_backend(backend: str) -> Iterator[None]:
         yield
     finally:
         _preferred = previous
-
-
-def reference_gradients(
-    function: Callable[..., Any], inputs: Sequence[Any], grad_outputs: Sequence[Tensor]
-) -> list[Tensor]:
-    """Gradients of `function(*inputs)` in each of its tensors, by PyTorch's own autograd."""
-    # under a TorchDispatchMode (a FLOP counter, opcheck) operators run with autograd masked out
-    unmasked = torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False)
-    with unmasked, torch.enable_grad():
-        leaves = [value.detach().requires_grad_() if isinstance(value, Tensor) else value for value in inputs]
-        outputs = function(*leaves)
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        return list(torch.autograd.grad(outputs, tensors, grad_outputs, materialize_grads=True))
-
-
-def refuse_nondeterministic(name: str, backend: str) -> None:
-    """A sum by atomics under `torch.use_deterministic_algorithms`: refused or warned of, as PyTorch does."""
-    message = (
-        f"{name} ({backend}) has no deterministic implementation of the features' gradient, but you set "
-        "'torch.use_deterministic_algorithms(True)'. Turn determinism off just for this operation, use its "
-        "'warn_only=True' option, or compute this gradient on the CPU."
-    )
-    if not torch.is_deterministic_algorithms_warn_only_enabled():
-        raise RuntimeError(message)
-    warnings.warn(message, stacklevel=3)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from fv2v_kernels._op import INTERPRETED
+from fv2v_kernels._native import INTERPRETED
 
 pytest.register_assert_rewrite("op_contract", "accuracy")
 
@@ -24,12 +24,14 @@ def poisoned_memory() -> Iterator[None]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Ids read op-device-backend-dtype-case: `-k "warp3d and triton and float16"` selects."""
+    from op_contract import PLACES
+
     op = getattr(metafunc.cls, "op", None)
     if op is None:
         return
     if "place" in metafunc.fixturenames:
-        ids = ["-".join((op.name, *place)) for place in op.places]
-        metafunc.parametrize("place", op.places, ids=ids, indirect=True, scope="function")
+        ids = ["-".join((op.name, *place)) for place in PLACES]
+        metafunc.parametrize("place", PLACES, ids=ids, indirect=True, scope="function")
     if {"dtype", "case"} <= set(metafunc.fixturenames):
         # the interpreter is slow: there every case in float32, and other dtypes in one case
         pairs = [

@@ -20,7 +20,7 @@ from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fv2v_kernels import BACKENDS, available
-from fv2v_kernels._op import INTERPRETED
+from fv2v_kernels._native import INTERPRETED
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 PLACES = tuple((device, backend) for device in BACKENDS for backend in BACKENDS[device])  # all there could be
@@ -30,15 +30,17 @@ PLACES = tuple((device, backend) for device in BACKENDS for backend in BACKENDS[
 class Op:
     name: str
     function: Callable[..., Any]  # what people call
-    reference: Callable[..., Any]  # the same tensors and options, in stock PyTorch
     make: Callable[..., Inputs]  # make(dtype, **cases[name]): seeded, on the CPU
     cases: Mapping[str, Mapping[str, Any]]
     smooth: Mapping[str, Mapping[str, Any]]  # small cases, for gradcheck: `make` keeps off their kinks
     plain: str  # the case for tests that need only one
     resized: str  # the plain case in other sizes: torch.compile must serve both with one graph
     busy: str  # a case with work for several threads
-    places: tuple[tuple[str, str], ...]
     dtypes: tuple[torch.dtype, ...] = FLOATS
+
+    @property
+    def reference(self) -> Callable[..., Any]:
+        return partial(self.function, backend="reference")
 
     def inputs(self, case: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Inputs:
         return self.make(dtype, **self.cases[case]).map(lambda t: t.to(device))
@@ -68,10 +70,17 @@ def assert_matches(
     both = outputs(op.reference, inputs), outputs(op.reference, inputs.map(Tensor.double))
     for i, each in enumerate(zip(outputs(function, arranged), *both, strict=True)):
         assert_as_accurate(*each, slack=2, what=f"output {i}")
+        assert_same_format(*each[:2])
     if backward:
         upstream = like_outputs(op.reference, inputs)
         actual = gradients(function, arranged, [arrange(grad) for grad in upstream])
         assert_gradients_match(op, actual, inputs, upstream)
+
+
+def assert_same_format(actual: Tensor, expected: Tensor) -> None:
+    """Contiguous or channels-last, as asked."""
+    for order in (torch.contiguous_format, torch.channels_last_3d)[: 1 + (expected.dim() == 5)]:
+        assert actual.is_contiguous(memory_format=order) >= expected.is_contiguous(memory_format=order)
 
 
 def assert_gradients_match(op: Op, actual: list[Tensor], inputs: Inputs, upstream: list[Tensor]) -> None:
@@ -164,8 +173,10 @@ class OpContract:
     def test_schema_and_fake_tell_the_truth(self, place, dtype):
         device, backend = place
         inputs = self.op.inputs(self.op.plain, device, dtype)
-        leaves = inputs.map(lambda t: t.requires_grad_())
-        opcheck(self._overload(), (*leaves.tensors, *inputs.options.values(), backend))
+        with _Recorder(self._overload()) as recorder:
+            outputs(partial(self.op.function, backend=backend), inputs)
+        leaves = (arg.requires_grad_() if isinstance(arg, Tensor) else arg for arg in recorder.args)
+        opcheck(recorder.target, tuple(leaves))
 
     def test_backward_schema_and_fake_tell_the_truth(self, place, dtype):
         device, backend = place

@@ -35,14 +35,12 @@ class TestKeypointFlow(OpContract):
     op = Op(
         name="keypoint_flow",
         function=keypoint_flow,
-        reference=spec.reference,
         make=make,
         cases=CASES,
         smooth={affine: {**CASES[f"one_keypoint-{affine}"], "keypoints": 2} for affine in AFFINES},
         plain="odd-each",
         resized="other-each",
         busy="paper-each",
-        places=(("cpu", "cpu"), ("cpu", "reference"), ("cuda", "reference")),
         dtypes=(torch.float32, torch.float64),
     )
 

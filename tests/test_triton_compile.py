@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fv2v_kernels._op import INTERPRETED
+from fv2v_kernels._native import INTERPRETED
 
 triton = pytest.importorskip("triton", reason="triton is not installed: install the extra `test`")
 if INTERPRETED:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import fv2v_kernels
-from fv2v_kernels._op import INTERPRETED
+from fv2v_kernels._native import INTERPRETED
 
 TESTS = Path(__file__).parent
 KERNELS = sorted((Path(fv2v_kernels.__file__).parent / "triton").glob("[!_]*.py"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs
-from op_contract import FLOATS, PLACES, Op, OpContract
+from op_contract import FLOATS, Op, OpContract
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -32,6 +32,7 @@ def make(
     grid: tuple[int, ...],
     align_corners: bool,
     smooth: bool = False,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Inputs:
     """Points overshoot [-1, 1] by a fifth, so that every test reads outside the volume too."""
     generator = torch.Generator().manual_seed(0)
@@ -45,7 +46,7 @@ def make(
         points = (voxel + (0.0 if align_corners else 0.5)) / scale - 1
     return Inputs(
         (volume, points.to(torch.float64 if dtype == torch.float64 else torch.float32)),
-        {"align_corners": align_corners},
+        {"align_corners": align_corners, "memory_format": memory_format},
     )
 
 
@@ -62,16 +63,19 @@ class TestWarp3d(OpContract):
     op = Op(
         name="warp3d",
         function=warp3d,
-        reference=spec.reference,
         make=make,
-        cases=both_ways(SIZES),
+        cases={
+            **both_ways(SIZES),
+            **both_ways(
+                {"last": SIZES["odd"], "last_wide": SIZES["paper"]}, memory_format=torch.channels_last_3d
+            ),
+        },
         smooth=both_ways(
             {"odd": ((2, 2, 2, 3, 4), (2, 1, 2, 3)), "shared": ((1, 2, 3, 2, 2), (2, 1, 1, 3))}, smooth=True
         ),
         plain="odd-faces",
         resized="batch-faces",
         busy="paper-corners",
-        places=PLACES,
         dtypes=FLOATS,
     )
 

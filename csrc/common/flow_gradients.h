@@ -71,10 +71,10 @@ void write_flow_gradients(const KeypointFlows<acc_t>& flows, const std::vector<F
       }
       const KeypointFlow<acc_t> flow = flows.at(b, k + 1);
       for (int i = 0; i < 3; ++i) {
-        double turned = 0;  // (A^T sum g)_i
-        for (int row = 0; row < 3; ++row) turned += flow.affine[3 * row + i] * total.moved[row];
-        grad_source.as<acc_t>()[(b * K + k) * 3 + i] = acc_t(total.moved[i] + total.source[i]);
-        grad_driving.as<acc_t>()[(b * K + k) * 3 + i] = acc_t(total.driving[i] - turned);
+        const int64_t at = (b * K + k) * 3 + i;
+        if (grad_source.numel()) grad_source.as<acc_t>()[at] = acc_t(total.moved[i] + total.source[i]);
+        if (grad_driving.numel())
+          grad_driving.as<acc_t>()[at] = acc_t(total.driving[i] + flow.driving_gradient(i, total.moved));
       }
       if (grad_affine.numel())
         for (int i = 0; i < 9; ++i)

@@ -19,6 +19,10 @@ struct KeypointFlow {
     for (int row = 0; row < 3; ++row)
       w[row] = affine[3 * row] * dx + affine[3 * row + 1] * dy + affine[3 * row + 2] * dz + source[row];
   }
+  // What x_d gets through the flow, from `moved` = sum g: row i of -A^T sum g.
+  FV2V_HOST_DEVICE double driving_gradient(int i, const double moved[3]) const {
+    return -(affine[i] * moved[0] + affine[3 + i] * moved[1] + affine[6 + i] * moved[2]);
+  }
 };
 
 // The flows of all keypoints as the operators receive them, with any strides.

@@ -84,9 +84,9 @@ Packed<acc_of<scalar_t>, lanes> pack(const Volume<scalar_t>& volume, int threads
 
 // grad (samples / splits, C, D H W) = the sum over splits, in order, so that it does not depend on timing.
 template <typename acc_t, int lanes>
-FV2V_CLONES void unpack_rows(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels,
-                             acc_t* grad, int64_t begin, int64_t end) {
-  const int64_t width = packed.width, voxels = packed.rows * width;
+FV2V_CLONES void unpack_rows(const Packed<acc_t, lanes>& packed, int64_t splits, const Result<acc_t>& grad,
+                             int64_t begin, int64_t end) {
+  const int64_t width = packed.width;
   alignas(64) vec<acc_t, lanes> sum[kBlock];
   for (int64_t task = begin; task < end; ++task) {
     const int64_t row = task % packed.rows, group = task / packed.rows % packed.groups;
@@ -99,19 +99,16 @@ FV2V_CLONES void unpack_rows(const Packed<acc_t, lanes>& packed, int64_t splits,
         for (int64_t split = 1; split < splits; ++split)
           sum[i] += packed.at(b * splits + split, group)[at + i];
       }
-      store_lanes<acc_t, lanes>(reinterpret_cast<acc_t*>(sum), group, channels, count,
-                                grad + b * channels * voxels + row * width + x, voxels);
+      store_lanes<lanes>(reinterpret_cast<acc_t*>(sum), grad, b, group, row * width + x, count);
     }
   }
 }
 
 template <typename acc_t, int lanes>
-void unpack_sum(const Packed<acc_t, lanes>& packed, int64_t splits, int64_t channels, acc_t* grad,
-                int threads) {
-  parallel_for(packed.samples / splits * packed.groups * packed.rows, threads,
-               [&](int64_t begin, int64_t end) {
-                 unpack_rows<acc_t, lanes>(packed, splits, channels, grad, begin, end);
-               });
+void unpack_sum(const Packed<acc_t, lanes>& packed, int64_t splits, const Result<acc_t>& grad, int threads) {
+  parallel_for(
+      packed.samples / splits * packed.groups * packed.rows, threads,
+      [&](int64_t begin, int64_t end) { unpack_rows<acc_t, lanes>(packed, splits, grad, begin, end); });
 }
 
 // Where up to kBlock points read. Every loop runs along the points, so that the compiler computes many at

@@ -85,20 +85,48 @@ struct Volume {
   }
 };
 
-// Writes interleaved channels lanes * group and on of `count` voxels to planes of `voxels` voxels.
-template <typename scalar_t, int lanes>
-FV2V_HOST_DEVICE void store_lanes(const acc_of<scalar_t>* from, int64_t group, int64_t channels, int count,
-                                  scalar_t* planes, int64_t voxels) {
-  scalar_t* __restrict to = planes + lanes * group * voxels;
-  if (lanes * (group + 1) <= channels) {  // all lanes in one loop: the compiler transposes
+// (B, C, D, H, W) to write, contiguous or channels-last: voxels are `step` apart throughout.
+template <typename scalar_t>
+struct Result {
+  scalar_t* data;
+  int64_t channels, batch_stride, channel_stride, step;
+
+  explicit Result(const Tensor& tensor)
+      : Result(tensor.as<scalar_t>(), tensor.size[1], tensor.stride[0], tensor.stride[1], tensor.stride[4]) {}
+  Result(scalar_t* data, int64_t channels, int64_t batch_stride, int64_t channel_stride, int64_t step)
+      : data(data),
+        channels(channels),
+        batch_stride(batch_stride),
+        channel_stride(channel_stride),
+        step(step) {}
+
+  FV2V_HOST_DEVICE scalar_t* at(int64_t b, int64_t c, int64_t voxel) const {
+    return data + b * batch_stride + c * channel_stride + voxel * step;
+  }
+  // Channels first ... first + count - 1 as a result of their own.
+  Result slice(int64_t first, int64_t count) const {
+    return Result(data + first * channel_stride, count, batch_stride, channel_stride, step);
+  }
+};
+
+// Writes interleaved channels lanes * group and on of `count` voxels from voxel `first` on.
+template <int lanes, typename scalar_t>
+FV2V_HOST_DEVICE void store_lanes(const acc_of<scalar_t>* from, const Result<scalar_t>& result, int64_t b,
+                                  int64_t group, int64_t first, int count) {
+  const int64_t voxels = result.channel_stride, step = result.step, channels = result.channels;
+  scalar_t* __restrict to = result.at(b, lanes * group, first);
+  if (step == 1 && lanes * (group + 1) <= channels) {  // all lanes in one loop: the compiler transposes
 #pragma GCC ivdep
     for (int i = 0; i < count; ++i)
       for (int lane = 0; lane < lanes; ++lane)
         to[lane * voxels + i] = narrow<scalar_t>(from[lanes * i + lane]);
-    return;
+  } else if (voxels == 1 && lanes * (group + 1) <= channels) {  // channels-last: as they lie
+    for (int i = 0; i < count; ++i)
+      for (int lane = 0; lane < lanes; ++lane) to[step * i + lane] = narrow<scalar_t>(from[lanes * i + lane]);
+  } else {
+    for (int lane = 0; lane < channels - lanes * group; ++lane)
+      for (int i = 0; i < count; ++i) to[lane * voxels + step * i] = narrow<scalar_t>(from[lanes * i + lane]);
   }
-  for (int lane = 0; lane < channels - lanes * group; ++lane)
-    for (int i = 0; i < count; ++i) to[lane * voxels + i] = narrow<scalar_t>(from[lanes * i + lane]);
 }
 
 }  // namespace fv2v

@@ -1,9 +1,9 @@
 // compose_flow on the CPU: a block of voxels of one row at a time, its K+1 masks in the L1 cache.
 #include "compose_flow/compose_flow.h"
 
-#include "common/exp.h"
 #include "common/flow_gradients.h"
 #include "common/parallel.h"
+#include "common/softmax.h"
 #include "common/volume.h"
 
 namespace fv2v {
@@ -49,28 +49,10 @@ FV2V_HOST_DEVICE void for_blocks(const Job<scalar_t>& job, int64_t begin, int64_
 
 // mask (slots, kBlock): the softmax of the block's logits, before any threshold
 template <typename scalar_t, typename acc_t>
-FV2V_HOST_DEVICE void softmax(const Job<scalar_t>& job, const Block& block, acc_t* mask) {
-  const int count = block.count;
-  alignas(64) acc_t peak[kBlock], total[kBlock];
-  for (int64_t k = 0; k < job.slots; ++k) {
-    acc_t* logit = mask + k * kBlock;
-    job.logits.load(block.b, k, block.first, count, logit, 1);
-    for (int i = 0; i < count; ++i) peak[i] = k == 0 || logit[i] > peak[i] ? logit[i] : peak[i];
-  }
-  for (int i = 0; i < count; ++i) total[i] = 0;
+FV2V_HOST_DEVICE void load_mask(const Job<scalar_t>& job, const Block& block, acc_t* mask) {
   for (int64_t k = 0; k < job.slots; ++k)
-    for (int i = 0; i < count; ++i) {
-      mask[k * kBlock + i] = exp_nonpositive(mask[k * kBlock + i] - peak[i]);
-      total[i] += mask[k * kBlock + i];
-    }
-  for (int i = 0; i < count; ++i) total[i] = 1 / total[i];
-  for (int64_t k = 0; k < job.slots; ++k)
-    for (int i = 0; i < count; ++i) mask[k * kBlock + i] *= total[i];
-}
-
-template <typename acc_t>
-FV2V_HOST_DEVICE acc_t kept(acc_t mask, acc_t threshold) {
-  return mask < threshold ? acc_t(0) : mask;
+    job.logits.load(block.b, k, block.first, block.count, mask + k * kBlock, 1);
+  softmax<kBlock>(mask, job.slots, kBlock, block.count);
 }
 
 template <typename scalar_t>
@@ -80,7 +62,7 @@ FV2V_CLONES void forward_rows(const Job<scalar_t>& job, int64_t begin, int64_t e
   std::vector<acc_t> mask(job.slots * kBlock);
   alignas(64) acc_t blended[3][kBlock];
   for_blocks(job, begin, end, [&](const Block& block) FV2V_LAMBDA {
-    softmax(job, block, mask.data());
+    load_mask(job, block, mask.data());
     for (int axis = 0; axis < 3; ++axis)
       for (int i = 0; i < block.count; ++i) blended[axis][i] = 0;
     for (int64_t k = 0; k < job.slots; ++k) {
@@ -116,7 +98,7 @@ FV2V_CLONES void backward_rows(const Job<scalar_t>& job, int64_t begin, int64_t 
     const int count = block.count;
     const acc_t* x = job.lattice.x.data() + block.x;
     const acc_t y = job.lattice.y[block.y], z = job.lattice.z[block.z];
-    softmax(job, block, masks.data());
+    load_mask(job, block, masks.data());
     for (int axis = 0; axis < 3; ++axis) grad_flow.load(block.b, axis, block.first, count, g[axis], 1);
     for (int i = 0; i < count; ++i) dot[i] = 0;
     for (int64_t k = 0; k < job.slots; ++k) {
@@ -137,10 +119,10 @@ FV2V_CLONES void backward_rows(const Job<scalar_t>& job, int64_t begin, int64_t 
       }
       sums[block.b * job.slots + k].add_row(one, x, y, z, count, g_rows, weight);
     }
-    for (int64_t k = 0; k < job.slots; ++k) {
+    for (int64_t k = 0; k < job.slots && grad_logits; ++k) {
       scalar_t* to = grad_logits + (block.b * job.slots + k) * job.voxels + block.first;
       const acc_t *upstream = upstreams.data() + k * kBlock, *mask = masks.data() + k * kBlock;
-      for (int i = 0; i < count; ++i) to[i] = narrow<scalar_t>(mask[i] * (upstream[i] - dot[i]));
+      for (int i = 0; i < count; ++i) to[i] = narrow<scalar_t>(logit_gradient(mask[i], upstream[i], dot[i]));
     }
   });
 }
@@ -176,7 +158,8 @@ void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_sou
     std::vector<FlowSums> sums(std::max<int64_t>(1, parts) * batch * job.slots);
     parallel_parts(rows, parts, threads, [&](int64_t begin, int64_t end, int64_t part) {
       backward_rows<scalar_t>(job, begin, end, upstream, masked ? &mask_upstream : nullptr,
-                              grad_logits.as<scalar_t>(), sums.data() + part * batch * job.slots);
+                              grad_logits.numel() ? grad_logits.as<scalar_t>() : nullptr,
+                              sums.data() + part * batch * job.slots);
     });
     write_flow_gradients(job.flows, sums, batch, grad_source, grad_driving, grad_affine);
   });

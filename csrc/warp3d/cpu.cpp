@@ -34,7 +34,8 @@ struct Coordinates {
 };
 
 template <typename scalar_t, int lanes>
-FV2V_CLONES void forward_blocks(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end, scalar_t* out) {
+FV2V_CLONES void forward_blocks(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end,
+                                const Result<scalar_t>& out) {
   using acc_t = acc_of<scalar_t>;
   PointBlock<acc_t> block;
   alignas(64) vec<acc_t, lanes> result[kBlock];
@@ -45,8 +46,7 @@ FV2V_CLONES void forward_blocks(const Job<scalar_t, lanes>& job, int64_t begin, 
     block.locate(at.axis[0], at.axis[1], at.axis[2], count, job.features.size, job.align_corners);
     for (int64_t group = 0; group < job.packed.groups; ++group) {
       block.template read<lanes>(job.packed.at(job.sample(b), group), count, result);
-      store_lanes<scalar_t, lanes>(reinterpret_cast<acc_t*>(result), group, job.features.channels, count,
-                                   out + b * job.features.channels * job.points + first, job.points);
+      store_lanes<lanes>(reinterpret_cast<acc_t*>(result), out, b, group, first, count);
     }
   }
 }
@@ -128,8 +128,7 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
     }
   });
 
-  if (grad_features.numel())
-    unpack_sum<acc_t, lanes>(volumes, splits, job.features.channels, grad_features.as<acc_t>(), threads);
+  if (grad_features.numel()) unpack_sum<acc_t, lanes>(volumes, splits, Result<acc_t>(grad_features), threads);
   if (ranges > 1)
     parallel_for(grid_size, threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -149,7 +148,7 @@ void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads) {
     using scalar_t = decltype(scalar);
     const Job<scalar_t, lanes> job(op, threads);
     parallel_for(job.grid.batch * job.blocks, threads, [&](int64_t begin, int64_t end) {
-      forward_blocks<scalar_t, decltype(lanes)::value>(job, begin, end, out.as<scalar_t>());
+      forward_blocks<scalar_t, decltype(lanes)::value>(job, begin, end, Result<scalar_t>(out));
     });
   });
 }

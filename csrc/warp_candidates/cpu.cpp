@@ -2,8 +2,6 @@
 // separable, D + H + W exponentials a keypoint.
 #include "warp_candidates/warp_candidates.h"
 
-#include <cmath>
-
 #include "common/flow_gradients.h"
 #include "common/packed.h"
 
@@ -24,8 +22,7 @@ struct Gaussian {
  private:
   static std::vector<acc_t> axis(const std::vector<acc_t>& places, acc_t centre, double variance) {
     std::vector<acc_t> values;
-    for (const acc_t place : places)
-      values.push_back(std::exp(-(place - centre) * (place - centre) / acc_t(2 * variance)));
+    for (const acc_t place : places) values.push_back(gaussian(place - centre, acc_t(variance)));
     return values;
   }
 };
@@ -100,17 +97,19 @@ struct Block {
 };
 
 template <typename scalar_t, int lanes>
-FV2V_CLONES void forward_slices(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end, scalar_t* out) {
+FV2V_CLONES void forward_slices(const Job<scalar_t, lanes>& job, int64_t begin, int64_t end,
+                                const Result<scalar_t>& out) {
   using acc_t = acc_of<scalar_t>;
   Block<scalar_t, lanes> block;
   alignas(64) vec<acc_t, lanes> result[kBlock];
   alignas(64) acc_t of_driving[kBlock], of_source[kBlock];
   for (int64_t slice = begin; slice < end; ++slice)
     block.run(job, slice, [&]() FV2V_LAMBDA {
-      scalar_t* to = out + block.slot * (job.channels + 1) * job.voxels + block.first;
+      const Result<scalar_t> slot = out.slice(block.slot % job.slots * (job.channels + 1), job.channels + 1);
+      scalar_t* to = slot.at(block.b, 0, block.first);
       const Gaussian<acc_t>&source = job.at_source[block.slot], &driving = job.at_driving[block.slot];
       if (driving.x.empty()) {
-        for (int i = 0; i < block.count; ++i) to[i] = narrow<scalar_t>(acc_t(0));
+        for (int i = 0; i < block.count; ++i) to[i * out.step] = narrow<scalar_t>(acc_t(0));
       } else {
         const acc_t in_driving = driving.y[block.y] * driving.z[block.z];
         const acc_t in_source = source.y[block.y] * source.z[block.z];
@@ -120,12 +119,13 @@ FV2V_CLONES void forward_slices(const Job<scalar_t, lanes>& job, int64_t begin, 
           of_driving[i] = along_driving[i] * in_driving;
           of_source[i] = along_source[i] * in_source;
         }
-        for (int i = 0; i < block.count; ++i) to[i] = narrow<scalar_t>(of_driving[i] - of_source[i]);
+        for (int i = 0; i < block.count; ++i)
+          to[i * out.step] = narrow<scalar_t>(of_driving[i] - of_source[i]);
       }
       for (int64_t group = 0; group < job.packed.groups; ++group) {
         block.points.template read<lanes>(job.packed.at(job.sample(block.b), group), block.count, result);
-        store_lanes<scalar_t, lanes>(reinterpret_cast<acc_t*>(result), group, job.channels, block.count,
-                                     to + job.voxels, job.voxels);
+        store_lanes<lanes>(reinterpret_cast<acc_t*>(result), slot.slice(1, job.channels), block.b, group,
+                           block.first, block.count);
       }
     });
 }
@@ -212,8 +212,7 @@ void backward(const Tensor& grad_features, const Tensor& grad_source, const Tens
                                        sums.data() + part * job.batch * job.slots);
     }
   });
-  if (need_features)
-    unpack_sum<acc_t, lanes>(volumes, parts, job.channels, grad_features.as<acc_t>(), threads);
+  if (need_features) unpack_sum<acc_t, lanes>(volumes, parts, Result<acc_t>(grad_features), threads);
   write_flow_gradients(job.flows, sums, job.batch, grad_source, grad_driving, grad_affine);
 }
 
@@ -226,7 +225,7 @@ void warp_candidates_cpu(const Tensor& out, const WarpCandidates& op, int thread
     using scalar_t = decltype(scalar);
     const Job<scalar_t, lanes> job(op, threads);
     parallel_for(job.slices(), threads, [&](int64_t begin, int64_t end) {
-      forward_slices<scalar_t, decltype(lanes)::value>(job, begin, end, out.as<scalar_t>());
+      forward_slices<scalar_t, decltype(lanes)::value>(job, begin, end, Result<scalar_t>(out));
     });
   });
 }

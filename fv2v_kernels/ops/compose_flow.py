@@ -4,6 +4,10 @@
     flow[b, p] = sum_k m_k w_k(p)        w_0(p) = p        w_k(p) = A_k (p - x_d,k) + x_s,k        Sec. 3.3
 
 p runs over the corner lattice. With a threshold, masks below it count as 0 without renormalising (SadTalker).
+
+Gradient, with g = d loss / d flow: mask_logits get m_k (u_k - sum_j m_j u_j) with u_k = g . w_k(p) +
+d loss / d m_k, 0 below the threshold; w_k gets m_k g, and from it x_s, x_d and A as in keypoint_flow. Reads
+the logits once; writes 3 numbers a voxel, and the mask where asked.
 """
 
 from typing import Any, Literal, NamedTuple, overload
@@ -11,15 +15,8 @@ from typing import Any, Literal, NamedTuple, overload
 import torch
 from torch import Tensor
 
-from fv2v_kernels._check import (
-    check_coordinates,
-    check_keypoints,
-    check_same_device,
-    check_shapes,
-    check_stored,
-)
-from fv2v_kernels._native import native
-from fv2v_kernels._op import choose, define, reference_gradients
+from fv2v_kernels._check import check_flows
+from fv2v_kernels._op import choose, define
 from fv2v_kernels.ops import keypoint_flow
 
 
@@ -29,27 +26,9 @@ class ComposedFlow(NamedTuple):
 
 
 @overload
-def compose_flow(
-    mask_logits: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None = None,
-    *,
-    mask_threshold: float = 0.0,
-    return_mask: Literal[False] = False,
-    backend: str | None = None,
-) -> Tensor: ...
+def compose_flow(*tensors: Tensor | None, return_mask: Literal[False] = ..., **options: Any) -> Tensor: ...
 @overload
-def compose_flow(
-    mask_logits: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None = None,
-    *,
-    mask_threshold: float = 0.0,
-    return_mask: Literal[True],
-    backend: str | None = None,
-) -> ComposedFlow: ...
+def compose_flow(*tensors: Tensor | None, return_mask: Literal[True], **options: Any) -> ComposedFlow: ...
 def compose_flow(
     mask_logits: Tensor,
     kp_source: Tensor,
@@ -65,10 +44,11 @@ def compose_flow(
     Args:
         mask_logits: (B, K+1, D, H, W), any floating dtype, any strides; index 0 is the background.
         kp_source, kp_driving: (B, K, 3), (x, y, z) in [-1, 1]; float32, or float64 beside float64 logits.
+            Under autocast halves are widened.
         affine: J_s J_d^-1: None (identity), (B, 3, 3) shared by all keypoints, or (B, K, 3, 3).
         mask_threshold: mask values below it become 0 after the full softmax and get no gradient.
         return_mask: also return the mask.
-        backend: a name from `fv2v_kernels.BACKENDS`; by default the best one this build has.
+        backend: a name from `fv2v_kernels.BACKENDS`; by default the first there that this build has.
 
     Returns:
         The deformation (B, D, H, W, 3), where to read the source, in the dtype of the keypoints; with
@@ -78,16 +58,11 @@ def compose_flow(
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
-    check_keypoints("compose_flow", kp_source, kp_driving, affine)
-    check_shapes("compose_flow", kp_driving=(kp_driving, "B K 3"), mask_logits=(mask_logits, "B K+1 D H W"))
-    tensors = {"kp_source": kp_source, "kp_driving": kp_driving, "affine": affine}
-    check_same_device("compose_flow", mask_logits=mask_logits, **tensors)
-    check_stored("compose_flow", mask_logits=mask_logits)
-    check_coordinates("compose_flow", mask_logits, **tensors)
-    backend = choose("compose_flow", mask_logits.device, backend)
-    flow, mask = _compose_flow(
-        mask_logits, kp_source, kp_driving, affine, mask_threshold, return_mask, backend
+    tensors = check_flows(
+        "compose_flow", kp_source, kp_driving, affine, mask_logits=(mask_logits, "B K+1 D H W")
     )
+    backend = choose("compose_flow", mask_logits.device, backend)
+    flow, mask = _compose_flow(*tensors, mask_threshold, return_mask, backend)
     return ComposedFlow(flow, mask) if return_mask else flow
 
 
@@ -107,27 +82,6 @@ def reference(
     return flow, mask.to(mask_logits.dtype) if return_mask else mask_logits.new_empty(0)
 
 
-def _reference_backward(
-    grad_flow: Tensor,
-    grad_mask: Tensor,
-    mask_logits: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    mask_threshold: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    masked = grad_mask.numel() > 0
-    inputs = (mask_logits, kp_source, kp_driving, affine, mask_threshold, masked)
-
-    def outputs(*args: Any) -> tuple[Tensor, ...]:
-        return reference(*args)[: 1 + masked]
-
-    grad_logits, grad_source, grad_driving, *rest = reference_gradients(
-        outputs, inputs, [grad_flow, grad_mask][: 1 + masked]
-    )
-    return grad_logits, grad_source, grad_driving, rest[0] if rest else kp_source.new_empty(0)
-
-
 def _fake(
     mask_logits: Tensor,
     kp_source: Tensor,
@@ -135,55 +89,15 @@ def _fake(
     affine: Tensor | None,
     mask_threshold: float,
     return_mask: bool,
-    backend: str,
 ) -> tuple[Tensor, Tensor]:
     B, _, D, H, W = mask_logits.shape
     mask = mask_logits.new_empty(mask_logits.shape if return_mask else (0,))
     return kp_source.new_empty(B, D, H, W, 3), mask
 
 
-def _fake_backward(
-    grad_flow: Tensor,
-    grad_mask: Tensor,
-    mask_logits: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    mask_threshold: float,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return mask_logits.new_empty(mask_logits.shape), *keypoint_flow.fake_gradients(kp_source, affine)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.mask_threshold, _, ctx.backend = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _backward(ctx: Any, grad_flow: Tensor, grad_mask: Tensor) -> tuple[Tensor | None, ...]:
-    grads = _compose_flow_backward(grad_flow, grad_mask, *ctx.saved_tensors, ctx.mask_threshold, ctx.backend)
-    needed = ctx.needs_input_grad[:4]
-    return *(grad if need else None for grad, need in zip(grads, needed, strict=True)), None, None, None
-
-
-_compose_flow_backward = define(
-    "compose_flow_backward(Tensor grad_flow, Tensor grad_mask, Tensor mask_logits, Tensor kp_source, "
-    "Tensor kp_driving, Tensor? affine, float mask_threshold, str backend) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
-    kernels={
-        "cpu": native("compose_flow_backward", "cpu", _fake_backward),
-        "reference": _reference_backward,
-    },
-    fake=_fake_backward,
-)
 _compose_flow = define(
     "compose_flow(Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor? affine, "
-    "float mask_threshold, bool return_mask, str backend) -> (Tensor, Tensor)",
-    kernels={
-        "cpu": native("compose_flow", "cpu", _fake),
-        "reference": reference,
-    },
+    "float mask_threshold, bool return_mask) -> (Tensor flow, Tensor mask)",
+    reference=reference,
     fake=_fake,
-    setup_context=_setup_context,
-    backward=_backward,
 )

@@ -4,17 +4,18 @@
     out[b, k, p] = A_k (p - x_d,k) + x_s,k        A_k = J_s,k J_d,k^-1     Sec. 3.3
 
 p runs over the corner lattice: voxel i of n sits at 2 i / (n - 1) - 1, and at -1 where n = 1.
+
+Gradient, with g = d loss / d out: x_s gets sum_p g, x_d gets -A^T sum_p g, A gets sum_p g (p - x_d)^T.
+Writes 3 (K+1) D H W numbers and reads next to nothing; backward reads as many and writes next to nothing.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fv2v_kernels._check import check_coordinates, check_keypoints, check_same_device
-from fv2v_kernels._native import native
-from fv2v_kernels._op import choose, define, reference_gradients
+from fv2v_kernels._check import check_flows
+from fv2v_kernels._op import choose, define
 
 
 def keypoint_flow(
@@ -27,28 +28,26 @@ def keypoint_flow(
 ) -> Tensor:
     """The K+1 flows from the driving frame to the source. Differentiable in every tensor.
 
-    For training experiments and pictures; `warp_candidates` and `compose_flow` build these flows on the fly.
+    For training experiments and pictures; `warp_candidates`, `compose_flow` and `compose_warp` build these
+    flows on the fly.
 
     Args:
-        kp_source, kp_driving: (B, K, 3), (x, y, z) in [-1, 1]; float32 or float64.
+        kp_source, kp_driving: (B, K, 3), (x, y, z) in [-1, 1]; float32 or float64, any strides. Under
+            autocast halves are widened.
         affine: None (identity), (B, 3, 3) shared by all keypoints, or (B, K, 3, 3).
         size: (D, H, W) of the volume.
-        backend: a name from `fv2v_kernels.BACKENDS`; by default the best one this build has.
+        backend: a name from `fv2v_kernels.BACKENDS`; by default the first there that this build has.
 
     Returns:
-        (B, K+1, D, H, W, 3), where to read the source, in the dtype of the keypoints.
+        (B, K+1, D, H, W, 3), where to read the source, contiguous, in the dtype of the keypoints.
 
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
-    check_keypoints("keypoint_flow", kp_source, kp_driving, affine)
-    check_same_device("keypoint_flow", kp_source=kp_source, kp_driving=kp_driving, affine=affine)
-    check_coordinates("keypoint_flow", None, kp_source=kp_source, kp_driving=kp_driving, affine=affine)
+    tensors = check_flows("keypoint_flow", kp_source, kp_driving, affine)
     if len(size) != 3 or any(n < 1 for n in size):
         raise ValueError(f"keypoint_flow: expected size (D, H, W), each at least 1, got {tuple(size)}")
-    return _keypoint_flow(
-        kp_source, kp_driving, affine, list(size), choose("keypoint_flow", kp_source.device, backend)
-    )
+    return _keypoint_flow(*tensors, list(size), choose("keypoint_flow", kp_source.device, backend))
 
 
 def lattice(size: Sequence[int], like: Tensor) -> Tensor:
@@ -70,69 +69,12 @@ def reference(kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size
     return torch.cat((background.expand(B, 1, -1, -1, -1, -1), flows), dim=1)
 
 
-def _reference_backward(
-    grad_out: Tensor, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = (kp_source, kp_driving, affine, size)
-    grad_source, grad_driving, *rest = reference_gradients(reference, inputs, [grad_out])
-    return grad_source, grad_driving, rest[0] if rest else kp_source.new_empty(0)
-
-
-def _fake(
-    kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size: Sequence[int], backend: str
-) -> Tensor:
+def _fake(kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size: Sequence[int]) -> Tensor:
     return kp_source.new_empty(kp_source.shape[0], kp_source.shape[1] + 1, *size, 3)
 
 
-def fake_gradients(kp_source: Tensor, affine: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Of x_s, x_d and A, as every op that builds flows returns them; A's is empty where A is None."""
-    shape = (0,) if affine is None else affine.shape
-    return (
-        kp_source.new_empty(kp_source.shape),
-        kp_source.new_empty(kp_source.shape),
-        kp_source.new_empty(shape),
-    )
-
-
-def _fake_backward(
-    grad_out: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    size: Sequence[int],
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return fake_gradients(kp_source, affine)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.size, ctx.backend = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    grads = _keypoint_flow_backward(grad_out, *ctx.saved_tensors, ctx.size, ctx.backend)
-    needed = ctx.needs_input_grad[:3]
-    return *(grad if need else None for grad, need in zip(grads, needed, strict=True)), None, None
-
-
-_keypoint_flow_backward = define(
-    "keypoint_flow_backward(Tensor grad_out, Tensor kp_source, Tensor kp_driving, Tensor? affine, "
-    "SymInt[] size, str backend) -> (Tensor, Tensor, Tensor)",
-    kernels={
-        "cpu": native("keypoint_flow_backward", "cpu", _fake_backward),
-        "reference": _reference_backward,
-    },
-    fake=_fake_backward,
-)
 _keypoint_flow = define(
-    "keypoint_flow(Tensor kp_source, Tensor kp_driving, Tensor? affine, SymInt[] size, str backend) "
-    "-> Tensor",
-    kernels={
-        "cpu": native("keypoint_flow", "cpu", _fake),
-        "reference": reference,
-    },
+    "keypoint_flow(Tensor kp_source, Tensor kp_driving, Tensor? affine, SymInt[] size) -> Tensor",
+    reference=reference,
     fake=_fake,
-    setup_context=_setup_context,
-    backward=_backward,
 )

@@ -1,22 +1,38 @@
 """warp3d: read a feature volume at the points of a grid.
 
-    out[b, c, p] = features[b, c], trilinearly, at grid[b, p]              w(f_s) in Sec. 3.3
+    out[b, c, p] = sum_i weight_i(grid[b, p]) features[b, c, voxel_i]      w(f_s) in Sec. 3.3
 
-Reads outside the volume are zero, and so are reads at NaN or infinite coordinates.
+over the eight voxels around each point, with trilinear weights. Reads outside the volume are zero, and so are
+reads at NaN or infinite coordinates.
+
+Gradient, with g = d loss / d out: features get weight_i g, added at voxel_i; the grid gets
+sum_c g sum_i (d weight_i / d point) features[voxel_i]. Reads the grid, and each feature about once from
+memory (neighbouring points share voxels); writes out.
 """
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fv2v_kernels._check import check_coordinates, check_same_device, check_shapes, check_stored
-from fv2v_kernels._native import native, triton
+from fv2v_kernels._check import (
+    check_channels_last,
+    check_coordinates,
+    check_same_device,
+    check_shapes,
+    check_stored,
+)
 from fv2v_kernels._op import choose, define
+from fv2v_kernels._volumes import add_in_order, empty_volume, finite_points, in_format
 
 
-def warp3d(features: Tensor, grid: Tensor, *, align_corners: bool, backend: str | None = None) -> Tensor:
+def warp3d(
+    features: Tensor,
+    grid: Tensor,
+    *,
+    align_corners: bool,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    backend: str | None = None,
+) -> Tensor:
     """Sample `features` trilinearly at the points of `grid`. Differentiable in both.
 
     The fused form of `F.grid_sample(features, grid, align_corners=align_corners)`, with coordinates and sums
@@ -24,9 +40,11 @@ def warp3d(features: Tensor, grid: Tensor, *, align_corners: bool, backend: str 
 
     Args:
         features: (B, C, D, H, W) or (1, C, D, H, W), read once for all B; any floating dtype, any strides.
-        grid: (B, D', H', W', 3), (x, y, z) in [-1, 1]; float32, or float64 beside float64 features.
+        grid: (B, D', H', W', 3), (x, y, z) in [-1, 1], any strides; float32, or float64 beside float64
+            features. Under autocast a half grid is widened.
         align_corners: True: -1 and +1 are the centres of the first and last voxel; False: their outer faces.
-        backend: a name from `fv2v_kernels.BACKENDS`; by default the best one this build has.
+        memory_format: of the result: `torch.contiguous_format` or `torch.channels_last_3d`.
+        backend: a name from `fv2v_kernels.BACKENDS`; by default the first there that this build has.
 
     Returns:
         (B, C, D', H', W') in the dtype of `features`.
@@ -37,101 +55,33 @@ def warp3d(features: Tensor, grid: Tensor, *, align_corners: bool, backend: str 
     check_shapes("warp3d", grid=(grid, "B D' H' W' 3"), features=(features, "1|B C D H W"))
     check_same_device("warp3d", features=features, grid=grid)
     check_stored("warp3d", features=features)
-    check_coordinates("warp3d", features, grid=grid)
-    return _warp3d(features, grid, align_corners, choose("warp3d", features.device, backend))
+    (points,) = check_coordinates("warp3d", features, grid=grid)
+    channels_last = check_channels_last("warp3d", memory_format)
+    return _warp3d(features, points, align_corners, channels_last, choose("warp3d", features.device, backend))
 
 
-def reference(features: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
+def reference(features: Tensor, grid: Tensor, align_corners: bool, channels_last: bool = False) -> Tensor:
     """What warp3d means, in stock PyTorch. Every kernel is tested against this."""
-    grid, finite = split_finite(grid)
+    points, finite = finite_points(grid)
     wide = features.to(grid.dtype).expand(len(grid), -1, -1, -1, -1)
-    out = F.grid_sample(wide, grid, align_corners=align_corners)
-    return out.where(finite, 0).to(features.dtype)
+    out = F.grid_sample(wide, points, align_corners=align_corners)
+    return in_format(out.where(finite, 0).to(features.dtype), channels_last)
 
 
-def split_finite(grid: Tensor) -> tuple[Tensor, Tensor]:
-    """`grid` without its NaN and infinite points, and where (B, 1, D', H', W') it had none."""
-    finite = grid.isfinite().all(-1)
-    return grid.where(finite.unsqueeze(-1), 0), finite.unsqueeze(1)
+def _fake(features: Tensor, grid: Tensor, align_corners: bool, channels_last: bool) -> Tensor:
+    return empty_volume(features, (grid.shape[0], features.shape[1], *grid.shape[1:4]), channels_last)
 
 
-def _reference_backward(
-    grad_out: Tensor,
-    features: Tensor,
-    grid: Tensor,
-    align_corners: bool,
-    need_features: bool,
-    need_grid: bool,
-) -> tuple[Tensor, Tensor]:
-    grid, finite = split_finite(grid)
-    wide = features.to(grid.dtype).expand(len(grid), -1, -1, -1, -1)
-    grad_features, grad_grid = torch.ops.aten.grid_sampler_3d_backward(
-        grad_out.to(grid.dtype).where(finite, 0), wide, grid, 0, 0, align_corners, [need_features, need_grid]
-    )
-    return (
-        grad_features.sum_to_size(features.shape) if need_features else grid.new_empty(0),
-        grad_grid if need_grid else grid.new_empty(0),
-    )
+def _ordered(
+    grad_out: Tensor, features: Tensor, grid: Tensor, align_corners: bool, channels_last: bool
+) -> Tensor:
+    return add_in_order(grad_out, features, grid, align_corners)
 
 
-def _fake(features: Tensor, grid: Tensor, align_corners: bool, backend: str) -> Tensor:
-    return features.new_empty(grid.shape[0], features.shape[1], *grid.shape[1:4])
-
-
-def _fake_backward(
-    grad_out: Tensor,
-    features: Tensor,
-    grid: Tensor,
-    align_corners: bool,
-    need_features: bool,
-    need_grid: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor]:
-    return (
-        grid.new_empty(features.shape if need_features else (0,)),  # sums are kept in the coordinates' dtype
-        grid.new_empty(grid.shape if need_grid else (0,)),
-    )
-
-
-def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool, str], output: Tensor) -> None:
-    features, grid, ctx.align_corners, ctx.backend = inputs
-    ctx.save_for_backward(features, grid)
-
-
-def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-    features, grid = ctx.saved_tensors
-    need_features, need_grid = ctx.needs_input_grad[:2]
-    grad_features, grad_grid = _warp3d_backward(
-        grad_out, features, grid, ctx.align_corners, need_features, need_grid, ctx.backend
-    )
-    return (
-        grad_features.to(features.dtype) if need_features else None,
-        grad_grid if need_grid else None,
-        None,
-        None,
-    )
-
-
-_warp3d_backward = define(
-    "warp3d_backward(Tensor grad_out, Tensor features, Tensor grid, bool align_corners, bool need_features, "
-    "bool need_grid, str backend) -> (Tensor, Tensor)",
-    kernels={
-        "cuda": native("warp3d_backward", "cuda", _fake_backward),
-        "triton": triton("warp3d_backward"),
-        "cpu": native("warp3d_backward", "cpu", _fake_backward),
-        "reference": _reference_backward,
-    },
-    fake=_fake_backward,
-)
 _warp3d = define(
-    "warp3d(Tensor features, Tensor grid, bool align_corners, str backend) -> Tensor",
-    kernels={
-        "cuda": native("warp3d", "cuda", _fake),
-        "triton": triton("warp3d"),
-        "cpu": native("warp3d", "cpu", _fake),
-        "reference": reference,
-    },
+    "warp3d(Tensor features, Tensor grid, bool align_corners, bool channels_last) -> Tensor",
+    reference=reference,
     fake=_fake,
-    setup_context=_setup_context,
-    backward=_backward,
+    summed=("features",),
+    ordered=_ordered,
 )
