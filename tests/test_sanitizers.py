@@ -1,7 +1,7 @@
 """_cpu under AddressSanitizer and UndefinedBehaviorSanitizer: the operators' own tests on a build of its own.
 
-By hand: `pytest tests/test_sanitizers.py`. The sanitized module stands in a copy of the installed package that
-comes first on the path; sanitizers are loaded before Python, so that they see torch's memory, too.
+By hand: `pytest tests/test_sanitizers.py`. The sanitized module stands in a copy of the installed package
+that comes first on the path; sanitizers are loaded before Python, so that they see torch's memory, too.
 """
 
 import os

@@ -1,0 +1,212 @@
+"""Random calls of every operator, and their check against the reference: what test_differential.py runs.
+
+A `Case` is all there is to a call, and its repr makes it again:
+
+    python -c "from differential import *; check(Case(...), 'cpu')"        in this folder
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, move, outputs, unit
+from keypoints import kink_distances, make_keypoints
+from layouts import LAYOUTS
+from torch import Generator, Tensor, dtype
+
+import fv2v_kernels
+
+STRAYS = (torch.nan, torch.inf, -torch.inf, 1e10, -3e38)
+KINK = 3e-5  # in voxels, or of a mask: rounding of float32, many times over
+WAYS = (Tensor.contiguous, *LAYOUTS)
+
+
+@dataclass(frozen=True)
+class Case:
+    op: str
+    dtype: dtype
+    made: dict[str, Any]  # what MAKERS[op] takes
+    layouts: tuple[int, ...]  # in WAYS, of the tensors, then of the incoming gradients
+    needed: tuple[bool, ...]  # of the gradients
+    seed: int
+
+    def inputs(self) -> Inputs:
+        """The first numbers from the seed on whose gradient does not hang on a rounding."""
+        for attempt in range(1000):
+            inputs = MAKERS[self.op](Generator().manual_seed(self.seed + attempt), self.dtype, **self.made)
+            if inputs:
+                return inputs
+        raise RuntimeError(f"{self}: all numbers lie on kinks")
+
+
+def check(case: Case, backend: str) -> None:
+    """Results and gradients of one call, by the bounds of accuracy.py."""
+    inputs = case.inputs()
+    function, reference = (partial(_call, case.op, backend=name) for name in (backend, "reference"))
+    arranged = inputs._replace(tensors=_arrange(inputs.tensors, case.layouts))
+    exact = inputs.map(Tensor.double)
+    moved = move(exact, unit(torch.float64 if case.dtype == torch.float64 else torch.float32))
+    results = [outputs(function, arranged), *(outputs(reference, each) for each in (inputs, exact, moved))]
+    for i, (actual, plain, *doubles) in enumerate(zip(*results, strict=True)):
+        assert_as_accurate(actual, plain, doubles[0], 2, f"result {i}", doubles[1])
+
+    upstream = like_outputs(reference, inputs)
+    wide = [grad.double() for grad in upstream]
+    given = sum(tensor is not None for tensor in inputs.tensors)
+    needed = case.needed[:given] if any(case.needed[:given]) else (True,) * given
+    found = [
+        gradients(function, arranged, _arrange(upstream, case.layouts[::-1]), needed),
+        gradients(reference, inputs, upstream, needed),
+        *(gradients(reference, each, wide, needed) for each in (exact, moved)),
+    ]
+    for i, (actual, plain, *doubles) in enumerate(zip(*found, strict=True)):
+        assert_as_accurate(actual, plain, doubles[0], 4, f"gradient {i} of {needed}", doubles[1])
+
+
+def _call(op: str, *tensors: Tensor | None, **options: Any) -> tuple[Tensor, ...]:
+    if op == "soft_argmax3d":
+        tensors, options = tensors[:1], {**options, "jacobian_maps": tensors[1]}
+    out = getattr(fv2v_kernels, op)(*tensors, **options)
+    return tuple(each for each in out if each is not None) if isinstance(out, tuple) else (out,)
+
+
+def _arrange(tensors: Sequence[Tensor | None], layouts: Sequence[int]) -> tuple[Tensor | None, ...]:
+    return tuple(
+        tensor if tensor is None else WAYS[layout](tensor)
+        for tensor, layout in zip(tensors, layouts, strict=False)
+    )
+
+
+def _features(rng: Generator, dtype: dtype, batch: int, channels: int, size: Sequence[int]) -> Tensor:
+    return torch.randn(batch, channels, *size, generator=rng).to(dtype)
+
+
+def _points(
+    rng: Generator, dtype: dtype, batch: int, keypoints: int, affine: str, reach: float
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    source, driving, matrix = make_keypoints(dtype, batch, keypoints, affine, rng)
+    return reach * source, reach * driving, matrix
+
+
+def _bends(points: Tensor, size: Sequence[int], align_corners: bool) -> bool:
+    """Whether a point is on a kink. An axis of one voxel has none between its corners: all read there."""
+    distances = kink_distances(points, size, align_corners)
+    if align_corners:
+        distances = distances[..., torch.tensor(size[::-1]) > 1]
+    return bool((distances < KINK).any())
+
+
+def keypoint_flow(rng: Generator, dtype: dtype, *, size: Sequence[int], points: dict[str, Any]) -> Inputs:
+    return Inputs(_points(rng, dtype, **points), {"size": size})
+
+
+def warp_candidates(
+    rng: Generator,
+    dtype: dtype,
+    *,
+    volume: dict[str, Any],
+    points: dict[str, Any],
+    **options: Any,
+) -> Inputs | None:
+    features, (source, driving, affine) = _features(rng, dtype, **volume), _points(rng, dtype, **points)
+    flows = fv2v_kernels.keypoint_flow(source, driving, affine, size=volume["size"], backend="reference")
+    if _bends(flows[:, 1:], volume["size"], options["align_corners"]):  # no keypoint moves flow 0
+        return None
+    return Inputs((features, source, driving, affine), options)
+
+
+def compose_flow(
+    rng: Generator,
+    dtype: dtype,
+    *,
+    size: Sequence[int],
+    points: dict[str, Any],
+    contrast: float,
+    **options: Any,
+) -> Inputs | None:
+    shape = points["batch"], points["keypoints"] + 1, *size
+    logits = (contrast * torch.randn(shape, generator=rng)).to(dtype)
+    mask = logits.double().softmax(1)
+    threshold = options["mask_threshold"]
+    if threshold and ((mask - threshold).abs() < KINK).any():
+        return None
+    return Inputs((logits, *_points(rng, dtype, **points)), options)
+
+
+def compose_warp(
+    rng: Generator,
+    dtype: dtype,
+    *,
+    volume: dict[str, Any],
+    points: dict[str, Any],
+    contrast: float,
+    align_corners: bool,
+    return_flow: bool,
+    memory_format: torch.memory_format,
+    **options: Any,
+) -> Inputs | None:
+    size = volume["size"]
+    blend = compose_flow(rng, dtype, size=size, points=points, contrast=contrast, **options)
+    if blend is None:
+        return None
+    flow = _call("compose_flow", *blend.tensors, **blend.options, backend="reference")[0]
+    if _bends(flow, size, align_corners):
+        return None
+    options |= {"return_flow": return_flow, "align_corners": align_corners, "memory_format": memory_format}
+    return Inputs((_features(rng, dtype, **volume), *blend.tensors), options)
+
+
+def warp3d(
+    rng: Generator,
+    dtype: dtype,
+    *,
+    volume: dict[str, Any],
+    batch: int,
+    grid: Sequence[int],
+    align_corners: bool,
+    on_voxels: bool,
+    strays: bool,
+    memory_format: torch.memory_format,
+) -> Inputs:
+    """Reads up to two voxels outside; a thousandth of a voxel off every centre, or right on them.
+
+    With `strays` one coordinate in ten is far out, or no number.
+    """
+    n = torch.tensor(volume["size"][::-1], dtype=torch.float64)
+    scale, shift = ((n - 1).clamp(min=1) / 2, 0) if align_corners else (n / 2, 0.5)
+    shape = batch, *grid, 3
+    voxel = (torch.rand(shape, generator=rng) * (n + 3)).floor() - 2
+    if not on_voxels:
+        voxel += 0.001 + 0.998 * torch.rand(shape, generator=rng)
+    points = (voxel + shift) / scale - 1
+    if strays:
+        which = torch.randint(10 * len(STRAYS), shape, generator=rng)
+        for i, value in enumerate(STRAYS):
+            points[which == i] = value
+    points = points.to(torch.float64 if dtype == torch.float64 else torch.float32)
+    options = {"align_corners": align_corners, "memory_format": memory_format}
+    return Inputs((_features(rng, dtype, **volume), points), options)
+
+
+def soft_argmax3d(
+    rng: Generator,
+    dtype: dtype,
+    *,
+    batch: int,
+    keypoints: int,
+    size: Sequence[int],
+    maps: bool,
+    contrast: float,
+    temperature: float,
+) -> Inputs:
+    logits = (contrast * torch.randn(batch, keypoints, *size, generator=rng)).to(dtype)
+    jacobians = torch.randn(batch, 9 * keypoints, *size, generator=rng).to(dtype) if maps else None
+    return Inputs((logits, jacobians), {"temperature": temperature})
+
+
+MAKERS: dict[str, Callable[..., Inputs | None]] = {
+    each.__name__: each
+    for each in (keypoint_flow, warp_candidates, compose_flow, warp3d, compose_warp, soft_argmax3d)
+}
