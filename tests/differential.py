@@ -20,7 +20,6 @@ import fv2v_kernels
 
 STRAYS = (torch.nan, torch.inf, -torch.inf, 1e10, -3e38)
 KINK = 3e-5  # in voxels, or of a mask: rounding of float32, many times over
-WAYS = (Tensor.contiguous, *LAYOUTS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Case:
     op: str
     dtype: dtype
     made: dict[str, Any]  # what MAKERS[op] takes
-    layouts: tuple[int, ...]  # in WAYS, of the tensors, then of the incoming gradients
+    layouts: tuple[int, ...]  # in LAYOUTS, of the tensors, then of the incoming gradients
     needed: tuple[bool, ...]  # of the gradients
     seed: int
 
@@ -65,16 +64,15 @@ def check(case: Case, backend: str) -> None:
         assert_as_accurate(actual, plain, doubles[0], 4, f"gradient {i} of {needed}", doubles[1])
 
 
-def _call(op: str, *tensors: Tensor | None, **options: Any) -> tuple[Tensor, ...]:
+def _call(op: str, *tensors: Tensor | None, **options: Any) -> Any:
     if op == "soft_argmax3d":
         tensors, options = tensors[:1], {**options, "jacobian_maps": tensors[1]}
-    out = getattr(fv2v_kernels, op)(*tensors, **options)
-    return tuple(each for each in out if each is not None) if isinstance(out, tuple) else (out,)
+    return getattr(fv2v_kernels, op)(*tensors, **options)
 
 
 def _arrange(tensors: Sequence[Tensor | None], layouts: Sequence[int]) -> tuple[Tensor | None, ...]:
     return tuple(
-        tensor if tensor is None else WAYS[layout](tensor)
+        tensor if tensor is None else LAYOUTS[layout](tensor)
         for tensor, layout in zip(tensors, layouts, strict=False)
     )
 
@@ -151,7 +149,7 @@ def compose_warp(
     blend = compose_flow(rng, dtype, size=size, points=points, contrast=contrast, **options)
     if blend is None:
         return None
-    flow = _call("compose_flow", *blend.tensors, **blend.options, backend="reference")[0]
+    flow, *_ = outputs(partial(_call, "compose_flow", backend="reference"), blend)
     if _bends(flow, size, align_corners):
         return None
     options |= {"return_flow": return_flow, "align_corners": align_corners, "memory_format": memory_format}

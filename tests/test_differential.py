@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from differential import WAYS, Case, check
+from differential import Case, check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keypoints import AFFINES
+from layouts import LAYOUTS
 from op_contract import FLOATS, PLACES, require
 
 from fv2v_kernels import OPS
@@ -94,13 +95,13 @@ def cases(draw: st.DrawFn, op: str) -> Case:
     needed = draw(st.tuples(*[st.booleans()] * 5).filter(any) | st.just((True,) * 5))
     if made.get("on_voxels"):
         needed = (True, False)  # what the grid's gradient is on a voxel, rounding decides
-    layouts = draw(st.tuples(*[st.integers(0, len(WAYS) - 1)] * 5))
+    layouts = draw(st.tuples(*[st.integers(0, len(LAYOUTS) - 1)] * 5))
     dtypes = FLOATS if op != "keypoint_flow" else (torch.float32, torch.float64)
     return Case(op, draw(st.sampled_from(dtypes)), made, layouts, needed, draw(st.integers(0, 2**31)))
 
 
 @pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS, ids="cpu-{}".format)
 def test_agrees_with_the_reference(op: str, backend: str) -> None:
     require(op, "cpu", backend)
 
