@@ -102,7 +102,7 @@ def test_the_sanitizers_are_awake(environment: dict[str, str], call: str, caught
 
 
 def test_the_operators_pass_their_tests(environment: dict[str, str]) -> None:
-    """Without those of torch.compile, whose kernels are not ours, and with random calls, fewer than elsewhere."""
+    """Without those of torch.compile, whose kernels are not ours; and fewer random calls than elsewhere."""
     files = [str(ROOT / f"tests/test_{name}.py") for name in (*OPS, "differential")]
     environment = environment | {"FV2V_CASES": "300"}
     options = ["-q", "-p", "no:cacheprovider", "-k", "cpu-cpu and not compiles"]
