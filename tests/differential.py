@@ -150,7 +150,8 @@ def compose_warp(
     if blend is None:
         return None
     flow, *_ = outputs(partial(_call, "compose_flow", backend="reference"), blend)
-    if _bends(flow, size, align_corners):
+    # 0 is the middle of the lattice where a threshold leaves the background alone: no input moves it
+    if _bends(flow.where(flow != 0, torch.nan), size, align_corners):
         return None
     options |= {"return_flow": return_flow, "align_corners": align_corners, "memory_format": memory_format}
     return Inputs((_features(rng, dtype, **volume), *blend.tensors), options)
