@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, move, outputs, unit
+from accuracy import Doubt, Inputs, assert_as_accurate, gradients, like_outputs, outputs
 from keypoints import kink_distances, make_keypoints
 from layouts import LAYOUTS
 from torch import Generator, Tensor, dtype
@@ -44,24 +44,34 @@ def check(case: Case, backend: str) -> None:
     """Results and gradients of one call, by the bounds of accuracy.py."""
     inputs = case.inputs()
     function, reference = (partial(_call, case.op, backend=name) for name in (backend, "reference"))
+    doubt = Doubt(inputs, case.dtype)
     arranged = inputs._replace(tensors=_arrange(inputs.tensors, case.layouts))
-    exact = inputs.map(Tensor.double)
-    moved = move(exact, unit(torch.float64 if case.dtype == torch.float64 else torch.float32))
-    results = [outputs(function, arranged), *(outputs(reference, each) for each in (inputs, exact, moved))]
-    for i, (actual, plain, *doubles) in enumerate(zip(*results, strict=True)):
-        assert_as_accurate(actual, plain, doubles[0], 2, f"result {i}", doubles[1])
-
+    _compare(
+        "result", 2, doubt, inputs, outputs(function, arranged), lambda inputs: outputs(reference, inputs)
+    )
     upstream = like_outputs(reference, inputs)
-    wide = [grad.double() for grad in upstream]
     given = sum(tensor is not None for tensor in inputs.tensors)
     needed = case.needed[:given] if any(case.needed[:given]) else (True,) * given
-    found = [
-        gradients(function, arranged, _arrange(upstream, case.layouts[::-1]), needed),
-        gradients(reference, inputs, upstream, needed),
-        *(gradients(reference, each, wide, needed) for each in (exact, moved)),
-    ]
-    for i, (actual, plain, *doubles) in enumerate(zip(*found, strict=True)):
-        assert_as_accurate(actual, plain, doubles[0], 4, f"gradient {i} of {needed}", doubles[1])
+
+    def reference_gradients(inputs: Inputs) -> list[Tensor]:
+        alike = zip(upstream, outputs(reference, inputs), strict=True)
+        return gradients(reference, inputs, [grad.to(out.dtype) for grad, out in alike], needed)
+
+    actual = gradients(function, arranged, _arrange(upstream, case.layouts[::-1]), needed)
+    _compare("gradient", 4, doubt, inputs, actual, reference_gradients)
+
+
+def _compare(
+    what: str,
+    slack: float,
+    doubt: Doubt,
+    inputs: Inputs,
+    actual: Sequence[Tensor],
+    run: Callable[[Inputs], Sequence[Tensor]],
+) -> None:
+    both = run(inputs), run(inputs.map(Tensor.double))
+    for i, (*each, elsewhere) in enumerate(zip(actual, *both, doubt(run), strict=True)):
+        assert_as_accurate(*each, slack, f"{what} {i}", elsewhere)
 
 
 def _call(op: str, *tensors: Tensor | None, **options: Any) -> Any:
