@@ -62,8 +62,8 @@ def assert_as_accurate(
     """`actual` may stray from `exact` at most `slack` times as far as stock PyTorch does.
 
     `exact` is the reference in float64 and `plain` the reference in the dtype under test: the bound follows
-    the dtype and the problem. Nothing wider judges float64, so there the bound is rounding alone. Or it is how
-    far stock PyTorch may stray `elsewhere`, where that is further: see `Doubt`.
+    the dtype and the problem. Nothing wider judges float64, so there the bound is rounding alone. Or it is
+    how far stock PyTorch may stray `elsewhere`, where that is further: see `Doubt`.
     """
     assert actual.shape == exact.shape, f"{what}: expected {tuple(exact.shape)}, got {tuple(actual.shape)}"
     assert actual.dtype == plain.dtype, f"{what}: expected {plain.dtype}, got {actual.dtype}"
@@ -89,8 +89,8 @@ def _unit(dtype: torch.dtype) -> float:
 class Doubt:
     """How far stock PyTorch strays on a problem posed a little otherwise.
 
-    Of a few numbers that hang on a difference or a power it can be right by luck where nobody can be sure to be.
-    So every number is moved by a rounding, up or down; and float64 is judged by float32, whose stock results
+    Of a few numbers that hang on a difference or a power it can be right by luck where nobody can be sure to
+    be. So every number is moved by a rounding, up or down; and float64 is judged by float32, whose stock results
     stray as many roundings, of 2^29 times the size.
     """
 

@@ -24,7 +24,7 @@ BACKENDS = [backend for device, backend in PLACES if device == "cpu" and backend
 
 batches, sizes = st.integers(1, 3), st.tuples(*[st.integers(1, LONGEST)] * 3)
 formats = st.sampled_from((torch.contiguous_format, torch.channels_last_3d))
-contrasts = st.sampled_from((0.5, 2.0, 20.0))
+contrasts, mild = st.sampled_from((0.5, 2.0, 20.0)), st.sampled_from((0.5, 2.0))
 reads = {"align_corners": st.booleans(), "memory_format": formats}
 thresholds = {"mask_threshold": st.sampled_from((0.0, 0.05, 0.2)), "return_mask": st.booleans()}
 
@@ -63,8 +63,7 @@ def calls(op: str, batch: int) -> st.SearchStrategy[dict[str, Any]]:
             "compose_flow": {"size": sizes, "contrast": contrasts, **thresholds, **flows},
             "compose_warp": {
                 "volume": volumes(batch),
-                # not one that picks the background alone, whose flow ends on voxels
-                "contrast": st.sampled_from((0.5, 2.0)),
+                "contrast": mild,  # a mask that picks the background alone ends on voxels
                 "return_flow": st.booleans(),
                 **reads,
                 **thresholds,
@@ -83,7 +82,7 @@ def calls(op: str, batch: int) -> st.SearchStrategy[dict[str, Any]]:
                 "keypoints": st.integers(1, 5),
                 "size": sizes,
                 "maps": st.booleans(),
-                "contrast": contrasts,
+                "contrast": mild,  # where one voxel takes all, float64 is not exact: its gradient cancels
                 "temperature": st.sampled_from((0.1, 1.0)),
             },
         }[op]
