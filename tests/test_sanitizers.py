@@ -105,7 +105,8 @@ def test_the_operators_pass_their_tests(environment: dict[str, str]) -> None:
     """Without those of torch.compile, whose kernels are not ours; and fewer random calls than elsewhere."""
     files = [str(ROOT / f"tests/test_{name}.py") for name in (*OPS, "differential")]
     environment = environment | {"FV2V_CASES": "300"}
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-k", "cpu-cpu and not compiles"]
+    # what a sanitizer says before it ends the process must not end in pytest's own files
+    options = ["-v", "-x", "--capture=sys", "-p", "no:cacheprovider", "-k", "cpu-cpu and not compiles"]
     done = run(environment, "-m", "pytest", *options, *files)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     print(done.stdout.splitlines()[-1])
