@@ -90,8 +90,8 @@ class Doubt:
     """How far stock PyTorch strays on a problem posed a little otherwise.
 
     Of a few numbers that hang on a difference or a power it can be right by luck where nobody can be sure to
-    be. So every number is moved by a rounding, up or down; and float64 is judged by float32, where stock PyTorch
-    strays as many roundings, each 2^29 times as large.
+    be. So every number is moved by a rounding, up or down; and float64 is judged by float32, where stock
+    PyTorch strays as many roundings, each 2^29 times as large.
     """
 
     def __init__(self, inputs: Inputs, dtype: torch.dtype) -> None:

@@ -210,7 +210,7 @@ def soft_argmax3d(
     contrast: float,
     temperature: float,
 ) -> Inputs:
-    logits = (contrast * torch.randn(batch, keypoints, *size, generator=rng)).to(dtype)
+    logits = (contrast * temperature * torch.randn(batch, keypoints, *size, generator=rng)).to(dtype)
     jacobians = torch.randn(batch, 9 * keypoints, *size, generator=rng).to(dtype) if maps else None
     return Inputs((logits, jacobians), {"temperature": temperature})
 

@@ -108,5 +108,5 @@ def test_the_operators_pass_their_tests(environment: dict[str, str]) -> None:
     # what a sanitizer says before it ends the process must not end in pytest's own files
     options = ["-v", "-x", "--capture=sys", "-p", "no:cacheprovider", "-k", "cpu-cpu and not compiles"]
     done = run(environment, "-m", "pytest", *options, *files)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[:5000]
     print(done.stdout.splitlines()[-1])
