@@ -1,7 +1,8 @@
 """Builds csrc with ninja: fv2v_kernels._cpu always, fv2v_kernels._cuda where nvcc is found.
 
 Neither links nor includes torch. FV2V_CUDA=0 leaves CUDA out; FV2V_CUDA_ARCHS names other targets; CUDA_HOME
-and CXX choose the compilers.
+and CXX choose the compilers. FV2V_CXX_FLAGS is added where C++ is compiled and linked, and symbols are then
+kept: for sanitizers and debuggers.
 """
 
 import os
@@ -25,6 +26,7 @@ ARCHS = os.environ.get("FV2V_CUDA_ARCHS", "80;86;89;90;100;120")
 CXX_FLAGS = (
     "-O3 -std=c++17 -fPIC -fvisibility=hidden -fopenmp -fno-math-errno -fno-trapping-math -Wall -Wno-psabi"
 )
+MORE_FLAGS = os.environ.get("FV2V_CXX_FLAGS", "").strip()
 
 
 def find_nvcc() -> str | None:
@@ -140,11 +142,12 @@ class BuildWithNinja(build_ext):
         rules = [
             "ninja_required_version = 1.5",
             "rule cxx",
-            f"  command = {cxx} -MMD -MF $out.d {CXX_FLAGS} {' '.join(includes)} $defines -c $in -o $out",
+            f"  command = {cxx} -MMD -MF $out.d {CXX_FLAGS} {MORE_FLAGS} {' '.join(includes)} $defines "
+            "-c $in -o $out",
             "  depfile = $out.d",
             "  deps = gcc",
             "rule link",
-            f"  command = {cxx} -shared -s $in -o $out $libraries",
+            f"  command = {cxx} -shared {MORE_FLAGS or '-s'} $in -o $out $libraries",
         ]
         if nvcc:
             rules += [

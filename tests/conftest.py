@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import cuda_on_cpu  # noqa: F401  before fv2v_kernels, whose table of kernels it may add to
 import pytest
 import torch
+from contract_report import count, print_counts
 
 from fv2v_kernels._native import INTERPRETED
 
@@ -25,15 +26,20 @@ def poisoned_memory() -> Iterator[None]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Ids read op-device-backend-dtype-case: `-k "warp3d and triton and float16"` selects."""
-    from op_contract import PLACES
+    from layouts import LAYOUTS
+    from op_contract import PLACES, THREADED
 
     op = getattr(metafunc.cls, "op", None)
     if op is None:
         return
-    if "place" in metafunc.fixturenames:
-        ids = ["-".join((op.name, *place)) for place in PLACES]
-        metafunc.parametrize("place", PLACES, ids=ids, indirect=True, scope="function")
-    if {"dtype", "case"} <= set(metafunc.fixturenames):
+    for fixture, places in (("place", PLACES), ("threaded_place", THREADED)):
+        if fixture in metafunc.fixturenames:
+            ids = ["-".join((op.name, *place)) for place in places]
+            metafunc.parametrize(fixture, places, ids=ids, indirect=True, scope="function")
+    if {"dtype", "layout"} <= set(metafunc.fixturenames):
+        metafunc.parametrize("dtype", op.dtypes, ids=_name)
+        metafunc.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+    elif {"dtype", "case"} <= set(metafunc.fixturenames):
         # the interpreter is slow: there every case in float32, and other dtypes in one case
         pairs = [
             pytest.param(dtype, case, id=f"{_name(dtype)}-{case}")
@@ -50,6 +56,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("smooth_case", op.smooth)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    print_counts(terminalreporter)
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -59,6 +69,10 @@ def place(request: pytest.FixtureRequest) -> tuple[str, str]:
     """(device, backend), skipped out loud where this machine or this build lacks it."""
     from op_contract import require
 
-    device, backend = request.param
-    require(request.cls.op.name, device, backend)
+    name, (device, backend) = request.cls.op.name, request.param
+    count(request.node, name, device, backend)
+    require(name, device, backend)
     return device, backend
+
+
+threaded_place = place

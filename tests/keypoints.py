@@ -1,5 +1,7 @@
 """Keypoints and affine parts for the operators that build first-order flows."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,12 @@ def distance_to_kinks(
 
     Not counting flow 0, which no keypoint moves.
     """
-    flows = keypoint_flow.reference(source, driving, affine, size)[:, 1:].double()
-    n = torch.tensor(size[::-1], dtype=torch.float64)
-    voxel = (flows + 1) * (n - 1) / 2 if align_corners else (flows + 1) * n / 2 - 0.5
-    return float((voxel - voxel.round()).abs().min())
+    flows = keypoint_flow.reference(source, driving, affine, size)[:, 1:]
+    return float(kink_distances(flows, size, align_corners).min())
+
+
+def kink_distances(points: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """How far, in voxels along each axis, points (..., 3) are from the voxel centres of a volume."""
+    n = torch.tensor(size[::-1], dtype=torch.float64)  # (W, H, D)
+    voxel = (points.double() + 1) * (n - 1) / 2 if align_corners else (points.double() + 1) * n / 2 - 0.5
+    return (voxel - voxel.round()).abs()

@@ -4,6 +4,10 @@ import torch
 from torch import Tensor
 
 
+def contiguous(tensor: Tensor) -> Tensor:
+    return tensor.contiguous()
+
+
 def transposed(tensor: Tensor) -> Tensor:
     return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
 
@@ -29,4 +33,4 @@ def batch_innermost(tensor: Tensor) -> Tensor:
     return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
-LAYOUTS = (transposed, channels_last, sliced, part_of_a_batch, batch_innermost)
+LAYOUTS = (contiguous, transposed, channels_last, sliced, part_of_a_batch, batch_innermost)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, outputs
-from layouts import LAYOUTS, channels_last
+from layouts import channels_last
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,6 +24,7 @@ from fv2v_kernels._native import INTERPRETED
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 PLACES = tuple((device, backend) for device in BACKENDS for backend in BACKENDS[device])  # all there could be
+THREADED = (("cpu", "cpu"), ("cpu", "reference"))  # those whose threads may add in any order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,10 @@ class _Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.contract
 class OpContract:
+    """Marked, so that `pytest -k contract` selects it, with what an operator's own tests add to it."""
+
     op: Op
 
     def gradients(self, place: tuple[str, str], inputs: Inputs, upstream: Tensor) -> list[Tensor]:
@@ -215,10 +219,20 @@ class OpContract:
             for each in zip(actual, expected, strict=True):
                 torch.testing.assert_close(*each)
 
-    @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-    def test_takes_any_strides(self, place, layout):
+    def test_takes_any_strides(self, place, dtype, layout):
+        """Inputs and incoming gradients; what is read channels-last is written so, too, where one can ask."""
         device, backend = place
-        assert_matches(self.op, backend, self.op.inputs(self.op.plain, device), arrange=layout)
+        inputs = self.op.inputs(self.op.plain, device, dtype)
+        if layout is channels_last and "memory_format" in inputs.options:
+            inputs = inputs._replace(options=inputs.options | {"memory_format": torch.channels_last_3d})
+        assert_matches(self.op, backend, inputs, arrange=layout)
+
+    def test_refuses_other_dtypes(self):
+        """What the contract does not cover does not exist."""
+        inputs = self.op.inputs(self.op.plain)
+        for dtype in {*FLOATS, torch.int32, torch.complex64, torch.bool} - {*self.op.dtypes}:
+            with pytest.raises(TypeError, match=f"^{self.op.name}: expected .* got {dtype}"):
+                self.op.function(*inputs.map(lambda t, to=dtype: t.to(to)).tensors, **inputs.options)
 
     def test_takes_channels_last_throughout(self, place, dtype):
         """Every input and result: where channels divide, kernels read and write several at a time."""
@@ -250,12 +264,8 @@ class OpContract:
         grads = gradients(function, inputs, list(results))
         assert [g.shape for g in grads] == [t.shape for t in inputs.tensors if t is not None]
 
-    def test_same_bits_every_run(self, place):
-        device, backend = place
-        if (device, backend) not in (("cpu", "cpu"), ("cpu", "reference")):
-            pytest.skip(
-                "threads are the CPU's; a GPU's atomics add in any order, and its interpreter has one"
-            )
+    def test_same_bits_every_run(self, threaded_place):
+        device, backend = threaded_place
         inputs = self.op.inputs(self.op.busy, device)
         function = partial(self.op.function, backend=backend)
         upstream = like_outputs(self.op.reference, inputs)
