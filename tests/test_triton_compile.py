@@ -21,6 +21,7 @@ if INTERPRETED:
     pytest.skip("a process interprets Triton or compiles it, not both", allow_module_level=True)
 
 import fv2v_kernels.triton  # noqa: E402 - after the skips: it may import triton one day
+from fv2v_kernels.triton.launch import TILE_BYTES  # noqa: E402
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 TARGETS = (80, 90, 100, 120)  # compute capability: A100, H100 and H200, B200, RTX 50
@@ -29,21 +30,34 @@ STORED = {"fp32": "fp32", "fp16": "fp32", "bf16": "fp32", "fp64": "fp64"}  # and
 FLOWS = {"source_ptr", "driving_ptr", "affine_ptr"}
 LENGTHS = {"size": 3, "out_size": 3, "out_strides": 3, "source_strides": 3, "driving_strides": 3, "affine_strides": 4}
 BOTH = (False, True)
+ALIGNED = [["tt.divisibility", 16]]
+SIDE_BY_SIDE = {"out_strides", "grad_out_strides", "features_strides"}  # channels, where they are read in tiles
+TILES = (1, TILE_BYTES)  # the second is replaced by as many channels as have so many bytes
 
 # By module and kernel: which pointers hold coordinates and sums, and the values its constants take. Pointers
 # not named hold stored dtypes, numbers are 32-bit integers unless the kernel says otherwise.
 KERNELS: dict[str, dict[str, dict[str, Any]]] = {
+    "keypoint_flow": {
+        "_keypoint_flow_kernel": {
+            "coordinates": FLOWS | {"out_ptr"},
+            "constants": {"AFFINE": (True, False), "WIDE": BOTH},
+        },
+        "_keypoint_flow_backward_kernel": {
+            "coordinates": FLOWS | {"sums_ptr", "grad_out_ptr"},
+            "constants": {"WIDE": BOTH},
+        },
+    },
     "warp3d": {
         "_warp3d_kernel": {
             "coordinates": {"grid_ptr"},
-            "constants": {"CHANNELS": (1, 32), "ALIGN_CORNERS": BOTH, "WIDE": BOTH},
+            "constants": {"CHANNELS": TILES, "ALIGN_CORNERS": BOTH, "WIDE": BOTH},
         },
         "_warp3d_backward_kernel": {
             "coordinates": {"grid_ptr", "grad_grid_ptr", "grad_features_ptr"},
             "constants": {
                 "NEED_FEATURES": (True, False),
                 "NEED_GRID": (True, False),
-                "CHANNELS": (1, 32),
+                "CHANNELS": (1, 2),
                 "ALIGN_CORNERS": BOTH,
                 "WIDE": BOTH,
             },
@@ -81,16 +95,22 @@ def compile_kernel(
 
     kernel = getattr(module, name)
     coordinates = KERNELS[module.__name__.rpartition(".")[2]][name]["coordinates"]
+    tiled = constants.get("CHANNELS", 1) > 1
+    constants = {**constants, "BLOCK": module.BLOCK}
+    if tiled:
+        constants["CHANNELS"] = TILE_BYTES * 8 // int(stored[2:])
     known: dict[tuple[int, ...], int] = {}
+    aligned: dict[tuple[int, ...], Any] = {}
     signature: dict[str, Any] = {}
     for i, parameter in enumerate(kernel.params):
         argument = parameter.name
         length = LENGTHS.get(argument, 5 if argument.endswith("_strides") else 1)
         if parameter.is_constexpr:
             signature[argument] = "constexpr"
-            known[i,] = {**constants, "BLOCK": module.BLOCK}[argument]
+            known[i,] = constants[argument]
         elif argument.endswith("_ptr"):
             signature[argument] = f"*{STORED[stored] if argument in coordinates else stored}"
+            aligned[i,] = ALIGNED
         elif parameter.annotation_type:
             signature[argument] = parameter.annotation_type
         else:
@@ -98,9 +118,10 @@ def compile_kernel(
             signature[argument] = kind if length == 1 else (kind,) * length
             if number is not None:
                 known |= {(i,) if length == 1 else (i, j): number for j in range(length)}
-    aligned = {
-        (i,): [["tt.divisibility", 16]] for i, of in enumerate(signature.values()) if of[0] == "*"
-    }
+            elif tiled and argument in SIDE_BY_SIDE:
+                signature[argument] = tuple("constexpr" if j == 1 else "i32" for j in range(length))
+                known[i, 1] = 1
+                aligned |= {(i, j): ALIGNED for j in range(length) if j != 1}
     source = ASTSource(fn=kernel, signature=signature, constexprs=known, attrs=aligned)
     compiled = triton.compile(
         source, target=GPUTarget("cuda", target, 32), options={"num_warps": module.WARPS}
@@ -126,7 +147,7 @@ def _run(tool: str, *arguments: str) -> str:
 
 
 def modules() -> dict[str, ModuleType]:
-    names = [found.name for found in pkgutil.iter_modules(fv2v_kernels.triton.__path__)]
+    names = [found.name for found in pkgutil.iter_modules(fv2v_kernels.ops.__path__)]
     return {name: importlib.import_module(f"fv2v_kernels.triton.{name}") for name in names}
 
 

@@ -1,4 +1,4 @@
-"""How kernels are launched: strides, widths of offsets, and shares that fill a GPU."""
+"""What launches share: strides, widths of offsets, shares that fill a GPU, and sums of what its parts found."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
-MOST_CHANNELS = 32  # in a tile
+TILE_BYTES = 32  # of channels side by side: two threads a point, each with 16 bytes a load
 FEWEST_CHANNELS = 4  # a program's share, below which finding the corners would cost more than reading them
 
 
@@ -30,17 +30,23 @@ def reaches_far(block: int, *parts: Tensor) -> bool:
 
 
 def tile_channels(features: Tensor) -> int:
-    """How many channels to read at a time: 1, unless they lie side by side."""
-    channels = features.shape[1]
-    if channels == 1 or features.stride(1) != 1:
+    """How many channels to read at a time: 1, unless they lie side by side and start at even addresses."""
+    channels, (_, channel, *others) = features.shape[1], volume_strides(features)
+    # Triton reads vectors where it knows a stride to be a multiple of 16; without them tiles are slow
+    if channel != 1 or any(stride % 16 for stride in others):
         return 1
-    return min(MOST_CHANNELS, triton.next_power_of_2(channels))
+    return min(TILE_BYTES // features.element_size(), channels & -channels)  # a power of two, and no rest
 
 
-def channel_share(channels: int, programs: int, threads: int, device: torch.device) -> int:
-    """Channels a program: all of them, unless the blocks of points alone would leave the GPU half empty."""
+def share_of_tiles(tiles: int, channels: int, programs: int, threads: int, device: torch.device) -> int:
+    """Tiles a program: all of them, unless the blocks of points alone would leave the GPU half empty."""
     wanted = triton.cdiv(resident_programs(device, threads), programs)
-    return triton.cdiv(channels, max(1, min(wanted, channels // FEWEST_CHANNELS)))
+    return triton.cdiv(tiles, max(1, min(wanted, tiles, channels // FEWEST_CHANNELS)))
+
+
+def blocks_a_program(blocks: int, threads: int, device: torch.device) -> int:
+    """How many blocks a program sums up: as many as still fill the GPU twice."""
+    return max(1, blocks // (2 * resident_programs(device, threads)))
 
 
 @cache
@@ -49,3 +55,26 @@ def resident_programs(device: torch.device, threads: int) -> int:
     if device.type == "cpu":  # interpreted
         return 2048 // threads
     return torch.cuda.get_device_properties(device).multi_processor_count * 2048 // threads
+
+
+def add_sums(
+    grad_source: Tensor, grad_driving: Tensor, grad_affine: Tensor, sums: Tensor, affine: Tensor | None
+) -> None:
+    """Gradients of x_s, x_d and A, those that are not empty, from sums over parts of the voxels.
+
+    With g = d loss / d w_k:   x_s gets sum g,   x_d gets -A^T sum g,   A gets sum g (p - x_d)^T.
+
+    Args:
+        sums: (parts, B, K, 4, 4): row i holds the sums of g_i times 1, x, y and z of p - x_d.
+    """
+    total = sums.double().sum(0)
+    moved, outer = total[..., :3, 0], total[..., :3, 1:]  # (B, K, 3), (B, K, 3, 3)
+    if grad_source.numel():
+        grad_source.copy_(moved)
+    if grad_driving.numel():
+        if affine is not None:  # not a matrix product, which on a GPU may add in any order
+            matrix = affine.double() if affine.dim() == 4 else affine.double().unsqueeze(1)
+            moved = (matrix * moved.unsqueeze(-1)).sum(-2)
+        grad_driving.copy_(-moved)
+    if grad_affine.numel():
+        grad_affine.copy_(outer if grad_affine.dim() == 4 else outer.sum(1))

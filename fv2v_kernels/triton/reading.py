@@ -7,7 +7,7 @@ from bit 2. Two ways through memory, chosen by CHANNELS:
 corners of a point sit in its thread's registers, and summing over them exchanges nothing.
 
 Above 1, for channels that lie side by side: so many of them at a time, in tiles (BLOCK, CHANNELS), corners one
-after another.
+after another. The number of channels is a multiple of it.
 """
 
 import triton
@@ -90,10 +90,10 @@ def sample(
                 (z, y, x), weights, read = corner(i, low, past, inside, size, WIDE)
                 weight = weights[0] * weights[1] * weights[2]
                 at = features_ptr + (offset_of(z, y, x, features_strides)[:, None] + channel * channel_step)
-                value = tl.load(at, mask=read[:, None] & (channel < channels), other=0.0)
+                value = tl.load(at, mask=read[:, None], other=0.0)
                 total += weight[:, None] * value.to(total.dtype)
             at = out[:, None] + channel * out_step
-            tl.store(at, total.to(out.dtype.element_ty), mask=inside[:, None] & (channel < channels))
+            tl.store(at, total.to(out.dtype.element_ty), mask=inside[:, None])
 
 
 @triton.jit
@@ -141,13 +141,13 @@ def pull(
         z, y, x = tl.zeros_like(past[0]), tl.zeros_like(past[0]), tl.zeros_like(past[0])
         for first in range(0, channels, CHANNELS):
             channel = first + tl.arange(0, CHANNELS)[None, :]
-            mask = inside[:, None] & (channel < channels)
-            grad = tl.load(upstream[:, None] + channel * upstream_step, mask=mask, other=0.0).to(z.dtype)
+            grad = tl.load(upstream[:, None] + channel * upstream_step, mask=inside[:, None], other=0.0)
+            grad = grad.to(z.dtype)
             for i in tl.static_range(8):
                 where, weights, read = corner(i, low, past, inside, size, WIDE)
                 offset = offset_of(where[0], where[1], where[2], features_strides)
                 at = features_ptr + (offset[:, None] + channel * channel_step)
-                value = tl.load(at, mask=read[:, None] & (channel < channels), other=0.0).to(z.dtype)
+                value = tl.load(at, mask=read[:, None], other=0.0).to(z.dtype)
                 along_z, along_y, along_x = _slopes(i, weights, tl.sum(grad * value, axis=1))
                 z, y, x = z + along_z, y + along_y, x + along_x
     return (

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fv2v_kernels.triton.launch import channel_share, reaches_far, tile_channels, volume_strides
+from fv2v_kernels.triton.launch import share_of_tiles, reaches_far, tile_channels, volume_strides
 from fv2v_kernels.triton.points import block, offset_of, voxel
 from fv2v_kernels.triton.reading import pull, sample
 
@@ -34,7 +34,7 @@ def _warp3d_kernel(
     out_ptr,  # (B, C, N)    N = D' H' W'
     features_ptr,  # (B, C, D, H, W)    a stride of 0 where one volume serves every sample
     grid_ptr,  # (B, D', H', W', 3)
-    blocks, share,  # blocks of points a sample, channels a program
+    blocks, share,  # blocks of points a sample, tiles of channels a program
     N, out_size,
     C, size,
     out_strides,  # (B, C, N)
@@ -47,12 +47,12 @@ def _warp3d_kernel(
     b, n, inside = block(blocks, N, BLOCK, WIDE)
     z, y, x = voxel(n, out_size)
     point = _load_point(grid_ptr + b * grid_strides[0], z, y, x, inside, grid_strides)
-    first = tl.program_id(1).to(tl.int64) * share
+    first = tl.program_id(1).to(tl.int64) * share * CHANNELS
     out_b, out_c, out_n = out_strides
     sample(
         out_ptr + b * out_b + first * out_c + n * out_n, out_c,
         features_ptr + b * features_strides[0] + first * features_strides[1],
-        point, inside, tl.minimum(share, C - first), size, features_strides,
+        point, inside, tl.minimum(share * CHANNELS, C - first), size, features_strides,
         ALIGN_CORNERS, CHANNELS, WIDE,
     )  # fmt: skip
 
@@ -79,14 +79,14 @@ def _warp3d_backward_kernel(
     b, n, inside = block(blocks, N, BLOCK, WIDE)
     z, y, x = voxel(n, out_size)
     point = _load_point(grid_ptr + b * grid_strides[0], z, y, x, inside, grid_strides)
-    first = tl.program_id(1).to(tl.int64) * share
+    first = tl.program_id(1).to(tl.int64) * share * CHANNELS
     D, H, W = size
     grad_x, grad_y, grad_z = pull(
         grad_features_ptr + b * grad_features_b + first * D * H * W,
         grad_out_ptr + b * grad_out_strides[0] + first * grad_out_strides[1]
         + offset_of(z, y, x, grad_out_strides), grad_out_strides[1],
         features_ptr + b * features_strides[0] + first * features_strides[1],
-        point, inside, tl.minimum(share, C - first), size, features_strides,
+        point, inside, tl.minimum(share * CHANNELS, C - first), size, features_strides,
         NEED_FEATURES, NEED_GRID, ALIGN_CORNERS, CHANNELS, WIDE,
     )  # fmt: skip
     if NEED_GRID:
@@ -104,16 +104,18 @@ def warp3d(out: Tensor, features: Tensor, grid: Tensor, align_corners: bool, cha
     out_size = tuple(out.shape[2:])
     points = out[0, 0].numel()
     programs = len(grid) * triton.cdiv(points, BLOCK)
-    share = channel_share(channels, programs, BLOCK, features.device)
+    tile = tile_channels(features)
+    tiles = channels // tile
+    share = share_of_tiles(tiles, channels, programs, BLOCK, features.device)
     with torch.cuda.device_of(features):
-        _warp3d_kernel[programs, triton.cdiv(channels, share)](
+        _warp3d_kernel[programs, triton.cdiv(tiles, share)](
             out, features, grid,
             triton.cdiv(points, BLOCK), share,
             points, out_size,
             channels, tuple(size),
             (*out.stride()[:2], out.stride(-1)), volume_strides(features), grid.stride(),
             ALIGN_CORNERS=align_corners,
-            CHANNELS=tile_channels(features),
+            CHANNELS=tile,
             WIDE=reaches_far(BLOCK, features[0, 0], grid[0], out[0, 0]),
             BLOCK=BLOCK,
             num_warps=WARPS,
@@ -144,7 +146,7 @@ def warp3d_backward(
     programs = len(grid) * triton.cdiv(points, BLOCK)
     for adds, pulls in passes:
         # a point's gradient is one program's sum over all channels
-        share = channels if pulls else channel_share(channels, programs, BLOCK, features.device)
+        share = channels if pulls else share_of_tiles(channels, channels, programs, BLOCK, features.device)
         with torch.cuda.device_of(features):
             _warp3d_backward_kernel[programs, triton.cdiv(channels, share)](
                 grad_features, grad_grid, grad_out, features, grid,
