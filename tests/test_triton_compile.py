@@ -28,10 +28,21 @@ TARGETS = (80, 90, 100, 120)  # compute capability: A100, H100 and H200, B200, R
 STORED = {"fp32": "fp32", "fp16": "fp32", "bf16": "fp32", "fp64": "fp64"}  # and the coordinates beside
 
 FLOWS = {"source_ptr", "driving_ptr", "affine_ptr"}
-LENGTHS = {"size": 3, "out_size": 3, "out_strides": 3, "source_strides": 3, "driving_strides": 3, "affine_strides": 4}
+LENGTHS = {
+    "size": 3,
+    "out_size": 3,
+    "out_strides": 3,
+    "source_strides": 3,
+    "driving_strides": 3,
+    "affine_strides": 4,
+}
 BOTH = (False, True)
 ALIGNED = [["tt.divisibility", 16]]
-SIDE_BY_SIDE = {"out_strides", "grad_out_strides", "features_strides"}  # channels, where they are read in tiles
+SIDE_BY_SIDE = {
+    "out_strides",
+    "grad_out_strides",
+    "features_strides",
+}  # channels, where they are read in tiles
 TILES = (1, TILE_BYTES)  # the second is replaced by as many channels as have so many bytes
 
 # By module and kernel: which pointers hold coordinates and sums, and the values its constants take. Pointers

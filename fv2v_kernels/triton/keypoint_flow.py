@@ -11,11 +11,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fv2v_kernels.triton.launch import add_sums, affine_strides, blocks_a_program, reaches_far
-from fv2v_kernels.triton.points import block, flow_at, lattice_point, load_flow, minus, outer, store_sums, voxel
-
-WARPS = 4
-BLOCK = 32 * WARPS  # voxels at a time: one a thread
+from fv2v_kernels.triton.launch import BLOCK, WARPS, add_sums, affine_strides, blocks_a_program, reaches_far
+from fv2v_kernels.triton.points import (
+    block,
+    flow_at,
+    lattice_point,
+    load_flow,
+    minus,
+    outer,
+    store_sums,
+    voxel,
+)
 
 
 @triton.jit

@@ -6,6 +6,11 @@ import torch
 import triton
 from torch import Tensor
 
+from fv2v_kernels._native import INTERPRETED
+
+WARPS = 4
+# points a program: one a thread; the interpreter's time goes by programs
+BLOCK = 512 if INTERPRETED else 32 * WARPS
 TILE_BYTES = 32  # of channels side by side: two threads a point, each with 16 bytes a load
 FEWEST_CHANNELS = 4  # a program's share, below which finding the corners would cost more than reading them
 

@@ -49,8 +49,7 @@ def _place(i, n, dtype: tl.constexpr):
     # the usual division of float32 is off by a unit in the last place or two, which moves the last voxel
     if dtype == tl.float64:
         return (2 * i).to(dtype) / last - 1
-    else:
-        return tl.div_rn((2 * i).to(dtype), last) - 1
+    return tl.div_rn((2 * i).to(dtype), last) - 1
 
 
 @triton.jit
@@ -69,24 +68,23 @@ def load_flow(
     driving = _load_point(driving_ptr + b * driving_b + (k - 1) * driving_k, driving_axis, k)
     if not AFFINE:
         return source, driving, source  # whose last part nobody reads
-    else:
-        affine_b, affine_k, row, column = affine_strides
-        at = affine_ptr + b * affine_b + (k - 1) * affine_k
-        return (
-            source,
-            driving,
-            (
-                tl.load(at, mask=k > 0, other=1.0),
-                tl.load(at + column, mask=k > 0, other=0.0),
-                tl.load(at + 2 * column, mask=k > 0, other=0.0),
-                tl.load(at + row, mask=k > 0, other=0.0),
-                tl.load(at + row + column, mask=k > 0, other=1.0),
-                tl.load(at + row + 2 * column, mask=k > 0, other=0.0),
-                tl.load(at + 2 * row, mask=k > 0, other=0.0),
-                tl.load(at + 2 * row + column, mask=k > 0, other=0.0),
-                tl.load(at + 2 * row + 2 * column, mask=k > 0, other=1.0),
-            ),
-        )
+    affine_b, affine_k, row, column = affine_strides
+    at = affine_ptr + b * affine_b + (k - 1) * affine_k
+    return (
+        source,
+        driving,
+        (
+            tl.load(at, mask=k > 0, other=1.0),
+            tl.load(at + column, mask=k > 0, other=0.0),
+            tl.load(at + 2 * column, mask=k > 0, other=0.0),
+            tl.load(at + row, mask=k > 0, other=0.0),
+            tl.load(at + row + column, mask=k > 0, other=1.0),
+            tl.load(at + row + 2 * column, mask=k > 0, other=0.0),
+            tl.load(at + 2 * row, mask=k > 0, other=0.0),
+            tl.load(at + 2 * row + column, mask=k > 0, other=0.0),
+            tl.load(at + 2 * row + 2 * column, mask=k > 0, other=1.0),
+        ),
+    )
 
 
 @triton.jit

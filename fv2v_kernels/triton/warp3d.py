@@ -9,12 +9,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fv2v_kernels.triton.launch import share_of_tiles, reaches_far, tile_channels, volume_strides
+from fv2v_kernels.triton.launch import (
+    BLOCK,
+    WARPS,
+    reaches_far,
+    share_of_tiles,
+    tile_channels,
+    volume_strides,
+)
 from fv2v_kernels.triton.points import block, offset_of, voxel
 from fv2v_kernels.triton.reading import pull, sample
-
-WARPS = 4
-BLOCK = 32 * WARPS  # points a program: one a thread
 
 
 @triton.jit
