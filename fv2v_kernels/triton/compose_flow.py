@@ -179,7 +179,7 @@ def _compose_flow_backward_kernel(
             tl.store(grad_logits, grad.to(grad_logits_ptr.dtype.element_ty), mask=inside)
             grad_logits += N
         if NEED_SUMS and k > 0:  # the background has no keypoint
-            pulled = kept * g[0], kept * g[1], kept * g[2]
+            pulled = kept * g[0], kept * g[1], kept * g[2], 0.0
             store_sums(sums_ptr + k * 16, outer(pulled, minus(point, flow[1])))
         logits += logits_strides[1]
         grad_mask += grad_mask_strides[1]

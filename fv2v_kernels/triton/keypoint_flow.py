@@ -80,6 +80,7 @@ def _keypoint_flow_backward_kernel(
             tl.load(at, mask=inside, other=0.0),
             tl.load(at + axis, mask=inside, other=0.0),
             tl.load(at + 2 * axis, mask=inside, other=0.0),
+            0.0,
         )
         sums += outer(g, minus(lattice_point(z, y, x, size, dtype), driving))
     store_sums(sums_ptr + ((part * (tl.num_programs(0) // parts)).to(tl.int64) + row) * 16, sums)

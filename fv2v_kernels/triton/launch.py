@@ -1,4 +1,4 @@
-"""What launches share: strides, widths of offsets, shares that fill a GPU, and sums of what its parts found."""
+"""What launches share: strides, widths of offsets, shares that fill a GPU, and what adds up their sums."""
 
 from functools import cache
 
@@ -63,23 +63,31 @@ def resident_programs(device: torch.device, threads: int) -> int:
 
 
 def add_sums(
-    grad_source: Tensor, grad_driving: Tensor, grad_affine: Tensor, sums: Tensor, affine: Tensor | None
+    grad_source: Tensor,
+    grad_driving: Tensor,
+    grad_affine: Tensor,
+    sums: Tensor,
+    affine: Tensor | None,
+    further_driving: Tensor | float = 0.0,
+    further_source: Tensor | float = 0.0,
 ) -> None:
     """Gradients of x_s, x_d and A, those that are not empty, from sums over parts of the voxels.
 
     With g = d loss / d w_k:   x_s gets sum g,   x_d gets -A^T sum g,   A gets sum g (p - x_d)^T.
 
     Args:
-        sums: (parts, B, K, 4, 4): row i holds the sums of g_i times 1, x, y and z of p - x_d.
+        sums: (parts, B, K, 4, 4): row i < 3 holds the sums of g_i times 1, x, y and z of p - x_d.
+        further_driving, further_source: (B, K, 3), what x_d and x_s get beside.
     """
     total = sums.double().sum(0)
     moved, outer = total[..., :3, 0], total[..., :3, 1:]  # (B, K, 3), (B, K, 3, 3)
     if grad_source.numel():
-        grad_source.copy_(moved)
+        grad_source.copy_(moved + further_source)
     if grad_driving.numel():
+        back = moved
         if affine is not None:  # not a matrix product, which on a GPU may add in any order
             matrix = affine.double() if affine.dim() == 4 else affine.double().unsqueeze(1)
-            moved = (matrix * moved.unsqueeze(-1)).sum(-2)
-        grad_driving.copy_(-moved)
+            back = (matrix * moved.unsqueeze(-1)).sum(-2)
+        grad_driving.copy_(further_driving - back)
     if grad_affine.numel():
         grad_affine.copy_(outer if grad_affine.dim() == 4 else outer.sum(1))

@@ -25,7 +25,7 @@ def block(blocks, N, BLOCK: tl.constexpr, WIDE: tl.constexpr):
 @triton.jit
 def voxel(n, size):
     """z, y and x of voxel n."""
-    D, H, W = size
+    _, H, W = size
     return n // (H * W), n // W % H, n % W
 
 
@@ -117,12 +117,12 @@ def flow_at(point, flow, AFFINE: tl.constexpr):
 
 @triton.jit
 def outer(g, offset):
-    """(4, 4, BLOCK): row i holds g[i] times 1, x, y and z of `offset`; the last row is 0.
+    """(4, 4, BLOCK): row i holds g[i] times 1, x, y and z of `offset`; g has four parts.
 
     With one point a thread, all of these sit in that thread's registers.
     """
     row = tl.arange(0, 4)[:, None, None]
-    g = tl.where(row == 0, g[0], tl.where(row == 1, g[1], tl.where(row == 2, g[2], 0.0)))
+    g = tl.where(row == 0, g[0], tl.where(row == 1, g[1], tl.where(row == 2, g[2], g[3])))
     return g * with_one(offset)
 
 

@@ -6,8 +6,8 @@ from bit 2. Two ways through memory, chosen by CHANNELS:
 1: a point a thread, channels one after another. Tensors over corners and points are (8, BLOCK); the eight
 corners of a point sit in its thread's registers, and summing over them exchanges nothing.
 
-Above 1, for channels that lie side by side: so many of them at a time, in tiles (BLOCK, CHANNELS), corners one
-after another. The number of channels is a multiple of it.
+Above 1, for channels that lie side by side: so many of them at a time, in tiles (BLOCK, CHANNELS), corners
+one after another. The number of channels is a multiple of it.
 """
 
 import triton
@@ -44,7 +44,7 @@ def cell(point, size, ALIGN_CORNERS: tl.constexpr):
 
 @triton.jit
 def corner(i, low, past, inside, size, WIDE: tl.constexpr):
-    """Corner i: its voxel z, y, x, its weights by axis, and whether to read it. For i of (8, 1), all eight."""
+    """Corner i: its voxel z, y, x, its weights by axis, whether to read it. For i of (8, 1), all eight."""
     D, H, W = size
     right, below, behind = i & 1, (i >> 1) & 1, i >> 2
     z, y, x = low[0] + behind, low[1] + below, low[2] + right
