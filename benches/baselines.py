@@ -54,3 +54,31 @@ def compose_flow(grid: Tensor, mask_logits: Tensor, kp_source: Tensor, kp_drivin
 def warp3d(features: Tensor, grid: Tensor) -> Tensor:
     """(B, C, D, H, W), (B, D', H', W', 3) -> (B, C, D', H', W')."""
     return F.grid_sample(features.to(grid.dtype), grid, align_corners=False).to(features.dtype)
+
+
+def compose_warp(
+    grid: Tensor, features: Tensor, mask_logits: Tensor, kp_source: Tensor, kp_driving: Tensor
+) -> Tensor:
+    """Softmax, flows, weighted sum, `grid_sample`: (B, C, D, H, W), (B, K+1, D, H, W) -> (B, C, D, H, W)."""
+    return warp3d(features, compose_flow(grid, mask_logits, kp_source, kp_driving))
+
+
+def soft_argmax3d(grid: Tensor, temperature: float, logits: Tensor) -> Tensor:
+    """Softmax over the flattened volume, expectation on the lattice: (B, K, D, H, W) -> (B, K, 3)."""
+    return (heat(grid, temperature, logits) * grid).sum(dim=(2, 3, 4))
+
+
+def soft_argmax3d_with_jacobians(
+    grid: Tensor, temperature: float, logits: Tensor, maps: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same, and nine maps a keypoint under the same softmax: (B, 9K, D, H, W) -> (B, K, 3, 3)."""
+    B, K, D, H, W = logits.shape
+    weights = heat(grid, temperature, logits)
+    jacobians = (weights.squeeze(-1).unsqueeze(2) * maps.view(B, K, 9, D, H, W)).sum(dim=(3, 4, 5))
+    return (weights * grid).sum(dim=(2, 3, 4)), jacobians.view(B, K, 3, 3)
+
+
+def heat(grid: Tensor, temperature: float, logits: Tensor) -> Tensor:
+    """(B, K, D, H, W) -> (B, K, D, H, W, 1), float32 as in autocast."""
+    flat = logits.to(grid.dtype).flatten(2) / temperature
+    return F.softmax(flat, dim=2).view(*logits.shape, 1)

@@ -1,8 +1,7 @@
 """compose_flow against the releases' softmax, flows and weighted sum.
 
 On a CPU the compiled baseline is slower than the eager one by a factor of tens: inductor (torch 2.13) splits
-each voxel's sum of K+1 among the threads, one OpenMP region a voxel. The smallest volume shows it; the larger
-ones, at a minute a call, are skipped there.
+each voxel's sum of K+1 among the threads, one OpenMP region a voxel.
 """
 
 from functools import partial
@@ -24,8 +23,6 @@ VOLUMES = volumes(K + 1)  # mask logits
 @pytest.mark.parametrize("volume", VOLUMES)
 def test_compose_flow(measure, volume, mode, backend):
     B, flows, D, H, W = VOLUMES[volume]
-    if DEVICE == "cpu" and backend == "torch.compile" and B * H * W > 64 * 64:
-        pytest.skip("torch.compile: one OpenMP region a voxel, a minute a call")
     coordinates = baselines.coordinates(D, H, W, DEVICE)
     measure(
         compose_flow,

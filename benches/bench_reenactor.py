@@ -14,9 +14,8 @@ from measuring import DEVICE, clock
 from torch import Tensor, nn
 
 from fv2v.geometry import place
-from fv2v.networks.generator import warp
 from fv2v.reenactor import Reenactor
-from fv2v_kernels import use_backend
+from fv2v_kernels import compose_warp, use_backend
 
 pytestmark = pytest.mark.benchmark(timer=clock)
 
@@ -49,7 +48,7 @@ def stages() -> Iterator[dict[str, Stage]]:
             "M dense motion": Stage(
                 lambda: motion(source.compressed, *points), [motion], (source.compressed,)
             ),
-            "compose and warp": Stage(lambda: warp(*warped, *points, **lattice), [], warped),
+            "compose and warp": Stage(lambda: compose_warp(*warped, *points, **lattice), [], warped),
             "G generator, warp included": Stage(
                 lambda: generator(source.features, field, *points), [generator], (*warped, field.occlusion)
             ),

@@ -4,14 +4,14 @@ from functools import partial
 
 import baselines
 import pytest
-from cases import MODES, keypoints, rows, stored, volumes
+from cases import MODES, keypoints, laid_out, memory_format, rows, stored, volumes
 from measuring import DEVICE, clock
 
 from fv2v_kernels import warp_candidates
 
 pytestmark = pytest.mark.benchmark(timer=clock)
 
-VOLUMES = volumes(4)  # compressed
+VOLUMES = volumes(4, layouts=True)  # compressed
 
 
 @pytest.mark.parametrize("backend", rows("warp_candidates"))
@@ -19,11 +19,11 @@ VOLUMES = volumes(4)  # compressed
 @pytest.mark.parametrize("volume", VOLUMES)
 def test_warp_candidates(measure, volume, mode, backend):
     B, C, D, H, W = VOLUMES[volume]
-    coordinates = baselines.coordinates(D, H, W, DEVICE)
+    layout, coordinates = memory_format(volume), baselines.coordinates(D, H, W, DEVICE)
     measure(
-        partial(warp_candidates, align_corners=False),
-        partial(baselines.warp_candidates, coordinates),
-        (stored(B, C, D, H, W), *keypoints(B)),
+        partial(warp_candidates, align_corners=False, memory_format=layout),
+        laid_out(partial(baselines.warp_candidates, coordinates), layout),
+        (stored(B, C, D, H, W, layout=layout), *keypoints(B)),
         name=f"warp_candidates, {volume}",
         mode=mode,
         backend=backend,

@@ -11,18 +11,33 @@ from fv2v_kernels import available
 
 DTYPE = torch.float16 if DEVICE == "cuda" else torch.float32  # of features and logits
 MODES = ("forward", "forward+backward")
+CHANNELS_LAST = "channels-last-3d"
 K = 15
 
 Size = tuple[int, int, int, int, int]
+Results = Tensor | tuple[Tensor, ...]
+Function = Callable[..., Results]
 
 
-def volumes(C: int) -> dict[str, Size]:
-    """The releases' volume at 256 and at 512 pixels, and a batch of eight frames: (B, C, D, H, W) by name."""
-    return {
+def volumes(C: int, layouts: bool = False) -> dict[str, Size]:
+    """The releases' volume at 256 and at 512 pixels, and batches of eight frames: (B, C, D, H, W) by name.
+
+    A GPU takes more of them. With `layouts` also in channels-last-3d, on a CPU the smallest alone.
+    """
+    sizes = {
         f"{C}x16x64x64": (1, C, 16, 64, 64),
         f"{C}x16x128x128": (1, C, 16, 128, 128),
         f"{C}x16x64x64, batch 8": (8, C, 16, 64, 64),
     }
+    if DEVICE == "cuda":
+        sizes[f"{C}x16x128x128, batch 8"] = (8, C, 16, 128, 128)
+    again = list(sizes.items())[: len(sizes) if DEVICE == "cuda" else 1] if layouts else []
+    return sizes | {f"{name}, {CHANNELS_LAST}": size for name, size in again}
+
+
+def memory_format(volume: str) -> torch.memory_format:
+    """The layout that a volume's name asks for, of what an operator reads and of what it writes."""
+    return torch.channels_last_3d if CHANNELS_LAST in volume else torch.contiguous_format
 
 
 def rows(op: str) -> list[str]:
@@ -30,9 +45,18 @@ def rows(op: str) -> list[str]:
     return ["torch", "torch.compile", *available(op, DEVICE)]
 
 
-def stored(*shape: int) -> Tensor:
+def stored(*shape: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
     """Features or logits."""
-    return torch.randn(*shape, device=DEVICE, dtype=DTYPE)
+    return torch.randn(*shape, device=DEVICE, dtype=DTYPE).contiguous(memory_format=layout)
+
+
+def laid_out(function: Function, layout: torch.memory_format) -> Function:
+    """A baseline whose result is in `layout`, as the operator's is: stock operators don't choose theirs."""
+
+    def run(*tensors: Tensor) -> Tensor:
+        return function(*tensors).contiguous(memory_format=layout)
+
+    return run
 
 
 def keypoints(B: int) -> tuple[Tensor, Tensor]:
@@ -41,23 +65,26 @@ def keypoints(B: int) -> tuple[Tensor, Tensor]:
     return source, source + 0.05 * torch.randn_like(source)
 
 
-def step(function: Callable[..., Tensor], tensors: Sequence[Tensor], mode: str) -> tuple[Run, int]:
+def step(function: Function, tensors: Sequence[Tensor], mode: str) -> tuple[Run, int]:
     """What one round runs, and the bytes it must move.
 
-    Forward reads every input and writes the result; backward reads the result's gradient and the inputs, and
-    writes their gradients.
+    Forward reads every input and writes the results; backward reads the results' gradients and the inputs,
+    and writes their gradients.
     """
     if mode == "forward":
-        result = function(*tensors)
-        return partial(function, *tensors), _bytes(*tensors, result)
+        return partial(function, *tensors), _bytes(*tensors, *together(function(*tensors)))
     leaves = [tensor.requires_grad_() for tensor in tensors]
-    result = function(*leaves).detach()
-    upstream = torch.randn_like(result)
+    upstream = [torch.randn_like(result) for result in together(function(*leaves))]
 
     def run() -> Sequence[Tensor]:
-        return torch.autograd.grad(function(*leaves), leaves, upstream)
+        return torch.autograd.grad(together(function(*leaves)), leaves, upstream)
 
-    return run, 3 * _bytes(*leaves) + 2 * _bytes(result)
+    return run, 3 * _bytes(*leaves) + 2 * _bytes(*upstream)
+
+
+def together(results: Results) -> tuple[Tensor, ...]:
+    """One result or several."""
+    return results if isinstance(results, tuple) else (results,)
 
 
 def _bytes(*tensors: Tensor) -> int:

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 import torch
-from cases import step
-from measuring import DEVICE, time_beside
+from cases import Function, step, together
+from measuring import DEVICE, copy_bandwidth, time_beside
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
@@ -44,8 +44,8 @@ def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callabl
     """measure(op, baseline, tensors, name, mode, backend): one row of the group "name, mode"."""
 
     def _measure(
-        op: Callable[..., Tensor],
-        baseline: Callable[..., Tensor],
+        op: Function,
+        baseline: Function,
         tensors: Sequence[Tensor],
         *,
         name: str,
@@ -62,9 +62,9 @@ def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callabl
         else:
             chosen = partial(op, backend=backend)
             # or a ratio means nothing
-            torch.testing.assert_close(chosen(*tensors), baseline(*tensors), **CLOSE)
+            torch.testing.assert_close(together(chosen(*tensors)), together(baseline(*tensors)), **CLOSE)
             run, _ = step(chosen, tensors, mode)
-        beside(run, stock, moved)
+        beside(run, stock, moved, replayed=True)
 
     return _measure
 
@@ -76,6 +76,22 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = HERE / "results"
         folder.mkdir(exist_ok=True)
         config.option.benchmark_json = folder / f"{machine()}-{date.today()}.json"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a CPU, compiled baselines and references at the smallest volumes alone: ten minutes, not fifteen."""
+    if DEVICE == "cpu":
+        left_out = [item for item in items if _stock_and_large(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _stock_and_large(item: pytest.Item) -> bool:
+    chosen = item.callspec.params if isinstance(item, pytest.Function) else {}
+    if chosen.get("backend") not in ("torch.compile", "reference"):
+        return False
+    B, _, _, H, W = item.module.VOLUMES[chosen["volume"]]
+    return B * H * W > 64 * 64
 
 
 def machine() -> str:
@@ -104,6 +120,7 @@ def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
         "cpu": cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "copy_GB/s": round(copy_bandwidth(), 1),
         "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
         "python": platform.python_version(),
         "torch": torch.__version__,

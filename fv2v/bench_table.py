@@ -25,7 +25,9 @@ class Row:
     median: float  # seconds
     ratio: float | None
     bandwidth: float | None  # GB/s
-    peak: int | None  # bytes held at once
+    share: float | None  # of the machine's copy bandwidth
+    peak: int | None  # bytes held at once, allocated through torch
+    process_peak: int | None  # bytes the process grew by
     gain: float | None
 
 
@@ -38,12 +40,15 @@ def run(*, quick: bool = False) -> dict[str, Any]:
     root = _checkout()
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.json"
-        options = ["--benchmark-only", f"--benchmark-json={results}", *(QUICK if quick else ())]
-        command = [sys.executable, "-m", "pytest", "benches", "-q", "-p", "no:cacheprovider", *options]
-        done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        options = ["-q", "-p", "no:cacheprovider", "--benchmark-only", f"--benchmark-json={results}"]
+        command = [sys.executable, "-m", "pytest", str(root / "benches"), *options, *(QUICK if quick else ())]
+        # not in the checkout: its source folders would hide the installed package, which has the kernels
+        done = subprocess.run(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         if done.returncode or not results.exists():
             last = done.stdout.strip().splitlines()[-1:] or ["it said nothing"]
-            raise ValueError(f"{' '.join(command[2:5])} failed in {root}: {last[0]}")
+            raise ValueError(f"pytest benches failed in {root}: {last[0]}")
         return load(results)
 
 
@@ -74,7 +79,9 @@ def read_rows(results: Mapping[str, Any], against: Mapping[str, Any] | None = No
                 median=median,
                 ratio=extra.get("ratio"),
                 bandwidth=extra.get("GB/s"),
+                share=extra.get("share"),
                 peak=extra.get("peak_bytes"),
+                process_peak=extra.get("process_peak_bytes"),
                 gain=before / median if before else None,
             )
         )
@@ -85,23 +92,29 @@ def table(rows: list[Row], *, title: str = "", compares: bool = False) -> Table:
     """Rows by group, a line between groups."""
     result = Table(title=title, title_justify="left")
     result.add_column("benchmark", overflow="fold")
-    for heading in ("median", "x baseline", "GB/s", "peak MB", *(["x older"] if compares else [])):
+    headings = ("median", "x baseline", "GB/s", "% of copy", "peak MB", "process MB")
+    for heading in (*headings, *(["x older"] if compares else [])):
         result.add_column(heading, justify="right")
     for group in dict.fromkeys(row.group for row in rows):
         result.add_section()
         result.add_row(f"[bold]{group or 'ungrouped'}[/bold]")
         for row in (row for row in rows if row.group == group):
-            peak = None if row.peak is None else row.peak / 1e6
-            numbers = [row.ratio, row.bandwidth, peak, *([row.gain] if compares else [])]
+            share, peak, process = (
+                _times(100, row.share),
+                _times(1e-6, row.peak),
+                _times(1e-6, row.process_peak),
+            )
+            numbers = [row.ratio, row.bandwidth, share, peak, process, *([row.gain] if compares else [])]
             result.add_row(f"  {row.name}", _time(row.median), *map(_number, numbers))
     return result
 
 
 def machine(results: Mapping[str, Any]) -> str:
-    """Where and when results were measured, in a line."""
+    """Where and when results were measured, in a line, and how fast memory is copied there."""
     info = results.get("machine_info", {})
     device = info.get("device") or info.get("cpu", {}).get("brand_raw") or "unknown machine"
-    return f"{device}, {str(results.get('datetime', 'undated'))[:16]}"
+    copy = f", copies {info['copy_GB/s']} GB/s" if "copy_GB/s" in info else ""
+    return f"{device}{copy}, {str(results.get('datetime', 'undated'))[:16]}"
 
 
 def _time(seconds: float) -> str:
@@ -109,6 +122,10 @@ def _time(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
     return f"{seconds / 1e-9:.3g} ns"
+
+
+def _times(factor: float, value: float | None) -> float | None:
+    return None if value is None else factor * value
 
 
 def _number(value: float | None) -> str:

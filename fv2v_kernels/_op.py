@@ -84,7 +84,7 @@ def define(
 
     def run_backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         needed = list(ctx.needs_input_grad[: len(tensors)])
-        found = gradient(*upstream, *ctx.saved_tensors, *ctx.options, needed, ctx.backend)
+        found = _as_tuple(gradient(*upstream, *ctx.saved_tensors, *ctx.options, needed, ctx.backend))
         cast = (
             each.to(tensor.dtype) if need else None
             for each, tensor, need in zip(found, ctx.saved_tensors, needed, strict=True)
@@ -125,12 +125,12 @@ def _register(
 
     def run(*args: Any) -> Any:
         *inputs, backend = args
-        return (table.get(backend) or table[_next_with_kernel(name, backend)])(*inputs)
+        return _as_schema((table.get(backend) or table[_next_with_kernel(name, backend)])(*inputs))
 
     schema = f"{name}({', '.join(arguments)}, str backend) -> ({', '.join(results)})"
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _library.impl(name, run, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"fv2v::{name}", lambda *args: fake(*args[:-1]), lib=_library)
+    torch.library.register_fake(f"fv2v::{name}", lambda *args: _as_schema(fake(*args[:-1])), lib=_library)
     return getattr(torch.ops.fv2v, name).default
 
 
@@ -139,9 +139,7 @@ def _filling(kernel: Callable[..., None], fake: Callable[..., Any], gradient: bo
 
     def filled(*inputs: Any) -> Any:
         outputs = fake(*inputs)
-        kernel(
-            *(outputs if isinstance(outputs, tuple) else (outputs,)), *(inputs[:-1] if gradient else inputs)
-        )
+        kernel(*_as_tuple(outputs), *(inputs[:-1] if gradient else inputs))
         return outputs
 
     return filled
@@ -158,6 +156,15 @@ def _unless_deterministic(kernel: Callable[..., Any], ordered: Callable[..., Ten
         return kernel(*inputs)
     _, *others = kernel(*rest, [False, *needed[1:]])
     return ordered(*rest), *others
+
+
+def _as_tuple(results: Any) -> tuple[Tensor, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _as_schema(results: Any) -> Any:
+    """PyTorch reads `-> (Tensor)` as one tensor, not as a tuple of one."""
+    return results[0] if isinstance(results, tuple) and len(results) == 1 else results
 
 
 def _empty_gradient(tensor: Tensor | None, needed: bool, summed: bool, like: Tensor) -> Tensor:
@@ -178,8 +185,7 @@ def _autograd(
             each.detach().requires_grad_(need) if isinstance(each, Tensor) else each
             for each, need in zip(inputs, needed, strict=False)
         ]
-        results = function(*tensors, *inputs[len(needed) :])
-        results = results if isinstance(results, tuple) else (results,)
+        results = _as_tuple(function(*tensors, *inputs[len(needed) :]))
         asked = [pair for pair in zip(results, upstream, strict=True) if pair[0].requires_grad]
         wanted = [tensor for tensor, need in zip(tensors, needed, strict=True) if need]
         outputs, grads = zip(*asked, strict=True) if asked else ((), ())

@@ -21,8 +21,9 @@ class Inputs(NamedTuple):
 
 
 def outputs(function: Callable[..., Any], inputs: Inputs) -> tuple[Tensor, ...]:
+    """Those that were asked for."""
     out = function(*inputs.tensors, **inputs.options)
-    return out if isinstance(out, tuple) else (out,)
+    return tuple(each for each in out if each is not None) if isinstance(out, tuple) else (out,)
 
 
 def like_outputs(function: Callable[..., Any], inputs: Inputs) -> list[Tensor]:

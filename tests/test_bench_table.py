@@ -18,7 +18,9 @@ def test_sum(benchmark, size):
     benchmark(sum, range(size))
     benchmark.extra_info["GB/s"] = 12.5
     benchmark.extra_info["ratio"] = 9.25
+    benchmark.extra_info["share"] = 0.625
     benchmark.extra_info["peak_bytes"] = 3_450_000
+    benchmark.extra_info["process_peak_bytes"] = 5_670_000
 
 def test_alone(benchmark):
     benchmark(sorted, [3, 1, 2])
@@ -47,13 +49,13 @@ def test_runs_the_benches_and_reads_them(checkout):
     assert rows.keys() == {"test_sum[10]", "test_sum[20000]", "test_alone"}
     small, large, alone = (rows[name] for name in ("test_sum[10]", "test_sum[20000]", "test_alone"))
     assert (small.group, small.ratio, small.bandwidth, small.gain) == ("sum of 10", 9.25, 12.5, None)
-    assert (alone.group, alone.ratio) == ("", None)
+    assert (small.share, small.peak, small.process_peak) == (0.625, 3_450_000, 5_670_000)
+    assert (alone.group, alone.ratio, alone.share, alone.process_peak) == ("", None, None, None)
     assert large.median > 20 * small.median
     text = printed(bench_table.table(list(rows.values())))
     assert text.index("sum of 10") < text.index("test_sum[10]") < text.index("sum of 20000")
     assert "9.25" in text
-    assert "12.50" in text
-    assert "3.45" in text
+    assert "12.50 │     62.50 │    3.45 │       5.67" in text
     assert "x older" not in text
 
 
@@ -76,8 +78,29 @@ def test_a_failing_bench_is_told(checkout):
     (checkout / "benches" / "bench_sum.py").write_text(
         "def test_broken(benchmark):\n    assert benchmark is None\n"
     )
-    with pytest.raises(ValueError, match=r"pytest benches -q failed in .*: 1 failed"):
+    with pytest.raises(ValueError, match=r"pytest benches failed in .*: 1 failed"):
         bench_table.run(quick=True)
+
+
+def test_the_installed_package_is_measured(checkout, monkeypatch):
+    """A checkout's source folder has no compiled kernels, unless they were built in place."""
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    (checkout / "rich.py").write_text("raise ImportError('not the installed one')\n")
+    bench = checkout / "benches" / "bench_sum.py"
+    bench.write_text("import rich\n" + BENCHES)
+    assert len(bench_table.run(quick=True)["benchmarks"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("info", "line"),
+    [
+        ({"device": "A CPU", "copy_GB/s": 20.7}, "A CPU, copies 20.7 GB/s, 2026-11-22T10:00"),
+        ({"device": "A CPU"}, "A CPU, 2026-11-22T10:00"),  # results older than that figure
+        ({"cpu": {"brand_raw": "The plugin's own"}}, "The plugin's own, 2026-11-22T10:00"),
+    ],
+)
+def test_the_machine_in_a_line(info, line):
+    assert bench_table.machine({"machine_info": info, "datetime": "2026-11-22T10:00:59.1"}) == line
 
 
 def test_without_benches_it_says_where_to_run(tmp_path, monkeypatch):

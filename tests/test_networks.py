@@ -11,7 +11,7 @@ from fv2v.checkpoints import zhanglonghao1992
 from fv2v.config import PRESETS, ModelConfig, preset
 from fv2v.geometry import place
 from fv2v.networks import CanonicalKeypoints, FaceVid2Vid
-from fv2v.networks.canonical import AntiAliasedStride, expected_position
+from fv2v.networks.canonical import AntiAliasedStride
 from fv2v.networks.head import BinnedAngle
 
 ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
@@ -84,13 +84,6 @@ def test_jacobians_start_as_the_identity():
     canonical = CanonicalKeypoints(TINY).eval()
     jacobians = canonical(torch.rand(2, 3, 32, 32)).jacobians
     torch.testing.assert_close(jacobians, torch.eye(3).expand(2, TINY.keypoints, 3, 3))
-
-
-def test_one_hot_heat_is_where_it_is():
-    heat = torch.zeros(1, 3, 3, 5, 9)
-    heat[0, 0, 0, 0, 0] = heat[0, 1, 1, 2, 4] = heat[0, 2, 2, 4, 6] = 1  # first voxel, middle, (6, 4, 2)
-    expected = torch.tensor([[[-1.0, -1, -1], [0, 0, 0], [0.5, 1, 1]]])
-    torch.testing.assert_close(expected_position(heat), expected)
 
 
 def test_angles_are_expected_bins():

@@ -11,7 +11,6 @@ from op_contract import Op, OpContract
 from torch import Tensor
 
 from fv2v_kernels import keypoint_flow, warp3d, warp_candidates
-from fv2v_kernels.ops import warp_candidates as spec
 from fv2v_kernels.ops.keypoint_flow import lattice
 
 SIZES = {  # features (B or 1, C', D, H, W), B, K
@@ -164,7 +163,7 @@ class TestWarpCandidates(OpContract):
         spoiled = features.clone()
         spoiled[0, 2, 1, 3, 4] = spoiled[1, 4, 3, 6, 10] = spoiled[1, 0, 0, 0, 0] = math.nan
         out = self.candidates(place, spoiled, *points, **inputs.options).unflatten(1, (7, 6))[:, 1:]
-        expected = spec.reference(spoiled, *points, **inputs.options).unflatten(1, (7, 6))[:, 1:]
+        expected = self.op.reference(spoiled, *points, **inputs.options).unflatten(1, (7, 6))[:, 1:]
         assert torch.equal(
             out.isfinite(), expected.isfinite()
         )  # not flow 0: its weights of 0 are exact or not

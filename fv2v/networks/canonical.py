@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from fv2v.config import ModelConfig
-from fv2v.geometry import coordinate_dtype
 from fv2v.networks.blocks import DownBlock2d, UpBlock3d
+from fv2v_kernels import soft_argmax3d
 
 
 class Canonical(NamedTuple):
@@ -39,15 +39,10 @@ class CanonicalKeypoints(nn.Module):
         flat = self.lift(self.down(self.reduce(image)))  # (B, C·D, h, w)
         volume = self.up(flat.unflatten(1, (-1, self.depth)))  # (B, C, D, H/4, W/4)
         logits = self.heatmap(volume)  # (B, K, D, H/4, W/4)
-        dtype = coordinate_dtype(logits.dtype)
-        heat = torch.softmax(logits.to(dtype).flatten(2) / self.temperature, dim=-1)  # (B, K, N)
-        keypoints = expected_position(heat.unflatten(-1, logits.shape[2:]))
         if self.jacobian is None:
-            return Canonical(keypoints, None)
-        maps = self.jacobian(volume).to(dtype).flatten(2).unflatten(1, (-1, 9))  # (B, K, 9, N)
-        # not a matrix product: that adds 65,536 numbers in a row, ten times less accurate than sum's tree
-        jacobians = (maps * heat.unsqueeze(2)).sum(dim=-1)  # (B, K, 9)
-        return Canonical(keypoints, jacobians.unflatten(-1, (3, 3)))
+            return Canonical(soft_argmax3d(logits, temperature=self.temperature), None)
+        maps = self.jacobian(volume)  # (B, 9K, D, H/4, W/4)
+        return Canonical(*soft_argmax3d(logits, temperature=self.temperature, jacobian_maps=maps))
 
 
 def _jacobian_head(config: ModelConfig) -> nn.Conv3d:
@@ -75,9 +70,3 @@ class AntiAliasedStride(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return conv2d(image, self.weight, stride=self.stride, padding=self.weight.shape[-1] // 2, groups=3)
-
-
-def expected_position(heat: Tensor) -> Tensor:
-    """heat (B, K, D, H, W), summing to 1 -> the mean (x, y, z) on the corner lattice, (B, K, 3)."""
-    z, y, x = (torch.linspace(-1, 1, n, device=heat.device, dtype=heat.dtype) for n in heat.shape[2:])
-    return torch.stack([heat.sum((2, 3)) @ x, heat.sum((2, 4)) @ y, heat.sum((3, 4)) @ z], dim=-1)

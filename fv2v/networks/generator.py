@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fv2v.config import ModelConfig
 from fv2v.networks.blocks import ResBlock2d, SameBlock2d, UpBlock2d
 from fv2v.networks.dense_motion import MotionField
-from fv2v_kernels import compose_flow, warp3d
+from fv2v_kernels import compose_warp
 
 
 class Generator(nn.Module):
@@ -33,22 +33,8 @@ class Generator(nn.Module):
         affine: Tensor | None,
     ) -> Tensor:
         """features f_s (B or 1, C, D, H, W), keypoints (B, K, 3) -> y (B, 3, 4H, 4W) in [0, 1]."""
-        warped = warp(
+        warped = compose_warp(  # w(f_s): the K+1 flows blended by the mask, the features read there
             features, field.mask_logits, kp_source, kp_driving, affine, align_corners=self.align_corners
-        )
+        )  # (B, C, D, H, W)
         flat = self.mix(self.project(warped.flatten(1, 2)))  # (B, C, H, W); depth folds into the channels
         return self.final(self.up(self.residual(flat * field.occlusion))).sigmoid()
-
-
-def warp(
-    features: Tensor,
-    mask_logits: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    *,
-    align_corners: bool,
-) -> Tensor:
-    """w(f_s): blend the K+1 flows by the softmax of the logits, read the features there. (B, C, D, H, W)."""
-    deformation = compose_flow(mask_logits, kp_source, kp_driving, affine)
-    return warp3d(features, deformation, align_corners=align_corners)

@@ -10,7 +10,7 @@ d loss / d m_k, 0 below the threshold; w_k gets m_k g, and from it x_s, x_d and 
 the logits once; writes 3 numbers a voxel, and the mask where asked.
 """
 
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,10 +25,6 @@ class ComposedFlow(NamedTuple):
     mask: Tensor  # (B, K+1, D, H, W)
 
 
-@overload
-def compose_flow(*tensors: Tensor | None, return_mask: Literal[False] = ..., **options: Any) -> Tensor: ...
-@overload
-def compose_flow(*tensors: Tensor | None, return_mask: Literal[True], **options: Any) -> ComposedFlow: ...
 def compose_flow(
     mask_logits: Tensor,
     kp_source: Tensor,
@@ -38,7 +34,7 @@ def compose_flow(
     mask_threshold: float = 0.0,
     return_mask: bool = False,
     backend: str | None = None,
-) -> Tensor | ComposedFlow:
+) -> Any:
     """Blend the K+1 first-order flows by a softmax mask. Differentiable in every tensor.
 
     Args:

@@ -9,7 +9,7 @@ Gradient: warp3d's at the flow, which is computed anew, and compose_flow's of wh
 Reads the logits, and each feature about once from memory; writes warped, and flow and mask where asked.
 """
 
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,17 +26,6 @@ class ComposedWarp(NamedTuple):
     mask: Tensor | None  # (B, K+1, D, H, W)
 
 
-Plain = Literal[False]
-
-
-@overload
-def compose_warp(
-    *tensors: Tensor | None, return_flow: Plain = ..., return_mask: Plain = ..., **options: Any
-) -> Tensor: ...
-@overload
-def compose_warp(
-    *tensors: Tensor | None, return_flow: bool = ..., return_mask: bool = ..., **options: Any
-) -> ComposedWarp: ...
 def compose_warp(
     features: Tensor,
     mask_logits: Tensor,
@@ -50,7 +39,7 @@ def compose_warp(
     return_mask: bool = False,
     memory_format: torch.memory_format = torch.contiguous_format,
     backend: str | None = None,
-) -> Tensor | ComposedWarp:
+) -> Any:
     """Blend the K+1 first-order flows by a softmax mask and read `features` there. Differentiable throughout.
 
     Args:
@@ -71,8 +60,14 @@ def compose_warp(
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
     """
-    stored = {"mask_logits": (mask_logits, "B K+1 D H W"), "features": (features, "1|B C D H W")}
-    logits, volume, *points = check_flows("compose_warp", kp_source, kp_driving, affine, **stored)
+    logits, volume, *points = check_flows(
+        "compose_warp",
+        kp_source,
+        kp_driving,
+        affine,
+        mask_logits=(mask_logits, "B K+1 D H W"),
+        features=(features, "1|B C D H W"),
+    )
     channels_last = check_channels_last("compose_warp", memory_format)
     backend = choose("compose_warp", features.device, backend)
     options = align_corners, mask_threshold, return_flow, return_mask, channels_last
@@ -84,8 +79,8 @@ def compose_warp(
 
 def reference(features: Tensor, mask_logits: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """What compose_warp means, in stock PyTorch. Every kernel is tested against this."""
-    *points, align_corners, mask_threshold, return_flow, return_mask, channels_last = arguments
-    flow, mask = compose_flow.reference(mask_logits, *points, mask_threshold, return_mask)
+    source, driving, affine, align_corners, threshold, return_flow, return_mask, channels_last = arguments
+    flow, mask = compose_flow.reference(mask_logits, source, driving, affine, threshold, return_mask)
     warped = warp3d.reference(features, flow, align_corners, channels_last)
     return warped, flow if return_flow else flow.new_empty(0), mask
 
