@@ -21,27 +21,56 @@ if INTERPRETED:
     pytest.skip("a process interprets Triton or compiles it, not both", allow_module_level=True)
 
 import fv2v_kernels.triton  # noqa: E402 - after the skips: it may import triton one day
+from fv2v_kernels.triton.launch import TILE_BYTES  # noqa: E402
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 TARGETS = (80, 90, 100, 120)  # compute capability: A100, H100 and H200, B200, RTX 50
 STORED = {"fp32": "fp32", "fp16": "fp32", "bf16": "fp32", "fp64": "fp64"}  # and the coordinates beside
 
+FLOWS = {"source_ptr", "driving_ptr", "affine_ptr"}
+LENGTHS = {
+    "size": 3,
+    "out_size": 3,
+    "out_strides": 3,
+    "source_strides": 3,
+    "driving_strides": 3,
+    "affine_strides": 4,
+}
+BOTH = (False, True)
+ALIGNED = [["tt.divisibility", 16]]
+SIDE_BY_SIDE = {
+    "out_strides",
+    "grad_out_strides",
+    "features_strides",
+}  # channels, where they are read in tiles
+TILES = (1, TILE_BYTES)  # the second is replaced by as many channels as have so many bytes
+
 # By module and kernel: which pointers hold coordinates and sums, and the values its constants take. Pointers
-# not named hold stored dtypes, numbers are 32-bit integers.
+# not named hold stored dtypes, numbers are 32-bit integers unless the kernel says otherwise.
 KERNELS: dict[str, dict[str, dict[str, Any]]] = {
+    "keypoint_flow": {
+        "_keypoint_flow_kernel": {
+            "coordinates": FLOWS | {"out_ptr"},
+            "constants": {"AFFINE": (True, False), "WIDE": BOTH},
+        },
+        "_keypoint_flow_backward_kernel": {
+            "coordinates": FLOWS | {"sums_ptr", "grad_out_ptr"},
+            "constants": {"WIDE": BOTH},
+        },
+    },
     "warp3d": {
         "_warp3d_kernel": {
             "coordinates": {"grid_ptr"},
-            "constants": {"ALIGN_CORNERS": (False, True), "WIDE": (False, True)},
+            "constants": {"CHANNELS": TILES, "ALIGN_CORNERS": BOTH, "WIDE": BOTH},
         },
         "_warp3d_backward_kernel": {
             "coordinates": {"grid_ptr", "grad_grid_ptr", "grad_features_ptr"},
             "constants": {
                 "NEED_FEATURES": (True, False),
                 "NEED_GRID": (True, False),
-                "SPLIT": (True, False),
-                "ALIGN_CORNERS": (False, True),
-                "WIDE": (False, True),
+                "CHANNELS": (1, 2),
+                "ALIGN_CORNERS": BOTH,
+                "WIDE": BOTH,
             },
         },
     },
@@ -54,7 +83,7 @@ def launched_kernels(module: ModuleType) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if name.endswith("_kernel")}
 
 
-def variants(constants: dict[str, tuple[bool, ...]]) -> list[dict[str, bool]]:
+def variants(constants: dict[str, tuple[int, ...]]) -> list[dict[str, int]]:
     """The first value of each constant together, then each other value alone beside them."""
     usual = {name: values[0] for name, values in constants.items()}
     return [usual, *({**usual, name: other} for name, values in constants.items() for other in values[1:])]
@@ -64,7 +93,7 @@ def compile_kernel(
     module: ModuleType,
     name: str,
     stored: str,
-    constants: dict[str, bool],
+    constants: dict[str, int],
     target: int,
     number: int | None = None,
 ) -> dict[str, int]:
@@ -77,23 +106,34 @@ def compile_kernel(
 
     kernel = getattr(module, name)
     coordinates = KERNELS[module.__name__.rpartition(".")[2]][name]["coordinates"]
+    tiled = constants.get("CHANNELS", 1) > 1
     constants = {**constants, "BLOCK": module.BLOCK}
-    if number is not None:
-        constants |= {a: number for a in kernel.arg_names if a not in constants and not a.endswith("_ptr")}
-
-    def kind(argument: str) -> str:
-        if argument in constants:
-            return "constexpr"
-        if argument.endswith("_ptr"):
-            return f"*{STORED[stored] if argument in coordinates else stored}"
-        return "i32"
-
-    signature = {argument: kind(argument) for argument in kernel.arg_names}
-    aligned = {
-        (i,): [["tt.divisibility", 16]] for i, of in enumerate(signature.values()) if of.startswith("*")
-    }
-    indexed = {(kernel.arg_names.index(constant),): value for constant, value in constants.items()}
-    source = ASTSource(fn=kernel, signature=signature, constexprs=indexed, attrs=aligned)
+    if tiled:
+        constants["CHANNELS"] = TILE_BYTES * 8 // int(stored[2:])
+    known: dict[tuple[int, ...], int] = {}
+    aligned: dict[tuple[int, ...], Any] = {}
+    signature: dict[str, Any] = {}
+    for i, parameter in enumerate(kernel.params):
+        argument = parameter.name
+        length = LENGTHS.get(argument, 5 if argument.endswith("_strides") else 1)
+        if parameter.is_constexpr:
+            signature[argument] = "constexpr"
+            known[i,] = constants[argument]
+        elif argument.endswith("_ptr"):
+            signature[argument] = f"*{STORED[stored] if argument in coordinates else stored}"
+            aligned[i,] = ALIGNED
+        elif parameter.annotation_type:
+            signature[argument] = parameter.annotation_type
+        else:
+            kind = "i32" if number is None else "constexpr"
+            signature[argument] = kind if length == 1 else (kind,) * length
+            if number is not None:
+                known |= {(i,) if length == 1 else (i, j): number for j in range(length)}
+            elif tiled and argument in SIDE_BY_SIDE:
+                signature[argument] = tuple("constexpr" if j == 1 else "i32" for j in range(length))
+                known[i, 1] = 1
+                aligned |= {(i, j): ALIGNED for j in range(length) if j != 1}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=known, attrs=aligned)
     compiled = triton.compile(
         source, target=GPUTarget("cuda", target, 32), options={"num_warps": module.WARPS}
     )
@@ -118,7 +158,7 @@ def _run(tool: str, *arguments: str) -> str:
 
 
 def modules() -> dict[str, ModuleType]:
-    names = [found.name for found in pkgutil.iter_modules(fv2v_kernels.triton.__path__)]
+    names = [found.name for found in pkgutil.iter_modules(fv2v_kernels.ops.__path__)]
     return {name: importlib.import_module(f"fv2v_kernels.triton.{name}") for name in names}
 
 
