@@ -52,16 +52,22 @@ FV2V_CLONES acc_t largest(const acc_t* values, int count) {
 }
 
 template <typename acc_t>
-FV2V_CLONES void weigh(acc_t* logits, int count, acc_t shift, acc_t sharpness) {
-  for (int i = 0; i < count; ++i) logits[i] = exp_nonpositive((logits[i] - shift) * sharpness);
-}
+struct RowSums {
+  acc_t weight, along_x;
+};
 
+// Logits in, weights out; and their sums.
 template <typename acc_t>
-FV2V_CLONES acc_t total(const acc_t* values, int count) {
-  acc_t sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < count; ++i) sum += values[i];
-  return sum;
+FV2V_CLONES RowSums<acc_t> weigh(acc_t* values, const acc_t* x, int count, acc_t shift, acc_t sharpness) {
+  acc_t weight = 0, along_x = 0;
+#pragma omp simd reduction(+ : weight, along_x)
+  for (int i = 0; i < count; ++i) {
+    const acc_t value = exp_nonpositive((values[i] - shift) * sharpness);
+    values[i] = value;
+    weight += value;
+    along_x += value * x[i];
+  }
+  return {weight, along_x};
 }
 
 template <typename acc_t>
@@ -114,10 +120,11 @@ struct Job {
       logits.load(block, k, weights);
       const acc_t peak = largest(weights, block.count);
       if (peak > sums.peak) sums.raise(peak, sharpness);
-      weigh(weights, block.count, sums.shift<acc_t>(), acc_t(sharpness));
-      const double weight = total(weights, block.count);
+      const RowSums<acc_t> row =
+          weigh(weights, lattice.x.data() + block.x, block.count, sums.shift<acc_t>(), acc_t(sharpness));
+      const double weight = row.weight;
       sums.weight += weight;
-      sums.point[0] += product(weights, lattice.x.data() + block.x, block.count);
+      sums.point[0] += row.along_x;
       sums.point[1] += weight * lattice.y[block.y];
       sums.point[2] += weight * lattice.z[block.z];
       for (int i = 0; i < 9 && mapped; ++i) {
@@ -180,13 +187,14 @@ void backward_rows(const Job<acc_t>& job, int64_t k, int64_t begin, int64_t end,
   alignas(64) acc_t mask[kBlock], pull[kBlock], values[kBlock];
   for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
     const int count = block.count;
+    const acc_t* x = job.lattice.x.data() + block.x;
     job.logits.load(block, k, mask);
-    weigh(mask, count, mean.shift<acc_t>(), acc_t(job.sharpness));
+    weigh(mask, x, count, mean.shift<acc_t>(), acc_t(job.sharpness));
     scale(mask, acc_t(1 / mean.weight), count, mask);
     const double in_row = g.point[1] * (job.lattice.y[block.y] - mean.point[1]) +
                           g.point[2] * (job.lattice.z[block.z] - mean.point[2]);
     std::fill(pull, pull + count, acc_t(in_row));
-    add_pull(job.lattice.x.data() + block.x, acc_t(mean.point[0]), g.point[0], count, pull);
+    add_pull(x, acc_t(mean.point[0]), g.point[0], count, pull);
     for (int i = 0; i < 9 && job.mapped; ++i) {
       if (grad_maps) {
         scale(mask, g.map[i], count, values);
