@@ -147,6 +147,18 @@ class TestWarp3d(OpContract):
         for grad in self.gradients(place, inputs, torch.ones(1, 3, 1, 1, 6)):
             assert (grad == 0).all()
 
+    def test_what_comes_back_outside_is_dropped(self, place):
+        """Even an infinite or NaN gradient: a point outside reads nothing."""
+        grid = torch.zeros(1, 1, 1, 4, 3)
+        grid[..., 0, 0], grid[..., 1, 1], grid[..., 2, 2] = 5, -5, 5
+        upstream = torch.tensor([math.inf, math.nan, -math.inf, 1.0]).expand(1, 2, 1, 1, 4)
+        inputs = Inputs((torch.randn(1, 2, 3, 4, 6), grid), {"align_corners": False})
+        grads = self.gradients(place, inputs, upstream)
+        assert (grads[1][..., :3, :] == 0).all()
+        upstream = torch.tensor([0.0, 0, 0, 1]).expand(1, 2, 1, 1, 4)
+        for spoilt, clean in zip(grads, self.gradients(place, inputs, upstream), strict=True):
+            torch.testing.assert_close(spoilt, clean)
+
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_a_voxel_spoils_only_what_touches_it(self, place, value):
         """Not the next channel, sample or row, whichever way a kernel packs or vectorises its reads."""

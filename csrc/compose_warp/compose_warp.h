@@ -1,5 +1,5 @@
-// compose_warp: warped[b, c, p] = features[b, c], trilinearly, at flow[b, p], where flow and mask are those of
-// compose_flow. Its gradient is put together in Python from those of warp3d and compose_flow.
+// compose_warp: warped[b, c, p] = features[b, c], trilinearly, at flow[b, p], where flow and mask are those
+// of compose_flow. Its gradient is put together in Python from those of warp3d and compose_flow.
 #pragma once
 #include "compose_flow/compose_flow.h"
 
