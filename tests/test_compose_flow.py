@@ -51,6 +51,8 @@ CASES |= {
     "odd-threshold": {**CASES["odd-none"], "mask_threshold": 0.1},
     "odd-threshold-masked": {**CASES["odd-each"], "mask_threshold": 0.1, "return_mask": True},
 }
+# more voxels than a GPU's block takes on alone
+CASES["parts"] = {"batch": 2, "keypoints": 2, "size": (3, 19, 37), "affine": "shared"}
 TINY = {"batch": 2, "keypoints": 2, "size": (2, 1, 3)}
 
 

@@ -45,6 +45,8 @@ CASES = {
     for name, (B, K, size) in SIZES.items()
     for maps in (True, False)
 }
+# more voxels than a GPU's block takes on alone
+CASES["parts"] = {"batch": 1, "keypoints": 2, "size": (3, 19, 37), "maps": True}
 CASES["odd-sharp"] = {**CASES["odd-maps"], "temperature": 0.1}
 
 

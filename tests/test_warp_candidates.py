@@ -58,6 +58,8 @@ CASES |= {
     f"{name}-last": {**CASES[name], "memory_format": torch.channels_last_3d}
     for name in ("odd-each-faces", "paper-none-corners", "shared-shared-faces")
 }
+# more voxels than a GPU's block takes on alone
+CASES["parts"] = {**CASES["paper-none-corners"], "features": (1, 4, 3, 19, 37), "keypoints": 2}
 CASES["odd-wide"] = {**CASES["odd-none-faces"], "variance": 0.3}
 TINY = {"features": (2, 2, 2, 2, 3), "batch": 2, "keypoints": 2, "variance": 0.2}
 

@@ -10,6 +10,8 @@
 
 namespace fv2v {
 
+constexpr int kLeastTile = 4;  // voxels, for hundreds of keypoints
+
 // Read whole, 16 bytes at a time.
 template <typename acc_t>
 struct alignas(16) SharedFlow : KeypointFlow<acc_t> {};
@@ -43,10 +45,10 @@ struct MaskTiles {
       return slots * int64_t(sizeof(SharedFlow<acc_t>)) + doubles * int64_t(sizeof(double)) +
              (slots + more) * pitch() * int64_t(sizeof(acc_t));
     };
-    while (tile > kWarp && bytes() > kShared) tile /= 2;
+    while (tile > kLeastTile && bytes() > kShared) tile /= 2;
     if (bytes() > kShared)
       throw std::invalid_argument(
-          "too many keypoints for the GPU: the masks of 32 voxels must fit 48 KB; got K = " +
+          "too many keypoints for the GPU: a few voxels' masks must fit 48 KB, got K = " +
           std::to_string(slots - 1));
     return bytes();
   }
