@@ -30,11 +30,7 @@ STORED = {"fp32": "fp32", "fp16": "fp32", "bf16": "fp32", "fp64": "fp64"}  # and
 FLOWS = {"source_ptr", "driving_ptr", "affine_ptr"}
 BOTH = (False, True)
 TILES = (1, TILE_BYTES)  # the second stands for as many channels as have so many bytes
-SIDE_BY_SIDE = {"out_strides", "grad_out_strides", "features_strides"}  # of channels read in tiles
-    "out_strides",
-    "grad_out_strides",
-    "features_strides",
-}  # channels, where they are read in tiles
+SIDE_BY_SIDE = {"out_strides", "grad_out_strides", "features_strides"}  # of channels in tiles
 FIXED = {"BLOCK", "PARTS"}  # constants that a module sets for good
 ALIGNED = [["tt.divisibility", 16]]
 LENGTHS = {  # of tuples; other strides are those of (B, C, D, H, W) or (B, D, H, W, 3)
