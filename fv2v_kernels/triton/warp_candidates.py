@@ -1,8 +1,8 @@
 """warp_candidates in Triton: K+1 flows, built on the fly, each with its Gaussian difference and its features.
 
 A program serves a block of the voxels of one flow; where channels lie side by side in the result, a block of
-pairs (voxel, flow), flows fastest, so that neighbouring threads write neighbouring channels. In the gradient a
-program goes through several blocks of one flow, whose sums are stored by program and added up in a fixed order.
+pairs (voxel, flow), flows fastest, so that neighbouring threads write neighbouring channels. In the gradient
+a program goes through several blocks of one flow; its sums are stored by program and added in a fixed order.
 """
 
 import torch
