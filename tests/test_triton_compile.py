@@ -34,8 +34,8 @@ SIDE_BY_SIDE = {"out_strides", "grad_out_strides", "features_strides"}  # of cha
 FIXED = {"BLOCK", "PARTS"}  # constants that a module sets for good
 ALIGNED = [["tt.divisibility", 16]]
 LENGTHS = {  # of tuples; other strides are those of (B, C, D, H, W) or (B, D, H, W, 3)
-    "size": 3, "out_size": 3, "out_strides": 3, "source_strides": 3, "driving_strides": 3, "affine_strides": 4,
-    "grad_flows_strides": 6, "grad_keypoints_strides": 3, "grad_jacobians_strides": 4,
+    "size": 3, "out_size": 3, "out_strides": 3, "source_strides": 3, "driving_strides": 3,
+    "affine_strides": 4, "grad_flows_strides": 6, "grad_keypoints_strides": 3, "grad_jacobians_strides": 4,
 }  # fmt: skip
 
 # By module and kernel: which pointers hold coordinates and sums, and the values its constants take. Pointers

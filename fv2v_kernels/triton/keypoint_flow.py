@@ -72,7 +72,7 @@ def _keypoint_flow_backward_kernel(
     grad_flows_ptr += b * grad_b + k * grad_k
     sums = tl.zeros([4, 4, BLOCK], dtype)
     for step in range(part, blocks, parts):
-        n = (step.to(tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
+        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
         inside = n < N
         z, y, x = voxel(n, size)
         at = grad_flows_ptr + (z * grad_z + y * grad_y + x * grad_x)

@@ -53,7 +53,7 @@ def _sums_kernel(
     peak = tl.full([BLOCK], -1.7e308 if dtype == tl.float64 else -3.4e38, dtype)
     sums = tl.zeros([16 if MAPS else 4, BLOCK], dtype)
     for step in range(part, blocks, parts):
-        n = (step.to(tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
+        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
         inside = n < N
         z, y, x = voxel(n, size)
         at = logits_ptr + offset_of(z, y, x, logits_strides)

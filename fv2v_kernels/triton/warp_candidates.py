@@ -122,7 +122,7 @@ def _warp_candidates_backward_kernel(
     sums = tl.zeros([4, 4, BLOCK], dtype)  # g and the driving Gaussian's gradient times p - x_d
     source_sums = tl.zeros([4, BLOCK], dtype)  # the source Gaussian's gradient times p - x_s
     for step in range(part, blocks, parts):
-        n = (step.to(tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
+        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
         inside = n < N
         z, y, x = voxel(n, size)
         point = lattice_point(z, y, x, size, dtype)
