@@ -90,24 +90,26 @@ class Doubt:
     """How far stock PyTorch strays on a problem posed a little otherwise.
 
     Of a few numbers that hang on a difference or a power it can be right by luck where nobody can be sure to
-    be. So every number is moved by a rounding, up or down; and float64 is judged by float32, where stock
-    PyTorch strays as many roundings, each 2^29 times as large.
+    be. So it runs again, every number a rounding larger or smaller; what that changes is doubt, too. And
+    float64 is judged by float32, where stock PyTorch strays as many roundings, each 2^29 times as large.
     """
 
     def __init__(self, inputs: Inputs, dtype: torch.dtype) -> None:
         generator = torch.Generator().manual_seed(2)
+
+        def moved(tensor: Tensor, by: float) -> Tensor:
+            signs = 1 - 2 * torch.randint(2, tensor.shape, generator=generator)
+            return tensor.double() * (1 + by * signs)
+
         wide = dtype == torch.float64
         rounding = _unit(torch.float64 if wide else torch.float32)
-
-        def moved(tensor: Tensor) -> Tensor:
-            signs = 1 - 2 * torch.randint(2, tensor.shape, generator=generator)
-            return tensor.double() * (1 + rounding * signs)
-
-        self.pairs = [(inputs.map(Tensor.double), inputs.map(moved), 1.0)]
-        if wide:
-            narrow = inputs.map(Tensor.float)
-            ratio = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
-            self.pairs += [(narrow, narrow.map(Tensor.double), ratio)]
+        again = inputs.map(
+            lambda t: t.float() if wide else moved(t, torch.finfo(t.dtype).eps).to(t.dtype),
+        )
+        self.pairs = [
+            (inputs.map(Tensor.double), inputs.map(lambda t: moved(t, rounding)), 1.0),
+            (again, again.map(Tensor.double), 2.0**-29 if wide else 1.0),
+        ]
 
     def __call__(self, run: Callable[[Inputs], Sequence[Tensor]]) -> list[float]:
         """By result of `run`."""

@@ -6,7 +6,7 @@ from accuracy import Inputs
 from op_contract import Op, OpContract
 from torch import Tensor
 
-from fv2v_kernels import soft_argmax3d
+from fv2v_kernels import available, soft_argmax3d
 from fv2v_kernels.ops.keypoint_flow import lattice
 from fv2v_kernels.ops.soft_argmax3d import SoftArgmax
 
@@ -91,6 +91,22 @@ class TestSoftArgmax3d(OpContract):
         expected = lattice((2, 3, 4), logits)[1, 2, 2:].mean(0)
         torch.testing.assert_close(self.expected(place, logits)[0, 0], expected)
 
+    @pytest.mark.parametrize("value", [torch.nan, torch.inf])
+    def test_a_voxel_spoils_its_own_keypoint_alone(self, place, value):
+        logits = torch.randn(1, 3, 4, 5, 6)
+        clean = self.expected(place, logits)
+        logits[0, 1, 2, 3, 4] = value
+        spoilt = self.expected(place, logits)
+        assert spoilt[0, 1].isnan().all()
+        torch.testing.assert_close(spoilt[0, ::2], clean[0, ::2])
+
+    def test_a_volume_of_closed_voxels_is_nowhere(self, place):
+        logits = torch.full((1, 2, 2, 3, 4), -torch.inf)
+        logits[0, 1] = 0
+        keypoints = self.expected(place, logits)
+        assert keypoints[0, 0].isnan().all()
+        torch.testing.assert_close(keypoints[0, 1], torch.zeros(3), atol=1e-6, rtol=0)
+
     def test_constant_maps_are_the_jacobian(self, place):
         device, backend = place
         matrix = torch.randn(2, 3, 3, 3)
@@ -103,6 +119,14 @@ class TestSoftArgmax3d(OpContract):
         )
         assert isinstance(result, SoftArgmax)
         torch.testing.assert_close(result.jacobians.cpu(), matrix)
+
+
+@pytest.mark.parametrize("backend", available("soft_argmax3d", "cpu"))
+def test_an_empty_volume_sums_to_zero(backend):
+    logits, maps = torch.zeros(1, 2, 3, 4, 0), torch.zeros(1, 18, 3, 4, 0)
+    keypoints, jacobians = soft_argmax3d(logits, temperature=1.0, jacobian_maps=maps, backend=backend)
+    assert torch.equal(keypoints, torch.zeros(1, 2, 3))
+    assert torch.equal(jacobians, torch.zeros(1, 2, 3, 3))
 
 
 LOGITS = torch.zeros(2, 3, 2, 3, 4)

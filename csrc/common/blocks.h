@@ -8,7 +8,7 @@
 
 namespace fv2v {
 
-// Up to kBlock consecutive voxels of one sample.
+// Consecutive voxels of one sample: at most kBlock, but for one channel alone any number.
 struct Block {
   int64_t b, first;
   int count;

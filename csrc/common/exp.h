@@ -12,7 +12,9 @@ FV2V_HOST_DEVICE float exp_nonpositive(float x) {
 #if defined(__CUDA_ARCH__)
   return expf(x);
 #else
-  const float clamped = x < -87.0f ? -87.0f : x;
+  // At -88 the power is -127, whose bits below are those of 0. No branch depends on x: it would keep the
+  // compiler from computing many at once.
+  const float clamped = x < -88.0f ? -88.0f : x;
   const float power =
       float(int32_t(clamped * 1.44269504f - 0.5f));  // rounds to nearest: the argument is <= 0
   // r in [-ln2 / 2, ln2 / 2]; ln2 in two parts, so that power * ln2 is exact to rounding
@@ -25,8 +27,7 @@ FV2V_HOST_DEVICE float exp_nonpositive(float x) {
   series = series * r + 0.5f;
   series = series * r + 1.0f;
   series = series * r + 1.0f;
-  const float value = series * float_from_bits(uint32_t(int32_t(power) + 127) << 23);
-  return x < -87.0f ? 0.0f : value;
+  return series * float_from_bits(uint32_t(int32_t(power) + 127) << 23);
 #endif
 }
 FV2V_HOST_DEVICE double exp_nonpositive(double x) { return exp(x); }

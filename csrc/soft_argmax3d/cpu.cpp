@@ -43,34 +43,50 @@ struct Sums {
   }
 };
 
+constexpr int kAtOnce = 1024;  // voxels, in whole rows: logits and one map stay in the L1 cache
+
 template <typename acc_t>
-FV2V_CLONES acc_t largest(const acc_t* values, int count) {
+FV2V_CLONES acc_t largest(const acc_t* values, int64_t count) {
   acc_t peak = values[0];
 #pragma omp simd reduction(max : peak)
-  for (int i = 0; i < count; ++i) peak = values[i] > peak ? values[i] : peak;
+  for (int64_t i = 0; i < count; ++i) peak = values[i] > peak ? values[i] : peak;
   return peak;
 }
 
+// Logits in, weights out.
 template <typename acc_t>
-FV2V_CLONES void weigh(acc_t* logits, int count, acc_t shift, acc_t sharpness) {
-  for (int i = 0; i < count; ++i) logits[i] = exp_nonpositive((logits[i] - shift) * sharpness);
+FV2V_CLONES void weigh(acc_t* values, int64_t count, acc_t shift, acc_t sharpness) {
+  for (int64_t i = 0; i < count; ++i) values[i] = exp_nonpositive((values[i] - shift) * sharpness);
 }
 
 template <typename acc_t>
-FV2V_CLONES acc_t total(const acc_t* values, int count) {
-  acc_t sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < count; ++i) sum += values[i];
-  return sum;
+FV2V_CLONES void sum_rows(const acc_t* weights, int64_t rows, int64_t width, const acc_t* x, acc_t* total,
+                          acc_t* along_x) {
+  for (int64_t row = 0; row < rows; ++row, weights += width) {
+    acc_t sum = 0, moment = 0;
+#pragma omp simd reduction(+ : sum, moment)
+    for (int64_t i = 0; i < width; ++i) {
+      sum += weights[i];
+      moment += weights[i] * x[i];
+    }
+    total[row] = sum;
+    along_x[row] = moment;
+  }
 }
 
 template <typename acc_t>
-FV2V_CLONES acc_t product(const acc_t* a, const acc_t* b, int count) {
+FV2V_CLONES acc_t product(const acc_t* a, const acc_t* b, int64_t count) {
   acc_t sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < count; ++i) sum += a[i] * b[i];
+  for (int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
   return sum;
 }
+
+// Some whole rows of one sample.
+struct Rows {
+  Block block;
+  int64_t first, count;  // first: in the sample
+};
 
 template <typename acc_t>
 struct Job {
@@ -79,7 +95,7 @@ struct Job {
   Size3 size;
   Lattice<acc_t> lattice;
   double sharpness;  // 1 / temperature
-  int64_t keypoints, volumes, rows, parts;
+  int64_t keypoints, volumes, rows, rows_at_once, parts;
   int threads;
 
   Job(const SoftArgmax3d& op, int most_threads)
@@ -92,37 +108,53 @@ struct Job {
         keypoints(logits.layout.channels),
         volumes(op.logits.size[0] * keypoints),
         rows(int64_t(size.depth) * size.height),
+        rows_at_once(std::max(1, kAtOnce / size.width)),
         threads(useful_threads(most_threads, op.logits.numel())) {
     const int64_t wanted = threads == 1 ? 1 : (8 * threads + volumes - 1) / volumes;
     parts = std::clamp<int64_t>(wanted, 1, rows);
   }
+  double y(int64_t row) const { return lattice.y[row % size.height]; }
+  double z(int64_t row) const { return lattice.z[row / size.height]; }
 
-  // body(task, k, begin, end) for every part of every volume, with its rows counted through the batch
+  // body(task, begin, end) for every part of every volume: rows begin ... end - 1 of volume task / parts
   template <typename Body>
   void for_parts(Body body) const {
-    parallel_for(volumes * parts, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t volume = task / parts, part = task % parts, first = volume / keypoints * rows;
-        body(task, volume % keypoints, first + rows * part / parts, first + rows * (part + 1) / parts);
+    parallel_for(volumes * parts, threads, [&](int64_t first, int64_t last) {
+      for (int64_t task = first; task < last; ++task) {
+        const int64_t part = task % parts;
+        body(task, rows * part / parts, rows * (part + 1) / parts);
       }
     });
   }
 
-  void sum_rows(int64_t k, int64_t begin, int64_t end, Sums& sums) const {
-    alignas(64) acc_t weights[kBlock], map[kBlock];
-    for_row_blocks(size, begin, end, [&](const RowBlock& block) {
-      logits.load(block, k, weights);
-      const acc_t peak = largest(weights, block.count);
+  template <typename Body>
+  void for_rows(int64_t b, int64_t begin, int64_t end, Body body) const {
+    for (int64_t row = begin; row < end; row += rows_at_once) {
+      const int64_t count = std::min(rows_at_once, end - row);
+      body(Rows{{b, row * size.width, int(count * size.width)}, row, count});
+    }
+  }
+
+  void add_rows(int64_t volume, int64_t begin, int64_t end, Sums& sums) const {
+    const int64_t k = volume % keypoints;
+    std::vector<acc_t> weights(rows_at_once * size.width), map(mapped ? weights.size() : 0);
+    std::vector<acc_t> total(rows_at_once), along_x(rows_at_once);
+    for_rows(volume / keypoints, begin, end, [&](const Rows& at) {
+      logits.load(at.block, k, weights.data());
+      const acc_t peak = largest(weights.data(), at.block.count);
       if (peak > sums.peak) sums.raise(peak, sharpness);
-      weigh(weights, block.count, sums.shift<acc_t>(), acc_t(sharpness));
-      const double weight = total(weights, block.count);
-      sums.weight += weight;
-      sums.point[0] += product(weights, lattice.x.data() + block.x, block.count);
-      sums.point[1] += weight * lattice.y[block.y];
-      sums.point[2] += weight * lattice.z[block.z];
+      weigh(weights.data(), at.block.count, sums.shift<acc_t>(), acc_t(sharpness));
+      sum_rows(weights.data(), at.count, size.width, lattice.x.data(), total.data(), along_x.data());
+      for (int64_t row = 0; row < at.count; ++row) {
+        const double weight = total[row];
+        sums.weight += weight;
+        sums.point[0] += along_x[row];
+        sums.point[1] += weight * y(at.first + row);
+        sums.point[2] += weight * z(at.first + row);
+      }
       for (int i = 0; i < 9 && mapped; ++i) {
-        maps.load(block, 9 * k + i, map);
-        sums.map[i] += product(weights, map, block.count);
+        maps.load(at.block, 9 * k + i, map.data());
+        sums.map[i] += product(weights.data(), map.data(), at.block.count);
       }
     });
   }
@@ -130,8 +162,11 @@ struct Job {
   // Of every volume; points and maps are means.
   std::vector<Sums> means() const {
     std::vector<Sums> sums(volumes * parts), whole(volumes);
-    for_parts(
-        [&](int64_t task, int64_t k, int64_t begin, int64_t end) { sum_rows(k, begin, end, sums[task]); });
+    for_parts([&](int64_t task, int64_t begin, int64_t end) {
+      Sums part;  // apart from its neighbours', which other threads write
+      add_rows(task / parts, begin, end, part);
+      sums[task] = part;
+    });
     for (int64_t volume = 0; volume < volumes; ++volume) {
       Sums& mean = whole[volume];
       for (int64_t part = 0; part < parts; ++part) mean.add(sums[volume * parts + part], sharpness);
@@ -159,47 +194,53 @@ struct Upstream {
 
 // pull[i] += slope * (values[i] - mean)
 template <typename acc_t>
-FV2V_CLONES void add_pull(const acc_t* values, acc_t mean, acc_t slope, int count, acc_t* __restrict pull) {
-  for (int i = 0; i < count; ++i) pull[i] += slope * (values[i] - mean);
+FV2V_CLONES void add_pull(const acc_t* values, acc_t mean, acc_t slope, int64_t count,
+                          acc_t* __restrict pull) {
+  for (int64_t i = 0; i < count; ++i) pull[i] += slope * (values[i] - mean);
 }
 
 template <typename acc_t>
-FV2V_CLONES void multiply(const acc_t* a, const acc_t* b, acc_t factor, int count, acc_t* to) {
-  for (int i = 0; i < count; ++i) to[i] = a[i] * b[i] * factor;
+FV2V_CLONES void multiply(const acc_t* a, const acc_t* b, acc_t factor, int64_t count, acc_t* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = a[i] * b[i] * factor;
 }
 
 template <typename acc_t>
-FV2V_CLONES void scale(const acc_t* values, acc_t factor, int count, acc_t* to) {
-  for (int i = 0; i < count; ++i) to[i] = values[i] * factor;
+FV2V_CLONES void scale(const acc_t* values, acc_t factor, int64_t count, acc_t* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = values[i] * factor;
 }
 
+// Of the rows of one volume, whose means are `mean`.
 template <typename acc_t>
-void backward_rows(const Job<acc_t>& job, int64_t k, int64_t begin, int64_t end, const Sums& mean,
+void backward_rows(const Job<acc_t>& job, int64_t volume, int64_t begin, int64_t end, const Sums& mean,
                    const Upstream<acc_t>& g, const BlockWriter<acc_t>& grad_logits,
                    const BlockWriter<acc_t>& grad_maps) {
-  alignas(64) acc_t mask[kBlock], pull[kBlock], values[kBlock];
-  for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
-    const int count = block.count;
-    job.logits.load(block, k, mask);
-    weigh(mask, count, mean.shift<acc_t>(), acc_t(job.sharpness));
-    scale(mask, acc_t(1 / mean.weight), count, mask);
-    const double in_row = g.point[1] * (job.lattice.y[block.y] - mean.point[1]) +
-                          g.point[2] * (job.lattice.z[block.z] - mean.point[2]);
-    std::fill(pull, pull + count, acc_t(in_row));
-    add_pull(job.lattice.x.data() + block.x, acc_t(mean.point[0]), g.point[0], count, pull);
+  const int64_t k = volume % job.keypoints, width = job.size.width, most = job.rows_at_once * width;
+  std::vector<acc_t> weights(most), pull(most), values(most);
+  const acc_t per_weight = acc_t(1 / mean.weight);
+  job.for_rows(volume / job.keypoints, begin, end, [&](const Rows& at) {
+    const int64_t count = at.block.count;
+    job.logits.load(at.block, k, weights.data());
+    weigh(weights.data(), count, mean.shift<acc_t>(), acc_t(job.sharpness));
+    for (int64_t row = 0; row < at.count; ++row) {
+      const double along_row = g.point[1] * (job.y(at.first + row) - mean.point[1]) +
+                               g.point[2] * (job.z(at.first + row) - mean.point[2]);
+      acc_t* const to = pull.data() + row * width;
+      std::fill(to, to + width, acc_t(along_row));
+      add_pull(job.lattice.x.data(), acc_t(mean.point[0]), g.point[0], width, to);
+    }
     for (int i = 0; i < 9 && job.mapped; ++i) {
       if (grad_maps) {
-        scale(mask, g.map[i], count, values);
-        grad_maps.store(block, 9 * k + i, values);
+        scale(weights.data(), g.map[i] * per_weight, count, values.data());
+        grad_maps.store(at.block, 9 * k + i, values.data());
       }
       if (grad_logits) {
-        job.maps.load(block, 9 * k + i, values);
-        add_pull(values, acc_t(mean.map[i]), g.map[i], count, pull);
+        job.maps.load(at.block, 9 * k + i, values.data());
+        add_pull(values.data(), acc_t(mean.map[i]), g.map[i], count, pull.data());
       }
     }
     if (!grad_logits) return;
-    multiply(mask, pull, acc_t(job.sharpness), count, values);
-    grad_logits.store(block, k, values);
+    multiply(weights.data(), pull.data(), acc_t(job.sharpness) * per_weight, count, values.data());
+    grad_logits.store(at.block, k, values.data());
   });
 }
 
@@ -207,7 +248,7 @@ void backward_rows(const Job<acc_t>& job, int64_t k, int64_t begin, int64_t end,
 
 void soft_argmax3d_cpu(const Tensor& keypoints, const Tensor& jacobians, const SoftArgmax3d& op,
                        int threads) {
-  if (keypoints.numel() == 0) return;
+  if (op.logits.numel() == 0) return fill_zero(keypoints), fill_zero(jacobians);
   for_coordinates(op.logits.dtype, [&](auto zero) {
     using acc_t = decltype(zero);
     const std::vector<Sums> means = Job<acc_t>(op, threads).means();
@@ -228,10 +269,11 @@ void soft_argmax3d_backward_cpu(const Tensor& grad_logits, const Tensor& grad_ma
     const Job<acc_t> job(op, threads);
     const std::vector<Sums> means = job.means();
     const BlockWriter<acc_t> to_logits(grad_logits, 1), to_maps(grad_maps, 1);
-    job.for_parts([&](int64_t task, int64_t k, int64_t begin, int64_t end) {
+    job.for_parts([&](int64_t task, int64_t begin, int64_t end) {
       const int64_t volume = task / job.parts;
-      const Upstream<acc_t> upstream(grad_keypoints, grad_jacobians, volume / job.keypoints, k);
-      backward_rows(job, k, begin, end, means[volume], upstream, to_logits, to_maps);
+      const Upstream<acc_t> upstream(grad_keypoints, grad_jacobians, volume / job.keypoints,
+                                     volume % job.keypoints);
+      backward_rows(job, volume, begin, end, means[volume], upstream, to_logits, to_maps);
     });
   });
 }
