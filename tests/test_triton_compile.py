@@ -27,6 +27,7 @@ TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 TARGETS = (80, 90, 100, 120)  # compute capability: A100, H100 and H200, B200, RTX 50
 STORED = {"fp32": "fp32", "fp16": "fp32", "bf16": "fp32", "fp64": "fp64"}  # and the coordinates beside
 
+COORDINATES = ("fp32", "fp64")
 FLOWS = {"source_ptr", "driving_ptr", "affine_ptr"}
 BOTH = (False, True)
 TILES = (1, TILE_BYTES)  # the second stands for as many channels as have so many bytes
@@ -39,15 +40,18 @@ LENGTHS = {  # of tuples; other strides are those of (B, C, D, H, W) or (B, D, H
 }  # fmt: skip
 
 # By module and kernel: which pointers hold coordinates and sums, and the values its constants take. Pointers
-# not named hold stored dtypes, numbers are 32-bit integers unless the kernel says otherwise.
+# not named hold stored dtypes (where there are none, `stored` says which to try), numbers are 32-bit integers
+# unless the kernel says otherwise.
 KERNELS: dict[str, dict[str, dict[str, Any]]] = {
     "keypoint_flow": {
         "_keypoint_flow_kernel": {
             "coordinates": FLOWS | {"out_ptr"},
+            "stored": COORDINATES,
             "constants": {"AFFINE": (True, False), "WIDE": BOTH},
         },
         "_keypoint_flow_backward_kernel": {
             "coordinates": FLOWS | {"sums_ptr", "grad_flows_ptr"},
+            "stored": COORDINATES,
             "constants": {"WIDE": BOTH},
         },
     },
@@ -58,6 +62,7 @@ KERNELS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "_means_kernel": {
             "coordinates": {"means_ptr", "peak_ptr", "peaks_ptr", "sums_ptr"},
+            "stored": COORDINATES,
             "constants": {"MAPS": (True, False)},
         },
         "_soft_argmax3d_backward_kernel": {
@@ -243,11 +248,13 @@ def test_compiles_for_sizes_of_one(module, kernel, wide):
 
 
 @pytest.mark.parametrize("target", TARGETS, ids="sm_{}".format)
-@pytest.mark.parametrize("stored", STORED)
-@pytest.mark.parametrize(("module", "kernel"), NAMES)
+@pytest.mark.parametrize(
+    ("module", "kernel", "stored"),
+    [(*name, stored) for name in NAMES for stored in KERNELS[name[0]][name[1]].get("stored", STORED)],
+)
 def test_compiles_without_spills(module, kernel, stored, target, capsys):
     chosen = variants(KERNELS[module][kernel]["constants"])
-    if (stored, target) != ("fp16", 90):  # elsewhere the usual one, and that of features read in tiles
+    if (stored, target) != ("fp16", 90):  # elsewhere the usual one, and tiles
         chosen = [chosen[0], *(each for each in chosen if each.get("CHANNELS") == TILE_BYTES)]
     for constants in chosen:
         figures = compile_kernel(modules()[module], kernel, stored, constants, target)

@@ -71,9 +71,8 @@ def _keypoint_flow_backward_kernel(
     grad_b, grad_k, grad_z, grad_y, grad_x, axis = grad_flows_strides
     grad_flows_ptr += b * grad_b + k * grad_k
     sums = tl.zeros([4, 4, BLOCK], dtype)
-    for step in range(part, blocks, parts):
-        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
-        inside = n < N
+    for index in range(part, blocks, parts):
+        n, inside = points_of(index, N, BLOCK, WIDE)
         z, y, x = voxel(n, size)
         at = grad_flows_ptr + (z * grad_z + y * grad_y + x * grad_x)
         g = (

@@ -14,12 +14,17 @@ def block(blocks, N, BLOCK: tl.constexpr, WIDE: tl.constexpr):
 
     Rows and blocks share the first axis of the launch, the only one that may exceed 65535.
     """
-    row = tl.program_id(0) // blocks
-    first = tl.program_id(0) % blocks
+    n, inside = points_of(tl.program_id(0) % blocks, N, BLOCK, WIDE)
+    return (tl.program_id(0) // blocks).to(tl.int64), n, inside
+
+
+@triton.jit
+def points_of(index, N, BLOCK: tl.constexpr, WIDE: tl.constexpr):
+    """The points n of a block, and which of these exist."""
     if WIDE:
-        first = first.to(tl.int64)
-    n = first * BLOCK + tl.arange(0, BLOCK)
-    return row.to(tl.int64), n, n < N
+        index = index.to(tl.int64)
+    n = index * BLOCK + tl.arange(0, BLOCK)
+    return n, n < N
 
 
 @triton.jit

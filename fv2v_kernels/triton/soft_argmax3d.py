@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fv2v_kernels.triton.launch import BLOCK, WARPS, blocks_a_program, reaches_far
-from fv2v_kernels.triton.points import block, lattice_point, offset_of, voxel
+from fv2v_kernels.triton.points import block, lattice_point, offset_of, points_of, voxel
 
 PARTS = 64  # at most, of a keypoint's volume
 
@@ -52,9 +52,8 @@ def _sums_kernel(
     # finite, so that a first logit of -infinity is not subtracted from itself
     peak = tl.full([BLOCK], -1.7e308 if dtype == tl.float64 else -3.4e38, dtype)
     sums = tl.zeros([16 if MAPS else 4, BLOCK], dtype)
-    for step in range(part, blocks, parts):
-        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
-        inside = n < N
+    for index in range(part, blocks, parts):
+        n, inside = points_of(index, N, BLOCK, WIDE)
         z, y, x = voxel(n, size)
         at = logits_ptr + offset_of(z, y, x, logits_strides)
         logit = tl.load(at, mask=inside, other=float("-inf")).to(dtype)

@@ -27,6 +27,7 @@ from fv2v_kernels.triton.points import (
     minus,
     offset_of,
     outer,
+    points_of,
     store_sums,
     voxel,
     with_one,
@@ -121,9 +122,8 @@ def _warp_candidates_backward_kernel(
     features_ptr += b * features_strides[0]
     sums = tl.zeros([4, 4, BLOCK], dtype)  # g and the driving Gaussian's gradient times p - x_d
     source_sums = tl.zeros([4, BLOCK], dtype)  # the source Gaussian's gradient times p - x_s
-    for step in range(part, blocks, parts):
-        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
-        inside = n < N
+    for index in range(part, blocks, parts):
+        n, inside = points_of(index, N, BLOCK, WIDE)
         z, y, x = voxel(n, size)
         point = lattice_point(z, y, x, size, dtype)
         upstream = grad_out_ptr + offset_of(z, y, x, grad_out_strides)
