@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture in metafunc.fixturenames:
             ids = ["-".join((op.name, *place)) for place in places]
             metafunc.parametrize(fixture, places, ids=ids, indirect=True, scope="function")
-    # the interpreter is slow: there two cases of five in float32, which skips no option; other dtypes in one case
+    # the interpreter is slow: there two cases of five in float32, which leaves out no option, else one
     cases = [case for i, case in enumerate(op.cases) if not INTERPRETED or case == op.plain or i % 5 < 2]
     if {"dtype", "layout"} <= set(metafunc.fixturenames):
         metafunc.parametrize("dtype", op.dtypes, ids=_name)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from accuracy import Inputs, gradients
 from keypoints import AFFINES, make_keypoints
-from op_contract import Op, OpContract
+from layouts import channels_last
+from op_contract import Op, OpContract, assert_matches
 
 from fv2v_kernels import compose_flow, compose_warp, warp3d
 from fv2v_kernels.ops.compose_warp import ComposedWarp
@@ -111,6 +112,14 @@ class TestComposeWarp(OpContract):
         torch.testing.assert_close(mask, expected_mask)
         expected = warp3d(features, expected_flow, align_corners=False, backend="reference")
         torch.testing.assert_close(warped, expected)
+
+    def test_many_channels_side_by_side(self, place):
+        """Where a kernel may read several channels at a time; into either layout."""
+        device, backend = place
+        case = {**CASES["odd-each-faces"], "features": (2, 48, 4, 7, 11)}
+        for memory_format in (torch.contiguous_format, torch.channels_last_3d):
+            inputs = make(torch.float32, **case, memory_format=memory_format)
+            assert_matches(self.op, backend, inputs.map(lambda t: t.to(device)), arrange=channels_last)
 
     def test_what_is_not_asked_for_is_none(self, place):
         device, backend = place

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs
-from op_contract import FLOATS, Op, OpContract
+from layouts import channels_last
+from op_contract import FLOATS, Op, OpContract, assert_matches
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -186,6 +187,15 @@ class TestWarp3d(OpContract):
         each_features, each_grid = self.gradients(place, copies, upstream)
         torch.testing.assert_close(grad_features, each_features.sum(0, keepdim=True))
         torch.testing.assert_close(grad_grid, each_grid)
+
+    @pytest.mark.parametrize("channels", [16, 48])
+    @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d], ids=str)
+    def test_many_channels_side_by_side(self, place, channels, memory_format):
+        """Where a kernel may read several channels at a time; into either layout."""
+        sizes = (2, channels, 2, 3, 5), (2, 2, 3, 4)
+        device, backend = place
+        inputs = make(torch.float32, *sizes, align_corners=False, memory_format=memory_format)
+        assert_matches(self.op, backend, inputs.map(lambda t: t.to(device)), arrange=channels_last)
 
     def test_strides_beyond_32_bits(self, place, tmp_path):
         """The third plane lies 2^31 elements after the first, in a file that is nearly all hole."""

@@ -83,7 +83,7 @@ def compose_warp(
     return_mask: bool,
     channels_last: bool,
 ) -> None:
-    """Fills out (B, C, D, H, W) by its strides, and of flow and mask, contiguous, those that are not empty."""
+    """Fills out (B, C, D, H, W) by its strides, and flow and mask, contiguous, unless they are empty."""
     if out.numel() == 0:
         return
     batch, flows, *size = mask_logits.shape

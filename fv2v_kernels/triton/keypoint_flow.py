@@ -53,11 +53,11 @@ def _keypoint_flow_kernel(
 @triton.jit
 def _keypoint_flow_backward_kernel(
     sums_ptr,  # (parts, B, K, 4, 4)
-    grad_out_ptr,  # (B, K+1, D, H, W, 3)
+    grad_flows_ptr,  # (B, K+1, D, H, W, 3)
     source_ptr, driving_ptr,  # (B, K, 3)
     blocks, parts, N,
     K, size,
-    grad_out_strides, source_strides, driving_strides,
+    grad_flows_strides, source_strides, driving_strides,
     WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -68,14 +68,14 @@ def _keypoint_flow_backward_kernel(
     _, driving, _ = load_flow(
         source_ptr, driving_ptr, source_ptr, source_strides, driving_strides, driving_strides, b, k, False
     )
-    grad_b, grad_k, grad_z, grad_y, grad_x, axis = grad_out_strides
-    grad_out_ptr += b * grad_b + k * grad_k
+    grad_b, grad_k, grad_z, grad_y, grad_x, axis = grad_flows_strides
+    grad_flows_ptr += b * grad_b + k * grad_k
     sums = tl.zeros([4, 4, BLOCK], dtype)
     for step in range(part, blocks, parts):
-        n = (step.to(tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
+        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
         inside = n < N
         z, y, x = voxel(n, size)
-        at = grad_out_ptr + (z * grad_z + y * grad_y + x * grad_x)
+        at = grad_flows_ptr + (z * grad_z + y * grad_y + x * grad_x)
         g = (
             tl.load(at, mask=inside, other=0.0),
             tl.load(at + axis, mask=inside, other=0.0),
@@ -113,7 +113,7 @@ def keypoint_flow_backward(
     grad_source: Tensor,
     grad_driving: Tensor,
     grad_affine: Tensor,
-    grad_out: Tensor,
+    grad_flows: Tensor,
     kp_source: Tensor,
     kp_driving: Tensor,
     affine: Tensor | None,
@@ -123,17 +123,17 @@ def keypoint_flow_backward(
     batch, keypoints, _ = kp_source.shape
     if kp_source.numel() == 0:
         return
-    voxels = grad_out[0, 0, ..., 0].numel()
+    voxels = grad_flows[0, 0, ..., 0].numel()
     blocks = triton.cdiv(voxels, BLOCK)
-    parts = triton.cdiv(blocks, blocks_a_program(batch * keypoints * blocks, BLOCK, grad_out.device))
+    parts = triton.cdiv(blocks, blocks_a_program(batch * keypoints * blocks, BLOCK, grad_flows.device))
     sums = kp_source.new_empty(parts, batch, keypoints, 4, 4)
-    with torch.cuda.device_of(grad_out):
+    with torch.cuda.device_of(grad_flows):
         _keypoint_flow_backward_kernel[(batch * keypoints * parts,)](
-            sums, grad_out, kp_source, kp_driving,
+            sums, grad_flows, kp_source, kp_driving,
             blocks, parts, voxels,
             keypoints, tuple(size),
-            grad_out.stride(), kp_source.stride(), kp_driving.stride(),
-            WIDE=reaches_far(BLOCK, grad_out[0, 0]),
+            grad_flows.stride(), kp_source.stride(), kp_driving.stride(),
+            WIDE=reaches_far(BLOCK, grad_flows[0, 0]),
             BLOCK=BLOCK,
             num_warps=WARPS,
         )  # fmt: skip

@@ -47,9 +47,8 @@ def lattice_point(z, y, x, size, dtype: tl.constexpr):
 def _place(i, n, dtype: tl.constexpr):
     last = tl.full((), 1, dtype) * tl.maximum(n - 1, 1)
     # the usual division of float32 is off by a unit in the last place or two, which moves the last voxel
-    if dtype == tl.float64:
-        return (2 * i).to(dtype) / last - 1
-    return tl.div_rn((2 * i).to(dtype), last) - 1
+    twice = (2 * i).to(dtype)
+    return (twice / last if dtype == tl.float64 else tl.div_rn(twice, last)) - 1
 
 
 @triton.jit
@@ -66,14 +65,11 @@ def load_flow(
     driving_b, driving_k, driving_axis = driving_strides
     source = _load_point(source_ptr + b * source_b + (k - 1) * source_k, source_axis, k)
     driving = _load_point(driving_ptr + b * driving_b + (k - 1) * driving_k, driving_axis, k)
-    if not AFFINE:
-        return source, driving, source  # whose last part nobody reads
-    affine_b, affine_k, row, column = affine_strides
-    at = affine_ptr + b * affine_b + (k - 1) * affine_k
-    return (
-        source,
-        driving,
-        (
+    matrix = source  # which nobody reads without AFFINE
+    if AFFINE:
+        affine_b, affine_k, row, column = affine_strides
+        at = affine_ptr + b * affine_b + (k - 1) * affine_k
+        matrix = (
             tl.load(at, mask=k > 0, other=1.0),
             tl.load(at + column, mask=k > 0, other=0.0),
             tl.load(at + 2 * column, mask=k > 0, other=0.0),
@@ -83,8 +79,8 @@ def load_flow(
             tl.load(at + 2 * row, mask=k > 0, other=0.0),
             tl.load(at + 2 * row + column, mask=k > 0, other=0.0),
             tl.load(at + 2 * row + 2 * column, mask=k > 0, other=1.0),
-        ),
-    )
+        )
+    return source, driving, matrix
 
 
 @triton.jit

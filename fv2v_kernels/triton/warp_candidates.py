@@ -1,8 +1,8 @@
 """warp_candidates in Triton: K+1 flows, built on the fly, each with its Gaussian difference and its features.
 
 A program serves a block of the voxels of one flow; where channels lie side by side in the result, a block of
-pairs (voxel, flow), flows fastest, so that neighbouring threads write neighbouring channels. In the gradient a
-program goes through several blocks of one flow, whose sums are stored by program and added up in a fixed order.
+pairs (voxel, flow), flows fastest, so that neighbouring threads write neighbouring channels. In the gradient
+a program goes through several blocks of one flow; its sums are stored by program and added in a fixed order.
 """
 
 import torch
@@ -122,7 +122,7 @@ def _warp_candidates_backward_kernel(
     sums = tl.zeros([4, 4, BLOCK], dtype)  # g and the driving Gaussian's gradient times p - x_d
     source_sums = tl.zeros([4, BLOCK], dtype)  # the source Gaussian's gradient times p - x_s
     for step in range(part, blocks, parts):
-        n = (step.to(tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
+        n = (tl.cast(step, tl.int64) if WIDE else step) * BLOCK + tl.arange(0, BLOCK)
         inside = n < N
         z, y, x = voxel(n, size)
         point = lattice_point(z, y, x, size, dtype)
