@@ -43,7 +43,7 @@ struct Sums {
   }
 };
 
-constexpr int kAtOnce = 1024;  // voxels, in whole rows: logits and one map stay in the L1 cache
+constexpr int kAtOnce = 1024;  // voxels, in whole rows of one z: logits and a map stay in the L1 cache
 
 template <typename acc_t>
 FV2V_CLONES acc_t largest(const acc_t* values, int64_t count) {
@@ -53,25 +53,26 @@ FV2V_CLONES acc_t largest(const acc_t* values, int64_t count) {
   return peak;
 }
 
-// Logits in, weights out.
+// Logits in, weights out; adds each column's weights to (2, width) sums, as they are and times y.
 template <typename acc_t>
-FV2V_CLONES void weigh(acc_t* values, int64_t count, acc_t shift, acc_t sharpness) {
-  for (int64_t i = 0; i < count; ++i) values[i] = exp_nonpositive((values[i] - shift) * sharpness);
+FV2V_CLONES void weigh(acc_t* __restrict values, int64_t rows, int64_t width, acc_t shift, acc_t sharpness,
+                       const acc_t* y, acc_t* __restrict columns) {
+  for (int64_t row = 0; row < rows; ++row, values += width) {
+    const acc_t here = y[row];
+    for (int64_t i = 0; i < width; ++i) {
+      values[i] = exp_nonpositive((values[i] - shift) * sharpness);
+      columns[i] += values[i];
+      columns[width + i] += values[i] * here;
+    }
+  }
 }
 
 template <typename acc_t>
-FV2V_CLONES void sum_rows(const acc_t* weights, int64_t rows, int64_t width, const acc_t* x, acc_t* total,
-                          acc_t* along_x) {
-  for (int64_t row = 0; row < rows; ++row, weights += width) {
-    acc_t sum = 0, moment = 0;
-#pragma omp simd reduction(+ : sum, moment)
-    for (int64_t i = 0; i < width; ++i) {
-      sum += weights[i];
-      moment += weights[i] * x[i];
-    }
-    total[row] = sum;
-    along_x[row] = moment;
-  }
+FV2V_CLONES acc_t total(const acc_t* values, int64_t count) {
+  acc_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) sum += values[i];
+  return sum;
 }
 
 template <typename acc_t>
@@ -82,10 +83,11 @@ FV2V_CLONES acc_t product(const acc_t* a, const acc_t* b, int64_t count) {
   return sum;
 }
 
-// Some whole rows of one sample.
+// Some whole rows of one sample, at one z.
 struct Rows {
   Block block;
-  int64_t first, count;  // first: in the sample
+  int64_t count;
+  int32_t y, z;  // of the first
 };
 
 template <typename acc_t>
@@ -113,9 +115,6 @@ struct Job {
     const int64_t wanted = threads == 1 ? 1 : (8 * threads + volumes - 1) / volumes;
     parts = std::clamp<int64_t>(wanted, 1, rows);
   }
-  double y(int64_t row) const { return lattice.y[row % size.height]; }
-  double z(int64_t row) const { return lattice.z[row / size.height]; }
-
   // body(task, begin, end) for every part of every volume: rows begin ... end - 1 of volume task / parts
   template <typename Body>
   void for_parts(Body body) const {
@@ -129,29 +128,28 @@ struct Job {
 
   template <typename Body>
   void for_rows(int64_t b, int64_t begin, int64_t end, Body body) const {
-    for (int64_t row = begin; row < end; row += rows_at_once) {
-      const int64_t count = std::min(rows_at_once, end - row);
-      body(Rows{{b, row * size.width, int(count * size.width)}, row, count});
+    for (int64_t row = begin, count; row < end; row += count) {
+      const int32_t y = int32_t(row % size.height), z = int32_t(row / size.height);
+      count = std::min({rows_at_once, end - row, int64_t(size.height - y)});
+      body(Rows{{b, row * size.width, int(count * size.width)}, count, y, z});
     }
   }
 
   void add_rows(int64_t volume, int64_t begin, int64_t end, Sums& sums) const {
-    const int64_t k = volume % keypoints;
-    std::vector<acc_t> weights(rows_at_once * size.width), map(mapped ? weights.size() : 0);
-    std::vector<acc_t> total(rows_at_once), along_x(rows_at_once);
+    const int64_t k = volume % keypoints, width = size.width;
+    std::vector<acc_t> weights(rows_at_once * width), map(mapped ? weights.size() : 0), columns(2 * width);
     for_rows(volume / keypoints, begin, end, [&](const Rows& at) {
       logits.load(at.block, k, weights.data());
       const acc_t peak = largest(weights.data(), at.block.count);
       if (peak > sums.peak) sums.raise(peak, sharpness);
-      weigh(weights.data(), at.block.count, sums.shift<acc_t>(), acc_t(sharpness));
-      sum_rows(weights.data(), at.count, size.width, lattice.x.data(), total.data(), along_x.data());
-      for (int64_t row = 0; row < at.count; ++row) {
-        const double weight = total[row];
-        sums.weight += weight;
-        sums.point[0] += along_x[row];
-        sums.point[1] += weight * y(at.first + row);
-        sums.point[2] += weight * z(at.first + row);
-      }
+      std::fill(columns.begin(), columns.end(), acc_t(0));
+      weigh(weights.data(), at.count, width, sums.shift<acc_t>(), acc_t(sharpness), &lattice.y[at.y],
+            columns.data());
+      const double weight = total(columns.data(), width);
+      sums.weight += weight;
+      sums.point[0] += product(columns.data(), lattice.x.data(), width);
+      sums.point[1] += total(columns.data() + width, width);
+      sums.point[2] += weight * lattice.z[at.z];
       for (int i = 0; i < 9 && mapped; ++i) {
         maps.load(at.block, 9 * k + i, map.data());
         sums.map[i] += product(weights.data(), map.data(), at.block.count);
@@ -216,14 +214,16 @@ void backward_rows(const Job<acc_t>& job, int64_t volume, int64_t begin, int64_t
                    const BlockWriter<acc_t>& grad_maps) {
   const int64_t k = volume % job.keypoints, width = job.size.width, most = job.rows_at_once * width;
   std::vector<acc_t> weights(most), pull(most), values(most);
+  std::vector<acc_t> columns(2 * width);  // not needed here
   const acc_t per_weight = acc_t(1 / mean.weight);
   job.for_rows(volume / job.keypoints, begin, end, [&](const Rows& at) {
     const int64_t count = at.block.count;
     job.logits.load(at.block, k, weights.data());
-    weigh(weights.data(), count, mean.shift<acc_t>(), acc_t(job.sharpness));
+    weigh(weights.data(), at.count, width, mean.shift<acc_t>(), acc_t(job.sharpness), &job.lattice.y[at.y],
+          columns.data());
     for (int64_t row = 0; row < at.count; ++row) {
-      const double along_row = g.point[1] * (job.y(at.first + row) - mean.point[1]) +
-                               g.point[2] * (job.z(at.first + row) - mean.point[2]);
+      const double along_row = g.point[1] * (job.lattice.y[at.y + row] - mean.point[1]) +
+                               g.point[2] * (job.lattice.z[at.z] - mean.point[2]);
       acc_t* const to = pull.data() + row * width;
       std::fill(to, to + width, acc_t(along_row));
       add_pull(job.lattice.x.data(), acc_t(mean.point[0]), g.point[0], width, to);
