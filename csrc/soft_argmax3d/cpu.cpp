@@ -75,12 +75,19 @@ FV2V_CLONES acc_t total(const acc_t* values, int64_t count) {
   return sum;
 }
 
+// In double after every few: a processor with short vectors would add hundreds of floats to each other.
 template <typename acc_t>
-FV2V_CLONES acc_t product(const acc_t* a, const acc_t* b, int64_t count) {
-  acc_t sum = 0;
+FV2V_CLONES double product(const acc_t* a, const acc_t* b, int64_t count) {
+  constexpr int kFew = 64;
+  double total = 0;
+  for (int64_t begin = 0; begin < count; begin += kFew) {
+    const int64_t end = std::min<int64_t>(begin + kFew, count);
+    acc_t sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
+    for (int64_t i = begin; i < end; ++i) sum += a[i] * b[i];
+    total += sum;
+  }
+  return total;
 }
 
 // Some whole rows of one sample, at one z.
