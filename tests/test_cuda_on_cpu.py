@@ -9,12 +9,16 @@ nvcc's code, or speed.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cuda_on_cpu import BUILT, KERNELS, build
+from contract_report import count
+from cuda_on_cpu import BUILT, build
+
+from fv2v_kernels import OPS
 
 TESTS = Path(__file__).parent
 
@@ -28,11 +32,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=lambda path: path.parent.name)
-def test_passes_the_contract_on_the_cpu(built: Path, kernel: Path) -> None:
+@pytest.mark.parametrize("op", OPS)
+def test_passes_the_contract_on_the_cpu(request: pytest.FixtureRequest, built: Path, op: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-k", "cpu-cuda", "-p", "no:cacheprovider"]
     result = subprocess.run(
-        [*command, str(TESTS / f"test_{kernel.parent.name}.py")],
+        [*command, str(TESTS / f"test_{op}.py")],
         cwd=TESTS.parent,
         env=os.environ | {"FV2V_CUDA_ON_CPU": str(built)},
         capture_output=True,
@@ -40,4 +44,7 @@ def test_passes_the_contract_on_the_cpu(built: Path, kernel: Path) -> None:
         timeout=900,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert " passed" in result.stdout
+    ended = re.search(r"(\d+) passed", result.stdout)
+    assert ended, result.stdout
+    assert "skipped" not in ended.string.splitlines()[-1]
+    count(request.node, op, "cpu", "cuda, emulated", int(ended[1]))
