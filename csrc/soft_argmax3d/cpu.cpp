@@ -44,6 +44,7 @@ struct Sums {
 };
 
 constexpr int kAtOnce = 1024;  // voxels, in whole rows of one z: logits and a map stay in the L1 cache
+constexpr int kMostRows = 32;  // of which each column has its sum, in float
 
 template <typename acc_t>
 FV2V_CLONES acc_t largest(const acc_t* values, int64_t count) {
@@ -68,26 +69,20 @@ FV2V_CLONES void weigh(acc_t* __restrict values, int64_t rows, int64_t width, ac
 }
 
 template <typename acc_t>
-FV2V_CLONES acc_t total(const acc_t* values, int64_t count) {
-  acc_t sum = 0;
+FV2V_CLONES double total(const acc_t* values, int64_t count) {
+  double sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; ++i) sum += values[i];
+  for (int64_t i = 0; i < count; ++i) sum += double(values[i]);
   return sum;
 }
 
-// In double after every few: a processor with short vectors would add hundreds of floats to each other.
+// In double: a processor with short vectors would add hundreds of floats to each other.
 template <typename acc_t>
 FV2V_CLONES double product(const acc_t* a, const acc_t* b, int64_t count) {
-  constexpr int kFew = 64;
-  double total = 0;
-  for (int64_t begin = 0; begin < count; begin += kFew) {
-    const int64_t end = std::min<int64_t>(begin + kFew, count);
-    acc_t sum = 0;
+  double sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = begin; i < end; ++i) sum += a[i] * b[i];
-    total += sum;
-  }
-  return total;
+  for (int64_t i = 0; i < count; ++i) sum += double(a[i]) * double(b[i]);
+  return sum;
 }
 
 // Some whole rows of one sample, at one z.
@@ -117,7 +112,7 @@ struct Job {
         keypoints(logits.layout.channels),
         volumes(op.logits.size[0] * keypoints),
         rows(int64_t(size.depth) * size.height),
-        rows_at_once(std::max(1, kAtOnce / size.width)),
+        rows_at_once(std::clamp(kAtOnce / size.width, 1, kMostRows)),
         threads(useful_threads(most_threads, op.logits.numel())) {
     const int64_t wanted = threads == 1 ? 1 : (8 * threads + volumes - 1) / volumes;
     parts = std::clamp<int64_t>(wanted, 1, rows);
