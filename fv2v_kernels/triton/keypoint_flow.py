@@ -19,6 +19,7 @@ from fv2v_kernels.triton.points import (
     load_flow,
     minus,
     outer,
+    points_of,
     store_sums,
     voxel,
 )
