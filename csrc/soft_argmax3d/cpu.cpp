@@ -2,11 +2,9 @@
 // logit it has seen so far; parts are merged in order, so that the result does not depend on timing.
 #include "soft_argmax3d/soft_argmax3d.h"
 
-#include <cmath>
 #include <limits>
 
 #include "common/blocks.h"
-#include "common/exp.h"
 #include "common/flow_gradients.h"
 #include "common/parallel.h"
 
@@ -21,7 +19,7 @@ struct Sums {
 
   void raise(double higher, double sharpness) {
     // nothing has been weighed yet where the peak is -infinity
-    multiply(std::exp((peak - higher) * sharpness));
+    multiply(voxel_weight(peak, higher, sharpness));
     peak = higher;
   }
   void add(Sums other, double sharpness) {
@@ -61,7 +59,7 @@ FV2V_CLONES void weigh(acc_t* __restrict values, int64_t rows, int64_t width, ac
   for (int64_t row = 0; row < rows; ++row, values += width) {
     const acc_t here = y[row];
     for (int64_t i = 0; i < width; ++i) {
-      values[i] = exp_nonpositive((values[i] - shift) * sharpness);
+      values[i] = voxel_weight(values[i], shift, sharpness);
       columns[i] += values[i];
       columns[width + i] += values[i] * here;
     }

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "common/block.h"
-#include "common/exp.h"
 #include "common/launch.h"
 #include "common/volume.h"
 
@@ -18,7 +17,7 @@ constexpr int64_t kParts = 64;            // blocks a keypoint is summed by at m
 constexpr int kMeans = 12;                // x, y, z and nine maps
 constexpr int kSums = 1 + kMeans;         // and the weights themselves
 
-// Of a part of the volume, or of all of it: sums of weights exp(logit / T - peak), alone and times x, y, z
+// Of a part of the volume, or of all of it: sums of weights exp((logit - peak) / T), alone and times x, y, z
 // and the maps. Of all of it, what follows `total` is means.
 struct Sums {
   double peak, total, means[kMeans];
@@ -33,7 +32,7 @@ struct Job {
   using acc_t = acc_of<scalar_t>;
   Volume<scalar_t> logits, maps;
   bool mapped;
-  acc_t temperature;
+  acc_t sharpness;
   int32_t voxels;
   int parts;
   Sums* sums;  // (B K, parts); those of the whole volume come to lie in the first
@@ -42,7 +41,7 @@ struct Job {
       : logits(op.logits, 1),
         maps(op.jacobian_maps.data ? op.jacobian_maps : op.logits, 1),
         mapped(op.jacobian_maps.data),
-        temperature(acc_t(op.temperature)),
+        sharpness(acc_t(1 / op.temperature)),
         voxels(int32_t(logits.size.voxels())),
         parts(parts),
         sums(workspace.as<Sums>()) {
@@ -50,7 +49,7 @@ struct Job {
   }
 
   __device__ __forceinline__ acc_t logit(int64_t b, int64_t k, int32_t p) const {
-    return widen(logits.channel(b, k)[logits.offset(p)]) / temperature;
+    return widen(logits.channel(b, k)[logits.offset(p)]);
   }
   // x, y, z and the maps of one voxel
   __device__ __forceinline__ void values(int64_t b, int64_t k, int32_t p, acc_t value[kMeans]) const {
@@ -75,16 +74,16 @@ __global__ void __launch_bounds__(kThreads, kBlocks) sum_parts(const Job<scalar_
       acc_t value[kMeans];
       job.values(b, k, p, value);
       if (!(logit <= peak)) {  // NaN, too
-        const acc_t shrink = exp_nonpositive(peak - logit);
+        const acc_t shrink = voxel_weight(peak, logit, job.sharpness);
         for (int i = 0; i < kSums; ++i) sum[i] *= shrink;
         peak = logit;
       }
-      const acc_t weight = exp_nonpositive(logit - peak);
+      const acc_t weight = voxel_weight(logit, peak, job.sharpness);
       sum[0] += weight;
       for (int i = 0; i < kMeans; ++i) sum[1 + i] += weight * value[i];
     }
     const acc_t highest = block_max(peak);
-    const acc_t shrink = exp_nonpositive(peak - highest);
+    const acc_t shrink = voxel_weight(peak, highest, job.sharpness);
     for (int i = 0; i < kSums; ++i) sum[i] *= shrink;
     const double total = block_sum<kSums>(sum);
     Sums& part = job.sums[keypoint * job.parts + blockIdx.x];
@@ -96,7 +95,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) sum_parts(const Job<scalar_
 // A block a keypoint. The results may be nullptr.
 template <typename acc_t>
 __global__ void __launch_bounds__(kThreads, kBlocks)
-    add_parts(Sums* sums, const int parts, acc_t* keypoints, acc_t* jacobians) {
+    add_parts(Sums* sums, const int parts, const double sharpness, acc_t* keypoints, acc_t* jacobians) {
   double* const totals = shared_memory<double>();  // (kSums)
   const int64_t keypoint = blockIdx.x;
   const int i = threadIdx.x;
@@ -105,7 +104,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   for (int other = 1; other < parts; ++other) peak = part[other].peak > peak ? part[other].peak : peak;
   if (i < kSums) {
     for (int each = 0; each < parts; ++each)
-      total += (&part[each].total)[i] * exp_nonpositive(part[each].peak - peak);
+      total += (&part[each].total)[i] * voxel_weight(part[each].peak, peak, sharpness);
     totals[i] = total;
   }
   __syncthreads();  // nobody reads the first part any more
@@ -151,8 +150,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     upstream.load(b, k, g);
     job.values(b, k, p, value);
     for (int i = 0; i < kMeans; ++i) dot += g[i] * (value[i] - acc_t(whole.means[i]));
-    const acc_t mask = exp_nonpositive(job.logit(b, k, p) - acc_t(whole.peak)) / acc_t(whole.total);
-    if (grad_logits) grad_logits[keypoint * job.voxels + p] = narrow<scalar_t>(mask * dot / job.temperature);
+    const acc_t mask =
+        voxel_weight(job.logit(b, k, p), acc_t(whole.peak), job.sharpness) / acc_t(whole.total);
+    if (grad_logits) grad_logits[keypoint * job.voxels + p] = narrow<scalar_t>(mask * dot * job.sharpness);
     for (int i = 0; grad_maps && i < 9; ++i)
       grad_maps[(9 * keypoint + i) * job.voxels + p] = narrow<scalar_t>(mask * g[3 + i]);
   }
@@ -171,7 +171,7 @@ void sum_up(const Queue& queue, const Job<scalar_t>& job, acc_of<scalar_t>* keyp
   queue.launch("soft_argmax3d", sum_parts<scalar_t>, dim3(job.parts, Queue::most_blocks(count)), kThreads,
                kSumBytes<kSums, acc_t>, job);
   queue.launch("soft_argmax3d", add_parts<acc_t>, dim3(count), kThreads, kSums * sizeof(double), job.sums,
-               job.parts, keypoints, jacobians);
+               job.parts, double(job.sharpness), keypoints, jacobians);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // soft_argmax3d: with m = softmax over p of logits[b, k, p] / temperature, p on the corner lattice,
 //   keypoints[b, k] = sum_p m_p p        jacobians[b, k] = sum_p m_p maps[b, k, p], 9 numbers
 #pragma once
+#include "common/exp.h"
 #include "common/tensor.h"
 
 namespace fv2v {
@@ -10,6 +11,13 @@ struct SoftArgmax3d {
   Tensor jacobian_maps;  // (B, 9K, D, H, W), or absent
   double temperature;
 };
+
+// What a voxel counts for beside the largest logit so far, the peak; sharpness = 1 / temperature. When the
+// peak rises, what was summed under the old one is multiplied by what that one counts for now.
+template <typename acc_t>
+FV2V_HOST_DEVICE acc_t voxel_weight(acc_t logit, acc_t peak, acc_t sharpness) {
+  return exp_nonpositive((logit - peak) * sharpness);
+}
 
 void soft_argmax3d_cpu(const Tensor& keypoints, const Tensor& jacobians, const SoftArgmax3d& op, int threads);
 void soft_argmax3d_backward_cpu(const Tensor& grad_logits, const Tensor& grad_maps,
