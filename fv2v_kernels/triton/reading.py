@@ -74,9 +74,9 @@ def sample(
     low, past = cell(point, size, ALIGN_CORNERS)
     channel_step = features_strides[1]
     if CHANNELS == 1:
-        (z, y, x), weights, read = corner(tl.arange(0, 8)[:, None], low, past, inside, size, WIDE)
+        where, weights, read = corner(tl.arange(0, 8)[:, None], low, past, inside, size, WIDE)
         weight = weights[0] * weights[1] * weights[2]
-        offset = offset_of(z, y, x, features_strides)
+        offset = offset_of(where[0], where[1], where[2], features_strides)
         for _ in range(channels):
             value = tl.load(features_ptr + offset, mask=read, other=0.0).to(weight.dtype)
             tl.store(out, tl.sum(weight * value, axis=0).to(out.dtype.element_ty), mask=inside)
@@ -87,9 +87,10 @@ def sample(
             channel = first + tl.arange(0, CHANNELS)[None, :]
             total = tl.zeros([out.shape[0], CHANNELS], past[0].dtype)
             for i in tl.static_range(8):
-                (z, y, x), weights, read = corner(i, low, past, inside, size, WIDE)
+                where, weights, read = corner(i, low, past, inside, size, WIDE)
                 weight = weights[0] * weights[1] * weights[2]
-                at = features_ptr + (offset_of(z, y, x, features_strides)[:, None] + channel * channel_step)
+                offset = offset_of(where[0], where[1], where[2], features_strides)
+                at = features_ptr + (offset[:, None] + channel * channel_step)
                 value = tl.load(at, mask=read[:, None], other=0.0)
                 total += weight[:, None] * value.to(total.dtype)
             at = out[:, None] + channel * out_step
@@ -118,8 +119,9 @@ def pull(
     D, H, W = size
     if CHANNELS == 1:
         i = tl.arange(0, 8)[:, None]
-        (z, y, x), weights, read = corner(i, low, past, inside, size, WIDE)
+        where, weights, read = corner(i, low, past, inside, size, WIDE)
         weight = weights[0] * weights[1] * weights[2]
+        z, y, x = where
         offset = offset_of(z, y, x, features_strides)
         grad_offset = (z * H + y) * W + x
         volume = tl.cast(D, tl.int64) * H * W
