@@ -129,13 +129,13 @@ def pull(
         at_corner = tl.zeros([8, upstream.shape[0]], weight.dtype)
         for _ in range(channels):
             grad = tl.load(upstream, mask=inside, other=0.0).to(weight.dtype)
-            if NEED_FEATURES:
-                tl.atomic_add(grad_features_ptr + grad_offset, weight * grad, mask=read, sem="relaxed")
-                grad_features_ptr += volume
             if NEED_POINT:
                 value = tl.load(features_ptr + offset, mask=read, other=0.0)
                 at_corner += grad * value.to(weight.dtype)
                 features_ptr += channel_step
+            if NEED_FEATURES:
+                tl.atomic_add(grad_features_ptr + grad_offset, weight * grad, mask=read, sem="relaxed")
+                grad_features_ptr += volume
             upstream += upstream_step
         z, y, x = _slopes(i, weights, at_corner)
         z, y, x = tl.sum(z, axis=0), tl.sum(y, axis=0), tl.sum(x, axis=0)
