@@ -131,7 +131,7 @@ def pull(
             grad = tl.load(upstream, mask=inside, other=0.0).to(weight.dtype)
             if NEED_POINT:
                 value = tl.load(features_ptr + offset, mask=read, other=0.0)
-                at_corner += grad * value.to(weight.dtype)
+                at_corner += tl.where(read, grad * value.to(weight.dtype), 0.0)  # infinity times 0 is NaN
                 features_ptr += channel_step
             if NEED_FEATURES:
                 tl.atomic_add(grad_features_ptr + grad_offset, weight * grad, mask=read, sem="relaxed")
@@ -150,7 +150,8 @@ def pull(
                 offset = offset_of(where[0], where[1], where[2], features_strides)
                 at = features_ptr + (offset[:, None] + channel * channel_step)
                 value = tl.load(at, mask=read[:, None], other=0.0).to(z.dtype)
-                along_z, along_y, along_x = _slopes(i, weights, tl.sum(grad * value, axis=1))
+                at_corner = tl.where(read, tl.sum(grad * value, axis=1), 0.0)
+                along_z, along_y, along_x = _slopes(i, weights, at_corner)
                 z, y, x = z + along_z, y + along_y, x + along_x
     return (
         x * _per_unit(W, ALIGN_CORNERS),
