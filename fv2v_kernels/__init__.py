@@ -8,11 +8,20 @@ from fv2v_kernels._op import BACKENDS, available, use_backend
 from fv2v_kernels.ops.compose_flow import compose_flow
 from fv2v_kernels.ops.compose_warp import compose_warp
 from fv2v_kernels.ops.keypoint_flow import keypoint_flow
+from fv2v_kernels.ops.modulate import modulate
 from fv2v_kernels.ops.soft_argmax3d import soft_argmax3d
 from fv2v_kernels.ops.warp3d import warp3d
 from fv2v_kernels.ops.warp_candidates import warp_candidates
 
-OPS = ("keypoint_flow", "warp_candidates", "compose_flow", "warp3d", "compose_warp", "soft_argmax3d")
+OPS = (
+    "keypoint_flow",
+    "warp_candidates",
+    "compose_flow",
+    "warp3d",
+    "compose_warp",
+    "soft_argmax3d",
+    "modulate",
+)
 
 __all__ = [
     "BACKENDS",
@@ -21,6 +30,7 @@ __all__ = [
     "compose_flow",
     "compose_warp",
     "keypoint_flow",
+    "modulate",
     "soft_argmax3d",
     "use_backend",
     "warp3d",
