@@ -54,7 +54,7 @@ def parameters(config: ModelConfig) -> dict[str, int]:
 def _flow(config: ModelConfig) -> str:
     if config.geometry.transfer == "pose":
         return "first order, R_s inverse(R_d)"
-    return "first order, J_s inverse(J_d)" if config.canonical.jacobian else "translation"
+    return "first order, J_s inverse(J_d)" if config.jacobian else "translation"
 
 
 def _millions(count: int) -> str:

@@ -63,7 +63,8 @@ class Reenactor:
         else:
             model = checkpoints.load(weights, config)
         self.config = model.config
-        self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+        # what `eval` derives from weights is derived before they are rounded
+        self.model = model.eval().to(self.device, self.dtype).requires_grad_(False)
 
     @torch.inference_mode()
     def encode(self, portrait: Any) -> Source:

@@ -54,7 +54,7 @@ def test_every_missing_unexpected_and_misshapen_key_is_listed(tmp_path):
     with pytest.raises(ValueError, match="does not fit 'vox-256'") as told:
         checkpoints.load(file, VOX_256)
     assert str(told.value).splitlines()[1:] == [
-        "  not in the file: generator.final.bias",
+        "  not in the file: generator.decoder.final.bias",
         "  not in the file: head.translation.weight",
         "  not in the model: generator:decoder.fc.weight",
         "  shape of canonical.heatmap.bias: file (14,), model (15,)",

@@ -81,7 +81,7 @@ def test_one_source_serves_many_frames(config):
 
 
 def test_jacobians_start_as_the_identity():
-    canonical = CanonicalKeypoints(TINY).eval()
+    canonical = CanonicalKeypoints(TINY, TINY.canonical).eval()
     jacobians = canonical(torch.rand(2, 3, 32, 32)).jacobians
     torch.testing.assert_close(jacobians, torch.eye(3).expand(2, TINY.keypoints, 3, 3))
 
@@ -102,7 +102,7 @@ def test_presets_survive_json_and_tell_their_names():
     for name, config in PRESETS.items():
         assert config.name == name
         assert ModelConfig.from_dict(config.as_dict()) == config
-    with pytest.raises(ValueError, match="one of face-vid2vid-256, vox-256, vox-256-jacobian; got 'vox'"):
+    with pytest.raises(ValueError, match="one of face-vid2vid-256, .*, liveportrait; got 'vox'"):
         preset("vox")
 
 

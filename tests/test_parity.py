@@ -188,7 +188,7 @@ def hooked(model: FaceVid2Vid, recording: Recording, scope: str) -> Iterator[Non
     inputs = {
         f"{scope}dm.hourglass_in": M.hourglass,
         f"{scope}warped_flat": G.project,
-        f"{scope}decoder_in": G.residual,
+        f"{scope}decoder_in": G.decoder,
     }
 
     def keep(name: str, tensor: Tensor) -> None:

@@ -25,7 +25,7 @@ TINY = ModelConfig(
     canonical=CanonicalConfig(stride=2, widths=(8, 16), out_width=8, kernel=3),
     head=HeadConfig(stem_width=8, widths=(16, 32), blocks=(1, 1)),
     dense_motion=DenseMotionConfig(compressed_channels=2, widths=(8, 16), out_width=8, kernel=3),
-    generator=GeneratorConfig(widths=(16, 8), residual_blocks=1),
+    generator=GeneratorConfig(width=16, widths=(16, 8), residual_blocks=1),
 )
 # the release's geometry and lattice on tiny networks
 TINY_VOX_JACOBIAN = replace(TINY, name="tiny-vox-jacobian", align_corners=False, geometry=VOX_256.geometry)
@@ -40,7 +40,7 @@ def lively(reenactor: Reenactor) -> Reenactor:
         layer.weight.mul_(30)
     model.canonical.heatmap.weight.mul_(30)
     model.dense_motion.mask.weight.mul_(30)
-    model.generator.final.weight.mul_(30)
+    model.generator.decoder.final.weight.mul_(30)
     return reenactor
 
 

@@ -25,9 +25,9 @@ _GENERATOR: Renames = [  # F, M and G
     (r"resblocks_3d\.3dr(\d+)\.", r"appearance.residual.\1."),
     (r"third\.", r"generator.project."),
     (r"fourth\.", r"generator.mix."),
-    (r"resblocks_2d\.2dr(\d+)\.", r"generator.residual.\1."),
-    (r"up_blocks\.(\d+)\.", r"generator.up.\1."),
-    (r"final\.", r"generator.final."),
+    (r"resblocks_2d\.2dr(\d+)\.", r"generator.decoder.residual.\1."),
+    (r"up_blocks\.(\d+)\.", r"generator.decoder.up.\1."),
+    (r"final\.", r"generator.decoder.final."),
 ]
 _KP_DETECTOR: Renames = [  # L
     (r"down\.", r"canonical.reduce."),
@@ -38,13 +38,17 @@ _KP_DETECTOR: Renames = [  # L
     (r"jacobian\.", r"canonical.jacobian."),
 ]
 _HE_ESTIMATOR: Renames = [  # H and Δ
-    (r"conv1\.", r"head.stem.0."),
-    (r"norm1\.", r"head.stem.1."),
-    *((rf"{part}{i + 2}\.", rf"head.stages.{i}.{part}.") for i in range(4) for part in ("conv", "norm")),
-    *((rf"block{2 * i}\.skip\.", rf"head.stages.{i}.halve.skip.0.") for i in (1, 2, 3)),
-    *((rf"block{2 * i}\.norm4\.", rf"head.stages.{i}.halve.skip.1.") for i in (1, 2, 3)),
-    *((rf"block{2 * i}\.", rf"head.stages.{i}.halve.") for i in (1, 2, 3)),
-    *((rf"block{2 * i + 1}\.b{2 * i + 1}_(\d+)\.", rf"head.stages.{i}.blocks.\1.") for i in range(4)),
+    (r"conv1\.", r"head.trunk.stem.0."),
+    (r"norm1\.", r"head.trunk.stem.1."),
+    *(
+        (rf"{part}{i + 2}\.", rf"head.trunk.stages.{i}.{part}.")
+        for i in range(4)
+        for part in ("conv", "norm")
+    ),
+    *((rf"block{2 * i}\.skip\.", rf"head.trunk.stages.{i}.halve.skip.0.") for i in (1, 2, 3)),
+    *((rf"block{2 * i}\.norm4\.", rf"head.trunk.stages.{i}.halve.skip.1.") for i in (1, 2, 3)),
+    *((rf"block{2 * i}\.", rf"head.trunk.stages.{i}.halve.") for i in (1, 2, 3)),
+    *((rf"block{2 * i + 1}\.b{2 * i + 1}_(\d+)\.", rf"head.trunk.stages.{i}.blocks.\1.") for i in range(4)),
     # The release feeds fc_roll to yaw and fc_yaw to roll; the weights learned it that way.
     (r"fc_roll\.", r"head.yaw.bins."),
     (r"fc_yaw\.", r"head.roll.bins."),
