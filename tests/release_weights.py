@@ -1,25 +1,68 @@
-"""zhanglonghao1992's checkpoint with the deterministic weights its outputs were recorded with."""
+"""The public releases' files, with the deterministic weights that their outputs were recorded with."""
 
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import parity
 import torch
+from safetensors.torch import save_file
 
 DATA = Path(__file__).parent / "data"
-STATE_DICTS = json.loads((DATA / "state_dict_zlh.json").read_text())
-
-
-def key_shapes(network: str) -> dict[str, tuple[int, ...]]:
-    """Every key of one of the release's networks, and its shape."""
-    return {key: tuple(entry["shape"]) for key, entry in STATE_DICTS[network]["keys"].items()}
+# by release: the key list that is beside this file, and which of its entries is which network
+RECORDED: dict[str, tuple[str, dict[str, str]]] = {
+    "zlh": ("zlh", {name: name for name in ("generator", "kp_detector", "he_estimator")}),
+    "zlh_jac": (
+        "zlh",
+        {
+            "generator": "generator",
+            "kp_detector": "kp_detector__estimate_jacobian_True",
+            "he_estimator": "he_estimator",
+        },
+    ),
+    "zlh_spade": ("zlh_spade", {name: name for name in ("generator", "kp_detector", "he_estimator")}),
+    "sad": ("sadtalker", {name: name for name in ("generator", "kp_detector", "mapping")}),
+    "sad_full": (
+        "sadtalker",
+        {"generator": "generator", "kp_detector": "kp_detector", "mapping": "mapping__still(full)"},
+    ),
+    "lp": (
+        "liveportrait",
+        {
+            name: name
+            for name in (
+                "appearance_feature_extractor",
+                "motion_extractor",
+                "warping_module",
+                "spade_generator",
+                "stitching_retargeting_module.stitching",
+                "stitching_retargeting_module.lip",
+                "stitching_retargeting_module.eye",
+            )
+        },
+    ),
+}
 
 
 @cache
-def filled(network: str) -> dict[str, np.ndarray]:
-    return parity.fill_network("zlh", network, key_shapes(network))
+def _key_list(name: str) -> dict[str, Any]:
+    return json.loads((DATA / f"state_dict_{name}.json").read_text())
+
+
+def entries(release: str) -> dict[str, dict[str, Any]]:
+    """What is recorded of each network that runs: `keys` with shapes, `_n_params`, …"""
+    file, networks = RECORDED[release]
+    return {name: _key_list(file)[entry] for name, entry in networks.items()}
+
+
+def key_shapes(release: str) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Every key of every network that runs, and its shape."""
+    return {
+        network: {key: tuple(facts["shape"]) for key, facts in entry["keys"].items()}
+        for network, entry in entries(release).items()
+    }
 
 
 def anti_alias_kernel() -> np.ndarray:
@@ -29,19 +72,56 @@ def anti_alias_kernel() -> np.ndarray:
     return np.repeat((kernel / kernel.sum()).astype(np.float32)[None, None], 3, axis=0)
 
 
-def state_dicts(jacobian: bool) -> dict[str, dict[str, torch.Tensor]]:
-    """The three networks that run, in the release's layout."""
-    kp_detector = dict(filled("kp_detector"), **{"down.weight": anti_alias_kernel()})
-    if jacobian:
-        shapes = key_shapes("kp_detector__estimate_jacobian_True")
-        head = {key: shape for key, shape in shapes.items() if key.startswith("jacobian.")}
-        kp_detector |= parity.fill_network("zlh", "kp_detector", head)
-    arrays = {
-        "generator": filled("generator"),
-        "kp_detector": kp_detector,
-        "he_estimator": filled("he_estimator"),
-    }
-    return {
-        name: {key: torch.from_numpy(np.array(array)) for key, array in network.items()}
-        for name, network in arrays.items()
-    }
+def state_dicts(release: str) -> dict[str, dict[str, torch.Tensor]]:
+    """The networks that run, under the release's names."""
+    family = "zlh" if release == "zlh_jac" else "sad" if release == "sad_full" else release
+    networks = {}
+    for network, shapes in key_shapes(release).items():
+        filled = dict(parity.fill_network(family, network, shapes))
+        if network == "kp_detector":
+            filled["down.weight"] = anti_alias_kernel()
+        # in the order of the release's file
+        networks[network] = {key: torch.from_numpy(np.array(filled[key])) for key in shapes}
+    return networks
+
+
+def write_release(release: str, folder: Path) -> list[Path]:
+    """The release's files in `folder`, laid out as people have them on disk. Returns those to load."""
+    networks = state_dicts(release)
+    if release.startswith("zlh"):
+        file = folder / "00000189-checkpoint.pth.tar"
+        torch.save({**networks, "epoch": 189}, file)
+        return [file]
+    if release.startswith("sad"):
+        renderer = {
+            f"{prefix}.{key}": tensor
+            for prefix, network in (("kp_extractor", "kp_detector"), ("generator", "generator"))
+            for key, tensor in networks[network].items()
+        }
+        # what speaks and reads pictures: no part of the renderer
+        others = {
+            f"{prefix}.weight": torch.ones(2, 3) for prefix in ("audio2exp", "audio2pose", "face_3drecon")
+        }
+        file = folder / "SadTalker_V0.0.2_256.safetensors"
+        save_file(renderer | others, file)
+        number = "00109" if release == "sad_full" else "00229"
+        mapping = folder / f"mapping_{number}-model.pth.tar"
+        torch.save({"mapping": networks["mapping"]}, mapping)
+        return [file, mapping]
+    (folder / "base_models").mkdir()
+    (folder / "retargeting_models").mkdir()
+    for network, tensors in networks.items():
+        if "." not in network:
+            torch.save(tensors, folder / "base_models" / f"{network}.pth")
+    parts = {"retarget_shoulder": "stitching", "retarget_mouth": "lip", "retarget_eye": "eye"}
+    torch.save(
+        {
+            stored: {
+                f"module.{key}": tensor
+                for key, tensor in networks[f"stitching_retargeting_module.{part}"].items()
+            }
+            for stored, part in parts.items()
+        },
+        folder / "retargeting_models" / "stitching_retargeting_module.pth",
+    )
+    return [folder]

@@ -20,7 +20,7 @@ def release(tmp_path_factory):
     """The release's file, with what training leaves in it."""
     file = tmp_path_factory.mktemp("release") / "00000189-checkpoint.pth.tar"
     extras = {"discriminator": {"x": torch.zeros(1)}, "optimizer_generator": {"state": {}}, "epoch": 189}
-    torch.save({**state_dicts(jacobian=False), **extras}, file)
+    torch.save({**state_dicts("zlh"), **extras}, file)
     return file
 
 
@@ -45,7 +45,7 @@ def test_another_presets_weights_are_refused_with_every_key(release, name):
 
 
 def test_every_missing_unexpected_and_misshapen_key_is_listed(tmp_path):
-    networks = state_dicts(jacobian=False)
+    networks = state_dicts("zlh")
     del networks["generator"]["final.bias"], networks["he_estimator"]["fc_t.weight"]
     networks["generator"]["decoder.fc.weight"] = torch.zeros(1)
     networks["kp_detector"]["kp.bias"] = torch.zeros(14)
