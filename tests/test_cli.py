@@ -235,6 +235,8 @@ def test_an_interrupt_is_no_traceback(files, tmp_path):
         "        if i == 5: os.kill(os.getpid(), signal.SIGINT)\n"
         "        yield image\n"
         "fv2v.files._counted = interrupted\n"
+        # a job that a script has put in the background is started with Ctrl-C ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "main()\n"
     )
     command = [sys.executable, "-c", script, *map(str, reenact(files, tmp_path / "out.mp4"))]
