@@ -197,10 +197,11 @@ def convert(
 
 @app.command()
 def info() -> None:
-    """The presets: sizes, conventions and parameters of each."""
-    from fv2v.info import table
+    """The presets: sizes and conventions, parameters and GFLOP of each."""
+    from fv2v.info import tables
 
-    _print(table())
+    for table in tables():
+        _print(table)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, lively
 
 from fv2v.cli import main
+from fv2v.config import PRESETS
 from fv2v.image import read_image, write_image
 from fv2v.reenactor import Reenactor
 from fv2v.video import read_video
@@ -281,14 +282,7 @@ def test_each_option_is_explained(fv2v, monkeypatch):
 def test_info_lists_the_presets(fv2v):
     code, out, _ = fv2v("info")
     assert code == 0
-    for part in (
-        "face-vid2vid-256",
-        "vox-256-jacobian",
-        "corner lattice",
-        "Rx Ry Rz",
-        "keypoint, relative",
-        "128.1 M",
-    ):
+    for part in (*PRESETS, "corner", "Rx·Ry·Rz", "keypoint", "128.1 M", "1155 GFLOP", "1245 GFLOP"):
         assert part in out
 
 
