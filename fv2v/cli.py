@@ -12,8 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fv2v.options import BatchSize, Crop, Device, Dtype, Portrait, Preset, Video, Weights
+
 # of click, or of the copy of click that typer has of its own
 USAGE_ERROR: Any = typer.BadParameter.__base__
+DEGREES, WALK = "DEGREES", "so many degrees in place of the driver's, or a walk through them, as -30,0,30."
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
 app = typer.Typer(
@@ -21,47 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Portrait = Annotated[
-    Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        "-w",
-        metavar="PATH|random",
-        help="Trained weights: a release's .pth.tar or our .safetensors. `random` runs untrained ones, for "
-        "timing and plumbing: the pictures are grey.",
-    ),
-]
-Preset = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        "-p",
-        help="Which model the weights are for (`fv2v info` lists them). A .safetensors knows; a .pth.tar is "
-        "recognised; `random` needs it, and takes vox-256.",
-    ),
-]
-Crop = Annotated[
-    bool,
-    typer.Option(
-        "--crop/--no-crop",
-        help="Find the face and cut a steady square around it. --no-crop takes the middle square as it is, "
-        "for pictures and videos that are face crops already.",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype", help="float32 is exact; float16 and bfloat16 are faster on a GPU and use half the memory."
-    ),
-]
 
 
 @app.command()
@@ -73,10 +35,7 @@ def reenact(
             metavar="DRIVING", help="Video of the face whose motion is taken.", show_default=False
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
-    ],
+    output: Video,
     weights: Weights = None,
     preset: Preset = None,
     relative: Annotated[
@@ -112,10 +71,7 @@ def reenact(
         typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
     ] = None,
     crop: Crop = True,
-    batch_size: Annotated[
-        int,
-        typer.Option(help="Frames rendered at once: more is faster on a GPU, and takes more of its memory."),
-    ] = 1,
+    batch_size: BatchSize = 1,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
@@ -137,6 +93,64 @@ def reenact(
             view=view if turned else None,
             adapt_scale=adapt_scale,
             frames=frames,
+            crop=crop,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    typer.echo(report)
+
+
+@app.command()
+def talk(
+    portrait: Portrait,
+    coefficients: Annotated[
+        Path,
+        typer.Argument(
+            metavar="COEFFICIENTS",
+            help="The driver's 3DMM coefficients: SadTalker's .mat, or .npy or .npz; a row a frame.",
+            show_default=False,
+        ),
+    ],
+    output: Video,
+    source_coefficients: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="The portrait's own; its first row counts.", show_default=False),
+    ],
+    weights: Weights = None,
+    preset: Preset = None,
+    still: Annotated[
+        bool, typer.Option("--still", help="Hold the head where the portrait has it; only the face moves.")
+    ] = False,
+    expression_scale: Annotated[float, typer.Option(help="How strong the driver's expression is.")] = 1.0,
+    yaw: Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Turn of the head: {WALK}")] = None,
+    pitch: Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Nod of the head: {WALK}")] = None,
+    roll: Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Tilt of the head: {WALK}")] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second.")] = 25.0,
+    crop: Crop = True,
+    batch_size: BatchSize = 1,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row, no sound."""
+    from fv2v.files import talk as run
+    from fv2v.progress import frame_progress
+
+    with frame_progress() as progress:
+        report = run(
+            portrait,
+            coefficients,
+            output,
+            _preset(preset, weights, "sadtalker-256"),
+            source_coefficients=source_coefficients,
+            weights=weights,
+            still=still,
+            expression_scale=expression_scale,
+            pitch=_degrees("pitch", pitch),
+            yaw=_degrees("yaw", yaw),
+            roll=_degrees("roll", roll),
+            fps=fps,
             crop=crop,
             batch_size=batch_size,
             device=device,
@@ -266,8 +280,16 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _preset(preset: str | None, weights: str | None) -> str | None:
-    return preset or ("vox-256" if weights == "random" else None)
+def _preset(preset: str | None, weights: str | None, untrained: str = "vox-256") -> str | None:
+    return preset or (untrained if weights == "random" else None)
+
+
+def _degrees(name: str, angles: str | None) -> list[float] | None:
+    """The numbers of `--yaw -30,0,30`."""
+    try:
+        return None if angles is None else [float(angle) for angle in angles.split(",")]
+    except ValueError:
+        raise ValueError(f"--{name}: expected degrees, as 20 or -30,0,30; got {angles!r}") from None
 
 
 def _print(table: Table) -> None:
