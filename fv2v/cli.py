@@ -26,13 +26,14 @@ Portrait = Annotated[
     Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
 ]
 Weights = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--weights",
         "-w",
         metavar="PATH|random",
-        help="Trained weights: a release's .pth.tar or our .safetensors. `random` runs untrained ones, for "
-        "timing and plumbing: the pictures are grey.",
+        help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; once "
+        "a file for a release of several. `random` runs untrained ones, for timing and plumbing: the "
+        "pictures are grey.",
     ),
 ]
 Preset = Annotated[
@@ -40,7 +41,7 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         "-p",
-        help="Which model the weights are for (`fv2v info` lists them). A .safetensors knows; a .pth.tar is "
+        help="Which model the weights are for (`fv2v info` lists them). Our .safetensors knows; a release is "
         "recognised; `random` needs it, and takes vox-256.",
     ),
 ]
@@ -132,7 +133,7 @@ def reenact(
             driving,
             output,
             _preset(preset, weights),
-            weights=weights,
+            weights=_weights(weights),
             relative=relative,
             view=view if turned else None,
             adapt_scale=adapt_scale,
@@ -166,7 +167,7 @@ def frontalize(
         portrait,
         output,
         _preset(preset, weights),
-        weights=weights,
+        weights=_weights(weights),
         crop=crop,
         device=device,
         dtype=dtype,
@@ -176,23 +177,33 @@ def frontalize(
 
 @app.command()
 def convert(
-    checkpoint: Annotated[
-        Path,
+    source: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="CHECKPOINT", help="A release's .pth.tar, or a .safetensors of ours.", show_default=False
+            metavar="SOURCE...",
+            help="A release's file, its files or the folder with them, or a .safetensors of ours.",
+            show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="The .safetensors to write.", show_default=False)
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET",
+            help="What to write: a .safetensors; or what the weights' release has, a .pth.tar or a folder.",
+            show_default=False,
+        ),
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", "-p", help="Refuse the file unless it is of this preset.")
+        str | None, typer.Option("--preset", "-p", help="Refuse the weights unless they are of this preset.")
     ] = None,
 ) -> None:
-    """Turn a release's checkpoint into a .safetensors that knows its preset: safe to share, quick to load."""
+    """Turn a release's weights into a .safetensors that knows its preset: safe to share, quick to load.
+
+    And back: every tensor stays as it is, bit for bit.
+    """
     from fv2v.checkpoints import convert as run
 
-    typer.echo(f"{output}: {run(checkpoint, output, preset).name}")
+    typer.echo(f"{target}: {run(source, target, preset).name}")
 
 
 @app.command()
@@ -265,8 +276,12 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _preset(preset: str | None, weights: str | None) -> str | None:
-    return preset or ("vox-256" if weights == "random" else None)
+def _weights(given: list[str] | None) -> str | list[str] | None:
+    return given[0] if given and len(given) == 1 else given
+
+
+def _preset(preset: str | None, weights: list[str] | None) -> str | None:
+    return preset or ("vox-256" if weights == ["random"] else None)
 
 
 def _print(table: Table) -> None:

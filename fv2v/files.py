@@ -1,6 +1,5 @@
 """Whole files in, whole files out. Everything cheap is checked before weights are loaded."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fv2v.checkpoints import NO_WEIGHTS
+from fv2v.checkpoints import NO_WEIGHTS, Weights, find
 from fv2v.config import ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
-from fv2v.paths import PathLike, check_input, check_output
+from fv2v.paths import PathLike, check_output
 from fv2v.reenactor import Reenactor, find_device, find_dtype
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
@@ -42,7 +41,7 @@ def reenact(
     output: PathLike,
     preset: str | ModelConfig | None = None,
     *,
-    weights: PathLike | None = None,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     relative: bool | None = None,
     view: View | Iterable[View] | None = None,
@@ -103,7 +102,7 @@ def frontalize(
     output: PathLike,
     preset: str | ModelConfig | None = None,
     *,
-    weights: PathLike | None = None,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     crop: bool = True,
     device: str | None = None,
@@ -122,7 +121,7 @@ def frontalize(
 def _check_model(
     reenactor: Reenactor | None,
     preset: str | ModelConfig | None,
-    weights: PathLike | None,
+    weights: Weights | None,
     device: str | None,
     dtype: str,
 ) -> None:
@@ -133,10 +132,9 @@ def _check_model(
         return
     if weights is None:
         raise ValueError(NO_WEIGHTS)
-    if os.fspath(weights) != "random":
-        check_input(weights)
-    if isinstance(preset, str):
-        find_preset(preset)
+    config = find_preset(preset) if isinstance(preset, str) else preset
+    if weights != "random":
+        find(weights, config)
     find_dtype(dtype)
     find_device(device)
 
