@@ -88,7 +88,7 @@ def reenact(
             driving,
             output,
             _preset(preset, weights),
-            weights=weights,
+            weights=_weights(weights),
             relative=relative,
             view=view if turned else None,
             adapt_scale=adapt_scale,
@@ -144,7 +144,7 @@ def talk(
             output,
             _preset(preset, weights, "sadtalker-256"),
             source_coefficients=source_coefficients,
-            weights=weights,
+            weights=_weights(weights),
             still=still,
             expression_scale=expression_scale,
             pitch=_degrees("pitch", pitch),
@@ -180,7 +180,7 @@ def frontalize(
         portrait,
         output,
         _preset(preset, weights),
-        weights=weights,
+        weights=_weights(weights),
         crop=crop,
         device=device,
         dtype=dtype,
@@ -190,23 +190,33 @@ def frontalize(
 
 @app.command()
 def convert(
-    checkpoint: Annotated[
-        Path,
+    source: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="CHECKPOINT", help="A release's .pth.tar, or a .safetensors of ours.", show_default=False
+            metavar="SOURCE...",
+            help="A release's file, its files or the folder with them, or a .safetensors of ours.",
+            show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="The .safetensors to write.", show_default=False)
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET",
+            help="What to write: a .safetensors; or what the weights' release has, a .pth.tar or a folder.",
+            show_default=False,
+        ),
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", "-p", help="Refuse the file unless it is of this preset.")
+        str | None, typer.Option("--preset", "-p", help="Refuse the weights unless they are of this preset.")
     ] = None,
 ) -> None:
-    """Turn a release's checkpoint into a .safetensors that knows its preset: safe to share, quick to load."""
+    """Turn a release's weights into a .safetensors that knows its preset: safe to share, quick to load.
+
+    And back: every tensor stays as it is, bit for bit.
+    """
     from fv2v.checkpoints import convert as run
 
-    typer.echo(f"{output}: {run(checkpoint, output, preset).name}")
+    typer.echo(f"{target}: {run(source, target, preset).name}")
 
 
 @app.command()
@@ -280,8 +290,12 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _preset(preset: str | None, weights: str | None, untrained: str = "vox-256") -> str | None:
-    return preset or (untrained if weights == "random" else None)
+def _weights(given: list[str] | None) -> str | list[str] | None:
+    return given[0] if given and len(given) == 1 else given
+
+
+def _preset(preset: str | None, weights: list[str] | None, untrained: str = "vox-256") -> str | None:
+    return preset or (untrained if weights == ["random"] else None)
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:

@@ -1,6 +1,5 @@
 """Whole files in, whole files out. Everything cheap is checked before weights are loaded."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fv2v.checkpoints import NO_WEIGHTS
+from fv2v.checkpoints import NO_WEIGHTS, Weights, find
 from fv2v.coefficients import driving_coefficients, pose_views, read_coefficients
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
@@ -16,7 +15,7 @@ from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, m
 from fv2v.devices import find_device, find_dtype
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
-from fv2v.paths import PathLike, check_input, check_output
+from fv2v.paths import PathLike, check_output
 from fv2v.reenactor import Reenactor
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
@@ -44,7 +43,7 @@ def reenact(
     output: PathLike,
     preset: str | ModelConfig | None = None,
     *,
-    weights: PathLike | None = None,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     relative: bool | None = None,
     view: View | Iterable[View] | None = None,
@@ -107,7 +106,7 @@ def talk(
     preset: str | ModelConfig | None = None,
     *,
     source_coefficients: PathLike,
-    weights: PathLike | None = None,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     still: bool = False,
     expression_scale: float = 1.0,
@@ -169,7 +168,7 @@ def frontalize(
     output: PathLike,
     preset: str | ModelConfig | None = None,
     *,
-    weights: PathLike | None = None,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     crop: bool = True,
     device: str | None = None,
@@ -188,7 +187,7 @@ def frontalize(
 def _check_model(
     reenactor: Reenactor | None,
     preset: str | ModelConfig | None,
-    weights: PathLike | None,
+    weights: Weights | None,
     device: str | None,
     dtype: str,
     *,
@@ -200,12 +199,13 @@ def _check_model(
             raise ValueError("expected a reenactor, or a preset and weights, got both")
         _check_drive(reenactor.config, by_coefficients)
         return
-    if preset is not None:
-        _check_drive(find_preset(preset) if isinstance(preset, str) else preset, by_coefficients)
+    config = find_preset(preset) if isinstance(preset, str) else preset
+    if config is not None:
+        _check_drive(config, by_coefficients)
     if weights is None:
         raise ValueError(NO_WEIGHTS)
-    if os.fspath(weights) != "random":
-        check_input(weights)
+    if weights != "random":
+        find(weights, config)
     find_dtype(dtype)
     find_device(device)
 
@@ -221,7 +221,7 @@ def _check_drive(config: ModelConfig, by_coefficients: bool) -> None:
 
 def _load(
     preset: str | ModelConfig | None,
-    weights: PathLike | None,
+    weights: Weights | None,
     device: str | None,
     dtype: str,
     *,

@@ -9,13 +9,14 @@ Portrait = Annotated[
     Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
 ]
 Weights = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--weights",
         "-w",
         metavar="PATH|random",
-        help="Trained weights: a release's .pth.tar or our .safetensors. `random` runs untrained ones, for "
-        "timing and plumbing: the pictures are grey.",
+        help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; once "
+        "a file for a release of several. `random` runs untrained ones, for timing and plumbing: the "
+        "pictures are grey.",
     ),
 ]
 Preset = Annotated[
@@ -23,7 +24,7 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         "-p",
-        help="Which model the weights are for (`fv2v info` lists them). A .safetensors knows; a .pth.tar is "
+        help="Which model the weights are for (`fv2v info` lists them). Our .safetensors knows; a release is "
         "recognised; `random` needs it, and takes vox-256 (talk: sadtalker-256).",
     ),
 ]

@@ -35,7 +35,8 @@ class Reenactor:
 
     Args:
         preset: a name from `fv2v.PRESETS`, or a `ModelConfig`; None takes what the weights' file says.
-        weights: the path of a release's `.pth.tar` or of our `.safetensors`, or "random".
+        weights: the path of a release's file or folder, or of our `.safetensors`; the paths of a release's
+            files; or "random". `fv2v.checkpoints.load` lists what is taken.
         device: where to run, as torch names it; by default a GPU where there is one.
         dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
@@ -52,7 +53,7 @@ class Reenactor:
         self,
         preset: str | ModelConfig | None = None,
         *,
-        weights: PathLike | None = None,
+        weights: checkpoints.Weights | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "float32",
     ) -> None:

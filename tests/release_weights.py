@@ -1,6 +1,7 @@
 """The public releases' files, with the deterministic weights that their outputs were recorded with."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ import parity
 import torch
 from safetensors.torch import save_file
 
+from fv2v.checkpoints import liveportrait, sadtalker, zhanglonghao1992
+from fv2v.config import LIVEPORTRAIT, SADTALKER_256, VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE
+
 DATA = Path(__file__).parent / "data"
+Network = dict[str, torch.Tensor]
 # by release: the key list that is beside this file, and which of its entries is which network
 RECORDED: dict[str, tuple[str, dict[str, str]]] = {
     "zlh": ("zlh", {name: name for name in ("generator", "kp_detector", "he_estimator")}),
@@ -45,6 +50,16 @@ RECORDED: dict[str, tuple[str, dict[str, str]]] = {
     ),
 }
 
+# what each loads as, and whose tables serve
+CONFIGS = {
+    "zlh": (VOX_256, zhanglonghao1992),
+    "zlh_jac": (VOX_256_JACOBIAN, zhanglonghao1992),
+    "zlh_spade": (VOX_256_SPADE, zhanglonghao1992),
+    "sad": (SADTALKER_256, sadtalker),
+    "sad_full": (replace(SADTALKER_256, head=replace(SADTALKER_256.head, inputs=73)), sadtalker),
+    "lp": (LIVEPORTRAIT, liveportrait),
+}
+
 
 @cache
 def _key_list(name: str) -> dict[str, Any]:
@@ -72,7 +87,7 @@ def anti_alias_kernel() -> np.ndarray:
     return np.repeat((kernel / kernel.sum()).astype(np.float32)[None, None], 3, axis=0)
 
 
-def state_dicts(release: str) -> dict[str, dict[str, torch.Tensor]]:
+def state_dicts(release: str) -> dict[str, Network]:
     """The networks that run, under the release's names."""
     family = "zlh" if release == "zlh_jac" else "sad" if release == "sad_full" else release
     networks = {}
@@ -85,43 +100,53 @@ def state_dicts(release: str) -> dict[str, dict[str, torch.Tensor]]:
     return networks
 
 
+def as_stored(release: str, networks: dict[str, Network]) -> dict[str, Network]:
+    """The networks of `RECORDED` as the release's files call them and their keys."""
+    parts = {"stitching": "shoulder", "lip": "mouth", "eye": "eye"}
+    stored = {}
+    for network, tensors in networks.items():
+        module, _, part = network.partition(".")
+        if part:
+            stored[f"retarget_{parts[part]}"] = {f"module.{key}": t for key, t in tensors.items()}
+        else:
+            sad = release.startswith("sad") and network == "kp_detector"
+            stored["kp_extractor" if sad else module] = tensors
+    return stored
+
+
+def training_left() -> dict[str, Any]:
+    """What a release's training leaves in a file beside the networks that run."""
+    steps = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 2e-4}]}
+    discriminator = {
+        "discs.1.conv.weight_orig": torch.randn(1, 4, 1, 1),
+        "discs.1.norm.num_batches_tracked": torch.tensor(7),
+    }
+    return {"discriminator": discriminator, "optimizer_generator": steps, "epoch": 189}
+
+
 def write_release(release: str, folder: Path) -> list[Path]:
     """The release's files in `folder`, laid out as people have them on disk. Returns those to load."""
-    networks = state_dicts(release)
+    networks = as_stored(release, state_dicts(release))
     if release.startswith("zlh"):
         file = folder / "00000189-checkpoint.pth.tar"
-        torch.save({**networks, "epoch": 189}, file)
+        torch.save(networks | training_left(), file)
         return [file]
     if release.startswith("sad"):
-        renderer = {
-            f"{prefix}.{key}": tensor
-            for prefix, network in (("kp_extractor", "kp_detector"), ("generator", "generator"))
-            for key, tensor in networks[network].items()
-        }
+        mapping = folder / f"mapping_{'00109' if release == 'sad_full' else '00229'}-model.pth.tar"
+        torch.save({"mapping": networks.pop("mapping"), **training_left()}, mapping)
         # what speaks and reads pictures: no part of the renderer
-        others = {
-            f"{prefix}.weight": torch.ones(2, 3) for prefix in ("audio2exp", "audio2pose", "face_3drecon")
+        others = {f"{name}.weight": torch.rand(2, 3) for name in ("audio2exp", "audio2pose", "face_3drecon")}
+        flat = {
+            f"{name}.{key}": tensor for name, network in networks.items() for key, tensor in network.items()
         }
         file = folder / "SadTalker_V0.0.2_256.safetensors"
-        save_file(renderer | others, file)
-        number = "00109" if release == "sad_full" else "00229"
-        mapping = folder / f"mapping_{number}-model.pth.tar"
-        torch.save({"mapping": networks["mapping"]}, mapping)
+        save_file(flat | others, file)
         return [file, mapping]
-    (folder / "base_models").mkdir()
-    (folder / "retargeting_models").mkdir()
+    base, retargeting = folder / "base_models", folder / "retargeting_models"
+    base.mkdir()
+    retargeting.mkdir()
+    parts = {name: networks.pop(name) for name in list(networks) if name.startswith("retarget_")}
+    torch.save(parts, retargeting / "stitching_retargeting_module.pth")
     for network, tensors in networks.items():
-        if "." not in network:
-            torch.save(tensors, folder / "base_models" / f"{network}.pth")
-    parts = {"retarget_shoulder": "stitching", "retarget_mouth": "lip", "retarget_eye": "eye"}
-    torch.save(
-        {
-            stored: {
-                f"module.{key}": tensor
-                for key, tensor in networks[f"stitching_retargeting_module.{part}"].items()
-            }
-            for stored, part in parts.items()
-        },
-        folder / "retargeting_models" / "stitching_retargeting_module.pth",
-    )
+        torch.save(tensors, base / f"{network}.pth")
     return [folder]

@@ -157,7 +157,7 @@ def test_convert(fv2v, files, tmp_path):
         ({"batch_size": "0"}, "expected batch_size >= 1, got 0"),
         ({"view_mode": "sideways"}, "expected mode 'compose' or 'replace', got 'sideways'"),
         ({"yaw": "nan"}, "expected finite numbers"),
-        ({"preset": "vox-512"}, "one of face-vid2vid-256, vox-256, vox-256-jacobian; got 'vox-512'"),
+        ({"preset": "vox-512"}, "sadtalker-512, liveportrait; got 'vox-512'"),
         ({"preset": "vox-256"}, "tiny.safetensors holds a 'tiny-vox' model"),
         ({"weights": "absent.pth.tar"}, "absent.pth.tar: no such file"),
         ({"weights": "cut.safetensors"}, "cut.safetensors is no .safetensors file, or a damaged one"),

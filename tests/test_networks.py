@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from release_weights import anti_alias_kernel, entries, key_shapes
+from release_weights import CONFIGS, anti_alias_kernel, as_stored, entries, key_shapes
 from tiny import TINIES, TINY, TINY_VOX
 
-from fv2v.checkpoints import zhanglonghao1992
+from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import PRESETS, ModelConfig, preset
 from fv2v.geometry import place
 from fv2v.networks import CanonicalKeypoints, FaceVid2Vid
@@ -17,19 +17,28 @@ from fv2v.networks.head import BinnedAngle
 ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
 
 
-@pytest.mark.parametrize(("name", "release"), [("vox-256", "zlh"), ("vox-256-jacobian", "zlh_jac")])
-def test_keys_and_parameters_are_the_releases(name, release):
+@pytest.mark.parametrize("release", CONFIGS)
+def test_keys_and_parameters_are_the_releases(release):
+    config, module = CONFIGS[release]
     with torch.device("meta"):
-        model = FaceVid2Vid(preset(name))
-        stored = {
+        model = FaceVid2Vid(config)
+        networks = {
             network: {key: torch.empty(shape) for key, shape in shapes.items()}
             for network, shapes in key_shapes(release).items()
         }
-    ours = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    theirs = {key: tuple(tensor.shape) for key, tensor in zhanglonghao1992.rename(stored).items()}
-    assert ours == theirs
+    stored = as_stored(release, networks)
+    theirs = to_ours(stored, module.renames(config))
+    assert shapes_of(model.state_dict()) == shapes_of(theirs)
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == sum(entry["_n_params"] for entry in entries(release).values())
+    back = to_release(theirs, module.renames(config))
+    assert {name: shapes_of(network) for name, network in back.items()} == {
+        name: shapes_of(network) for name, network in stored.items()
+    }
+
+
+def shapes_of(tensors):
+    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
 def test_the_papers_sizes():
