@@ -48,6 +48,7 @@ def reenact(
     relative: bool | None = None,
     view: View | Iterable[View] | None = None,
     adapt_scale: bool = False,
+    stitch: bool = True,
     frames: int | None = None,
     crop: bool = True,
     batch_size: int = 1,
@@ -66,7 +67,7 @@ def reenact(
         output: .mp4, .m4v, .mov or .mkv.
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is there already, in place of those four.
-        relative, view, adapt_scale, batch_size: as `Reenactor.animate` takes them.
+        relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         progress: called after each frame with the frames done, and the frames to come in all where known.
@@ -92,6 +93,7 @@ def reenact(
         relative=relative,
         view=view,
         adapt_scale=adapt_scale,
+        stitch=stitch,
         batch_size=batch_size,
     )
     count = write_video(output, _counted(images, reader.length, progress), like=reader)
@@ -161,6 +163,35 @@ def talk(
     )
     count = write_video(output, _counted(images, len(moved), progress), fps=fps)
     return Report(output, count, time.perf_counter() - started, missing=0)
+
+
+def imitate(
+    portrait: PathLike,
+    driving: PathLike,
+    output: PathLike,
+    preset: str | ModelConfig | None = None,
+    *,
+    weights: Weights | None = None,
+    reenactor: Reenactor | None = None,
+    relative: bool | None = None,
+    view: View | None = None,
+    stitch: bool = True,
+    crop: bool = True,
+    device: str | None = None,
+    dtype: str = "float32",
+) -> Report:
+    """Give a portrait the expression of one driving picture, as `Reenactor.imitate` does.
+
+    Arguments and errors as `reenact`, with a picture of a face for `driving`; writes .png, .jpg or .webp.
+    """
+    output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
+    _check_model(reenactor, preset, weights, device, dtype)
+    pictures = [_framed(each, crop) for each in (portrait, driving)]
+    reenactor = reenactor or _load(preset, weights, device, dtype)
+    started = time.perf_counter()
+    source = reenactor.encode(pictures[0])
+    write_image(output, reenactor.imitate(source, pictures[1], relative=relative, view=view, stitch=stitch))
+    return Report(output, 1, time.perf_counter() - started, 0)
 
 
 def frontalize(
