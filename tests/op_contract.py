@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, outputs
-from layouts import channels_last
+from layouts import CHANNELS_LAST, channels_last
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -68,7 +68,7 @@ def assert_matches(
     """Outputs and gradients against the reference; `arrange` lays out the inputs and incoming gradients."""
     function = partial(op.function, backend=backend)
     arranged = inputs.map(arrange)
-    both = outputs(op.reference, inputs), outputs(op.reference, inputs.map(Tensor.double))
+    both = outputs(op.reference, arranged), outputs(op.reference, inputs.map(Tensor.double))
     for i, each in enumerate(zip(outputs(function, arranged), *both, strict=True)):
         assert_as_accurate(*each, slack=2, what=f"output {i}")
         assert_same_format(*each[:2])
@@ -80,7 +80,7 @@ def assert_matches(
 
 def assert_same_format(actual: Tensor, expected: Tensor) -> None:
     """Contiguous or channels-last, as asked."""
-    for order in (torch.contiguous_format, torch.channels_last_3d)[: 1 + (expected.dim() == 5)]:
+    for order in (torch.contiguous_format, CHANNELS_LAST.get(expected.dim(), torch.contiguous_format)):
         assert actual.is_contiguous(memory_format=order) >= expected.is_contiguous(memory_format=order)
 
 
