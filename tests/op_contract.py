@@ -101,7 +101,7 @@ def refusal_allowed(device: str) -> Iterator[None]:
             raise
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Keeps the arguments of the last call of one operator."""
 
     def __init__(self, target: Any) -> None:
@@ -177,7 +177,7 @@ class OpContract:
     def test_schema_and_fake_tell_the_truth(self, place, dtype):
         device, backend = place
         inputs = self.op.inputs(self.op.plain, device, dtype)
-        with _Recorder(self._overload()) as recorder:
+        with Recorder(self._overload()) as recorder:
             outputs(partial(self.op.function, backend=backend), inputs)
         leaves = (arg.requires_grad_() if isinstance(arg, Tensor) else arg for arg in recorder.args)
         opcheck(recorder.target, tuple(leaves))
@@ -186,7 +186,7 @@ class OpContract:
         device, backend = place
         inputs = self.op.inputs(self.op.plain, device, dtype)
         upstream = like_outputs(self.op.reference, inputs)
-        with _Recorder(self._overload("_backward")) as recorder:
+        with Recorder(self._overload("_backward")) as recorder:
             gradients(partial(self.op.function, backend=backend), inputs, upstream)
         assert recorder.args
         opcheck(recorder.target, recorder.args)

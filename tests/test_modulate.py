@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, outputs
 from layouts import channels_last, contiguous, sliced
 from modulation import CLEAR, before_activation, make_modulation
-from op_contract import FLOATS, Op, OpContract, assert_matches
+from op_contract import FLOATS, Op, OpContract, Recorder, assert_matches
 from torch import Tensor
+from torch.library import opcheck
 
 from fv2v_kernels import modulate
 
@@ -19,7 +20,8 @@ SIZES = {  # B, C, H, W
     "many_channels": (1, 35, 5, 6),
     "one_channel": (3, 1, 8, 4),
     "parts": (1, 2, 67, 65),  # more pixels than a GPU's block takes on alone
-    "busy": (2, 48, 24, 24),
+    "side_by_side": (2, 16, 6, 8),
+    "busy": (1, 32, 40, 39),
 }
 
 
@@ -71,18 +73,16 @@ class TestModulate(OpContract):
         result = self.modulated(place, x, gamma, beta, eps=0.1, negative_slope=0.2)
         torch.testing.assert_close(result, expected)
 
-    @pytest.mark.parametrize("size", [(2, 3, 1, 1), (1, 2, 5, 7), (1, 20, 67, 65)], ids=str)
+    @pytest.mark.parametrize("size", [(2, 3, 1, 1), (2, 2, 67, 65), (2, 16, 20, 17)], ids=str)
     @pytest.mark.parametrize("layout", [contiguous, channels_last])
     def test_a_constant_plane_is_beta(self, place, size, layout):
         """Nothing is left of it, also where a sum of its pixels is no multiple of them: exactly."""
-        x = torch.tensor([0.1, 1234.567]).view(2, 1, 1, 1, 1) * torch.ones(2, *size)
-        gamma, beta = torch.randn(2, *size)
-        upstream = torch.randn(size)
-        for plane in map(layout, x):
-            assert torch.equal(self.modulated(place, plane, gamma, beta), beta)
-            _, of_gamma, of_beta = self.gradients(place, Inputs((plane, gamma, beta), {}), upstream)
-            assert torch.equal(of_gamma, torch.zeros(size))
-            assert torch.equal(of_beta, upstream)
+        x = layout(torch.tensor([0.1, 1234.567]).view(2, 1, 1, 1).expand(size))
+        gamma, beta, upstream = torch.randn(3, *size)
+        assert torch.equal(self.modulated(place, x, gamma, beta), beta)
+        _, of_gamma, of_beta = self.gradients(place, Inputs((x, gamma, beta), {}), upstream)
+        assert torch.equal(of_gamma, torch.zeros(size))
+        assert torch.equal(of_beta, upstream)
 
     def test_the_gradient_of_one_pixel_is_zero(self, place):
         tensors = tuple(torch.randn(3, 2, 4, 1, 1))
@@ -114,6 +114,19 @@ class TestModulate(OpContract):
         for before, after in zip(clean, spoilt, strict=True):
             assert torch.equal(after[others], before[others])
 
+    def test_gradients_lie_as_x_does(self, place):
+        """Whatever the maps do; and the gradient's schema and fake tell so."""
+        device, backend = place
+        x, gamma, beta = self.op.inputs("side_by_side", device).tensors
+        for last in (False, True):
+            given = (channels_last(x) if last else x, channels_last(gamma), beta)
+            upstream = [torch.randn_like(x)]
+            with Recorder(torch.ops.fv2v.modulate_backward.default) as recorder:
+                grads = gradients(partial(modulate, backend=backend), Inputs(given, {}), upstream)
+            order = torch.channels_last if last else torch.contiguous_format
+            assert all(grad.is_contiguous(memory_format=order) for grad in grads)
+            opcheck(recorder.target, recorder.args)
+
     def test_zero_counts_as_negative(self, place):
         """The kink itself: nothing else tells which side the gradient at 0 takes."""
         x, zero = torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 1, 3), torch.zeros(1, 1, 1, 3)
@@ -142,7 +155,7 @@ class TestModulate(OpContract):
     def test_the_maps_may_lie_otherwise(self, place, dtype):
         """As x lies the result does; gamma and beta come as they come."""
         device, backend = place
-        x, gamma, beta = self.op.inputs("busy", device, dtype).tensors
+        x, gamma, beta = self.op.inputs("side_by_side", device, dtype).tensors
         for arranged in ((channels_last(x), gamma, sliced(beta)), (sliced(x), channels_last(gamma), beta)):
             inputs = Inputs(arranged, {"negative_slope": 0.2})
             assert_matches(self.op, backend, inputs)
