@@ -5,6 +5,7 @@
 #include "bindings.h"
 #include "compose_warp/compose_warp.h"
 #include "keypoint_flow/keypoint_flow.h"
+#include "modulate/modulate.h"
 #include "soft_argmax3d/soft_argmax3d.h"
 #include "warp3d/warp3d.h"
 #include "warp_candidates/warp_candidates.h"
@@ -102,6 +103,21 @@ PYBIND11_MODULE(_cpu, m) {
          Tensor jacobian_maps, double temperature, int threads) {
         fv2v::soft_argmax3d_backward_cpu(grad_logits, grad_maps, grad_keypoints, grad_jacobians,
                                          {logits, jacobian_maps, temperature}, threads);
+      },
+      unlocked);
+  m.def(
+      "modulate",
+      [](Tensor out, Tensor x, Tensor gamma, Tensor beta, double eps, double negative_slope,
+         bool channels_last, int threads) {
+        fv2v::modulate_cpu(out, {x, gamma, beta, eps, negative_slope, channels_last}, threads);
+      },
+      unlocked);
+  m.def(
+      "modulate_backward",
+      [](Tensor grad_x, Tensor grad_gamma, Tensor grad_beta, Tensor grad_out, Tensor x, Tensor gamma,
+         Tensor beta, double eps, double negative_slope, bool channels_last, int threads) {
+        fv2v::modulate_backward_cpu(grad_x, grad_gamma, grad_beta, grad_out,
+                                    {x, gamma, beta, eps, negative_slope, channels_last}, threads);
       },
       unlocked);
 }

@@ -7,6 +7,7 @@
 #include "compose_flow/compose_flow.h"
 #include "compose_warp/compose_warp.h"
 #include "keypoint_flow/keypoint_flow.h"
+#include "modulate/modulate.h"
 #include "soft_argmax3d/soft_argmax3d.h"
 #include "warp3d/warp3d.h"
 #include "warp_candidates/warp_candidates.h"
@@ -108,6 +109,27 @@ PYBIND11_MODULE(_cuda, m) {
                                             {logits, maps, temperature}, workspace, device,
                                             reinterpret_cast<void*>(stream));
         });
+
+  m.def("modulate_workspace", [](Tensor, Tensor x, Tensor gamma, Tensor beta, double eps,
+                                 double negative_slope, bool channels_last) {
+    return fv2v::modulate_workspace({x, gamma, beta, eps, negative_slope, channels_last});
+  });
+  m.def("modulate", [](Tensor out, Tensor x, Tensor gamma, Tensor beta, double eps, double negative_slope,
+                       bool channels_last, Tensor workspace, int device, uintptr_t stream) {
+    fv2v::modulate_cuda(out, {x, gamma, beta, eps, negative_slope, channels_last}, workspace, device,
+                        reinterpret_cast<void*>(stream));
+  });
+  m.def("modulate_backward_workspace", [](Tensor, Tensor, Tensor, Tensor, Tensor x, Tensor gamma, Tensor beta,
+                                          double eps, double negative_slope, bool channels_last) {
+    return fv2v::modulate_workspace({x, gamma, beta, eps, negative_slope, channels_last});
+  });
+  m.def("modulate_backward", [](Tensor grad_x, Tensor grad_gamma, Tensor grad_beta, Tensor grad_out, Tensor x,
+                                Tensor gamma, Tensor beta, double eps, double negative_slope,
+                                bool channels_last, Tensor workspace, int device, uintptr_t stream) {
+    fv2v::modulate_backward_cuda(grad_x, grad_gamma, grad_beta, grad_out,
+                                 {x, gamma, beta, eps, negative_slope, channels_last}, workspace, device,
+                                 reinterpret_cast<void*>(stream));
+  });
 
   m.def("warp3d",
         [](Tensor out, Tensor features, Tensor grid, bool align_corners, bool, int device, uintptr_t stream) {

@@ -43,6 +43,7 @@ def define(
     summed: Sequence[str] = (),
     ordered: Callable[..., Tensor] | None = None,
     backward: Callable[..., tuple[Tensor, ...]] | None = None,
+    channels_last_gradients: bool = False,
 ) -> Callable[..., Any]:
     """Register `fv2v::<schema>`, with one more argument `str backend`, and its gradient.
 
@@ -56,6 +57,8 @@ def define(
             to `needed`: what GPU backends use under `torch.use_deterministic_algorithms`.
         backward: the gradient as a composition of other operators, by the gradient operator's arguments, for
             every backend but the reference; without it each backend has a kernel.
+        channels_last_gradients: gradients are channels-last where the schema's last argument says so; else
+            they are contiguous.
     """
     match = re.fullmatch(r"(\w+)\((.*)\) -> \(?(.*?)\)?", schema)
     assert match, schema
@@ -63,19 +66,24 @@ def define(
     tensors = [each.split()[1] for each in arguments if each.startswith("Tensor")]
     grads = [f"Tensor grad_{result.partition(' ')[2] or 'out'}" for result in results]
 
+    def gradient_format(*args: Any) -> torch.memory_format:
+        return torch.channels_last if channels_last_gradients and args[-2] else torch.contiguous_format
+
     def fake_backward(*args: Any) -> tuple[Tensor, ...]:
         given, needed = args[len(grads) : len(grads) + len(tensors)], args[-1]
+        order = gradient_format(*args)
         return tuple(
-            _empty_gradient(each, need, tensor in summed, like=args[0])
+            _empty_gradient(each, need, tensor in summed, order, like=args[0])
             for tensor, each, need in zip(tensors, given, needed, strict=True)
         )
 
     def reference_backward(*args: Any) -> tuple[Tensor, ...]:
         upstream, inputs, needed = args[: len(grads)], args[len(grads) : -1], args[-1]
         found = iter(_autograd(reference, inputs, upstream, needed))
-        empty = fake_backward(*args)
+        empty, order = fake_backward(*args), gradient_format(*args)
         return tuple(
-            next(found).to(each.dtype) if need else each for each, need in zip(empty, needed, strict=True)
+            next(found).to(each.dtype).contiguous(memory_format=order) if need else each
+            for each, need in zip(empty, needed, strict=True)
         )
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -167,11 +175,14 @@ def _as_schema(results: Any) -> Any:
     return results[0] if isinstance(results, tuple) and len(results) == 1 else results
 
 
-def _empty_gradient(tensor: Tensor | None, needed: bool, summed: bool, like: Tensor) -> Tensor:
+def _empty_gradient(
+    tensor: Tensor | None, needed: bool, summed: bool, order: torch.memory_format, like: Tensor
+) -> Tensor:
     if tensor is None or not needed:
         return like.new_empty(0)
     wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    return torch.empty(tensor.shape, dtype=wide if summed else tensor.dtype, device=tensor.device)
+    dtype = wide if summed else tensor.dtype
+    return torch.empty(tensor.shape, dtype=dtype, device=tensor.device, memory_format=order)
 
 
 def _autograd(

@@ -12,8 +12,12 @@ def transposed(tensor: Tensor) -> Tensor:
     return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
 
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by dimensions
+
+
 def channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last_3d) if tensor.dim() == 5 else tensor
+    order = CHANNELS_LAST.get(tensor.dim(), torch.contiguous_format)
+    return tensor.contiguous(memory_format=order)
 
 
 def sliced(tensor: Tensor) -> Tensor:

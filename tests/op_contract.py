@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, outputs
-from layouts import channels_last
+from layouts import CHANNELS_LAST, channels_last
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -68,7 +68,7 @@ def assert_matches(
     """Outputs and gradients against the reference; `arrange` lays out the inputs and incoming gradients."""
     function = partial(op.function, backend=backend)
     arranged = inputs.map(arrange)
-    both = outputs(op.reference, inputs), outputs(op.reference, inputs.map(Tensor.double))
+    both = outputs(op.reference, arranged), outputs(op.reference, inputs.map(Tensor.double))
     for i, each in enumerate(zip(outputs(function, arranged), *both, strict=True)):
         assert_as_accurate(*each, slack=2, what=f"output {i}")
         assert_same_format(*each[:2])
@@ -80,7 +80,7 @@ def assert_matches(
 
 def assert_same_format(actual: Tensor, expected: Tensor) -> None:
     """Contiguous or channels-last, as asked."""
-    for order in (torch.contiguous_format, torch.channels_last_3d)[: 1 + (expected.dim() == 5)]:
+    for order in (torch.contiguous_format, CHANNELS_LAST.get(expected.dim(), torch.contiguous_format)):
         assert actual.is_contiguous(memory_format=order) >= expected.is_contiguous(memory_format=order)
 
 
@@ -101,7 +101,7 @@ def refusal_allowed(device: str) -> Iterator[None]:
             raise
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Keeps the arguments of the last call of one operator."""
 
     def __init__(self, target: Any) -> None:
@@ -177,7 +177,7 @@ class OpContract:
     def test_schema_and_fake_tell_the_truth(self, place, dtype):
         device, backend = place
         inputs = self.op.inputs(self.op.plain, device, dtype)
-        with _Recorder(self._overload()) as recorder:
+        with Recorder(self._overload()) as recorder:
             outputs(partial(self.op.function, backend=backend), inputs)
         leaves = (arg.requires_grad_() if isinstance(arg, Tensor) else arg for arg in recorder.args)
         opcheck(recorder.target, tuple(leaves))
@@ -186,7 +186,7 @@ class OpContract:
         device, backend = place
         inputs = self.op.inputs(self.op.plain, device, dtype)
         upstream = like_outputs(self.op.reference, inputs)
-        with _Recorder(self._overload("_backward")) as recorder:
+        with Recorder(self._overload("_backward")) as recorder:
             gradients(partial(self.op.function, backend=backend), inputs, upstream)
         assert recorder.args
         opcheck(recorder.target, recorder.args)

@@ -2,19 +2,9 @@
 #pragma once
 #include "common/packed.h"
 #include "common/trilinear.h"
+#include "common/vector.h"
 
 namespace fv2v {
-
-// `lanes` channels of one voxel; Scratch is aligned to a cache line
-template <typename acc_t, int lanes>
-struct Vector {
-  static constexpr size_t kBytes = lanes * sizeof(acc_t);
-  typedef acc_t type __attribute__((vector_size(kBytes), may_alias, aligned(kBytes < 64 ? kBytes : 64)));
-  // two voxels side by side, in one load
-  typedef acc_t pair __attribute__((vector_size(2 * kBytes), may_alias, aligned(kBytes < 64 ? kBytes : 64)));
-};
-template <typename acc_t, int lanes>
-using vec = typename Vector<acc_t, lanes>::type;
 
 // Where up to kBlock points read. Every loop runs along the points, so that the compiler computes many at
 // once; it does so only while all of this lies on the stack of the function that fills it. Row j of the four

@@ -35,6 +35,13 @@ struct Strided {
     even = (size.height == 1 || row_stride == step * size.width) &&
            (size.depth == 1 || depth_stride == step * size.width * size.height);
   }
+
+  // Where a voxel lies in its channel, in elements.
+  FV2V_HOST_DEVICE int64_t offset(int32_t voxel) const {
+    if (even) return voxel * step;
+    const int32_t row = voxel / size.width;
+    return row / size.height * depth_stride + row % size.height * row_stride + voxel % size.width * step;
+  }
 };
 
 template <typename scalar_t>
@@ -54,12 +61,6 @@ struct Volume : Strided {
     return part;
   }
 
-  // Where a voxel lies in its channel, in elements.
-  FV2V_HOST_DEVICE int64_t offset(int32_t voxel) const {
-    if (even) return voxel * step;
-    const int32_t row = voxel / size.width;
-    return row / size.height * depth_stride + row % size.height * row_stride + voxel % size.width * step;
-  }
   FV2V_HOST_DEVICE const scalar_t* channel(int64_t b, int64_t c) const {
     return data + b * batch_stride + c * channel_stride;
   }

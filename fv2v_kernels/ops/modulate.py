@@ -72,4 +72,5 @@ _modulate = define(
     "-> (Tensor)",
     reference=reference,
     fake=_fake,
+    channels_last_gradients=True,
 )
