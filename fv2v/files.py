@@ -11,10 +11,11 @@ from fv2v.checkpoints import NO_WEIGHTS, Weights, find
 from fv2v.config import ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
+from fv2v.devices import find_device, find_dtype
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
 from fv2v.paths import PathLike, check_output
-from fv2v.reenactor import Reenactor, find_device, find_dtype
+from fv2v.reenactor import Reenactor
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
 

@@ -40,14 +40,14 @@ view never rotates δ (paper, Eq. 1).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fv2v.config import GeometryConfig
-from fv2v.liveportrait import DRIVEN_EXPRESSION
+from fv2v.liveportrait import DRIVEN_EXPRESSION, LIPS_AT_REST
 from fv2v.rotation import euler_degrees as euler_degrees
 from fv2v.rotation import rotation_from_euler as rotation_from_euler
 
@@ -161,6 +161,18 @@ def place(
     return _place_keypoints(source, motion, anchor, view, geometry, movement)
 
 
+def resting(motion: Motion, geometry: GeometryConfig) -> Motion | None:
+    """What a single driving picture is measured against, so that it moves nothing but the expression.
+
+    LivePortrait's anchor is the picture's own motion with lips at rest. Other releases know no such face:
+    there a picture drives absolutely.
+    """
+    if geometry.transfer != "liveportrait":
+        return None
+    lips = torch.tensor(LIPS_AT_REST, dtype=motion.expression.dtype, device=motion.expression.device)
+    return replace(motion, expression=lips.expand_as(motion.expression))
+
+
 def _place_pose(
     source: Source,
     motion: Motion,
@@ -246,18 +258,18 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
             raise ValueError(f"expected one view, or one for each of {len(motion)} frames, got {len(view)}")
         frames = [seen(motion[i : i + 1], each, geometry) for i, each in enumerate(view)]
         return Motion(*(torch.cat([getattr(frame, f.name) for frame in frames]) for f in fields(Motion)))
-    replace = view.mode == "replace"
+    sets = view.mode == "replace"
     read = euler_degrees(motion.rotation, geometry.euler_order, pi=geometry.pi)
     pitch, yaw, roll = (
-        torch.full_like(angle, wish) if wish is not None else angle if replace else torch.zeros_like(angle)
+        torch.full_like(angle, wish) if wish is not None else angle if sets else torch.zeros_like(angle)
         for angle, wish in zip(read, view.angles, strict=True)
     )
     rotation = rotation_from_euler(pitch, yaw, roll, order=geometry.euler_order, pi=geometry.pi)
     translation = motion.translation
     if view.translation is not None:
         shift = translation.new_tensor(view.translation)
-        translation = shift.expand_as(translation) if replace else translation + shift
-    if not replace:
+        translation = shift.expand_as(translation) if sets else translation + shift
+    if not sets:
         rotation = rotation @ motion.rotation
     return Motion(rotation, translation, motion.expression, motion.scale)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,17 +13,20 @@ from torch import Tensor
 from fv2v import checkpoints
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
-from fv2v.geometry import Motion, Source, View, check_motion, coordinate_dtype, place
+from fv2v.devices import find_device, find_dtype
+from fv2v.geometry import (
+    Motion,
+    Source,
+    View,
+    check_motion,
+    coordinate_dtype,
+    place,
+    resting,
+    used_translation,
+)
 from fv2v.hull import movement_scale
 from fv2v.paths import PathLike
 from fv2v.tensors import to_images, to_uint8
-
-DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float64": torch.float64,
-}
 
 
 class Reenactor:
@@ -89,6 +93,8 @@ class Reenactor:
         motion: Motion,
         anchor: Motion | None = None,
         view: View | Sequence[View] | None = None,
+        *,
+        stitch: bool = True,
     ) -> Tensor:
         """What a receiver would show: the source moved by a motion of B frames.
 
@@ -97,9 +103,10 @@ class Reenactor:
             motion: from `extract`, or received; B frames.
             anchor: what counts as no change, one frame or B; None moves absolutely.
             view: the head's pose as the receiver wants it, one for all frames or B of them.
+            stitch: let the preset's network, where there is one (LivePortrait), fit the head to its picture.
 
         Returns:
-            (B, 3, H, W) in [0, 1], in the dtype of the networks.
+            (B, 3, n, n) in [0, 1], n = `config.output_size`, in the dtype of the networks.
 
         Raises:
             ValueError: sizes that do not fit, NaN or infinite numbers in a motion.
@@ -110,7 +117,7 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        return self._render(source, motion, anchor, view, 1.0)
+        return self._render(source, motion, anchor, view, 1.0, stitch)
 
     def animate(
         self,
@@ -121,6 +128,7 @@ class Reenactor:
         anchor: Motion | None = None,
         view: View | Iterable[View] | None = None,
         adapt_scale: bool = False,
+        stitch: bool = True,
         batch_size: int = 1,
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
@@ -134,6 +142,7 @@ class Reenactor:
             view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
             adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
                 relative.
+            stitch: as in `render`.
             batch_size: how many driving frames go through the networks together.
 
         Returns:
@@ -163,7 +172,33 @@ class Reenactor:
         if not isinstance(view, View | Iterable | None):
             raise ValueError(f"expected a View, or an iterable of them, got {view!r}")
         views = view if view is None or isinstance(view, View) else iter(view)
-        return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, batch_size)
+        return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, stitch, batch_size)
+
+    def imitate(
+        self,
+        source: Source,
+        picture: Any,
+        *,
+        relative: bool | None = None,
+        view: View | None = None,
+        stitch: bool = True,
+    ) -> np.ndarray:
+        """The source as one driving picture has it, (H, W, 3) uint8.
+
+        Relative, where the preset's release drives by pictures so (LivePortrait; the default there), moves
+        nothing but the expression, away from lips at rest. Elsewhere a picture drives absolutely.
+
+        Raises:
+            ValueError: as `animate`; `relative=True` for a preset that has no face at rest.
+        """
+        motion = self.extract(picture)
+        anchor = resting(motion, self.config.geometry) if relative is not False else None
+        if relative and anchor is None:
+            raise ValueError(
+                "relative motion is measured against a first frame, or a face at rest, which "
+                f"{self.config.name!r} has not: give a video, or leave relative out to take this pose"
+            )
+        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch))[0]
 
     def frontalize(self, source: Source) -> np.ndarray:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
@@ -172,7 +207,7 @@ class Reenactor:
         own = source.motion
         ahead = torch.eye(3, dtype=own.rotation.dtype, device=own.rotation.device).unsqueeze(0)
         motion = Motion(ahead, own.translation, own.expression, own.scale)
-        return to_uint8(self._render(source, motion, None, None, 1.0))[0]
+        return to_uint8(self._render(source, motion, None, None, 1.0, stitch=True))[0]
 
     def save(self, path: PathLike) -> None:
         """Write weights and config to a .safetensors, whole or not at all; `weights=path` reads it."""
@@ -186,6 +221,7 @@ class Reenactor:
         anchor: Motion | None,
         views: View | Iterator[View] | None,
         adapt_scale: bool,
+        stitch: bool,
         batch_size: int,
     ) -> Iterator[np.ndarray]:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
@@ -204,7 +240,7 @@ class Reenactor:
                     "give one View for all frames, or as many as there are"
                 )
             done += len(motion)
-            yield from to_uint8(self._render(source, motion, anchor, view, movement))
+            yield from to_uint8(self._render(source, motion, anchor, view, movement, stitch))
 
     @torch.inference_mode()
     def _render(
@@ -214,9 +250,10 @@ class Reenactor:
         anchor: Motion | None,
         view: View | Sequence[View] | None,
         movement: Tensor | float,
+        stitch: bool,
     ) -> Tensor:
         placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
-        return self.model.render(source, placement)
+        return self.model.render(source, self.model.stitch(source, placement) if stitch else placement)
 
     def _images(self, pictures: Sequence[Any]) -> Tensor:
         """(B, 3, H, W) as the networks take them."""
@@ -227,26 +264,6 @@ class Reenactor:
 
     def _given(self, motion: Motion, frames: str) -> Motion:
         """A motion from outside, looked at once and brought here; senders may have stored it in half."""
-        check_motion(motion, self.config.keypoints, frames)
-        return motion.to(self.device, coordinate_dtype(self.dtype))
-
-
-def find_dtype(wish: str | torch.dtype) -> torch.dtype:
-    """The dtype of that name. Raises ValueError if the networks do not run in it."""
-    name = str(wish).removeprefix("torch.")
-    if name not in DTYPES:
-        raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {wish!r}")
-    return DTYPES[name]
-
-
-def find_device(wish: str | torch.device | None) -> torch.device:
-    """The device asked for, or a GPU where there is one. Raises ValueError if it cannot be used here."""
-    if wish is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=wish).device
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"cannot run on the device {str(wish)!r} on this machine ({reason}); 'cpu' is always there"
-        ) from error
+        check_motion(motion, self.config.keypoints, frames, scaled=self.config.head.scale)
+        motion = motion.to(self.device, coordinate_dtype(self.dtype))
+        return replace(motion, translation=used_translation(motion.translation, self.config.geometry))

@@ -19,7 +19,7 @@ class Retargeting(nn.Module):
         self.eyes = _mlp(points + 3, *config.eyes, points)
 
     def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """kp_driving, moved so that neck and shoulders stay where the source has them; then all, in x and y."""
+        """kp_driving, moved so that neck and shoulders stay where the source has them."""
         said = _said(self.stitching, kp_source, kp_driving)
         delta, shift = said[:, :-2].unflatten(1, (-1, 3)), said[:, -2:]
         stitched = kp_driving + delta
