@@ -87,8 +87,11 @@ class HeadConfig:
 
     @property
     def window(self) -> int:
-        """Frames that the trunk "coefficients" sees at once: 7, and 6 more for each block."""
-        return 7 + 6 * self.blocks[0]
+        """Frames that the trunk "coefficients" sees at once; 0 for the others, which see a picture.
+
+        The first convolution and every block take 6 frames off a window, and its mean is over the last 3.
+        """
+        return 9 + 6 * self.blocks[0] if self.trunk == "coefficients" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

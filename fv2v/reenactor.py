@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
+from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.devices import find_device, find_dtype
@@ -72,19 +73,27 @@ class Reenactor:
         self.model = model.eval().to(self.device, self.dtype).requires_grad_(False)
 
     @torch.inference_mode()
-    def encode(self, portrait: Any) -> Source:
+    def encode(self, portrait: Any, coefficients: Any = None) -> Source:
         """F, L, H and Δ on a portrait, once for all frames that follow.
 
         Args:
             portrait: a path, a PIL image, an (H, W, 3) uint8 array, or a float tensor in [0, 1], (3, H, W) or
                 (B, 3, H, W).
+            coefficients: the portrait's own, (n,) or (B, n), where the preset is driven by them; only there.
         """
-        return self.model.encode(self._images([portrait]))
+        images = self._images([portrait])
+        own = source_windows(coefficients, self.config, len(images))
+        return self.model.encode(images, None if own is None else torch.from_numpy(own).to(images))
 
     @torch.inference_mode()
     def extract(self, frames: Any) -> Motion:
-        """H and Δ on one frame, or on a list of them: what a sender would transmit. Kinds as in `encode`."""
-        return self.model.extract(self._images(frames if isinstance(frames, list | tuple) else [frames]))
+        """H and Δ on one frame, or on a list of them: what a sender would transmit. Kinds as in `encode`.
+
+        Where coefficients drive, `frames` is a sequence of them, (T, n); each frame sees those around it.
+        """
+        if self.config.head.window:
+            return self._extract(list(driving_windows(frames, self.config.head)))
+        return self._extract(frames if isinstance(frames, list | tuple) else [frames])
 
     @torch.inference_mode()
     def render(
@@ -136,6 +145,7 @@ class Reenactor:
         Args:
             source: one portrait, from `encode`.
             frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time, never kept.
+                Where coefficients drive: a sequence of them, (T, n), as `extract` takes it.
             relative: True moves by the change since the anchor, False takes the driver's own pose; None does
                 what the preset's release does.
             anchor: the motion that counts as no change; by default the first frame's.
@@ -156,7 +166,9 @@ class Reenactor:
             raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
         if batch_size < 1:
             raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-        if isinstance(frames, str | os.PathLike):
+        if self.config.head.window:
+            frames = driving_windows(frames, self.config.head)
+        elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
         if anchor is not None:
             if not relative:
@@ -228,7 +240,7 @@ class Reenactor:
         movement: Tensor | float | None = None
         done = 0
         while batch := list(islice(frames, batch_size)):
-            motion = self.extract(batch)
+            motion = self._extract(batch)
             if relative and anchor is None:
                 anchor = motion[:1]
             if movement is None:
@@ -241,6 +253,13 @@ class Reenactor:
                 )
             done += len(motion)
             yield from to_uint8(self._render(source, motion, anchor, view, movement, stitch))
+
+    @torch.inference_mode()
+    def _extract(self, seen: Sequence[Any]) -> Motion:
+        """H and Δ on driving pictures, or on windows of coefficients."""
+        if not self.config.head.window:
+            return self.model.extract(self._images(seen))
+        return self.model.extract(torch.from_numpy(np.stack(seen)).to(self.device, self.dtype))
 
     @torch.inference_mode()
     def _render(

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, lively
 
+from fv2v.config import PRESETS
 from fv2v.image import read_image, write_image
 from fv2v.reenactor import Reenactor
 from fv2v.video import read_video
@@ -141,7 +142,7 @@ def test_convert(fv2v, files, tmp_path):
         ({"batch_size": "0"}, "expected batch_size >= 1, got 0"),
         ({"view_mode": "sideways"}, "expected mode 'compose' or 'replace', got 'sideways'"),
         ({"yaw": "nan"}, "expected finite numbers"),
-        ({"preset": "vox-512"}, "one of face-vid2vid-256, face-vid2vid-512, vox-256, "),
+        ({"preset": "vox-512"}, "sadtalker-512, liveportrait; got 'vox-512'"),
         ({"preset": "vox-256"}, "tiny.safetensors holds a 'tiny-vox' model"),
         ({"weights": "absent.pth.tar"}, "absent.pth.tar: no such file"),
         ({"weights": "cut.safetensors"}, "cut.safetensors is no .safetensors file, or a damaged one"),
@@ -266,14 +267,7 @@ def test_each_option_is_explained(fv2v, monkeypatch):
 def test_info_lists_the_presets(fv2v):
     code, out, _ = fv2v("info")
     assert code == 0
-    for part in (
-        "face-vid2vid-256",
-        "vox-256-jacobian",
-        "corner lattice",
-        "Rx Ry Rz",
-        "keypoint, relative",
-        "128.1 M",
-    ):
+    for part in (*PRESETS, "corner", "Rx·Ry·Rz", "keypoint", "128.1 M", "1155 GFLOP", "1245 GFLOP"):
         assert part in out
 
 

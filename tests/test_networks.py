@@ -1,11 +1,12 @@
 """The networks' sizes, keys and gradients. What they compute is in test_parity.py."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from release_weights import CONFIGS, anti_alias_kernel, as_stored, entries, key_shapes
-from tiny import TINIES, TINY, TINY_VOX
+from tiny import TINIES, TINY, TINY_SADTALKER, TINY_VOX
 
 from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import PRESETS, ModelConfig, preset
@@ -13,6 +14,8 @@ from fv2v.geometry import place
 from fv2v.networks import CanonicalKeypoints, FaceVid2Vid
 from fv2v.networks.canonical import AntiAliasedStride
 from fv2v.networks.head import BinnedAngle
+from fv2v.networks.spade import SpectralConv2d
+from fv2v.networks.trunks import CoefficientTrunk
 
 ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
 
@@ -53,32 +56,45 @@ def test_the_papers_sizes():
     assert model.canonical.heatmap.kernel_size == (7, 7, 7)
 
 
+def seen(config: ModelConfig, frames: int) -> torch.Tensor:
+    """What H reads of some frames: pictures, or windows of coefficients."""
+    head, n = config.head, config.image_size
+    return torch.rand((frames, head.inputs, head.window) if head.window else (frames, 3, n, n))
+
+
+def own_window(config: ModelConfig, portraits: int) -> torch.Tensor | None:
+    return seen(config, portraits) if config.head.window else None
+
+
 @ALL_TINIES
 def test_gradients_reach_every_parameter(config):
     torch.manual_seed(0)
     model = FaceVid2Vid(config)
-    source, driving = torch.rand(2, 2, 3, config.image_size, config.image_size)
-    image = model(source, driving)
-    assert image.shape == source.shape
+    source = torch.rand(2, 3, config.image_size, config.image_size)
+    image = model(source, seen(config, 2), own_window(config, 2))
+    assert image.shape == (2, 3, config.output_size, config.output_size)
     loss = image.square().mean()
-    if config.canonical.jacobian and config.geometry.transfer == "pose":
+    if config.jacobian and config.geometry.transfer == "pose":
         # R_s R_d⁻¹ needs no Jacobian; only the equivariance loss sees the head
         loss = loss + model.canonical(source).jacobians.square().mean()
     loss.backward()
-    missing = [name for name, p in model.named_parameters() if p.grad is None]
+    # LivePortrait's small networks are trained after the others
+    parameters = {name: p for name, p in model.named_parameters() if not name.startswith("retargeting.")}
+    missing = [name for name, p in parameters.items() if p.grad is None]
     assert not missing
-    broken = [name for name, p in model.named_parameters() if not p.grad.isfinite().all()]
+    broken = [name for name, p in parameters.items() if not p.grad.isfinite().all()]
     assert not broken
-    networks = {name.partition(".")[0] for name, p in model.named_parameters() if p.grad.abs().max() > 0}
-    assert networks == {"appearance", "canonical", "head", "dense_motion", "generator"}
+    networks = {name.partition(".")[0] for name, p in parameters.items() if p.grad.abs().max() > 0}
+    keypoints = {"canonical"} if config.canonical else set()
+    assert networks == {"appearance", "head", "dense_motion", "generator"} | keypoints
 
 
 @ALL_TINIES
 def test_one_source_serves_many_frames(config):
     model = FaceVid2Vid(config).eval()
     with torch.inference_mode():
-        source = model.encode(torch.rand(1, 3, 32, 32))
-        motion = model.extract(torch.rand(3, 3, 32, 32))
+        source = model.encode(torch.rand(1, 3, 32, 32), own_window(config, 1))
+        motion = model.extract(seen(config, 3))
         together = model.render(source, place(source, motion, geometry=config.geometry))
         for i in range(3):
             placed = place(source, motion[i : i + 1], geometry=config.geometry)
@@ -122,3 +138,25 @@ def test_presets_survive_json_and_tell_their_names():
 def test_a_config_that_cannot_be_built_is_refused(wrong, told):
     with pytest.raises(ValueError, match=told):
         ModelConfig.from_dict(TINY_VOX.as_dict() | wrong)
+
+
+@pytest.mark.parametrize(("blocks", "frames"), [(1, 15), (2, 21), (3, 27)])
+def test_a_window_leaves_three_frames_to_average(blocks, frames):
+    head = replace(TINY_SADTALKER.head, blocks=(blocks,))
+    assert head.window == frames
+    coefficients = CoefficientTrunk(head)
+    sizes = [frames]
+    for conv in (coefficients.first, *coefficients.residual):
+        conv.register_forward_hook(lambda _, __, output: sizes.append(output.shape[2]))
+    assert coefficients(torch.rand(2, 70, frames)).shape == (2, 32)
+    assert sizes == list(range(frames, 0, -6))
+    assert sizes[-1] == 3
+
+
+def test_untrained_spectral_norms_are_near_the_true_ones():
+    """So that what is divided by them is neither huge nor lost."""
+    torch.manual_seed(0)
+    for size in ((4, 4, 1), (32, 16, 3), (256, 256, 3)):
+        conv = SpectralConv2d(*size).eval()
+        norm = torch.linalg.matrix_norm(conv.divided.flatten(1), ord=2)
+        assert 1 <= norm < 2, size

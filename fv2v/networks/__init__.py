@@ -86,8 +86,11 @@ class FaceVid2Vid(nn.Module):
         field = self.dense_motion(source.compressed, kp_source, kp_driving, affine)
         return self.generator(source.features, field, kp_source, kp_driving, affine)
 
-    def forward(self, source: Tensor, driving: Tensor) -> Tensor:
-        """The source picture in the driving picture's pose and expression, absolute: what training shows."""
-        encoded = self.encode(source)
+    def forward(self, source: Tensor, driving: Tensor, window: Tensor | None = None) -> Tensor:
+        """The source in the driving frame's pose and expression, absolute: what training shows.
+
+        Arguments as `encode` and `extract` take them.
+        """
+        encoded = self.encode(source, window)
         placement = place(encoded, self.extract(driving), geometry=self.config.geometry)
         return self.render(encoded, placement)

@@ -68,6 +68,7 @@ class SpectralConv2d(nn.Conv2d):
         self.register_buffer("weight_u", normalize(torch.randn(rows), dim=0))
         self.register_buffer("weight_v", normalize(torch.randn(columns), dim=0))
         self.register_buffer("divided", None, persistent=False)
+        self._refine()  # or σ of unrelated u and v is nearly 0, and what is divided by it huge
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:

@@ -123,7 +123,8 @@ def _over_channels(norm: nn.Module, x: Tensor) -> Tensor:
 class CoefficientTrunk(nn.Module):
     """SadTalker's mapping network: windows of 3DMM coefficients (B, coefficients, frames) -> (B, C).
 
-    Convolutions over time without padding: a window as long as `HeadConfig.window` leaves one frame.
+    Convolutions over time without padding: a window as long as `HeadConfig.window` leaves three frames (27,
+    21, 15, 9, 3 with three blocks), whose mean is the summary.
     """
 
     def __init__(self, config: HeadConfig) -> None:
