@@ -146,7 +146,7 @@ def write_release(release: str, folder: Path) -> list[Path]:
     base.mkdir()
     retargeting.mkdir()
     parts = {name: networks.pop(name) for name in list(networks) if name.startswith("retarget_")}
-    torch.save(parts, retargeting / "stitching_retargeting_module.pth")
+    torch.save(parts | training_left(), retargeting / "stitching_retargeting_module.pth")
     for network, tensors in networks.items():
         torch.save(tensors, base / f"{network}.pth")
     return [folder]

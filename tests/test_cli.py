@@ -12,27 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, lively
 
-from fv2v.cli import main
 from fv2v.config import PRESETS
 from fv2v.image import read_image, write_image
 from fv2v.reenactor import Reenactor
 from fv2v.video import read_video
 
 BLANK = np.full((64, 64, 3), 127, np.uint8)
-
-
-@pytest.fixture
-def fv2v(monkeypatch, capfd):
-    """fv2v("info") -> (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fv2v", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capfd.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +180,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(fv2v, files, changed, mess
         (["convert", "tiny.safetensors", "out.safetensors", "-p", "vox-256"], "holds a 'tiny-vox' model"),
         (["convert", "tiny.safetensors", "tiny.safetensors"], "this is the input tiny.safetensors; choose"),
         (["frontalize", "faceless.png", "-o", "faceless.png", "-w", "absent"], "this is the input faceless"),
-        (["convert", "tiny.safetensors", "out.bin"], "ends in .safetensors, got '.bin'"),
+        (["convert", "tiny.safetensors", "out.bin"], "ends in .safetensors or .pth.tar, or a folder's"),
         (["convert", "tiny.safetensors", "absent/out.safetensors"], "does not exist; make it first"),
         (["bench", "--against", "absent.json"], "no such file"),
         (["bench", "--against", "text.mp4"], "expected results saved by pytest --benchmark-json"),

@@ -86,7 +86,7 @@ def convert(source: Weights, target: PathLike, name: str | None = None) -> Model
     kind = _kind(target)
     files = find(source, config)
     if kind:
-        check_output(target, (target.suffix.lower(),), inputs=files)
+        check_output(target, (".safetensors", ".tar"), inputs=files)
     else:
         check_new_folder(target)
     found = _read(files, config)

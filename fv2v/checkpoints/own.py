@@ -40,7 +40,7 @@ def read(path: Path, asked: ModelConfig | None) -> Checkpoint:
         )
     others: Networks = {}
     for name in [name for name in stored if name.startswith(f"{_OTHER}/")]:
-        _, network, key = name.split("/", 2)
+        network, _, key = name.removeprefix(f"{_OTHER}/").partition("/")
         others.setdefault(network, {})[key] = stored.pop(name)
     return Checkpoint(path.name, metadata.get("release"), config, stored, others)
 

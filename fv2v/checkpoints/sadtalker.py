@@ -106,7 +106,7 @@ def read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
             f"holds {contents(stored)}"
         )
     networks["mapping"] = beside.pop("mapping")
-    rest = {key: tensor for key, tensor in flat.items() if key.partition(".")[0] not in _RENDERER}
+    rest = {key: flat[key] for key in flat if not key.startswith(tuple(f"{name}." for name in _RENDERER))}
     first = networks["mapping"].get("first.0.weight")
     found = _config(size, 73 if first is not None and first.shape[1:2] == (73,) else 70)
     label = f"{renderer.name} with {mapping.name}"
