@@ -13,6 +13,7 @@ from tiny import TINY, TINY_VOX, TINY_VOX_JACOBIAN
 from fv2v import checkpoints
 from fv2v.config import VOX_256, preset
 from fv2v.networks import FaceVid2Vid
+from fv2v.paths import whole_folder
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,24 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"\.safetensors"):
         checkpoints.save(model, tmp_path / "tiny.pt")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "release"
+
+    def interrupted():
+        with whole_folder(target) as folder:
+            (folder / "file").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+    target.mkdir()  # an empty one serves
+    with whole_folder(target) as folder:
+        (folder / "file").write_text("whole")
+    assert [file.read_text() for file in target.iterdir()] == ["whole"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone():

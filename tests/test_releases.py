@@ -52,19 +52,29 @@ def test_converts_to_our_format_and_back(release, tmp_path):
     originals = tensors_in(files[0].parent if len(files) == 2 else files[0])
     assert any("discriminator" in key for key in originals)
     assert_same_bits(tensors_in(back), originals)
+    # a tensor read from a .safetensors must not bring the whole file along
+    assert size_of(back) < 1.05 * sum(map(size_of, files))
+    wrong = tmp_path / ("wrong" if layout.SUFFIX else "wrong.pth.tar")
+    with pytest.raises(ValueError, match=f"expected a .*, as {layout.NAME} has it"):
+        checkpoints.convert(ours, wrong)
+    assert not wrong.exists()
 
 
 def test_what_a_reenactor_saves_goes_back_out(release, tmp_path):
-    """By its shapes: `save` knows of no release."""
+    """By its shapes: `save` knows of no release. SadTalker's presets are for either mapping network."""
     name, files = release
     config, layout = CONFIGS[name]
     saved, back = tmp_path / "saved.safetensors", tmp_path / f"back{layout.SUFFIX}"
     model = checkpoints.load(files)
     checkpoints.save(model, saved)
-    checkpoints.convert(saved, back)
-    again = checkpoints.load(back)
+    checkpoints.convert(saved, back, config.name)
+    again = checkpoints.load(back, preset(config.name))
     assert again.config == config
     assert_same_bits(again.state_dict(), model.state_dict())
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
 
 
 def tensors_in(path: Path, at: str = "") -> dict[str, Tensor]:
