@@ -232,7 +232,8 @@ def test_an_interrupt_is_no_traceback(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("reenact",), ("frontalize",), ("convert",), ("info",), ("doctor",), ("bench",)]
+    "command",
+    [(), ("reenact",), ("talk",), ("frontalize",), ("convert",), ("info",), ("doctor",), ("bench",)],
 )
 def test_help_is_there(fv2v, command):
     code, out, err = fv2v(*command, "--help")
