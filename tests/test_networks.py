@@ -1,13 +1,16 @@
 """The networks' sizes, keys and gradients. What they compute is in test_parity.py."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from release_weights import CONFIGS, anti_alias_kernel, as_stored, entries, key_shapes
 from tiny import TINIES, TINY, TINY_SADTALKER, TINY_VOX
 
+from fv2v import networks
 from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import PRESETS, ModelConfig, preset
 from fv2v.geometry import place
@@ -42,6 +45,17 @@ def test_keys_and_parameters_are_the_releases(release):
 
 def shapes_of(tensors):
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+
+
+def test_no_kind_of_module_is_there_twice():
+    """As many as the page about them says, each in one file under one name."""
+    kinds = [
+        name
+        for file in Path(networks.__file__).parent.glob("*.py")
+        for name in re.findall(r"^class (\w+)\(nn\.\w+\)", file.read_text(), re.M)
+    ]
+    assert len(kinds) == len(set(kinds))
+    assert f"{len(kinds)} kinds of modules serve every preset" in networks.__doc__
 
 
 def test_the_papers_sizes():
