@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, TINY_VOX_JACOBIAN
 
 from fv2v import checkpoints
+from fv2v.checkpoints import liveportrait
 from fv2v.config import VOX_256, preset
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import whole_folder
@@ -156,3 +157,14 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone():
     first, second = (checkpoints.random(TINY).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("prefix", ["module.", ""])
+def test_liveportraits_retargeting_is_known_with_and_without_its_prefix(prefix, tmp_path):
+    for name in liveportrait.FILES:
+        torch.save({}, tmp_path / name)
+    parts = {"retarget_shoulder": "stitching", "retarget_mouth": "lips", "retarget_eye": "eyes"}
+    stored = {part: {f"{prefix}mlp.2.bias": torch.ones(1)} for part in parts}
+    torch.save(stored, tmp_path / "stitching_retargeting_module.pth")
+    found = liveportrait.read(liveportrait.find(tmp_path))
+    assert found.weights.keys() == {f"retargeting.{ours}.2.bias" for ours in parts.values()}

@@ -4,8 +4,10 @@ Files are known by their names. Keys in the fifth begin with `module.`; networks
 three are carried along.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from fv2v.checkpoints.renames import APPEARANCE, WARPING, Networks, Renames, heads, spade_decoder, to_ours
 from fv2v.checkpoints.storage import (
@@ -97,7 +99,7 @@ def read(files: Sequence[Path]) -> Checkpoint:
         if path.name == _RETARGETING_FILE:
             others = state_dicts(stored)
             fits = all(name in others for name in _RETARGETING)
-            networks |= {name: others.pop(name) for name in _RETARGETING if name in others}
+            networks |= {name: _wrapped(others.pop(name)) for name in _RETARGETING if name in others}
         else:
             fits = is_state_dict(stored)
             networks[path.name.removesuffix(".pth")] = stored
@@ -110,6 +112,11 @@ def read(files: Sequence[Path]) -> Checkpoint:
     return Checkpoint(
         "LivePortrait's release", NAME, LIVEPORTRAIT, to_ours(networks, renames(LIVEPORTRAIT)), others
     )
+
+
+def _wrapped(network: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With keys that begin with `module.`, as the release's do; its own loader takes those without, too."""
+    return {f"module.{key.removeprefix('module.')}": tensor for key, tensor in network.items()}
 
 
 def write(networks: Networks, others: Networks, config: ModelConfig, target: Path) -> None:
