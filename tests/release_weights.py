@@ -11,8 +11,11 @@ import parity
 import torch
 from safetensors.torch import save_file
 
+from fv2v import checkpoints
 from fv2v.checkpoints import liveportrait, sadtalker, zhanglonghao1992
-from fv2v.config import LIVEPORTRAIT, SADTALKER_256, VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE
+from fv2v.checkpoints.renames import to_ours, to_release
+from fv2v.config import LIVEPORTRAIT, SADTALKER_256, VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE, ModelConfig
+from fv2v.networks import FaceVid2Vid
 
 DATA = Path(__file__).parent / "data"
 Network = dict[str, torch.Tensor]
@@ -98,6 +101,17 @@ def state_dicts(release: str) -> dict[str, Network]:
         # in the order of the release's file
         networks[network] = {key: torch.from_numpy(np.array(filled[key])) for key in shapes}
     return networks
+
+
+def filled(config: ModelConfig) -> FaceVid2Vid:
+    """A model of ours, whose sizes no release has, filled as if it were zhanglonghao1992's."""
+    model, tables = checkpoints.random(config), zhanglonghao1992.renames(config)
+    networks = to_release(model.state_dict(), tables)
+    for network, tensors in networks.items():
+        values = parity.fill_network("zlh", network, {key: tuple(t.shape) for key, t in tensors.items()})
+        tensors |= {key: torch.from_numpy(np.array(value)) for key, value in values.items()}
+    model.load_state_dict(to_ours(networks, tables))
+    return model
 
 
 def as_stored(release: str, networks: dict[str, Network]) -> dict[str, Network]:
