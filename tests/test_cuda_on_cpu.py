@@ -8,43 +8,37 @@ that warps or blocks don't race, nor anything about the memory model, the device
 nvcc's code, or speed.
 """
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 from contract_report import count
 from cuda_on_cpu import BUILT, build
+from processes import run_file, running
 
 from fv2v_kernels import OPS
-
-TESTS = Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(bool(BUILT), reason="this process runs CUDA kernels on the CPU already")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def emulated(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[str]]]:
+    """What is said of the tests of cuda in each file."""
     folder = tmp_path_factory.mktemp("cuda_on_cpu")
     build(folder)
-    return folder
+    with running(request, lambda file: run_file(file, "cpu-cuda", FV2V_CUDA_ON_CPU=str(folder))) as files:
+        yield files
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_passes_the_contract_on_the_cpu(request: pytest.FixtureRequest, built: Path, op: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "cpu-cuda", "-p", "no:cacheprovider"]
-    result = subprocess.run(
-        [*command, str(TESTS / f"test_{op}.py")],
-        cwd=TESTS.parent,
-        env=os.environ | {"FV2V_CUDA_ON_CPU": str(built)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    ended = re.search(r"(\d+) passed", result.stdout)
-    assert ended, result.stdout
-    assert "skipped" not in ended.string.splitlines()[-1]
-    count(request.node, op, "cpu", "cuda, emulated", int(ended[1]))
+@pytest.mark.parametrize("file", [f"test_{op}.py" for op in OPS])
+def test_passes_the_contract_on_the_cpu(
+    request: pytest.FixtureRequest, emulated: dict[str, Future[str]], file: str
+) -> None:
+    said = emulated[file].result()
+    ended = re.search(r"(\d+) passed", said)
+    assert ended, said
+    assert "skipped" not in said.splitlines()[-1]
+    count(request.node, file[len("test_") : -len(".py")], "cpu", "cuda, emulated", int(ended[1]))

@@ -4,20 +4,18 @@ Triton decides between interpreting and compiling when a kernel is defined, so t
 own; by hand: `TRITON_INTERPRET=1 pytest tests/test_warp3d.py -k triton`.
 """
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
+from concurrent.futures import Future
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from contract_report import count
+from processes import run_file, running
 
 from fv2v_kernels import OPS
 from fv2v_kernels._native import INTERPRETED
 
-TESTS = Path(__file__).parent
 pytestmark = [
     pytest.mark.skipif(INTERPRETED, reason="this process interprets already"),
     pytest.mark.skipif(
@@ -26,31 +24,28 @@ pytestmark = [
 ]
 
 
-def interpret(file: str) -> dict[str, int]:
-    """How many tests of triton in this file passed and were skipped; none may fail."""
-    # a GPU stays out of sight, so that every test marked triton runs on the CPU
-    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "cpu-triton", "-p", "no:cacheprovider"]
-    result = subprocess.run(
-        [*command, str(TESTS / file)],
-        cwd=TESTS.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    last = result.stdout.splitlines()[-1]
+@pytest.fixture(scope="module")
+def interpreted(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[str]]]:
+    """What is said of the tests of triton in each file."""
+
+    def interpret(file: str) -> str:
+        # a GPU stays out of sight, so that every test marked triton runs on the CPU
+        return run_file(file, "cpu-triton", TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
+
+    with running(request, interpret) as files:
+        yield files
+
+
+@pytest.mark.parametrize("file", [*(f"test_{op}.py" for op in OPS), "test_differential.py"])
+def test_passes_in_the_interpreter(
+    request: pytest.FixtureRequest, interpreted: dict[str, Future[str]], file: str
+) -> None:
+    """The contract of each operator, and random calls."""
+    last = interpreted[file].result().splitlines()[-1]
     print(f"{file}: {last}")
-    return {outcome: int(number) for number, outcome in re.findall(r"(\d+) (passed|skipped)", last)}
-
-
-@pytest.mark.parametrize("op", OPS)
-def test_passes_the_contract_in_the_interpreter(request: pytest.FixtureRequest, op: str) -> None:
-    ended = interpret(f"test_{op}.py")
+    ended = {outcome: int(number) for number, outcome in re.findall(r"(\d+) (passed|skipped)", last)}
+    if file == "test_differential.py":
+        assert ended["passed"] == len(OPS)
+        return
     assert ended.keys() == {"passed"}
-    count(request.node, op, "cpu", "triton", ended["passed"])
-
-
-def test_agrees_with_the_reference_on_random_calls() -> None:
-    assert interpret("test_differential.py")["passed"] == len(OPS)
+    count(request.node, file[len("test_") : -len(".py")], "cpu", "triton", ended["passed"])
