@@ -19,6 +19,7 @@ from release_weights import filled, write_release
 from fv2v import PRESETS, checkpoints, read_video, reenact, talk
 from fv2v.files import Report
 
+FRAMES = os.environ.get("FV2V_FRAMES")
 # whose files a preset reads, one after the other where they are the same; of ours there is no release
 RELEASES = {
     "face-vid2vid-256": "",
@@ -49,7 +50,7 @@ def inputs(tmp_path_factory) -> tuple[Path, Path]:
     """A portrait and a driving clip, real ones where there are, of sizes that no network has."""
     if "FV2V_MEDIA" in os.environ:
         return clips.real("velata.jpg"), clips.real("room_480_25fps.mp4")
-    images = clips.moving_picture(clips.portrait(), 8, size=320)
+    images = clips.moving_picture(clips.portrait(), int(FRAMES or 2), size=320)
     return clips.PORTRAIT, clips.write_clip(tmp_path_factory.mktemp("driving") / "driving.mp4", images)
 
 
@@ -74,7 +75,7 @@ def test_there_is_a_case_for_every_preset():
     ids=RELEASES,
 )
 def test_end_to_end(preset, weights, inputs, tmp_path):
-    count = int(os.environ.get("FV2V_FRAMES", 1 if preset == "sadtalker-512" else 2))
+    count = int(FRAMES or (1 if preset == "sadtalker-512" else 2))
     output = tmp_path / "out.mp4"
     report = run(preset, weights, inputs, output, count)
     print(preset, report)
