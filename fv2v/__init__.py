@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` finds the same names
+    from fv2v.coefficients import read_coefficients
     from fv2v.config import PRESETS, ModelConfig, preset
-    from fv2v.files import frontalize, reenact
+    from fv2v.files import frontalize, imitate, reenact, talk
     from fv2v.geometry import Motion, Source, View
     from fv2v.image import read_image, write_image
     from fv2v.reenactor import Reenactor
@@ -22,20 +23,26 @@ __all__ = [
     "Source",
     "View",
     "frontalize",
+    "imitate",
     "preset",
+    "read_coefficients",
     "read_image",
     "read_video",
     "reenact",
+    "talk",
     "write_image",
     "write_video",
 ]
 
 _MODULES = {
+    "read_coefficients": "coefficients",
     "PRESETS": "config",
     "ModelConfig": "config",
     "preset": "config",
     "frontalize": "files",
+    "imitate": "files",
     "reenact": "files",
+    "talk": "files",
     "Motion": "geometry",
     "Source": "geometry",
     "View": "geometry",

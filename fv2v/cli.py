@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fv2v import cli_render
+
 # of click, or of the copy of click that typer has of its own
 USAGE_ERROR: Any = typer.BadParameter.__base__
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -22,185 +24,49 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Portrait = Annotated[
-    Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        "-w",
-        metavar="PATH|random",
-        help="Trained weights: a release's .pth.tar or our .safetensors. `random` runs untrained ones, for "
-        "timing and plumbing: the pictures are grey.",
-    ),
-]
-Preset = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        "-p",
-        help="Which model the weights are for (`fv2v info` lists them). A .safetensors knows; a .pth.tar is "
-        "recognised; `random` needs it, and takes vox-256.",
-    ),
-]
-Crop = Annotated[
-    bool,
-    typer.Option(
-        "--crop/--no-crop",
-        help="Find the face and cut a steady square around it. --no-crop takes the middle square as it is, "
-        "for pictures and videos that are face crops already.",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype", help="float32 is exact; float16 and bfloat16 are faster on a GPU and use half the memory."
-    ),
-]
 
-
-@app.command()
-def reenact(
-    portrait: Portrait,
-    driving: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DRIVING", help="Video of the face whose motion is taken.", show_default=False
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
-    ],
-    weights: Weights = None,
-    preset: Preset = None,
-    relative: Annotated[
-        bool | None,
-        typer.Option(
-            "--relative/--absolute",
-            help="--relative adds the driver's movement since the first frame to the portrait's own pose, so "
-            "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
-            "what the preset's release does.",
-            show_default=False,
-        ),
-    ] = None,
-    yaw: Annotated[float | None, typer.Option(help="Turn the head to its side by so many degrees.")] = None,
-    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees.")] = None,
-    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees.")] = None,
-    view_mode: Annotated[
-        str,
-        typer.Option(
-            metavar="compose|replace",
-            help="compose turns the head by those angles from where the driver has it; replace holds it "
-            "at them.",
-        ),
-    ] = "compose",
-    adapt_scale: Annotated[
-        bool,
-        typer.Option(
-            "--adapt-scale",
-            help="With --relative: scale the driver's movement to the portrait's size of face.",
-        ),
-    ] = False,
-    frames: Annotated[
-        int | None,
-        typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
-    ] = None,
-    crop: Crop = True,
-    batch_size: Annotated[
-        int,
-        typer.Option(help="Frames rendered at once: more is faster on a GPU, and takes more of its memory."),
-    ] = 1,
-    device: Device = None,
-    dtype: Dtype = "float32",
-) -> None:
-    """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
-    from fv2v.files import reenact as run
-    from fv2v.geometry import View
-    from fv2v.progress import frame_progress
-
-    turned = any(angle is not None for angle in (pitch, yaw, roll))
-    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=view_mode)  # also refuses a mode there is not
-    with frame_progress() as progress:
-        report = run(
-            portrait,
-            driving,
-            output,
-            _preset(preset, weights),
-            weights=weights,
-            relative=relative,
-            view=view if turned else None,
-            adapt_scale=adapt_scale,
-            frames=frames,
-            crop=crop,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            progress=progress,
-        )
-    typer.echo(report)
-
-
-@app.command()
-def frontalize(
-    portrait: Portrait,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
-    ],
-    weights: Weights = None,
-    preset: Preset = None,
-    crop: Crop = True,
-    device: Device = None,
-    dtype: Dtype = "float32",
-) -> None:
-    """Turn the face in PORTRAIT to the front."""
-    from fv2v.files import frontalize as run
-
-    report = run(
-        portrait,
-        output,
-        _preset(preset, weights),
-        weights=weights,
-        crop=crop,
-        device=device,
-        dtype=dtype,
-    )
-    typer.echo(f"{report.output}: written")
+for command in (cli_render.reenact, cli_render.imitate, cli_render.talk, cli_render.frontalize):
+    app.command()(command)
 
 
 @app.command()
 def convert(
-    checkpoint: Annotated[
-        Path,
+    source: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="CHECKPOINT", help="A release's .pth.tar, or a .safetensors of ours.", show_default=False
+            metavar="SOURCE...",
+            help="A release's file, its files or the folder with them, or a .safetensors of ours.",
+            show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="The .safetensors to write.", show_default=False)
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET",
+            help="What to write: a .safetensors; or what the weights' release has, a .pth.tar or a folder.",
+            show_default=False,
+        ),
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", "-p", help="Refuse the file unless it is of this preset.")
+        str | None, typer.Option("--preset", "-p", help="Refuse the weights unless they are of this preset.")
     ] = None,
 ) -> None:
-    """Turn a release's checkpoint into a .safetensors that knows its preset: safe to share, quick to load."""
+    """Turn a release's weights into a .safetensors that knows its preset: safe to share, quick to load.
+
+    And back: every tensor stays as it is, bit for bit.
+    """
     from fv2v.checkpoints import convert as run
 
-    typer.echo(f"{output}: {run(checkpoint, output, preset).name}")
+    typer.echo(f"{target}: {run(source, target, preset).name}")
 
 
 @app.command()
 def info() -> None:
-    """The presets: sizes, conventions and parameters of each."""
-    from fv2v.info import table
+    """The presets: sizes and conventions, parameters and GFLOP of each."""
+    from fv2v.info import tables
 
-    _print(table())
+    for table in tables():
+        _print(table)
 
 
 @app.command()
@@ -263,10 +129,6 @@ def _complain(message: str) -> int:
         first = f"{first} {rest[0].strip()}" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")
     typer.echo(f"fv2v: {first}", err=True)
     return 2
-
-
-def _preset(preset: str | None, weights: str | None) -> str | None:
-    return preset or ("vox-256" if weights == "random" else None)
 
 
 def _print(table: Table) -> None:

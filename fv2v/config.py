@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-TRANSFERS = ("pose", "keypoint")
+TRANSFERS = ("pose", "keypoint", "liveportrait")
 EULER_ORDERS = ("xyz", "zyx")
+TRUNKS = ("resnet", "convnext", "coefficients")
+DECODERS = ("residual", "spade")
 
 
 def _require(holds: bool, expected: str, got: object) -> None:
@@ -26,16 +28,19 @@ class GeometryConfig:
     relative: bool = True  # what `relative=None` means: change against the anchor, or the driver's own pose
     euler_order: str = "xyz"  # "xyz": R = Rx(pitch) Ry(yaw) Rz(roll), acting on columns
     pi: float = math.pi  # half a turn in radians; a release was trained with 3.14
+    translation: str = "xyz"  # what of the head's t counts; releases were trained and run without the rest
 
     def __post_init__(self) -> None:
         _require(self.transfer in TRANSFERS, f"transfer one of {TRANSFERS}", self.transfer)
         _require(self.euler_order in EULER_ORDERS, f"euler_order one of {EULER_ORDERS}", self.euler_order)
+        _require(self.translation in ("xyz", "xy", "y"), "translation 'xyz', 'xy' or 'y'", self.translation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppearanceConfig:
     """F. The picture is halved once for every width after the first."""
 
+    kernel: int = 7  # of the first convolution; the SPADE releases have 3
     widths: tuple[int, ...] = (64, 128, 256)
     residual_blocks: int = 6
 
@@ -58,17 +63,35 @@ class CanonicalConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadConfig:
-    """H and Δ, on one ResNet-50-like trunk. Bin i of an angle means `degrees_per_bin * i - degree_offset`."""
+    """H and Δ, on one trunk. Bin i of an angle means `degrees_per_bin * i - degree_offset`.
 
+    The trunk "resnet" is the paper's, like ResNet-50; "convnext" is LivePortrait's ConvNeXt V2, which has no
+    `stem_width`; "coefficients" reads windows of SadTalker's 3DMM coefficients, and no picture.
+    """
+
+    trunk: str = "resnet"
+    inputs: int = 3  # colours; for the trunk "coefficients" how many there are
     stem_width: int = 64
     widths: tuple[int, ...] = (256, 512, 1024, 2048)
-    blocks: tuple[int, ...] = (3, 3, 5, 2)  # plain bottlenecks of each stage, after its strided one
+    blocks: tuple[int, ...] = (3, 3, 5, 2)  # of each stage; plain bottlenecks after its strided one
+    scale: bool = False  # a head that says how large the face is, as LivePortrait's
     bins: int = 66
     degrees_per_bin: float = 3.0
     degree_offset: float = 99.0
 
     def __post_init__(self) -> None:
+        _require(self.trunk in TRUNKS, f"head.trunk one of {TRUNKS}", self.trunk)
         _require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
+        single = self.trunk != "coefficients" or len(self.widths) == 1
+        _require(single, "one head.widths beside the trunk 'coefficients'", self.widths)
+
+    @property
+    def window(self) -> int:
+        """Frames that the trunk "coefficients" sees at once; 0 for the others, which see a picture.
+
+        The first convolution and every block take 6 frames off a window, and its mean is over the last 3.
+        """
+        return 9 + 6 * self.blocks[0] if self.trunk == "coefficients" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +103,35 @@ class DenseMotionConfig:
     out_width: int = 32
     kernel: int = 7  # of the mask and occlusion heads
     variance: float = 0.01  # of the Gaussians around keypoints
+    mask_threshold: float = 0.0  # masks below it count as 0, without renormalising: SadTalker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorConfig:
-    """G. The picture is doubled once for every width after the first."""
+    """G. The warped volume is projected to `width`; the picture is doubled once for every width after the
+    decoder's first.
+    """
 
+    width: int = 256
+    decoder: str = "residual"  # or "spade", which every layer of the projected volume modulates
     widths: tuple[int, ...] = (256, 128, 64)
-    residual_blocks: int = 6
+    residual_blocks: int = 6  # at the decoder's first width
+    modulation_width: int = 128  # inside SPADE
+    pixel_shuffle: int = 1  # the output head doubles once more by pixel shuffle: 2, LivePortrait
+
+    def __post_init__(self) -> None:
+        _require(self.decoder in DECODERS, f"generator.decoder one of {DECODERS}", self.decoder)
+        fits = self.decoder == "spade" or (self.widths[0] == self.width and self.pixel_shuffle == 1)
+        _require(fits, "a residual decoder that starts at generator.width, without pixel shuffle", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetargetingConfig:
+    """LivePortrait's three small networks on keypoints: widths between input and output."""
+
+    stitch: tuple[int, ...] = (128, 128, 64)
+    lips: tuple[int, ...] = (128, 128, 64)
+    eyes: tuple[int, ...] = (256, 256, 128, 128, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +146,19 @@ class ModelConfig:
     align_corners: bool = True  # how volumes are read: True corner lattice, False face lattice (geometry.py)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
-    canonical: CanonicalConfig = field(default_factory=CanonicalConfig)
+    canonical: CanonicalConfig | None = field(default_factory=CanonicalConfig)  # None: from the head's trunk
     head: HeadConfig = field(default_factory=HeadConfig)
     dense_motion: DenseMotionConfig = field(default_factory=DenseMotionConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    retargeting: RetargetingConfig | None = None  # where a release stitches and retargets
 
     def __post_init__(self) -> None:
         _require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
-        smallest = self.canonical.stride << len(self.canonical.widths)
-        _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (L)", self.image_size)
+        if self.canonical:
+            smallest = self.canonical.stride << len(self.canonical.widths)
+            _require(
+                self.image_size % smallest == 0, f"image_size a multiple of {smallest} (L)", self.image_size
+            )
         smallest = self.volume_stride << len(self.dense_motion.widths)
         _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
 
@@ -118,6 +166,17 @@ class ModelConfig:
     def volume_stride(self) -> int:
         """Pixels of the picture to a voxel of the volume, in height and in width."""
         return 1 << (len(self.appearance.widths) - 1)
+
+    @property
+    def output_size(self) -> int:
+        """Pixels on a side of what G paints."""
+        g = self.generator
+        return self.image_size // self.volume_stride * g.pixel_shuffle << (len(g.widths) - 1)
+
+    @property
+    def jacobian(self) -> bool:
+        """Whether canonical keypoints come with Jacobians."""
+        return self.canonical is not None and self.canonical.jacobian
 
     @property
     def flat_channels(self) -> int:
@@ -140,23 +199,70 @@ class ModelConfig:
 
 
 FACE_VID2VID_256 = ModelConfig(name="face-vid2vid-256")
+# The networks see 256 px; a third upsampling stage paints 512.
+FACE_VID2VID_512 = replace(
+    FACE_VID2VID_256, name="face-vid2vid-512", generator=GeneratorConfig(widths=(256, 128, 64, 32))
+)
 
 # zhanglonghao1992's release. Its weights learned a flow without rotation, volumes read on the face lattice
 # although flows live on the corner lattice, and π = 3.14: kept, they mean nothing without. Its documented
 # command transfers relative motion.
+_VOX_CANONICAL = CanonicalConfig(kernel=3, jacobian=False)
 VOX_256 = ModelConfig(
     name="vox-256",
     keypoints=15,
     align_corners=False,
     geometry=GeometryConfig(transfer="keypoint", pi=3.14),
-    canonical=CanonicalConfig(kernel=3, jacobian=False),
+    canonical=_VOX_CANONICAL,
 )
-VOX_256_JACOBIAN = replace(
-    VOX_256, name="vox-256-jacobian", canonical=replace(VOX_256.canonical, jacobian=True)
+VOX_256_JACOBIAN = replace(VOX_256, name="vox-256-jacobian", canonical=replace(_VOX_CANONICAL, jacobian=True))
+
+# The same release's SPADE generator, which it calls `spade`.
+VOX_256_SPADE = replace(
+    VOX_256,
+    name="vox-256-spade",
+    appearance=AppearanceConfig(kernel=3),
+    generator=GeneratorConfig(decoder="spade", widths=(512, 256, 64)),
+)
+
+# SadTalker's renderer: that generator, driven by 3DMM coefficients. Its weights take an angle and the height
+# of t from them; where the head is in x and z, and weak masks, were left out when it ran.
+SADTALKER_256 = replace(
+    VOX_256_SPADE,
+    name="sadtalker-256",
+    geometry=replace(VOX_256.geometry, relative=False, translation="y"),
+    head=HeadConfig(trunk="coefficients", inputs=70, widths=(1024,), blocks=(3,)),
+    dense_motion=DenseMotionConfig(mask_threshold=1e-3),
+)
+SADTALKER_512 = replace(SADTALKER_256, name="sadtalker-512", image_size=512)
+
+# LivePortrait: one trunk says everything about a face, canonical keypoints and its size included; its bins
+# are symmetric, its rotations multiply in the other order, and t in depth is not used.
+LIVEPORTRAIT = replace(
+    VOX_256_SPADE,
+    name="liveportrait",
+    keypoints=21,
+    geometry=GeometryConfig(transfer="liveportrait", euler_order="zyx", translation="xy"),
+    canonical=None,
+    head=HeadConfig(
+        trunk="convnext", widths=(96, 192, 384, 768), blocks=(3, 3, 9, 3), scale=True, degree_offset=97.5
+    ),
+    generator=replace(VOX_256_SPADE.generator, pixel_shuffle=2),
+    retargeting=RetargetingConfig(),
 )
 
 PRESETS: dict[str, ModelConfig] = {
-    config.name: config for config in (FACE_VID2VID_256, VOX_256, VOX_256_JACOBIAN)
+    config.name: config
+    for config in (
+        FACE_VID2VID_256,
+        FACE_VID2VID_512,
+        VOX_256,
+        VOX_256_JACOBIAN,
+        VOX_256_SPADE,
+        SADTALKER_256,
+        SADTALKER_512,
+        LIVEPORTRAIT,
+    )
 }
 
 
@@ -179,11 +285,13 @@ def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
         "head": HeadConfig,
         "dense_motion": DenseMotionConfig,
         "generator": GeneratorConfig,
+        "retargeting": RetargetingConfig,
     }
+    optional = ("canonical", "retargeting")
     return cls(
         **{
             name: _from_dict(parts[name], value)
-            if name in parts
+            if name in parts and not (value is None and name in optional)
             else (tuple(value) if isinstance(value, list) else value)
             for name, value in values.items()
         }

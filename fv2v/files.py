@@ -1,21 +1,22 @@
 """Whole files in, whole files out. Everything cheap is checked before weights are loaded."""
 
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fv2v.checkpoints import NO_WEIGHTS
-from fv2v.config import ModelConfig
+from fv2v.checkpoints import NO_WEIGHTS, Weights, find
+from fv2v.coefficients import driving_coefficients, pose_views, read_coefficients
+from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
+from fv2v.devices import find_device, find_dtype
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
-from fv2v.paths import PathLike, check_input, check_output
-from fv2v.reenactor import Reenactor, find_device, find_dtype
+from fv2v.paths import PathLike, check_output
+from fv2v.reenactor import Reenactor
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
 
@@ -42,11 +43,12 @@ def reenact(
     output: PathLike,
     preset: str | ModelConfig | None = None,
     *,
-    weights: PathLike | None = None,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     relative: bool | None = None,
     view: View | Iterable[View] | None = None,
     adapt_scale: bool = False,
+    stitch: bool = True,
     frames: int | None = None,
     crop: bool = True,
     batch_size: int = 1,
@@ -65,7 +67,7 @@ def reenact(
         output: .mp4, .m4v, .mov or .mkv.
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is there already, in place of those four.
-        relative, view, adapt_scale, batch_size: as `Reenactor.animate` takes them.
+        relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         progress: called after each frame with the frames done, and the frames to come in all where known.
@@ -81,7 +83,7 @@ def reenact(
     picture = _framed(portrait, crop)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path)) if crop else None
-    reenactor = reenactor or Reenactor(preset, weights=weights, device=device, dtype=dtype)
+    reenactor = reenactor or _load(preset, weights, device, dtype)
     size = reenactor.config.image_size
     crops = SteadyCrop(reader, start, size) if start else (cut(f, middle_square(f), size) for f in reader)
     started = time.perf_counter()
@@ -91,6 +93,7 @@ def reenact(
         relative=relative,
         view=view,
         adapt_scale=adapt_scale,
+        stitch=stitch,
         batch_size=batch_size,
     )
     count = write_video(output, _counted(images, reader.length, progress), like=reader)
@@ -98,12 +101,105 @@ def reenact(
     return Report(output, count, time.perf_counter() - started, missing)
 
 
+def talk(
+    portrait: PathLike,
+    coefficients: PathLike,
+    output: PathLike,
+    preset: str | ModelConfig | None = None,
+    *,
+    source_coefficients: PathLike,
+    weights: Weights | None = None,
+    reenactor: Reenactor | None = None,
+    still: bool = False,
+    expression_scale: float = 1.0,
+    pitch: float | Sequence[float] | None = None,
+    yaw: float | Sequence[float] | None = None,
+    roll: float | Sequence[float] | None = None,
+    fps: float = 25,
+    crop: bool = True,
+    batch_size: int = 1,
+    device: str | None = None,
+    dtype: str = "float32",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Report:
+    """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row, without sound.
+
+    Args:
+        portrait: a picture with a face.
+        coefficients: the driver's, a file as `fv2v.read_coefficients` reads it.
+        output: .mp4, .m4v, .mov or .mkv.
+        preset, weights, device, dtype: as `Reenactor` takes them; a preset that coefficients drive.
+        source_coefficients: a file of the portrait's own; its first row counts.
+        reenactor: one that is there already, in place of those four.
+        still, expression_scale: as `fv2v.coefficients.driving_coefficients` takes them.
+        pitch, yaw, roll: hold the head at so many degrees, or walk it through a list of them at constant
+            speed; what is left out stays the driver's.
+        fps: frames a second; SadTalker makes 25 rows of them.
+        crop: cut the square around the face out of the portrait. False takes its middle square.
+        batch_size: frames rendered at once.
+        progress: called after each frame with the frames done and the frames in all.
+
+    Raises:
+        FileNotFoundError: a file or the output's folder is absent.
+        ValueError: a file that cannot be used, in one line that says why.
+    """
+    output = check_output(output, VIDEO_SUFFIXES, inputs=(portrait, coefficients, source_coefficients))
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+    if not 1 <= fps <= 1000:
+        raise ValueError(f"expected fps from 1 to 1000, got {fps}")
+    _check_model(reenactor, preset, weights, device, dtype, by_coefficients=True)
+    own = read_coefficients(source_coefficients)[0]
+    moved = driving_coefficients(
+        read_coefficients(coefficients), own, expression_scale=expression_scale, still=still
+    )
+    views = pose_views(len(moved), pitch=pitch, yaw=yaw, roll=roll)
+    picture = _framed(portrait, crop)
+    reenactor = reenactor or _load(preset, weights, device, dtype, by_coefficients=True)
+    inputs = reenactor.config.head.inputs  # weights that read no crop leave out its columns, the last
+    started = time.perf_counter()
+    images = reenactor.animate(
+        reenactor.encode(picture, own[:inputs]), moved[:, :inputs], view=views, batch_size=batch_size
+    )
+    count = write_video(output, _counted(images, len(moved), progress), fps=fps)
+    return Report(output, count, time.perf_counter() - started, missing=0)
+
+
+def imitate(
+    portrait: PathLike,
+    driving: PathLike,
+    output: PathLike,
+    preset: str | ModelConfig | None = None,
+    *,
+    weights: Weights | None = None,
+    reenactor: Reenactor | None = None,
+    relative: bool | None = None,
+    view: View | None = None,
+    stitch: bool = True,
+    crop: bool = True,
+    device: str | None = None,
+    dtype: str = "float32",
+) -> Report:
+    """Give a portrait the expression of one driving picture, as `Reenactor.imitate` does.
+
+    Arguments and errors as `reenact`, with a picture of a face for `driving`; writes .png, .jpg or .webp.
+    """
+    output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
+    _check_model(reenactor, preset, weights, device, dtype)
+    pictures = [_framed(each, crop) for each in (portrait, driving)]
+    reenactor = reenactor or _load(preset, weights, device, dtype)
+    started = time.perf_counter()
+    source = reenactor.encode(pictures[0])
+    write_image(output, reenactor.imitate(source, pictures[1], relative=relative, view=view, stitch=stitch))
+    return Report(output, 1, time.perf_counter() - started, 0)
+
+
 def frontalize(
     portrait: PathLike,
     output: PathLike,
     preset: str | ModelConfig | None = None,
     *,
-    weights: PathLike | None = None,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     crop: bool = True,
     device: str | None = None,
@@ -113,7 +209,7 @@ def frontalize(
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
     _check_model(reenactor, preset, weights, device, dtype)
     picture = _framed(portrait, crop)
-    reenactor = reenactor or Reenactor(preset, weights=weights, device=device, dtype=dtype)
+    reenactor = reenactor or _load(preset, weights, device, dtype)
     started = time.perf_counter()
     write_image(output, reenactor.frontalize(reenactor.encode(picture)))
     return Report(output, 1, time.perf_counter() - started, 0)
@@ -122,23 +218,50 @@ def frontalize(
 def _check_model(
     reenactor: Reenactor | None,
     preset: str | ModelConfig | None,
-    weights: PathLike | None,
+    weights: Weights | None,
     device: str | None,
     dtype: str,
+    *,
+    by_coefficients: bool = False,
 ) -> None:
     """What is wrong with these is told before faces are sought."""
     if reenactor is not None:
         if weights is not None or preset is not None:
             raise ValueError("expected a reenactor, or a preset and weights, got both")
+        _check_drive(reenactor.config, by_coefficients)
         return
+    config = find_preset(preset) if isinstance(preset, str) else preset
+    if config is not None:
+        _check_drive(config, by_coefficients)
     if weights is None:
         raise ValueError(NO_WEIGHTS)
-    if os.fspath(weights) != "random":
-        check_input(weights)
-    if isinstance(preset, str):
-        find_preset(preset)
+    if weights != "random":
+        find(weights, config)
     find_dtype(dtype)
     find_device(device)
+
+
+def _check_drive(config: ModelConfig, by_coefficients: bool) -> None:
+    """Whether the preset is driven by what there is: a sequence of coefficients, or pictures."""
+    if by_coefficients and not config.head.window:
+        able = ", ".join(name for name, preset in PRESETS.items() if preset.head.window)
+        raise ValueError(f"{config.name!r} is driven by pictures: expected fv2v reenact, or one of {able}")
+    if config.head.window and not by_coefficients:
+        raise ValueError(f"{config.name!r} is driven by 3DMM coefficients, no pictures: expected fv2v talk")
+
+
+def _load(
+    preset: str | ModelConfig | None,
+    weights: Weights | None,
+    device: str | None,
+    dtype: str,
+    *,
+    by_coefficients: bool = False,
+) -> Reenactor:
+    """The weights, looked at once more: without a preset only their file tells what drives them."""
+    reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
+    _check_drive(reenactor.config, by_coefficients)
+    return reenactor
 
 
 def _framed(portrait: PathLike, crop: bool) -> np.ndarray:

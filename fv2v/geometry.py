@@ -28,19 +28,28 @@ preset names its rule; d0 is the anchor, and (R_u, t_u) the receiver's view:
     absolute   x_d = R_d x_c + t_d + δ_d,  J_d = R_d J_c
     relative   x = x_s + a (x_d − x_d0),  J = J_d J_d0⁻¹ J_s
     then       affine = J_s J⁻¹ for each keypoint; none without Jacobians
+  liveportrait (its release)
+    absolute   R_d, t_d, s_s; of δ some numbers are the driver's, the others the source's
+    relative   R = R_s R_d0⁻¹ R_d,  t and δ as `pose`,  s = s_s s_d / s_d0
+    view       after: R ← R_u R,  t ← t + t_u
+    then       x = s (R x_c + δ) + t, without affine
 
-A view never rotates δ (paper, Eq. 1).
+Without a scale s is 1. What a preset leaves out of t (`GeometryConfig.translation`) is 0 in every motion. A
+view never rotates δ (paper, Eq. 1).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from fv2v.config import EULER_ORDERS, GeometryConfig
+from fv2v.config import GeometryConfig
+from fv2v.liveportrait import DRIVEN_EXPRESSION, LIPS_AT_REST
+from fv2v.rotation import euler_degrees as euler_degrees
+from fv2v.rotation import rotation_from_euler as rotation_from_euler
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Motion:
     rotation: Tensor  # (B, 3, 3)
     translation: Tensor  # (B, 3)
     expression: Tensor  # (B, K, 3)  δ
-    scale: Tensor  # (B, 1)     1: no preset here has one
+    scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's
 
     def __len__(self) -> int:
         return len(self.rotation)
@@ -118,61 +127,17 @@ def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def rotation_from_euler(
-    pitch: Tensor, yaw: Tensor, roll: Tensor, *, order: str = "xyz", pi: float = math.pi
-) -> Tensor:
-    """(B,) degrees each -> R (B, 3, 3), acting on columns.
-
-    `order` spells the product: "xyz" is Rx(pitch) Ry(yaw) Rz(roll), "zyx" is Rz(roll) Ry(yaw) Rx(pitch).
-    `pi` is what half a turn counts as in radians: released weights mean what their training meant.
-    """
-    _check_order(order)
-    axes = {"x": _turn(pitch, pi, 0), "y": _turn(yaw, pi, 1), "z": _turn(roll, pi, 2)}
-    first, second, third = (axes[axis] for axis in order)
-    return first @ second @ third
-
-
-def euler_degrees(
-    rotation: Tensor, order: str = "xyz", *, pi: float = math.pi
-) -> tuple[Tensor, Tensor, Tensor]:
-    """R (B, 3, 3) -> pitch, yaw, roll, (B,) degrees each; yaw in [-90, 90]. Undoes `rotation_from_euler`.
-
-    At a yaw of ±90° pitch and roll turn about the same axis: any split that gives R back may come out.
-    """
-    _check_order(order)
-    if order == "zyx":  # the transpose is Rx(-pitch) Ry(-yaw) Rz(-roll)
-        pitch, yaw, roll = euler_degrees(rotation.mT, "xyz", pi=pi)
-        return -pitch, -yaw, -roll
-    r = rotation
-    yaw = torch.atan2(r[:, 0, 2], torch.hypot(r[:, 1, 2], r[:, 2, 2]))
-    pitch = torch.atan2(-r[:, 1, 2], r[:, 2, 2])
-    # the middle row of Rx(-pitch) R is (sin roll, cos roll, 0), also where pitch is arbitrary
-    c, s = torch.cos(pitch), torch.sin(pitch)
-    roll = torch.atan2(c * r[:, 1, 0] + s * r[:, 2, 0], c * r[:, 1, 1] + s * r[:, 2, 1])
-    degrees = 180 / pi
-    return pitch * degrees, yaw * degrees, roll * degrees
-
-
-def _check_order(order: str) -> None:
-    if order not in EULER_ORDERS:
-        raise ValueError(f"expected an Euler order, one of {EULER_ORDERS}, got {order!r}")
-
-
-def _turn(degrees: Tensor, pi: float, axis: int) -> Tensor:
-    """(B,) -> the rotation (B, 3, 3) about x, y or z that takes the next axis towards the one after it."""
-    radians = degrees / 180 * pi
-    c, s, zero, one = radians.cos(), radians.sin(), torch.zeros_like(radians), torch.ones_like(radians)
-    rows = {
-        0: (one, zero, zero, zero, c, -s, zero, s, c),
-        1: (c, zero, s, zero, one, zero, -s, zero, c),
-        2: (c, -s, zero, s, c, zero, zero, zero, one),
-    }[axis]
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+def used_translation(translation: Tensor, geometry: GeometryConfig) -> Tensor:
+    """t (B, 3) with what the preset leaves out of it at 0."""
+    if geometry.translation == "xyz":
+        return translation
+    return translation * translation.new_tensor([axis in geometry.translation for axis in "xyz"])
 
 
 def keypoints_of(canonical: Tensor, motion: Motion) -> Tensor:
-    """T_x (paper, Eq. 1): x = R x_c + t + δ. canonical (B or 1, K, 3) -> (B, K, 3)."""
-    return canonical @ motion.rotation.mT + motion.translation.unsqueeze(1) + motion.expression
+    """T_x (paper, Eq. 1): x = s (R x_c + δ) + t. canonical (B or 1, K, 3) -> (B, K, 3)."""
+    turned = canonical @ motion.rotation.mT + motion.expression
+    return motion.scale.unsqueeze(1) * turned + motion.translation.unsqueeze(1)
 
 
 def place(
@@ -191,7 +156,21 @@ def place(
     """
     if geometry.transfer == "pose":
         return _place_pose(source, motion, anchor, view, geometry)
+    if geometry.transfer == "liveportrait":
+        return _place_liveportrait(source, motion, anchor, view, geometry)
     return _place_keypoints(source, motion, anchor, view, geometry, movement)
+
+
+def resting(motion: Motion, geometry: GeometryConfig) -> Motion | None:
+    """What a single driving picture is measured against, so that it moves nothing but the expression.
+
+    LivePortrait's anchor is the picture's own motion with lips at rest. Other releases know no such face:
+    there a picture drives absolutely.
+    """
+    if geometry.transfer != "liveportrait":
+        return None
+    lips = torch.tensor(LIPS_AT_REST, dtype=motion.expression.dtype, device=motion.expression.device)
+    return replace(motion, expression=lips.expand_as(motion.expression))
 
 
 def _place_pose(
@@ -236,6 +215,33 @@ def _place_keypoints(
     return Placement(keypoints, own @ _inverse(driving))
 
 
+def _place_liveportrait(
+    source: Source,
+    motion: Motion,
+    anchor: Motion | None,
+    view: View | Sequence[View] | None,
+    geometry: GeometryConfig,
+) -> Placement:
+    own = source.motion
+    if anchor is not None:
+        motion = Motion(
+            rotation=own.rotation @ anchor.rotation.mT @ motion.rotation,
+            translation=own.translation + (motion.translation - anchor.translation),
+            expression=own.expression + (motion.expression - anchor.expression),
+            scale=own.scale * (motion.scale / anchor.scale),
+        )
+    else:
+        driven = torch.tensor(DRIVEN_EXPRESSION, device=motion.expression.device)
+        motion = Motion(
+            rotation=motion.rotation,
+            translation=motion.translation,
+            expression=motion.expression.where(driven, own.expression),
+            scale=own.scale.expand_as(motion.scale),
+        )
+    motion = seen(motion, view, geometry)
+    return Placement(keypoints_of(source.canonical, motion), None)
+
+
 def _inverse(matrices: Tensor) -> Tensor:
     # inv_ex does not wait for the device to report singular matrices
     return torch.linalg.inv_ex(matrices).inverse
@@ -252,27 +258,28 @@ def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryC
             raise ValueError(f"expected one view, or one for each of {len(motion)} frames, got {len(view)}")
         frames = [seen(motion[i : i + 1], each, geometry) for i, each in enumerate(view)]
         return Motion(*(torch.cat([getattr(frame, f.name) for frame in frames]) for f in fields(Motion)))
-    replace = view.mode == "replace"
+    sets = view.mode == "replace"
     read = euler_degrees(motion.rotation, geometry.euler_order, pi=geometry.pi)
     pitch, yaw, roll = (
-        torch.full_like(angle, wish) if wish is not None else angle if replace else torch.zeros_like(angle)
+        torch.full_like(angle, wish) if wish is not None else angle if sets else torch.zeros_like(angle)
         for angle, wish in zip(read, view.angles, strict=True)
     )
     rotation = rotation_from_euler(pitch, yaw, roll, order=geometry.euler_order, pi=geometry.pi)
     translation = motion.translation
     if view.translation is not None:
         shift = translation.new_tensor(view.translation)
-        translation = shift.expand_as(translation) if replace else translation + shift
-    if not replace:
+        translation = shift.expand_as(translation) if sets else translation + shift
+    if not sets:
         rotation = rotation @ motion.rotation
     return Motion(rotation, translation, motion.expression, motion.scale)
 
 
-def check_motion(motion: Motion, keypoints: int, frames: str = "frames") -> None:
+def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scaled: bool = False) -> None:
     """Look at a motion that someone gives. Waits for the device, so not for motions just extracted.
 
     Raises:
-        ValueError: sizes that do not fit, NaN or infinite numbers, a scale; it names which.
+        ValueError: sizes that do not fit, NaN or infinite numbers, a scale where the preset has none or one
+            that is not positive; it names which.
     """
     if not isinstance(motion, Motion):
         raise ValueError(f"expected a Motion for the {frames}, got {type(motion).__name__}")
@@ -292,6 +299,6 @@ def check_motion(motion: Motion, keypoints: int, frames: str = "frames") -> None
             )
         if not torch.isfinite(got).all():
             raise ValueError(f"motion of the {frames}: {name} holds NaN or infinite numbers")
-    if not (motion.scale == 1).all():
-        got = motion.scale.flatten().tolist()
-        raise ValueError(f"motion of the {frames}: expected scale 1 (no preset has another), got {got}")
+    wanted = "positive scales" if scaled else "scale 1 (this preset has no other)"
+    if not ((motion.scale > 0) if scaled else (motion.scale == 1)).all():
+        raise ValueError(f"motion of the {frames}: expected {wanted}, got {motion.scale.flatten().tolist()}")

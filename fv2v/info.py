@@ -1,61 +1,139 @@
-"""The presets as a table."""
+"""The presets as tables."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
 
 import torch
 from rich.table import Table
+from torch import Tensor, nn
 
 from fv2v.config import PRESETS, ModelConfig
+from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
 
 NETWORKS = {
     "appearance": "F appearance",
-    "canonical": "L canonical keypoints",
+    "canonical": "L keypoints",
     "head": "H, Δ head",
-    "dense_motion": "M dense motion",
+    "dense_motion": "M motion",
     "generator": "G generator",
+    "retargeting": "retargeting",
 }
+ONCE = ("appearance", "canonical")  # a portrait; the others run for every frame
+LATTICES = {True: "corner", False: "face"}  # by align_corners
+TRUNKS = {"resnet": "ResNet", "convnext": "ConvNeXt V2", "coefficients": "3DMM"}
 
 
-def table() -> Table:
-    """One column a preset: sizes, conventions, parameters of each network."""
-    result = Table("", *PRESETS, title="Presets", title_justify="left")
-    columns = [_describe(config) for config in PRESETS.values()]
-    for name in columns[0]:
-        if name.startswith("F "):
-            result.add_section()
-        result.add_row(name, *(column[name] for column in columns))
+def tables() -> tuple[Table, Table]:
+    """One row a preset: sizes and conventions; parameters and GFLOP of each network."""
+    conventions = _table("Presets", [_conventions(config) for config in PRESETS.values()])
+    conventions.caption = (
+        "px in, out; volumes C D H W; on which lattice they are read; R is a product of Rx(pitch), Ry(yaw), "
+        "Rz(roll); 3DMM: driven by coefficients in place of pictures; mask: those below count as 0"
+    )
+    networks = _table("Networks", [_networks(config) for config in PRESETS.values()])
+    networks.caption = (
+        "millions of parameters, GFLOP (2 for a multiplication and its addition) of convolutions"
+    )
+    return conventions, networks
+
+
+def _table(title: str, rows: list[dict[str, str]]) -> Table:
+    result = Table(title=title, title_justify="left", caption_justify="left")
+    for name in rows[0]:
+        result.add_column(name, no_wrap=name == "preset")
+    for row in rows:
+        result.add_row(*row.values())
     return result
 
 
-def _describe(config: ModelConfig) -> dict[str, str]:
+def _conventions(config: ModelConfig) -> dict[str, str]:
     side = config.image_size // config.volume_stride
-    geometry = config.geometry
-    first, second, third = (f"R{axis}" for axis in geometry.euler_order)
-    counts = parameters(config)
+    geometry, decoder = config.geometry, config.generator.decoder
+    turn = " π=3.14" if geometry.pi == 3.14 else ""
     return {
-        "keypoints K": str(config.keypoints),
-        "picture": f"{config.image_size} x {config.image_size}",
-        "volume C x D x H x W": f"{config.volume_channels} x {config.volume_depth} x {side} x {side}",
-        "volumes are read on": "corner lattice" if config.align_corners else "face lattice",
+        "preset": config.name,
+        "K": str(config.keypoints),
+        "px": f"{config.image_size}, {config.output_size}",
+        "volume": f"{config.volume_channels} {config.volume_depth} {side} {side}",
+        "lattice": LATTICES[config.align_corners],
         "flow": _flow(config),
-        "rotation R": f"{first} {second} {third} (x pitch, y yaw, z roll)",
-        "transfer": f"{geometry.transfer}, {'relative' if geometry.relative else 'absolute'} by default",
-        **{label: _millions(counts[name]) for name, label in NETWORKS.items()},
-        "parameters": _millions(sum(counts.values())),
+        "transfer": f"{geometry.transfer}, {'relative' if geometry.relative else 'absolute'}",
+        "R": "·".join(f"R{axis}" for axis in geometry.euler_order) + turn,
+        "t, s": geometry.translation + (", s" if config.head.scale else ""),
+        "head, bin 0": f"{TRUNKS[config.head.trunk]}, -{config.head.degree_offset:g}°",
+        "mask": f"{config.dense_motion.mask_threshold:g}",
+        "F": f"conv {config.appearance.kernel}",
+        "G": decoder + (", shuffle" if config.generator.pixel_shuffle > 1 else ""),
+    }
+
+
+def _networks(config: ModelConfig) -> dict[str, str]:
+    counts, work = parameters(config), gflop(config)
+    cells = {
+        label: f"{counts[name] / 1e6:.1f} M, {work[name]:.1f}" if counts[name] else "-"
+        for name, label in NETWORKS.items()
+    }
+    frame = sum(amount for name, amount in work.items() if name not in ONCE)
+    return {
+        "preset": config.name,
+        **cells,
+        "all": f"{sum(counts.values()) / 1e6:.1f} M",
+        "a frame": f"{frame:.0f} GFLOP",
     }
 
 
 def parameters(config: ModelConfig) -> dict[str, int]:
-    """Trainable numbers of each network."""
+    """Trainable numbers of each network; 0 where the preset has no such network."""
     with torch.device("meta"):
         model = FaceVid2Vid(config)
-    return {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in NETWORKS}
+    networks = {name: getattr(model, name) for name in NETWORKS}
+    return {
+        name: sum(p.numel() for p in network.parameters()) if network else 0
+        for name, network in networks.items()
+    }
+
+
+def gflop(config: ModelConfig) -> dict[str, float]:
+    """10⁹ operations of each network's convolutions and linear layers, for one picture or frame."""
+    with torch.device("meta"):
+        model = FaceVid2Vid(config).eval()
+        image = torch.empty(1, 3, config.image_size, config.image_size)
+        head = config.head
+        window = torch.empty(1, head.inputs, head.window) if head.trunk == "coefficients" else None
+        with _counted(model) as work, torch.inference_mode():
+            source = model.encode(image, window)
+            placement = place(source, source.motion, geometry=config.geometry)
+            model.render(source, model.stitch(source, placement))
+    return {name: work[name] / 1e9 for name in NETWORKS}
+
+
+@contextmanager
+def _counted(model: FaceVid2Vid) -> Iterator[Counter[str]]:
+    work: Counter[str] = Counter()
+
+    def count(layer: Any, output: Tensor, network: str) -> None:
+        """Every output number is a sum over one output channel's weights."""
+        work[network] += 2 * output.numel() * prod(layer.weight.shape[1:])
+
+    handles = [
+        layer.register_forward_hook(
+            lambda each, _, output, name=name: count(each, output, name.partition(".")[0])
+        )
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+    ]
+    try:
+        yield work
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _flow(config: ModelConfig) -> str:
     if config.geometry.transfer == "pose":
-        return "first order, R_s inverse(R_d)"
-    return "first order, J_s inverse(J_d)" if config.canonical.jacobian else "translation"
-
-
-def _millions(count: int) -> str:
-    return f"{count / 1e6:.1f} M"
+        return "R_s R_d⁻¹"
+    return "J_s J_d⁻¹" if config.jacobian else "translation"

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,12 +48,21 @@ def check_output(path: PathLike, suffixes: Collection[str], inputs: Iterable[Pat
     for other in map(Path, inputs):
         if path.exists() and other.exists() and path.samefile(other):
             raise ValueError(f"{path}: expected a new file, this is the input {other}; choose another name")
-    folder = path.parent
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{path}: {folder} is a file, expected a folder")
-    if not folder.exists():
-        raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
-    _new_file(path).unlink()
+    _check_place(path)
+    return path
+
+
+def check_new_folder(path: PathLike) -> Path:
+    """The folder to make, known to be absent or empty, and that its place takes it. Nothing is left behind.
+
+    Raises:
+        FileNotFoundError: the folder that it goes into does not exist.
+        ValueError: it holds something, is a file, or its place cannot be written to.
+    """
+    path = Path(path).absolute()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path}: expected the name of a new folder, or an empty one; choose another name")
+    _check_place(path)
     return path
 
 
@@ -70,6 +80,29 @@ def whole_file(path: PathLike) -> Iterator[Path]:
     except BaseException:  # an interrupt leaves nothing behind either
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(path: PathLike) -> Iterator[Path]:
+    """`whole_file` for a folder that is not there yet, or empty."""
+    path = Path(path).absolute()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:  # an interrupt leaves nothing behind either
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _check_place(path: Path) -> None:
+    folder = path.parent
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{path}: {folder} is a file, expected a folder")
+    if not folder.exists():
+        raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
+    _new_file(path).unlink()
 
 
 def _new_file(path: Path) -> Path:

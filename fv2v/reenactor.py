@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -10,19 +11,23 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
+from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
-from fv2v.geometry import Motion, Source, View, check_motion, coordinate_dtype, place
+from fv2v.devices import find_device, find_dtype
+from fv2v.geometry import (
+    Motion,
+    Source,
+    View,
+    check_motion,
+    coordinate_dtype,
+    place,
+    resting,
+    used_translation,
+)
 from fv2v.hull import movement_scale
 from fv2v.paths import PathLike
 from fv2v.tensors import to_images, to_uint8
-
-DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float64": torch.float64,
-}
 
 
 class Reenactor:
@@ -30,7 +35,8 @@ class Reenactor:
 
     Args:
         preset: a name from `fv2v.PRESETS`, or a `ModelConfig`; None takes what the weights' file says.
-        weights: the path of a release's `.pth.tar` or of our `.safetensors`, or "random".
+        weights: the path of a release's file or folder, or of our `.safetensors`; the paths of a release's
+            files; or "random". `fv2v.checkpoints.load` lists what is taken.
         device: where to run, as torch names it; by default a GPU where there is one.
         dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
@@ -47,7 +53,7 @@ class Reenactor:
         self,
         preset: str | ModelConfig | None = None,
         *,
-        weights: PathLike | None = None,
+        weights: checkpoints.Weights | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "float32",
     ) -> None:
@@ -63,22 +69,31 @@ class Reenactor:
         else:
             model = checkpoints.load(weights, config)
         self.config = model.config
-        self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+        # what `eval` derives from weights is derived before they are rounded
+        self.model = model.eval().to(self.device, self.dtype).requires_grad_(False)
 
     @torch.inference_mode()
-    def encode(self, portrait: Any) -> Source:
+    def encode(self, portrait: Any, coefficients: Any = None) -> Source:
         """F, L, H and Δ on a portrait, once for all frames that follow.
 
         Args:
             portrait: a path, a PIL image, an (H, W, 3) uint8 array, or a float tensor in [0, 1], (3, H, W) or
                 (B, 3, H, W).
+            coefficients: the portrait's own, (n,) or (B, n), where the preset is driven by them; only there.
         """
-        return self.model.encode(self._images([portrait]))
+        images = self._images([portrait])
+        own = source_windows(coefficients, self.config, len(images))
+        return self.model.encode(images, None if own is None else torch.from_numpy(own).to(images))
 
     @torch.inference_mode()
     def extract(self, frames: Any) -> Motion:
-        """H and Δ on one frame, or on a list of them: what a sender would transmit. Kinds as in `encode`."""
-        return self.model.extract(self._images(frames if isinstance(frames, list | tuple) else [frames]))
+        """H and Δ on one frame, or on a list of them: what a sender would transmit. Kinds as in `encode`.
+
+        Where coefficients drive, `frames` is a sequence of them, (T, n); each frame sees those around it.
+        """
+        if self.config.head.window:
+            return self._extract(list(driving_windows(frames, self.config.head)))
+        return self._extract(frames if isinstance(frames, list | tuple) else [frames])
 
     @torch.inference_mode()
     def render(
@@ -87,6 +102,8 @@ class Reenactor:
         motion: Motion,
         anchor: Motion | None = None,
         view: View | Sequence[View] | None = None,
+        *,
+        stitch: bool = True,
     ) -> Tensor:
         """What a receiver would show: the source moved by a motion of B frames.
 
@@ -95,9 +112,10 @@ class Reenactor:
             motion: from `extract`, or received; B frames.
             anchor: what counts as no change, one frame or B; None moves absolutely.
             view: the head's pose as the receiver wants it, one for all frames or B of them.
+            stitch: let the preset's network, where there is one (LivePortrait), fit the head to its picture.
 
         Returns:
-            (B, 3, H, W) in [0, 1], in the dtype of the networks.
+            (B, 3, n, n) in [0, 1], n = `config.output_size`, in the dtype of the networks.
 
         Raises:
             ValueError: sizes that do not fit, NaN or infinite numbers in a motion.
@@ -108,7 +126,7 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        return self._render(source, motion, anchor, view, 1.0)
+        return self._render(source, motion, anchor, view, 1.0, stitch)
 
     def animate(
         self,
@@ -119,6 +137,7 @@ class Reenactor:
         anchor: Motion | None = None,
         view: View | Iterable[View] | None = None,
         adapt_scale: bool = False,
+        stitch: bool = True,
         batch_size: int = 1,
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
@@ -126,12 +145,14 @@ class Reenactor:
         Args:
             source: one portrait, from `encode`.
             frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time, never kept.
+                Where coefficients drive: a sequence of them, (T, n), as `extract` takes it.
             relative: True moves by the change since the anchor, False takes the driver's own pose; None does
                 what the preset's release does.
             anchor: the motion that counts as no change; by default the first frame's.
             view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
             adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
                 relative.
+            stitch: as in `render`.
             batch_size: how many driving frames go through the networks together.
 
         Returns:
@@ -145,7 +166,9 @@ class Reenactor:
             raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
         if batch_size < 1:
             raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-        if isinstance(frames, str | os.PathLike):
+        if self.config.head.window:
+            frames = driving_windows(frames, self.config.head)
+        elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
         if anchor is not None:
             if not relative:
@@ -161,7 +184,33 @@ class Reenactor:
         if not isinstance(view, View | Iterable | None):
             raise ValueError(f"expected a View, or an iterable of them, got {view!r}")
         views = view if view is None or isinstance(view, View) else iter(view)
-        return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, batch_size)
+        return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, stitch, batch_size)
+
+    def imitate(
+        self,
+        source: Source,
+        picture: Any,
+        *,
+        relative: bool | None = None,
+        view: View | None = None,
+        stitch: bool = True,
+    ) -> np.ndarray:
+        """The source as one driving picture has it, (H, W, 3) uint8.
+
+        Relative, where the preset's release drives by pictures so (LivePortrait; the default there), moves
+        nothing but the expression, away from lips at rest. Elsewhere a picture drives absolutely.
+
+        Raises:
+            ValueError: as `animate`; `relative=True` for a preset that has no face at rest.
+        """
+        motion = self.extract(picture)
+        anchor = resting(motion, self.config.geometry) if relative is not False else None
+        if relative and anchor is None:
+            raise ValueError(
+                "relative motion is measured against a first frame, or a face at rest, which "
+                f"{self.config.name!r} has not: give a video, or leave relative out to take this pose"
+            )
+        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch))[0]
 
     def frontalize(self, source: Source) -> np.ndarray:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
@@ -170,7 +219,7 @@ class Reenactor:
         own = source.motion
         ahead = torch.eye(3, dtype=own.rotation.dtype, device=own.rotation.device).unsqueeze(0)
         motion = Motion(ahead, own.translation, own.expression, own.scale)
-        return to_uint8(self._render(source, motion, None, None, 1.0))[0]
+        return to_uint8(self._render(source, motion, None, None, 1.0, stitch=True))[0]
 
     def save(self, path: PathLike) -> None:
         """Write weights and config to a .safetensors, whole or not at all; `weights=path` reads it."""
@@ -184,13 +233,14 @@ class Reenactor:
         anchor: Motion | None,
         views: View | Iterator[View] | None,
         adapt_scale: bool,
+        stitch: bool,
         batch_size: int,
     ) -> Iterator[np.ndarray]:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
         movement: Tensor | float | None = None
         done = 0
         while batch := list(islice(frames, batch_size)):
-            motion = self.extract(batch)
+            motion = self._extract(batch)
             if relative and anchor is None:
                 anchor = motion[:1]
             if movement is None:
@@ -202,7 +252,14 @@ class Reenactor:
                     "give one View for all frames, or as many as there are"
                 )
             done += len(motion)
-            yield from to_uint8(self._render(source, motion, anchor, view, movement))
+            yield from to_uint8(self._render(source, motion, anchor, view, movement, stitch))
+
+    @torch.inference_mode()
+    def _extract(self, seen: Sequence[Any]) -> Motion:
+        """H and Δ on driving pictures, or on windows of coefficients."""
+        if not self.config.head.window:
+            return self.model.extract(self._images(seen))
+        return self.model.extract(torch.from_numpy(np.stack(seen)).to(self.device, self.dtype))
 
     @torch.inference_mode()
     def _render(
@@ -212,9 +269,10 @@ class Reenactor:
         anchor: Motion | None,
         view: View | Sequence[View] | None,
         movement: Tensor | float,
+        stitch: bool,
     ) -> Tensor:
         placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
-        return self.model.render(source, placement)
+        return self.model.render(source, self.model.stitch(source, placement) if stitch else placement)
 
     def _images(self, pictures: Sequence[Any]) -> Tensor:
         """(B, 3, H, W) as the networks take them."""
@@ -225,26 +283,6 @@ class Reenactor:
 
     def _given(self, motion: Motion, frames: str) -> Motion:
         """A motion from outside, looked at once and brought here; senders may have stored it in half."""
-        check_motion(motion, self.config.keypoints, frames)
-        return motion.to(self.device, coordinate_dtype(self.dtype))
-
-
-def find_dtype(wish: str | torch.dtype) -> torch.dtype:
-    """The dtype of that name. Raises ValueError if the networks do not run in it."""
-    name = str(wish).removeprefix("torch.")
-    if name not in DTYPES:
-        raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {wish!r}")
-    return DTYPES[name]
-
-
-def find_device(wish: str | torch.device | None) -> torch.device:
-    """The device asked for, or a GPU where there is one. Raises ValueError if it cannot be used here."""
-    if wish is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=wish).device
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"cannot run on the device {str(wish)!r} on this machine ({reason}); 'cpu' is always there"
-        ) from error
+        check_motion(motion, self.config.keypoints, frames, scaled=self.config.head.scale)
+        motion = motion.to(self.device, coordinate_dtype(self.dtype))
+        return replace(motion, translation=used_translation(motion.translation, self.config.geometry))

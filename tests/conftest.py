@@ -1,6 +1,7 @@
 """Poisoned memory for every test, and the operators' contract spread over op × backend × dtype × case."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import cuda_on_cpu  # noqa: F401  before fv2v_kernels, whose table of kernels it may add to
@@ -8,6 +9,7 @@ import pytest
 import torch
 from contract_report import count, print_counts
 
+from fv2v.cli import main
 from fv2v_kernels._native import INTERPRETED
 
 pytest.register_assert_rewrite("op_contract", "accuracy")
@@ -77,3 +79,17 @@ def place(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 threaded_place = place
+
+
+@pytest.fixture
+def fv2v(monkeypatch, capfd):
+    """fv2v("info") -> (exit code, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fv2v", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capfd.readouterr()
+        return stopped.value.code or 0, out, err
+
+    return run

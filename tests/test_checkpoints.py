@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, TINY_VOX_JACOBIAN
 
 from fv2v import checkpoints
+from fv2v.checkpoints import liveportrait
 from fv2v.config import VOX_256, preset
 from fv2v.networks import FaceVid2Vid
+from fv2v.paths import whole_folder
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +22,8 @@ def release(tmp_path_factory):
     """The release's file, with what training leaves in it."""
     file = tmp_path_factory.mktemp("release") / "00000189-checkpoint.pth.tar"
     extras = {"discriminator": {"x": torch.zeros(1)}, "optimizer_generator": {"state": {}}, "epoch": 189}
-    torch.save({**state_dicts(jacobian=False), **extras}, file)
+    torch.save({**state_dicts("zlh"), **extras}, file)
     return file
-
-
-def test_the_release_converts_to_our_format_and_back(release, tmp_path):
-    ours = tmp_path / "vox.safetensors"
-    assert checkpoints.convert(release, ours) == VOX_256
-    assert [file.name for file in tmp_path.iterdir()] == [ours.name]
-    from_release, from_ours = (checkpoints.load(file).state_dict() for file in (release, ours))
-    assert from_release.keys() == from_ours.keys()
-    assert all(torch.equal(from_release[key], from_ours[key]) for key in from_ours)
 
 
 @pytest.mark.parametrize("name", ["vox-256-jacobian", "face-vid2vid-256"])
@@ -45,19 +38,21 @@ def test_another_presets_weights_are_refused_with_every_key(release, name):
 
 
 def test_every_missing_unexpected_and_misshapen_key_is_listed(tmp_path):
-    networks = state_dicts(jacobian=False)
+    networks = state_dicts("zlh")
     del networks["generator"]["final.bias"], networks["he_estimator"]["fc_t.weight"]
-    networks["generator"]["decoder.fc.weight"] = torch.zeros(1)
+    networks["generator"]["fifth.weight"] = torch.zeros(1)
     networks["kp_detector"]["kp.bias"] = torch.zeros(14)
+    networks["kp_detector"]["kp.weight"] = networks["kp_detector"]["kp.weight"].int()
     file = tmp_path / "broken.pth.tar"
     torch.save(networks, file)
     with pytest.raises(ValueError, match="does not fit 'vox-256'") as told:
         checkpoints.load(file, VOX_256)
     assert str(told.value).splitlines()[1:] == [
-        "  not in the file: generator.final.bias",
+        "  not in the file: generator.decoder.final.bias",
         "  not in the file: head.translation.weight",
-        "  not in the model: generator:decoder.fc.weight",
+        "  not in the model: generator:fifth.weight",
         "  shape of canonical.heatmap.bias: file (14,), model (15,)",
+        "  dtype of canonical.heatmap.weight: file torch.int32, model torch.float32",
     ]
 
 
@@ -138,9 +133,38 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "release"
+
+    def interrupted():
+        with whole_folder(target) as folder:
+            (folder / "file").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+    target.mkdir()  # an empty one serves
+    with whole_folder(target) as folder:
+        (folder / "file").write_text("whole")
+    assert [file.read_text() for file in target.iterdir()] == ["whole"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone():
     torch.manual_seed(7)
     before = torch.get_rng_state()
     first, second = (checkpoints.random(TINY).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("prefix", ["module.", ""])
+def test_liveportraits_retargeting_is_known_with_and_without_its_prefix(prefix, tmp_path):
+    for name in liveportrait.FILES:
+        torch.save({}, tmp_path / name)
+    parts = {"retarget_shoulder": "stitching", "retarget_mouth": "lips", "retarget_eye": "eyes"}
+    stored = {part: {f"{prefix}mlp.2.bias": torch.ones(1)} for part in parts}
+    torch.save(stored, tmp_path / "stitching_retargeting_module.pth")
+    found = liveportrait.read(liveportrait.find(tmp_path))
+    assert found.weights.keys() == {f"retargeting.{ours}.2.bias" for ours in parts.values()}

@@ -1,39 +1,61 @@
 """The networks' sizes, keys and gradients. What they compute is in test_parity.py."""
 
 import math
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from release_weights import STATE_DICTS, anti_alias_kernel, key_shapes
-from tiny import TINIES, TINY, TINY_VOX
+from release_weights import CONFIGS, anti_alias_kernel, as_stored, entries, key_shapes
+from tiny import TINIES, TINY, TINY_SADTALKER, TINY_VOX
 
-from fv2v.checkpoints import zhanglonghao1992
+from fv2v import networks
+from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import PRESETS, ModelConfig, preset
 from fv2v.geometry import place
 from fv2v.networks import CanonicalKeypoints, FaceVid2Vid
 from fv2v.networks.canonical import AntiAliasedStride
 from fv2v.networks.head import BinnedAngle
+from fv2v.networks.spade import SpectralConv2d
+from fv2v.networks.trunks import CoefficientTrunk
 
 ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
 
 
-@pytest.mark.parametrize(
-    ("name", "kp_detector"),
-    [("vox-256", "kp_detector"), ("vox-256-jacobian", "kp_detector__estimate_jacobian_True")],
-)
-def test_keys_and_parameters_are_the_releases(name, kp_detector):
-    recorded = {"generator": "generator", "kp_detector": kp_detector, "he_estimator": "he_estimator"}
+@pytest.mark.parametrize("release", CONFIGS)
+def test_keys_and_parameters_are_the_releases(release):
+    config, module = CONFIGS[release]
     with torch.device("meta"):
-        model = FaceVid2Vid(preset(name))
-        stored = {
-            network: {key: torch.empty(shape) for key, shape in key_shapes(entry).items()}
-            for network, entry in recorded.items()
+        model = FaceVid2Vid(config)
+        networks = {
+            network: {key: torch.empty(shape) for key, shape in shapes.items()}
+            for network, shapes in key_shapes(release).items()
         }
-    ours = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    theirs = {key: tuple(tensor.shape) for key, tensor in zhanglonghao1992.rename(stored).items()}
-    assert ours == theirs
+    stored = as_stored(release, networks)
+    theirs = to_ours(stored, module.renames(config))
+    assert shapes_of(model.state_dict()) == shapes_of(theirs)
     parameters = sum(p.numel() for p in model.parameters())
-    assert parameters == sum(STATE_DICTS[entry]["_n_params"] for entry in recorded.values())
+    assert parameters == sum(entry["_n_params"] for entry in entries(release).values())
+    back = to_release(theirs, module.renames(config))
+    assert {name: shapes_of(network) for name, network in back.items()} == {
+        name: shapes_of(network) for name, network in stored.items()
+    }
+
+
+def shapes_of(tensors):
+    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+
+
+def test_no_kind_of_module_is_there_twice():
+    """As many as the page about them says, each in one file under one name."""
+    kinds = [
+        name
+        for file in Path(networks.__file__).parent.glob("*.py")
+        for name in re.findall(r"^class (\w+)\(nn\.\w+\)", file.read_text(), re.M)
+    ]
+    assert len(kinds) == len(set(kinds))
+    assert f"{len(kinds)} kinds of modules serve every preset" in networks.__doc__
 
 
 def test_the_papers_sizes():
@@ -48,32 +70,45 @@ def test_the_papers_sizes():
     assert model.canonical.heatmap.kernel_size == (7, 7, 7)
 
 
+def seen(config: ModelConfig, frames: int) -> torch.Tensor:
+    """What H reads of some frames: pictures, or windows of coefficients."""
+    head, n = config.head, config.image_size
+    return torch.rand((frames, head.inputs, head.window) if head.window else (frames, 3, n, n))
+
+
+def own_window(config: ModelConfig, portraits: int) -> torch.Tensor | None:
+    return seen(config, portraits) if config.head.window else None
+
+
 @ALL_TINIES
 def test_gradients_reach_every_parameter(config):
     torch.manual_seed(0)
     model = FaceVid2Vid(config)
-    source, driving = torch.rand(2, 2, 3, config.image_size, config.image_size)
-    image = model(source, driving)
-    assert image.shape == source.shape
+    source = torch.rand(2, 3, config.image_size, config.image_size)
+    image = model(source, seen(config, 2), own_window(config, 2))
+    assert image.shape == (2, 3, config.output_size, config.output_size)
     loss = image.square().mean()
-    if config.canonical.jacobian and config.geometry.transfer == "pose":
+    if config.jacobian and config.geometry.transfer == "pose":
         # R_s R_d⁻¹ needs no Jacobian; only the equivariance loss sees the head
         loss = loss + model.canonical(source).jacobians.square().mean()
     loss.backward()
-    missing = [name for name, p in model.named_parameters() if p.grad is None]
+    # LivePortrait's small networks are trained after the others
+    parameters = {name: p for name, p in model.named_parameters() if not name.startswith("retargeting.")}
+    missing = [name for name, p in parameters.items() if p.grad is None]
     assert not missing
-    broken = [name for name, p in model.named_parameters() if not p.grad.isfinite().all()]
+    broken = [name for name, p in parameters.items() if not p.grad.isfinite().all()]
     assert not broken
-    networks = {name.partition(".")[0] for name, p in model.named_parameters() if p.grad.abs().max() > 0}
-    assert networks == {"appearance", "canonical", "head", "dense_motion", "generator"}
+    networks = {name.partition(".")[0] for name, p in parameters.items() if p.grad.abs().max() > 0}
+    keypoints = {"canonical"} if config.canonical else set()
+    assert networks == {"appearance", "head", "dense_motion", "generator"} | keypoints
 
 
 @ALL_TINIES
 def test_one_source_serves_many_frames(config):
     model = FaceVid2Vid(config).eval()
     with torch.inference_mode():
-        source = model.encode(torch.rand(1, 3, 32, 32))
-        motion = model.extract(torch.rand(3, 3, 32, 32))
+        source = model.encode(torch.rand(1, 3, 32, 32), own_window(config, 1))
+        motion = model.extract(seen(config, 3))
         together = model.render(source, place(source, motion, geometry=config.geometry))
         for i in range(3):
             placed = place(source, motion[i : i + 1], geometry=config.geometry)
@@ -81,7 +116,7 @@ def test_one_source_serves_many_frames(config):
 
 
 def test_jacobians_start_as_the_identity():
-    canonical = CanonicalKeypoints(TINY).eval()
+    canonical = CanonicalKeypoints(TINY, TINY.canonical).eval()
     jacobians = canonical(torch.rand(2, 3, 32, 32)).jacobians
     torch.testing.assert_close(jacobians, torch.eye(3).expand(2, TINY.keypoints, 3, 3))
 
@@ -102,7 +137,7 @@ def test_presets_survive_json_and_tell_their_names():
     for name, config in PRESETS.items():
         assert config.name == name
         assert ModelConfig.from_dict(config.as_dict()) == config
-    with pytest.raises(ValueError, match="one of face-vid2vid-256, vox-256, vox-256-jacobian; got 'vox'"):
+    with pytest.raises(ValueError, match=r"one of face-vid2vid-256, .*, liveportrait; got 'vox'"):
         preset("vox")
 
 
@@ -117,3 +152,25 @@ def test_presets_survive_json_and_tell_their_names():
 def test_a_config_that_cannot_be_built_is_refused(wrong, told):
     with pytest.raises(ValueError, match=told):
         ModelConfig.from_dict(TINY_VOX.as_dict() | wrong)
+
+
+@pytest.mark.parametrize(("blocks", "frames"), [(1, 15), (2, 21), (3, 27)])
+def test_a_window_leaves_three_frames_to_average(blocks, frames):
+    head = replace(TINY_SADTALKER.head, blocks=(blocks,))
+    assert head.window == frames
+    coefficients = CoefficientTrunk(head)
+    sizes = [frames]
+    for conv in (coefficients.first, *coefficients.residual):
+        conv.register_forward_hook(lambda _, __, output: sizes.append(output.shape[2]))
+    assert coefficients(torch.rand(2, 70, frames)).shape == (2, 32)
+    assert sizes == list(range(frames, 0, -6))
+    assert sizes[-1] == 3
+
+
+def test_untrained_spectral_norms_are_near_the_true_ones():
+    """So that what is divided by them is neither huge nor lost."""
+    torch.manual_seed(0)
+    for size in ((4, 4, 1), (32, 16, 3), (256, 256, 3)):
+        conv = SpectralConv2d(*size).eval()
+        norm = torch.linalg.matrix_norm(conv.divided.flatten(1), ord=2)
+        assert 1 <= norm < 2, size

@@ -1,10 +1,13 @@
 """Members of the family small enough for a test to run in milliseconds."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fv2v.config import (
+    LIVEPORTRAIT,
+    SADTALKER_256,
     VOX_256,
     AppearanceConfig,
     CanonicalConfig,
@@ -12,7 +15,9 @@ from fv2v.config import (
     GeneratorConfig,
     HeadConfig,
     ModelConfig,
+    RetargetingConfig,
 )
+from fv2v.geometry import Source
 from fv2v.reenactor import Reenactor
 
 TINY = ModelConfig(
@@ -25,24 +30,73 @@ TINY = ModelConfig(
     canonical=CanonicalConfig(stride=2, widths=(8, 16), out_width=8, kernel=3),
     head=HeadConfig(stem_width=8, widths=(16, 32), blocks=(1, 1)),
     dense_motion=DenseMotionConfig(compressed_channels=2, widths=(8, 16), out_width=8, kernel=3),
-    generator=GeneratorConfig(widths=(16, 8), residual_blocks=1),
+    generator=GeneratorConfig(width=16, widths=(16, 8), residual_blocks=1),
 )
 # the release's geometry and lattice on tiny networks
 TINY_VOX_JACOBIAN = replace(TINY, name="tiny-vox-jacobian", align_corners=False, geometry=VOX_256.geometry)
 TINY_VOX = replace(TINY_VOX_JACOBIAN, name="tiny-vox", canonical=replace(TINY.canonical, jacobian=False))
-TINIES = (TINY, TINY_VOX, TINY_VOX_JACOBIAN)
+# every option of the presets that they are named after, but for the sizes
+TINY_SPADE = replace(
+    TINY_VOX,
+    name="tiny-spade",
+    appearance=replace(TINY.appearance, kernel=3),
+    generator=GeneratorConfig(
+        width=16, decoder="spade", widths=(32, 8), residual_blocks=1, modulation_width=8
+    ),
+)
+TINY_SADTALKER = replace(
+    TINY_SPADE,
+    name="tiny-sadtalker",
+    geometry=SADTALKER_256.geometry,
+    head=replace(SADTALKER_256.head, widths=(32,)),
+    dense_motion=replace(TINY.dense_motion, mask_threshold=SADTALKER_256.dense_motion.mask_threshold),
+)
+TINY_LIVEPORTRAIT = replace(
+    TINY_SPADE,
+    name="tiny-liveportrait",
+    keypoints=LIVEPORTRAIT.keypoints,
+    geometry=LIVEPORTRAIT.geometry,
+    canonical=None,
+    head=replace(LIVEPORTRAIT.head, widths=(16, 32), blocks=(1, 1)),
+    generator=replace(TINY_SPADE.generator, pixel_shuffle=2),
+    retargeting=RetargetingConfig(stitch=(16,), lips=(16,), eyes=(16,)),
+)
+TINIES = (TINY, TINY_VOX, TINY_VOX_JACOBIAN, TINY_SPADE, TINY_SADTALKER, TINY_LIVEPORTRAIT)
+SEEING = tuple(config for config in TINIES if not config.head.window)  # those that pictures drive
 
 
 def lively(reenactor: Reenactor) -> Reenactor:
     """Fresh weights hardly see their input: louder heads make pictures that differ from frame to frame."""
     model = reenactor.model
-    for layer in (model.head.pitch.bins, model.head.yaw.bins, model.head.translation, model.head.expression):
-        layer.weight.mul_(30)
-    model.canonical.heatmap.weight.mul_(30)
+    head = model.head
     model.dense_motion.mask.weight.mul_(30)
-    model.generator.final.weight.mul_(30)
+    if model.canonical:
+        model.canonical.heatmap.weight.mul_(30)
+    if model.config.head.trunk == "resnet":  # the other trunks speak up as they are
+        for layer in (head.pitch.bins, head.yaw.bins, head.translation, head.expression):
+            layer.weight.mul_(30)
+    if model.config.generator.decoder == "residual":  # and so does SPADE, which normalises
+        model.generator.decoder.final.weight.mul_(30)
+    if head.scale:
+        head.scale.bias.fill_(1)  # there are no faces of no size, or of less
     return reenactor
 
 
 def pictures(count: int, seed: int = 0, size: int = 32) -> list[np.ndarray]:
     return list(np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+
+
+def coefficients(count: int, seed: int = 0, columns: int = 70) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, columns), np.float32)
+
+
+def driving(config: ModelConfig, count: int, seed: int = 0) -> Any:
+    """What drives a model of that config: pictures, or coefficients."""
+    return coefficients(count, seed, config.head.inputs) if config.head.window else pictures(count, seed)
+
+
+def encoded(reenactor: Reenactor) -> Source:
+    """The first of `pictures`, with coefficients of its own where they drive."""
+    head = reenactor.config.head
+    own = coefficients(1, 0, head.inputs) if head.window else None
+    return reenactor.encode(pictures(1)[0], own)

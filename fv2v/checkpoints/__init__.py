@@ -1,34 +1,37 @@
 """Weights in and out of files, all or nothing.
 
-Two kinds are read: public releases (`.pth.tar`, one rename table each, beside this file) and our own
-`.safetensors`, which carries its config in its metadata. Nothing in a file is ever run: `weights_only=True`,
-or safetensors.
+Read are the public releases (one rename table each, beside this file) and our own `.safetensors`, which
+carries its config in its metadata. Nothing in a file is ever run: `weights_only=True`, or safetensors.
 """
 
-import json
-from collections.abc import Mapping
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors import SafetensorError
 
-from fv2v.checkpoints import zhanglonghao1992
+from fv2v.checkpoints import liveportrait, own, sadtalker, zhanglonghao1992
+from fv2v.checkpoints.renames import to_release
+from fv2v.checkpoints.storage import Checkpoint
 from fv2v.config import ModelConfig, preset
 from fv2v.networks import FaceVid2Vid
-from fv2v.paths import PathLike, check_input, check_output, whole_file
+from fv2v.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
 
-__all__ = ["NO_WEIGHTS", "convert", "load", "random", "save"]
+__all__ = ["NO_WEIGHTS", "Weights", "convert", "find", "load", "random", "save"]
 
-SUFFIXES = (".safetensors",)  # what `save` writes
+Weights = PathLike | Sequence[PathLike]  # a file, a folder, or the files that make up a release
+RELEASES: dict[str, ModuleType] = {r.NAME: r for r in (zhanglonghao1992, sadtalker, liveportrait)}
 NO_WEIGHTS = (
-    "no weights given, and none ship with fv2v. weights=PATH (--weights PATH) takes the vox-256 release's "
-    "00000189-checkpoint.pth.tar (linked from "
-    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis) or a .safetensors made "
-    'from it by `fv2v convert`. weights="random" (--weights random) serves for timing and plumbing only: '
-    "its pictures are grey"
+    "no weights given, and none ship with fv2v. weights=PATH (--weights PATH) takes the "
+    "00000189-checkpoint.pth.tar of "
+    "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis, "
+    "the folder with the .safetensors and the mapping network of github.com/OpenTalker/SadTalker, the folder "
+    "with the .pth files of github.com/KwaiVGI/LivePortrait, or a .safetensors made from any of them by "
+    '`fv2v convert`. weights="random" (--weights random) serves for timing and plumbing only: its pictures '
+    "are grey"
 )
 
 
@@ -39,106 +42,165 @@ def random(config: ModelConfig) -> FaceVid2Vid:
         return FaceVid2Vid(config)
 
 
-def load(path: PathLike, config: ModelConfig | None = None) -> FaceVid2Vid:
-    """The model in the file at `path`, on the CPU, in the file's dtype.
+def load(weights: Weights, config: ModelConfig | None = None) -> FaceVid2Vid:
+    """The model in the file, folder or files `weights`, on the CPU, in the files' dtype.
 
-    `config` says what the caller expects; left out, the file tells.
+    Taken are zhanglonghao1992's `.pth.tar` with either generator; SadTalker's `.safetensors` and its mapping
+    network's `.pth.tar`, as two paths or a folder with both; LivePortrait's five `.pth` files, as five paths
+    or their folder; our own `.safetensors`.
+
+    `config` says what the caller expects; left out, the files tell. SadTalker's two sizes differ in the
+    file's name only, and `config` decides where there is one. SadTalker's presets are for either of its
+    mapping networks: one that reads 73 coefficients is told by its shape.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or damaged; or another preset's: then every missing, unexpected and
-            misshapen tensor is listed.
+        ValueError: it is no checkpoint, half of one, or damaged; or another preset's: then every missing,
+            unexpected and misshapen tensor is listed.
     """
-    path = check_input(path)
-    ours = path.suffix.lower() == ".safetensors"
-    found, weights = _read_own(path) if ours else _read_release(path)
-    if ours and config not in (None, found):
-        raise ValueError(
-            f"{path.name} holds a {found.name!r} model with its own settings, which are not those of the "
-            f"{config.name!r} asked for; leave the preset out to take the file's"
-        )
-    with torch.device("meta"):
-        model = FaceVid2Vid(config or found)
-    _check_fit(path, model, weights, found)
-    model.load_state_dict(weights, assign=True)
+    found = _read(find(weights, config), config)
+    model = _fitting(found, config)
+    model.load_state_dict(found.weights, assign=True)
     return model
 
 
 def save(model: FaceVid2Vid, path: PathLike) -> None:
     """Write `model` to a .safetensors with its config inside; the file appears whole or not at all."""
-    path = check_output(path, SUFFIXES)
-    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    metadata = {"format": "fv2v", "config": json.dumps(model.config.as_dict())}
-    try:
-        with whole_file(path) as temporary:
-            save_file(weights, temporary, metadata)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"cannot write {path}: {error}") from error
+    path = check_output(path, (own.SUFFIX,))
+    _write(Checkpoint(path.name, None, model.config, model.state_dict(), {}), path, own.SUFFIX)
 
 
-def convert(source: PathLike, target: PathLike, name: str | None = None) -> ModelConfig:
-    """Turn a release's checkpoint (or one of ours) into our .safetensors; returns the config it was given.
+def convert(source: Weights, target: PathLike, name: str | None = None) -> ModelConfig:
+    """Any weights into our .safetensors, or into the layout of the release they came from.
 
-    `name` is a preset; left out, the file tells. Errors as `load`, and a target that cannot be written.
+    `target` is a name that ends in .safetensors (ours) or .pth.tar (zhanglonghao1992's), or a new folder
+    (SadTalker's and LivePortrait's), and appears whole or not at all. Every tensor of every network is
+    kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch and other things
+    that are no network's tensors are dropped. A model that was trained here goes into the layout of the
+    release that has its shapes, if one does.
+
+    `name` is a preset; left out, the files tell. Returns the config. Errors as `load`, and a target that
+    cannot be written or is not that release's.
     """
-    check_output(target, SUFFIXES, inputs=(source,))
-    model = load(source, preset(name) if name else None)
-    save(model, target)
-    return model.config
+    target, config = Path(target), preset(name) if name else None
+    kind = _kind(target)
+    files = find(source, config)
+    if kind:
+        check_output(target, (".safetensors", ".tar"), inputs=files)
+    else:
+        check_new_folder(target)
+    found = _read(files, config)
+    found = replace(found, config=_fitting(found, config).config)
+    _write(found, target, kind)
+    return found.config
 
 
-def _read_own(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path.name} is no .safetensors file, or a damaged one: {error}") from error
-    if metadata.get("format") != "fv2v":
+def find(weights: Weights, config: ModelConfig | None = None) -> list[Path]:
+    """The files of `weights`, known to be there and to be as many as a release has. Reads none of them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: too few or too many of them, or a folder that does not hold a release.
+    """
+    paths = [Path(weights)] if isinstance(weights, str | os.PathLike) else [Path(path) for path in weights]
+    if len(paths) == 1 and paths[0].is_dir():
+        folder = paths[0]
+        paths = liveportrait.find(folder) or sadtalker.find(folder, config)
+        if not paths:
+            raise ValueError(
+                f"{folder}: expected a file of weights, or a folder with SadTalker's two "
+                f"({sadtalker.EXAMPLE}) or LivePortrait's five ({', '.join(liveportrait.FILES)})"
+            )
+    for path in paths:
+        check_input(path)
+    if any(path.name in liveportrait.FILES for path in paths):
+        liveportrait.check(paths)
+    elif len(paths) != 1 and sorted(path.suffix.lower() == own.SUFFIX for path in paths) != [False, True]:
+        given = ", ".join(map(str, paths)) or "none"
         raise ValueError(
-            f"{path.name} was not written by fv2v: it carries no config. Convert the release's own file with "
-            "`fv2v convert`"
+            f"expected one file of weights, SadTalker's two ({sadtalker.EXAMPLE}) or LivePortrait's five; "
+            f"got {given}"
         )
-    try:
-        return ModelConfig.from_dict(json.loads(metadata.get("config", "null"))), weights
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path.name} carries a config that this version does not know: {error}") from error
+    return paths
 
 
-def _read_release(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
-        # not torch's own words: they tell to switch the safety off
+def _read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
+    if len(files) > 2:
+        return liveportrait.read(files)
+    if len(files) == 2:
+        return sadtalker.read(files, config)
+    (path,) = files
+    return own.read(path, config) if path.suffix.lower() == own.SUFFIX else zhanglonghao1992.read(path)
+
+
+def _fitting(found: Checkpoint, config: ModelConfig | None) -> FaceVid2Vid:
+    """The model asked for, without storage, known to fit what was found."""
+    with torch.device("meta"):
+        model = FaceVid2Vid(sadtalker.meant(config, found.config) if config else found.config)
+    wanted, stored = model.state_dict(), found.weights
+    problems = [f"not in the file: {key}" for key in sorted(wanted.keys() - stored.keys())]
+    problems += [f"not in the model: {key}" for key in sorted(stored.keys() - wanted.keys())]
+    problems += [
+        f"shape of {key}: file {tuple(stored[key].shape)}, model {tuple(wanted[key].shape)}"
+        for key in sorted(wanted.keys() & stored.keys())
+        if stored[key].shape != wanted[key].shape
+    ]
+    problems += [
+        f"dtype of {key}: file {stored[key].dtype}, model {wanted[key].dtype}"
+        for key in sorted(wanted.keys() & stored.keys())
+        if stored[key].is_floating_point() != wanted[key].is_floating_point()
+    ]
+    if problems:
+        hint = f"; it looks like {found.config.name!r}" if found.config != model.config else ""
         raise ValueError(
-            f"{path.name} is no checkpoint that can be read safely: it is damaged, cut short, no checkpoint "
-            "at all, or would run code. Expected the release's .pth.tar, whole, or a .safetensors of fv2v"
-        ) from error
-    networks = zhanglonghao1992.RENAMES
-    if not isinstance(stored, Mapping) or not all(_is_state_dict(stored.get(name)) for name in networks):
-        held = ", ".join(map(str, list(stored)[:8])) if isinstance(stored, Mapping) else type(stored).__name__
-        raise ValueError(
-            f"{path.name} is not laid out as a release that fv2v reads: expected the networks "
-            f"{', '.join(networks)}; the file holds {held or 'nothing'}"
+            f"{found.label} does not fit {model.config.name!r}{hint}:\n  " + "\n  ".join(problems)
         )
-    return zhanglonghao1992.recognise(stored), zhanglonghao1992.rename(stored)
+    return model
 
 
-def _is_state_dict(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items()
+def _kind(target: Path) -> str:
+    """How the name of what is to be written ends, as releases have it; "" is a folder."""
+    kinds = (own.SUFFIX, zhanglonghao1992.SUFFIX)
+    kind = next((kind for kind in kinds if target.name.lower().endswith(kind)), "")
+    if not kind and target.suffix and not target.is_dir():
+        raise ValueError(
+            f"{target}: expected a name that ends in {' or '.join(kinds)}, or a folder's, which has no such "
+            f"ending; got {target.suffix!r}"
+        )
+    return kind
+
+
+def _write(found: Checkpoint, target: Path, kind: str) -> None:
+    try:
+        if kind == own.SUFFIX:
+            with whole_file(target) as temporary:
+                own.write(found, temporary)
+            return
+        release = _release(found)
+        if kind != release.SUFFIX:
+            expected = f"a name that ends in {release.SUFFIX}" if release.SUFFIX else "a new folder's name"
+            raise ValueError(f"{target}: expected {expected}, as {release.NAME} has it, or in {own.SUFFIX}")
+        networks = to_release(found.weights, release.renames(found.config))
+        with whole_file(target) if kind else whole_folder(target) as temporary:
+            release.write(networks, found.others, found.config, temporary)
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save raises the last for a full disk
+        raise ValueError(f"cannot write {target}: {error}") from error
+
+
+def _release(found: Checkpoint) -> ModuleType:
+    """Whose layout the model goes into: whose it was, or who has its shapes."""
+    if found.release in RELEASES:
+        return RELEASES[found.release]
+    shapes = _shapes(found.config)
+    for release in RELEASES.values():
+        if any(_shapes(config) == shapes for config in release.configs()):
+            return release
+    raise ValueError(
+        f"{found.label} holds a {found.config.name!r} model, whose shapes no public release has: "
+        f"expected a target that ends in {own.SUFFIX}"
     )
 
 
-def _check_fit(path: Path, model: FaceVid2Vid, weights: Mapping[str, Tensor], found: ModelConfig) -> None:
-    wanted = model.state_dict()
-    problems = [f"not in the file: {key}" for key in sorted(wanted.keys() - weights.keys())]
-    problems += [f"not in the model: {key}" for key in sorted(weights.keys() - wanted.keys())]
-    problems += [
-        f"shape of {key}: file {tuple(weights[key].shape)}, model {tuple(wanted[key].shape)}"
-        for key in sorted(wanted.keys() & weights.keys())
-        if weights[key].shape != wanted[key].shape
-    ]
-    if problems:
-        hint = f"; it looks like {found.name!r}" if found != model.config else ""
-        raise ValueError(f"{path.name} does not fit {model.config.name!r}{hint}:\n  " + "\n  ".join(problems))
+def _shapes(config: ModelConfig) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {key: tensor.shape for key, tensor in FaceVid2Vid(config).state_dict().items()}

@@ -1,77 +1,92 @@
-"""zhanglonghao1992's release, `NNNNNNNN-checkpoint.pth.tar`: which of its tensors is which of ours.
+"""zhanglonghao1992's release, `NNNNNNNN-checkpoint.pth.tar`, with either of its generators.
 
-The file is a dict of state dicts. `discriminator`, the optimizers and `epoch` matter to training only and
-may be absent.
+The file is a dict of state dicts. `discriminator` matters to training only; it may be absent, and is carried
+along. The optimizers and `epoch` are dropped.
 """
 
-import re
-from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from torch import Tensor
+from fv2v.checkpoints.renames import (
+    APPEARANCE,
+    CANONICAL,
+    WARPING,
+    Networks,
+    Renames,
+    heads,
+    spade_decoder,
+    to_ours,
+)
+from fv2v.checkpoints.storage import Checkpoint, contents, read_torch, state_dicts, write_torch
+from fv2v.config import VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE, ModelConfig
 
-from fv2v.config import VOX_256, VOX_256_JACOBIAN, ModelConfig
+NAME = "zhanglonghao1992"
+SUFFIX = ".pth.tar"  # of what `write` writes
+NETWORKS = ("generator", "kp_detector", "he_estimator")
 
-Renames = list[tuple[str, str]]
-
-_GENERATOR: Renames = [  # F, M and G
-    (r"dense_motion_network\.compress\.", r"dense_motion.compressor."),
-    (r"dense_motion_network\.hourglass\.encoder\.down_blocks\.(\d+)\.", r"dense_motion.hourglass.down.\1."),
-    (r"dense_motion_network\.hourglass\.decoder\.up_blocks\.(\d+)\.", r"dense_motion.hourglass.up.\1."),
-    (r"dense_motion_network\.hourglass\.decoder\.", r"dense_motion.hourglass."),
-    (r"dense_motion_network\.", r"dense_motion."),
-    (r"first\.", r"appearance.first."),
-    (r"down_blocks\.(\d+)\.", r"appearance.down.\1."),
-    (r"second\.", r"appearance.lift."),
-    (r"resblocks_3d\.3dr(\d+)\.", r"appearance.residual.\1."),
-    (r"third\.", r"generator.project."),
-    (r"fourth\.", r"generator.mix."),
-    (r"resblocks_2d\.2dr(\d+)\.", r"generator.residual.\1."),
-    (r"up_blocks\.(\d+)\.", r"generator.up.\1."),
-    (r"final\.", r"generator.final."),
-]
-_KP_DETECTOR: Renames = [  # L
-    (r"down\.", r"canonical.reduce."),
-    (r"predictor\.down_blocks\.down(\d+)\.", r"canonical.down.\1."),
-    (r"predictor\.conv\.", r"canonical.lift."),
-    (r"predictor\.up_blocks\.up(\d+)\.", r"canonical.up.\1."),
-    (r"kp\.", r"canonical.heatmap."),
-    (r"jacobian\.", r"canonical.jacobian."),
+_ORIGINAL: Renames = [  # G's first decoder
+    ("resblocks_2d.2dr{i}", "generator.decoder.residual.{i}"),
+    ("up_blocks.{i}", "generator.decoder.up.{i}"),
+    ("final", "generator.decoder.final"),
 ]
 _HE_ESTIMATOR: Renames = [  # H and Δ
-    (r"conv1\.", r"head.stem.0."),
-    (r"norm1\.", r"head.stem.1."),
-    *((rf"{part}{i + 2}\.", rf"head.stages.{i}.{part}.") for i in range(4) for part in ("conv", "norm")),
-    *((rf"block{2 * i}\.skip\.", rf"head.stages.{i}.halve.skip.0.") for i in (1, 2, 3)),
-    *((rf"block{2 * i}\.norm4\.", rf"head.stages.{i}.halve.skip.1.") for i in (1, 2, 3)),
-    *((rf"block{2 * i}\.", rf"head.stages.{i}.halve.") for i in (1, 2, 3)),
-    *((rf"block{2 * i + 1}\.b{2 * i + 1}_(\d+)\.", rf"head.stages.{i}.blocks.\1.") for i in range(4)),
+    ("conv1", "head.trunk.stem.0"),
+    ("norm1", "head.trunk.stem.1"),
+    *((f"{part}{i + 2}", f"head.trunk.stages.{i}.{part}") for i in range(4) for part in ("conv", "norm")),
+    *(
+        (f"block{2 * i}.{theirs}", f"head.trunk.stages.{i}.halve.{ours}")
+        for i in (1, 2, 3)
+        for theirs, ours in (
+            *((f"{part}{n}", f"{part}{n}") for part in ("conv", "norm") for n in (1, 2, 3)),
+            ("skip", "skip.0"),
+            ("norm4", "skip.1"),
+        )
+    ),
+    *((f"block{2 * i + 1}.b{2 * i + 1}_{{j}}", f"head.trunk.stages.{i}.blocks.{{j}}") for i in range(4)),
     # The release feeds fc_roll to yaw and fc_yaw to roll; the weights learned it that way.
-    (r"fc_roll\.", r"head.yaw.bins."),
-    (r"fc_yaw\.", r"head.roll.bins."),
-    (r"fc_pitch\.", r"head.pitch.bins."),
-    (r"fc_t\.", r"head.translation."),
-    (r"fc_exp\.", r"head.expression."),
+    *heads(yaw="fc_roll", roll="fc_yaw"),
 ]
-RENAMES: dict[str, Renames] = {
-    "generator": _GENERATOR,
-    "kp_detector": _KP_DETECTOR,
-    "he_estimator": _HE_ESTIMATOR,
-}
 
 
-def rename(stored: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The release's tensors under our names; one not in the tables keeps its own, after its network's."""
-    return {_renamed(network, key): tensor for network in RENAMES for key, tensor in stored[network].items()}
+def renames(config: ModelConfig) -> dict[str, Renames]:
+    """The tables of each network."""
+    decoder = spade_decoder("decoder.", "conv_img") if config.generator.decoder == "spade" else _ORIGINAL
+    return {
+        "generator": APPEARANCE + WARPING + decoder,  # F, M and G
+        "kp_detector": CANONICAL,
+        "he_estimator": _HE_ESTIMATOR,
+    }
 
 
-def recognise(stored: Mapping[str, Mapping[str, Tensor]]) -> ModelConfig:
-    """Which of the release's presets the file is for: the Jacobian head tells."""
-    return VOX_256_JACOBIAN if "jacobian.weight" in stored["kp_detector"] else VOX_256
+def configs() -> list[ModelConfig]:
+    """What its files may be."""
+    return [_config(spade, jacobian) for spade in (False, True) for jacobian in (False, True)]
 
 
-def _renamed(network: str, key: str) -> str:
-    for pattern, replacement in RENAMES[network]:
-        renamed, found = re.subn(rf"^{pattern}", replacement, key)
-        if found:
-            return renamed
-    return f"{network}:{key}"
+def read(path: Path) -> Checkpoint:
+    """The checkpoint. ValueError for a file that is none."""
+    stored = read_torch(path)
+    networks = state_dicts(stored)
+    if not all(name in networks for name in NETWORKS):
+        hint = "; with SadTalker's mapping network give its renderer" if "mapping" in networks else ""
+        raise ValueError(
+            f"{path.name} is not laid out as a release that fv2v reads: expected the networks "
+            f"{', '.join(NETWORKS)}; the file holds {contents(stored)}{hint}"
+        )
+    config = _config(
+        "decoder.fc.weight" in networks["generator"], "jacobian.weight" in networks["kp_detector"]
+    )
+    others = {name: network for name, network in networks.items() if name not in NETWORKS}
+    return Checkpoint(path.name, NAME, config, to_ours(networks, renames(config)), others)
+
+
+def write(networks: Networks, others: Networks, config: ModelConfig, target: Path) -> None:
+    """The release's file, without what only a training that goes on needs."""
+    write_torch(networks | others, target)
+
+
+def _config(spade: bool, jacobian: bool) -> ModelConfig:
+    config = VOX_256_SPADE if spade else VOX_256
+    if jacobian:
+        config = replace(config, name=f"{config.name}-jacobian", canonical=VOX_256_JACOBIAN.canonical)
+    return config

@@ -8,6 +8,13 @@
 
 Everything left of M and G that comes from `s` is a `Source`, computed once; `d` only passes H and Δ. `place`
 (geometry.py) turns motion into x_d; M says how much each keypoint's flow counts; G reads the features there.
+
+Releases vary parts of it: one head estimator says x_c in place of L; another reads no driving picture but
+windows of coefficients; one moves x_d once more, so that the head meets its picture (`stitch`).
+
+29 kinds of modules serve every preset, none twice: 8 blocks (blocks.py); F; L and the anti-aliasing before
+it; H with Δ, its angles, and three trunks with what they are made of (trunks.py, 6); the hourglass and M; G,
+its two decoders, and SPADE's block, modulation and spectral norm (spade.py); retargeting; all of it joined.
 """
 
 from torch import Tensor, nn
@@ -18,7 +25,8 @@ from fv2v.networks.appearance import AppearanceExtractor
 from fv2v.networks.canonical import Canonical, CanonicalKeypoints
 from fv2v.networks.dense_motion import DenseMotion, MotionField
 from fv2v.networks.generator import Generator
-from fv2v.networks.head import HeadEstimator
+from fv2v.networks.head import HeadEstimate, HeadEstimator
+from fv2v.networks.retargeting import Retargeting
 
 __all__ = [
     "AppearanceExtractor",
@@ -27,8 +35,10 @@ __all__ = [
     "DenseMotion",
     "FaceVid2Vid",
     "Generator",
+    "HeadEstimate",
     "HeadEstimator",
     "MotionField",
+    "Retargeting",
 ]
 
 
@@ -39,16 +49,20 @@ class FaceVid2Vid(nn.Module):
         super().__init__()
         self.config = config
         self.appearance = AppearanceExtractor(config)
-        self.canonical = CanonicalKeypoints(config)
+        self.canonical = CanonicalKeypoints(config, config.canonical) if config.canonical else None
         self.head = HeadEstimator(config)
         self.dense_motion = DenseMotion(config)
         self.generator = Generator(config)
+        self.retargeting = Retargeting(config.keypoints, config.retargeting) if config.retargeting else None
 
-    def encode(self, image: Tensor) -> Source:
-        """F, L, H and Δ: all that is needed of a portrait."""
+    def encode(self, image: Tensor, window: Tensor | None = None) -> Source:
+        """F, L, H and Δ: all that is needed of a portrait.
+
+        `window` is what H and Δ see of it where that is no picture: the portrait's own coefficients.
+        """
         features = self.appearance(image)
-        canonical = self.canonical(image)
-        motion = self.head(image)
+        motion, said = self.head(image if window is None else window)
+        canonical = self.canonical(image) if self.canonical else Canonical(said, None)
         return Source(
             features=features,
             compressed=self.dense_motion.compress(features),
@@ -58,19 +72,29 @@ class FaceVid2Vid(nn.Module):
             keypoints=keypoints_of(canonical.keypoints, motion),
         )
 
-    def extract(self, image: Tensor) -> Motion:
+    def extract(self, seen: Tensor) -> Motion:
         """H and Δ: all that is needed of a driving frame."""
-        return self.head(image)
+        return self.head(seen).motion
+
+    def stitch(self, source: Source, placement: Placement) -> Placement:
+        """x_d moved so that the head meets the source's picture, where the release can; else as it is."""
+        if self.retargeting is None:
+            return placement
+        kp_source = source.keypoints.expand_as(placement.kp_driving)
+        return placement._replace(kp_driving=self.retargeting.stitch(kp_source, placement.kp_driving))
 
     def render(self, source: Source, placement: Placement) -> Tensor:
-        """M and G: the source with its keypoints placed, (B, 3, H, W). One source serves B placements."""
+        """M and G: the source with its keypoints placed, (B, 3, n, n). One source serves B placements."""
         kp_driving, affine = placement
         kp_source = source.keypoints.expand_as(kp_driving)
         field = self.dense_motion(source.compressed, kp_source, kp_driving, affine)
         return self.generator(source.features, field, kp_source, kp_driving, affine)
 
-    def forward(self, source: Tensor, driving: Tensor) -> Tensor:
-        """The source picture in the driving picture's pose and expression, absolute: what training shows."""
-        encoded = self.encode(source)
+    def forward(self, source: Tensor, driving: Tensor, window: Tensor | None = None) -> Tensor:
+        """The source in the driving frame's pose and expression, absolute: what training shows.
+
+        Arguments as `encode` and `extract` take them.
+        """
+        encoded = self.encode(source, window)
         placement = place(encoded, self.extract(driving), geometry=self.config.geometry)
         return self.render(encoded, placement)

@@ -15,7 +15,7 @@ class AppearanceExtractor(nn.Module):
         super().__init__()
         widths = config.appearance.widths
         self.depth = config.volume_depth
-        self.first = SameBlock2d(3, widths[0], kernel=7)
+        self.first = SameBlock2d(3, widths[0], kernel=config.appearance.kernel)
         self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise(widths)))
         self.lift = nn.Conv2d(widths[-1], config.flat_channels, 1)
         self.residual = nn.Sequential(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from fv2v.config import ModelConfig
+from fv2v.config import CanonicalConfig, ModelConfig
 from fv2v.networks.blocks import DownBlock2d, UpBlock3d
 from fv2v_kernels import soft_argmax3d
 
@@ -22,9 +22,9 @@ class Canonical(NamedTuple):
 class CanonicalKeypoints(nn.Module):
     """Keypoints (and Jacobians) as expectations under one softmax a keypoint over the whole volume."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, c: CanonicalConfig) -> None:
         super().__init__()
-        c, widths = config.canonical, config.canonical.widths
+        widths = c.widths
         self.depth, self.temperature = config.volume_depth, c.temperature
         self.reduce = AntiAliasedStride(c.stride)
         self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise((3, *widths))))
@@ -32,7 +32,7 @@ class CanonicalKeypoints(nn.Module):
         narrower = (*reversed(widths), c.out_width)
         self.up = nn.Sequential(*(UpBlock3d(a, b) for a, b in pairwise(narrower)))
         self.heatmap = nn.Conv3d(c.out_width, config.keypoints, c.kernel, padding=c.kernel // 2)
-        self.jacobian = _jacobian_head(config) if c.jacobian else None
+        self.jacobian = _jacobian_head(config.keypoints, c) if c.jacobian else None
 
     def forward(self, image: Tensor) -> Canonical:
         """image (B, 3, H, W) in [0, 1]; keypoints on the corner lattice, float32 beside half weights."""
@@ -45,10 +45,9 @@ class CanonicalKeypoints(nn.Module):
         return Canonical(*soft_argmax3d(logits, temperature=self.temperature, jacobian_maps=maps))
 
 
-def _jacobian_head(config: ModelConfig) -> nn.Conv3d:
+def _jacobian_head(K: int, c: CanonicalConfig) -> nn.Conv3d:
     """Nine maps a keypoint, each the identity until training says otherwise."""
-    K, kernel = config.keypoints, config.canonical.kernel
-    head = nn.Conv3d(config.canonical.out_width, 9 * K, kernel, padding=kernel // 2)
+    head = nn.Conv3d(c.out_width, 9 * K, c.kernel, padding=c.kernel // 2)
     identity = torch.eye(3).flatten().repeat(K)
     head.load_state_dict({"weight": torch.zeros_like(head.weight), "bias": identity})
     return head

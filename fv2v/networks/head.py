@@ -1,41 +1,39 @@
 """H and Δ on one trunk: where a head points and is, and how its expression moves the keypoints (Sec. 3.1)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from fv2v.config import HeadConfig, ModelConfig
-from fv2v.geometry import Motion, coordinate_dtype, rotation_from_euler
-from fv2v.networks.blocks import ResBottleneck
+from fv2v.geometry import Motion, coordinate_dtype, rotation_from_euler, used_translation
+from fv2v.networks.trunks import trunk
+
+
+class HeadEstimate(NamedTuple):
+    """What H and Δ say of B frames."""
+
+    motion: Motion
+    canonical: Tensor | None  # (B, K, 3)  x_c, from a release whose head estimator says it in place of L
 
 
 class HeadEstimator(nn.Module):
-    """A ResNet-50-like trunk and five linear heads: pitch, yaw and roll as bins, t, δ."""
+    """A trunk and linear heads: pitch, yaw and roll as bins, t, δ; scale and x_c where a release has them."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        c = config.head
+        c, points = config.head, 3 * config.keypoints
         self.geometry = config.geometry
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, c.stem_width, 7, stride=2, padding=3),
-            nn.BatchNorm2d(c.stem_width),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2, padding=1),
-        )
-        entering = (c.stem_width, *c.widths[:-1])
-        self.stages = nn.Sequential(
-            *(
-                Stage(before, width, blocks, strided=i > 0)
-                for i, (before, width, blocks) in enumerate(zip(entering, c.widths, c.blocks, strict=True))
-            )
-        )
+        self.trunk = trunk(c)
         self.pitch, self.yaw, self.roll = (BinnedAngle(c) for _ in range(3))
         self.translation = nn.Linear(c.widths[-1], 3)
-        self.expression = nn.Linear(c.widths[-1], 3 * config.keypoints)
+        self.expression = nn.Linear(c.widths[-1], points)
+        self.scale = nn.Linear(c.widths[-1], 1) if c.scale else None
+        self.canonical = nn.Linear(c.widths[-1], points) if config.canonical is None else None
 
-    def forward(self, image: Tensor) -> Motion:
-        """image (B, 3, H, W) in [0, 1]; the Motion is float32 beside half-precision weights."""
-        summary = self.stages(self.stem(image)).mean(dim=(2, 3))  # (B, C)
+    def forward(self, seen: Tensor) -> HeadEstimate:
+        """Pictures (B, 3, H, W) in [0, 1], or what else the trunk takes. float32 beside half weights."""
+        summary = self.trunk(seen)  # (B, C)
         dtype = coordinate_dtype(summary.dtype)
         rotation = rotation_from_euler(
             self.pitch(summary),
@@ -44,23 +42,11 @@ class HeadEstimator(nn.Module):
             order=self.geometry.euler_order,
             pi=self.geometry.pi,
         )
-        translation = self.translation(summary).to(dtype)
+        translation = used_translation(self.translation(summary).to(dtype), self.geometry)
         expression = self.expression(summary).to(dtype).unflatten(1, (-1, 3))
-        return Motion(rotation, translation, expression, torch.ones_like(translation[:, :1]))
-
-
-class Stage(nn.Module):
-    """1×1 convolution to `channels`, a bottleneck that halves the size where `strided`, plain bottlenecks."""
-
-    def __init__(self, in_channels: int, channels: int, blocks: int, *, strided: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 1)
-        self.norm = nn.BatchNorm2d(channels)
-        self.halve = ResBottleneck(channels, stride=2) if strided else nn.Identity()
-        self.blocks = nn.Sequential(*(ResBottleneck(channels) for _ in range(blocks)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(self.halve(relu(self.norm(self.conv(x)))))
+        scale = self.scale(summary).to(dtype) if self.scale else torch.ones_like(translation[:, :1])
+        canonical = self.canonical(summary).to(dtype).unflatten(1, (-1, 3)) if self.canonical else None
+        return HeadEstimate(Motion(rotation, translation, expression, scale), canonical)
 
 
 class BinnedAngle(nn.Module):

@@ -1,0 +1,58 @@
+"""Our own `.safetensors`: a model with its config, and what its release's files held beside it.
+
+The config and, if there is one, the release's name are in the metadata. Tensors that fv2v does not run are
+named `other/NETWORK/KEY`.
+"""
+
+import json
+from pathlib import Path
+
+from fv2v.checkpoints import sadtalker
+from fv2v.checkpoints.renames import Networks
+from fv2v.checkpoints.storage import Checkpoint, read_safetensors, write_safetensors
+from fv2v.config import ModelConfig
+
+SUFFIX = ".safetensors"
+_OTHER = "other"
+
+
+def read(path: Path, asked: ModelConfig | None) -> Checkpoint:
+    """The checkpoint. ValueError for a file not of fv2v, of another version, or of another config."""
+    metadata, stored = read_safetensors(path)
+    if metadata.get("format") != "fv2v":
+        if any(key.startswith("kp_extractor.") for key in stored):
+            raise ValueError(
+                f"{path.name} is SadTalker's renderer, without the mapping network that drives it; "
+                f"{sadtalker.MAPPING_NEEDED}"
+            )
+        raise ValueError(
+            f"{path.name} was not written by fv2v: it carries no config. Convert the release's own file with "
+            "`fv2v convert`"
+        )
+    try:
+        config = ModelConfig.from_dict(json.loads(metadata.get("config", "null")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path.name} carries a config that this version does not know: {error}") from error
+    if asked and sadtalker.meant(asked, config) != config:
+        raise ValueError(
+            f"{path.name} holds a {config.name!r} model with its own settings, which are not those of the "
+            f"{asked.name!r} asked for; leave the preset out to take the file's"
+        )
+    others: Networks = {}
+    for name in [name for name in stored if name.startswith(f"{_OTHER}/")]:
+        network, _, key = name.removeprefix(f"{_OTHER}/").partition("/")
+        others.setdefault(network, {})[key] = stored.pop(name)
+    return Checkpoint(path.name, metadata.get("release"), config, stored, others)
+
+
+def write(checkpoint: Checkpoint, path: Path) -> None:
+    """All of it."""
+    others = {
+        f"{_OTHER}/{network}/{key}": tensor
+        for network, tensors in checkpoint.others.items()
+        for key, tensor in tensors.items()
+    }
+    metadata = {"format": "fv2v", "config": json.dumps(checkpoint.config.as_dict())}
+    if checkpoint.release:
+        metadata["release"] = checkpoint.release
+    write_safetensors(checkpoint.weights | others, path, metadata)

@@ -1,0 +1,209 @@
+"""The commands that make videos and pictures."""
+
+from typing import Any
+
+import typer
+
+from fv2v.options import (
+    AdaptScale,
+    BatchSize,
+    Coefficients,
+    Crop,
+    Device,
+    Driving,
+    DrivingPicture,
+    Dtype,
+    ExpressionScale,
+    Fps,
+    Frames,
+    Picture,
+    Pitch,
+    PitchWalk,
+    Portrait,
+    Preset,
+    Relative,
+    RelativePicture,
+    Roll,
+    RollWalk,
+    SourceCoefficients,
+    Still,
+    Stitch,
+    Video,
+    ViewMode,
+    Weights,
+    Yaw,
+    YawWalk,
+)
+
+
+def reenact(
+    portrait: Portrait,
+    driving: Driving,
+    output: Video,
+    weights: Weights = None,
+    preset: Preset = None,
+    relative: Relative = None,
+    yaw: Yaw = None,
+    pitch: Pitch = None,
+    roll: Roll = None,
+    view_mode: ViewMode = "compose",
+    adapt_scale: AdaptScale = False,
+    stitch: Stitch = True,
+    frames: Frames = None,
+    crop: Crop = True,
+    batch_size: BatchSize = 1,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
+    from fv2v.files import reenact as run
+    from fv2v.progress import frame_progress
+
+    view = _view(pitch, yaw, roll, view_mode)
+    with frame_progress() as progress:
+        report = run(
+            portrait,
+            driving,
+            output,
+            _preset(preset, weights),
+            weights=_weights(weights),
+            relative=relative,
+            view=view,
+            adapt_scale=adapt_scale,
+            stitch=stitch,
+            frames=frames,
+            crop=crop,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    typer.echo(report)
+
+
+def talk(
+    portrait: Portrait,
+    coefficients: Coefficients,
+    output: Video,
+    source_coefficients: SourceCoefficients,
+    weights: Weights = None,
+    preset: Preset = None,
+    still: Still = False,
+    expression_scale: ExpressionScale = 1.0,
+    yaw: YawWalk = None,
+    pitch: PitchWalk = None,
+    roll: RollWalk = None,
+    fps: Fps = 25.0,
+    crop: Crop = True,
+    batch_size: BatchSize = 1,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row, no sound."""
+    from fv2v.files import talk as run
+    from fv2v.progress import frame_progress
+
+    with frame_progress() as progress:
+        report = run(
+            portrait,
+            coefficients,
+            output,
+            _preset(preset, weights, "sadtalker-256"),
+            source_coefficients=source_coefficients,
+            weights=_weights(weights),
+            still=still,
+            expression_scale=expression_scale,
+            pitch=_degrees("pitch", pitch),
+            yaw=_degrees("yaw", yaw),
+            roll=_degrees("roll", roll),
+            fps=fps,
+            crop=crop,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    typer.echo(report)
+
+
+def imitate(
+    portrait: Portrait,
+    driving: DrivingPicture,
+    output: Picture,
+    weights: Weights = None,
+    preset: Preset = None,
+    relative: RelativePicture = None,
+    yaw: Yaw = None,
+    pitch: Pitch = None,
+    roll: Roll = None,
+    view_mode: ViewMode = "compose",
+    stitch: Stitch = True,
+    crop: Crop = True,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Give PORTRAIT the expression of the face in the picture DRIVING."""
+    from fv2v.files import imitate as run
+
+    report = run(
+        portrait,
+        driving,
+        output,
+        _preset(preset, weights),
+        weights=_weights(weights),
+        relative=relative,
+        view=_view(pitch, yaw, roll, view_mode),
+        stitch=stitch,
+        crop=crop,
+        device=device,
+        dtype=dtype,
+    )
+    typer.echo(f"{report.output}: written")
+
+
+def frontalize(
+    portrait: Portrait,
+    output: Picture,
+    weights: Weights = None,
+    preset: Preset = None,
+    crop: Crop = True,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Turn the face in PORTRAIT to the front."""
+    from fv2v.files import frontalize as run
+
+    report = run(
+        portrait,
+        output,
+        _preset(preset, weights),
+        weights=_weights(weights),
+        crop=crop,
+        device=device,
+        dtype=dtype,
+    )
+    typer.echo(f"{report.output}: written")
+
+
+def _weights(given: list[str] | None) -> str | list[str] | None:
+    return given[0] if given and len(given) == 1 else given
+
+
+def _preset(preset: str | None, weights: list[str] | None, untrained: str = "vox-256") -> str | None:
+    return preset or (untrained if weights == ["random"] else None)
+
+
+def _view(pitch: float | None, yaw: float | None, roll: float | None, mode: str) -> Any:
+    """The `View` asked for, if any."""
+    from fv2v.geometry import View
+
+    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=mode)  # also refuses a mode there is not
+    return view if any(angle is not None for angle in view.angles) else None
+
+
+def _degrees(name: str, angles: str | None) -> list[float] | None:
+    """The numbers of `--yaw -30,0,30`."""
+    try:
+        return None if angles is None else [float(angle) for angle in angles.split(",")]
+    except ValueError:
+        raise ValueError(f"--{name}: expected degrees, as 20 or -30,0,30; got {angles!r}") from None

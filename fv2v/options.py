@@ -1,0 +1,139 @@
+"""Arguments and options of the commands that make pictures, and what `--help` says of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEGREES, WALK = "DEGREES", "so many degrees in place of the driver's, or a walk through them, as -30,0,30."
+
+Portrait = Annotated[
+    Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="PATH|random",
+        help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; once "
+        "a file for a release of several. `random` runs untrained ones, for timing and plumbing: the "
+        "pictures are grey.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        help="Which model the weights are for (`fv2v info` lists them). Our .safetensors knows; a release is "
+        "recognised; `random` needs it, and takes vox-256 (talk: sadtalker-256).",
+    ),
+]
+Crop = Annotated[
+    bool,
+    typer.Option(
+        "--crop/--no-crop",
+        help="Find the face and cut a steady square around it. --no-crop takes the middle square as it is, "
+        "for pictures and videos that are face crops already.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype", help="float32 is exact; float16 and bfloat16 are faster on a GPU and use half the memory."
+    ),
+]
+Video = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(help="Frames rendered at once: more is faster on a GPU, and takes more of its memory."),
+]
+Driving = Annotated[
+    Path,
+    typer.Argument(metavar="DRIVING", help="Video of the face whose motion is taken.", show_default=False),
+]
+Relative = Annotated[
+    bool | None,
+    typer.Option(
+        "--relative/--absolute",
+        help="--relative adds the driver's movement since the first frame to the portrait's own pose, so "
+        "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
+        "what the preset's release does.",
+        show_default=False,
+    ),
+]
+Yaw = Annotated[float | None, typer.Option(help="Turn the head to its side by so many degrees.")]
+Pitch = Annotated[float | None, typer.Option(help="Nod the head by so many degrees.")]
+Roll = Annotated[float | None, typer.Option(help="Tilt the head by so many degrees.")]
+ViewMode = Annotated[
+    str,
+    typer.Option(
+        metavar="compose|replace",
+        help="compose turns the head by those angles from where the driver has it; replace holds it at them.",
+    ),
+]
+AdaptScale = Annotated[
+    bool,
+    typer.Option(
+        "--adapt-scale",
+        help="With --relative: scale the driver's movement to the portrait's size of face.",
+    ),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
+]
+Coefficients = Annotated[
+    Path,
+    typer.Argument(
+        metavar="COEFFICIENTS",
+        help="The driver's 3DMM coefficients: SadTalker's .mat, or .npy or .npz; a row a frame.",
+        show_default=False,
+    ),
+]
+SourceCoefficients = Annotated[
+    Path,
+    typer.Option(metavar="FILE", help="The portrait's own; its first row counts.", show_default=False),
+]
+Still = Annotated[
+    bool, typer.Option("--still", help="Hold the head where the portrait has it; only the face moves.")
+]
+ExpressionScale = Annotated[float, typer.Option(help="How strong the driver's expression is.")]
+YawWalk = Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Turn of the head: {WALK}")]
+PitchWalk = Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Nod of the head: {WALK}")]
+RollWalk = Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Tilt of the head: {WALK}")]
+Fps = Annotated[float, typer.Option(help="Frames a second.")]
+Stitch = Annotated[
+    bool,
+    typer.Option(
+        "--stitch/--no-stitch",
+        help="LivePortrait: fit the moved head to the neck and shoulders of the portrait.",
+    ),
+]
+DrivingPicture = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DRIVING", help="Picture of the face whose expression is taken.", show_default=False
+    ),
+]
+Picture = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
+]
+RelativePicture = Annotated[
+    bool | None,
+    typer.Option(
+        "--relative/--absolute",
+        help="--relative (LivePortrait, and its default) takes the expression against lips at rest and keeps "
+        "the portrait's pose; --absolute takes the driver's pose as well.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,117 @@
+"""How a model's tensors are recorded under the names of the releases' records."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from release_weights import DATA
+from torch import Tensor, nn
+
+from fv2v.geometry import Motion, Placement, Source
+from fv2v.networks import FaceVid2Vid
+from fv2v_kernels import compose_warp, keypoint_flow
+
+FRAMES = ("source", "driving0", "driving1")
+
+Recording = dict[str, Tensor]
+
+
+def record_encoding(model: FaceVid2Vid) -> tuple[Recording, Source, dict[str, Motion]]:
+    """F, L, H and Δ."""
+    recording: Recording = {}
+    with np.load(DATA / "inputs.npz") as inputs:
+        pictures = {
+            frame: torch.from_numpy(inputs[frame]).permute(2, 0, 1)[None] / np.float32(255)
+            for frame in FRAMES
+        }
+    motions = {}
+    for frame in FRAMES:
+        with hooked(model, recording, f".{frame}."):
+            motions[frame] = model.extract(pictures[frame])
+        recording[f"rot.{frame}"] = motions[frame].rotation
+    with hooked(model, recording, ".encode."):
+        source = model.encode(pictures["source"])
+    return recording, source, motions
+
+
+def record_rendering(model: FaceVid2Vid, source: Source, scenario: str, placed: Placement) -> Recording:
+    """M and G, and what the operators never store, from the operators."""
+    recording: Recording = {}
+    with hooked(model, recording, f"{scenario}."):
+        recording[f"{scenario}.prediction"] = model.render(source, placed)
+    points = (source.keypoints, *placed)
+    logits = recording[f"{scenario}.dm.mask_logits"]
+    candidates = recording[f"{scenario}.dm.hourglass_in"].unflatten(1, (model.config.flows, -1))
+    size = tuple(logits.shape[2:])
+    _, deformation, mask = compose_warp(
+        source.features,
+        logits,
+        *points,
+        align_corners=model.config.align_corners,
+        return_flow=True,
+        return_mask=True,
+    )
+    return recording | {
+        f"{scenario}.feature_3d": source.features,
+        f"{scenario}.occlusion_map": recording[f"{scenario}.dm.occlusion_map"],
+        f"{scenario}.warped": recording[f"{scenario}.warped_flat"].unflatten(1, (-1, size[0])),
+        f"{scenario}.dm.compressed_prerelu": model.dense_motion.norm(
+            model.dense_motion.compressor(source.features)
+        ),
+        f"{scenario}.dm.sparse_motion": keypoint_flow(*points, size=size),
+        f"{scenario}.dm.heatmap": candidates[:, :, :1],
+        f"{scenario}.dm.deformed_feature": candidates[:, :, 1:],
+        f"{scenario}.dm.mask": mask,
+        f"{scenario}.dm.deformation": deformation,
+        f"{scenario}.deformation": deformation,
+    }
+
+
+def head_outputs(model: FaceVid2Vid, scope: str) -> dict[str, nn.Module]:
+    """H's and Δ's linear heads, before anything is made of them; and the angles."""
+    head, network = model.head, "he" if model.canonical else "me"
+    heads = {"t": head.translation, "exp": head.expression, "scale": head.scale, "kp": head.canonical}
+    outputs = {f"{network}{scope}{name}": module for name, module in heads.items() if module is not None}
+    for angle in ("pitch", "yaw", "roll"):
+        outputs[f"{network}{scope}{angle}"] = getattr(head, angle).bins
+        outputs[f"deg{scope}{angle}"] = getattr(head, angle)
+    return outputs
+
+
+@contextmanager
+def hooked(model: FaceVid2Vid, recording: Recording, scope: str) -> Iterator[None]:
+    """Record what the networks' parts take and give under the names of the records."""
+    M, G = model.dense_motion, model.generator
+    outputs: dict[str, nn.Module] = {
+        f"{scope}dm.hourglass_out": M.hourglass,
+        f"{scope}dm.mask_logits": M.mask,
+        f"{scope}third": G.project,
+        f"{scope}fourth": G.mix,
+        **head_outputs(model, scope),
+    }
+    inputs = {
+        f"{scope}dm.hourglass_in": M.hourglass,
+        f"{scope}warped_flat": G.project,
+        f"{scope}decoder_in": G.decoder,
+    }
+
+    def keep(name: str, tensor: Tensor) -> None:
+        recording[name] = tensor
+
+    handles = [
+        module.register_forward_hook(lambda _, __, out, name=name: keep(name, out))
+        for name, module in outputs.items()
+    ]
+    handles += [
+        module.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0]))
+        for name, module in inputs.items()
+    ]
+    handles.append(
+        M.register_forward_hook(lambda _, __, field: keep(f"{scope}dm.occlusion_map", field.occlusion))
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,104 @@
+"""Half precision from end to end, weights and activations: as near to float64 as stock PyTorch, and finite.
+
+Every preset runs with all its conventions and options, on few channels and 64 pixels.
+"""
+
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from parity_recording import Recording, record_rendering
+
+from fv2v.config import PRESETS, ModelConfig
+from fv2v.geometry import place
+from fv2v.networks import FaceVid2Vid
+from fv2v_kernels import OPS, available, use_backend
+
+# where an error would show: after L, H, M and the flows; after the reads; at the end
+WATCHED = ("dm.deformation", "warped", "prediction")
+
+
+def narrow(config: ModelConfig) -> ModelConfig:
+    """The same conventions with a few channels, at 64 px."""
+    head, generator = config.head, config.generator
+    few = {"resnet": (16, 32), "convnext": (16, 32), "coefficients": (32,)}[head.trunk]
+    return replace(
+        config,
+        image_size=64,
+        volume_channels=8,
+        volume_depth=4,
+        appearance=replace(config.appearance, widths=(8, 16, 32), residual_blocks=2),
+        canonical=config.canonical and replace(config.canonical, widths=(16, 32), out_width=16, kernel=3),
+        head=replace(head, stem_width=16, widths=few, blocks=head.blocks[: len(few)]),
+        dense_motion=replace(config.dense_motion, widths=(16, 32), out_width=8, kernel=3),
+        generator=replace(
+            generator,
+            width=32,
+            widths=tuple(width // 8 for width in generator.widths),
+            residual_blocks=2,
+            modulation_width=16,
+        ),
+    )
+
+
+@cache
+def trained(preset: str) -> FaceVid2Vid:
+    """Weights of the size that training leaves: every layer passes on what it gets."""
+    torch.manual_seed(0)
+    model = FaceVid2Vid(narrow(PRESETS[preset])).eval()
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+    head = model.head
+    for layer in (head.translation, head.expression, head.canonical, head.scale):
+        if layer is not None:
+            torch.nn.init.normal_(layer.weight, std=0.01)  # keypoints stay in the volume
+    if head.scale is not None:
+        torch.nn.init.ones_(head.scale.bias)
+    return model.eval()  # once more: W / sigma follows the weights
+
+
+def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise") -> Recording:
+    model, config = deepcopy(trained(preset)).to(dtype), narrow(PRESETS[preset])
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.rand(2, 3, 64, 64, generator=generator)
+    if seen != "noise":
+        pictures = torch.zeros_like(pictures)  # planes of one number
+    pictures = pictures.to(dtype)
+    windows = [None, pictures[1:]]
+    if config.head.trunk == "coefficients":
+        read = torch.randn(2, config.head.inputs, config.head.window, generator=generator).to(dtype)
+        windows = [read[:1], read[1:]]
+    with torch.inference_mode(), use_backend(backend):
+        source = model.encode(pictures[:1], windows[0])
+        placed = model.stitch(source, place(source, model.extract(windows[1]), geometry=config.geometry))
+        return record_rendering(model, source, "frame", placed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_half_is_as_accurate_as_stock_pytorch(preset, dtype):
+    if not all("cpu" in available(op, "cpu") for op in OPS):
+        pytest.skip("this build has no cpu kernels")
+    exact = run(preset, torch.float64, "reference")
+    ours, stock = run(preset, dtype, "cpu"), run(preset, dtype, "reference")
+    for entry in WATCHED:
+        errors = [
+            (found[f"frame.{entry}"].double() - exact[f"frame.{entry}"]).abs().mean().item()
+            for found in (ours, stock)
+        ]
+        assert errors[0] <= 1.5 * errors[1], f"{entry}: mean error {errors[0]:.2e}, stock {errors[1]:.2e}"
+    warped = exact["frame.warped"]
+    assert warped.abs().mean() > 0.01, "all was read outside the volume: nothing was compared"
+    assert (warped - exact["frame.feature_3d"]).abs().mean() > 0.01, "the frame moves nothing"
+
+
+@pytest.mark.parametrize("seen", ["noise", "black"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_half_stays_finite(preset, dtype, seen):
+    recording = run(preset, dtype, available("warp3d", "cpu")[0], seen)
+    broken = [entry for entry, tensor in recording.items() if not tensor.isfinite().all()]
+    assert not broken

@@ -1,0 +1,373 @@
+"""Coefficients in, frames out: SadTalker's way of driving, on a tiny model."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import clips
+import numpy as np
+import pytest
+import torch
+from test_cli import assert_refused
+from test_video import leftovers
+from tiny import TINY, TINY_SADTALKER, TINY_VOX, coefficients, encoded, lively, pictures
+
+from fv2v import Reenactor, View, frontalize, reenact, talk
+from fv2v.coefficients import driving_coefficients, pose_views
+from fv2v.files import Report
+from fv2v.geometry import Motion, euler_degrees, keypoints_of
+from fv2v.image import write_image
+from fv2v.video import read_video, write_video
+from fv2v_kernels import keypoint_flow, warp3d
+
+FULL = replace(TINY_SADTALKER, name="tiny-sadtalker-full", head=replace(TINY_SADTALKER.head, inputs=73))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Reenactor:
+    return lively(Reenactor(TINY_SADTALKER, weights="random"))
+
+
+@pytest.fixture(scope="module")
+def full() -> Reenactor:
+    return lively(Reenactor(FULL, weights="random"))
+
+
+def window(sequence: np.ndarray, frame: int) -> np.ndarray:
+    """(1, n, 27), spelled out."""
+    seen = [min(max(i, 0), len(sequence) - 1) for i in range(frame - 13, frame + 14)]
+    return np.stack([sequence[i] for i in seen], axis=1)[None]
+
+
+def assert_motions_close(actual: Motion, expected: Motion) -> None:
+    for name in ("rotation", "translation", "expression", "scale"):
+        torch.testing.assert_close(getattr(actual, name), getattr(expected, name))
+
+
+def test_each_frame_sees_those_around_it(tiny):
+    """At both ends and in the middle, of a sequence longer than a window and of one shorter."""
+    for frames in (40, 5):
+        sequence = coefficients(frames)
+        motion = tiny.extract(sequence)
+        assert len(motion) == frames
+        for i in range(frames):
+            expected = tiny.model.extract(torch.from_numpy(window(sequence, i)))
+            assert_motions_close(motion[i : i + 1], expected)
+
+
+def test_frames_further_than_thirteen_do_not_count(tiny):
+    sequence = coefficients(40)
+    motion = tiny.extract(sequence)[20:21]
+    for far in (6, 34):
+        changed = sequence.copy()
+        changed[far] += 1
+        assert torch.equal(tiny.extract(changed)[20:21].expression, motion.expression)
+    for near in (7, 33):
+        changed = sequence.copy()
+        changed[near] += 1
+        assert not torch.equal(tiny.extract(changed)[20:21].expression, motion.expression)
+
+
+def test_the_source_sees_itself(tiny):
+    row = coefficients(1)[0]
+    for given in (row, row[None], torch.from_numpy(row)):
+        source = tiny.encode(pictures(1)[0], coefficients=given)
+        assert_motions_close(source.motion, tiny.extract(row[None]))
+    rows = coefficients(2)
+    two = tiny.encode(torch.rand(2, 3, 32, 32), coefficients=rows)
+    for i in range(2):
+        assert_motions_close(two.motion[i : i + 1], tiny.extract(rows[i : i + 1]))
+
+
+def test_a_portrait_driven_by_its_own_coefficients_stays(tiny):
+    source = encoded(tiny)
+    own = coefficients(1)
+    placed = places(tiny, source, tiny.extract(np.repeat(own, 30, axis=0)))
+    torch.testing.assert_close(placed, source.keypoints.expand_as(placed))
+
+
+def test_only_the_height_of_t_counts(tiny):
+    source, motion = encoded(tiny), tiny.extract(coefficients(5, seed=1))
+    for t in (source.motion.translation, motion.translation):
+        assert torch.equal(t[:, [0, 2]], torch.zeros(len(t), 2))
+        assert (t[:, 1] != 0).all()
+
+
+def places(reenactor: Reenactor, source, motion, view=None) -> torch.Tensor:
+    """x_d as M is asked about them."""
+    seen = []
+    handle = reenactor.model.dense_motion.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
+    reenactor.render(source, motion, view=view)
+    handle.remove()
+    return seen[0]
+
+
+def release_rotation(pitch, yaw, roll) -> torch.Tensor:
+    """Rx(pitch) Ry(yaw) Rz(roll) as the release has them: π is 3.14."""
+    (a, b, c), (d, e, f) = (
+        [turn(angle / 180 * 3.14) for angle in (pitch, yaw, roll)] for turn in (math.cos, math.sin)
+    )
+    x = torch.tensor([[1, 0, 0], [0, a, -d], [0, d, a]])
+    y = torch.tensor([[b, 0, e], [0, 1, 0], [-e, 0, b]])
+    z = torch.tensor([[c, -f, 0], [f, c, 0], [0, 0, 1]])
+    return x @ y @ z
+
+
+def test_a_pose_override_is_the_drivers_alone(tiny):
+    """Every angle walked; then one, while the others stay as read."""
+    source, motion = encoded(tiny), tiny.extract(coefficients(5, seed=1))
+    views = pose_views(5, pitch=[-20, 20], yaw=[30], roll=[0, 10, 5])
+    angles = [(-20, 30, 0), (-10, 30, 3.75), (0, 30, 7.5), (10, 30, 8.75), (20, 30, 5)]
+    rotation = torch.stack([release_rotation(*degrees) for degrees in angles])
+    expected = keypoints_of(source.canonical, replace(motion, rotation=rotation))
+    torch.testing.assert_close(places(tiny, source, motion, views), expected, rtol=1e-5, atol=1e-5)
+
+    pitch, _, roll = euler_degrees(motion.rotation, "xyz", pi=3.14)
+    turned = torch.stack(
+        [release_rotation(pitch[i].item(), 30 * i, roll[i].item()) for i in range(5)]  # 0 to 120 in 5 frames
+    )
+    expected = keypoints_of(source.canonical, replace(motion, rotation=turned))
+    placed = places(tiny, source, motion, pose_views(5, yaw=[0, 120]))
+    torch.testing.assert_close(placed, expected, rtol=1e-5, atol=1e-5)
+    assert_motions_close(source.motion, tiny.extract(coefficients(1)))
+
+
+def test_weak_masks_are_left_out():
+    """m < 0.001 counts as 0 and the others are not made larger for it."""
+    tiny = lively(Reenactor(TINY_SADTALKER, weights="random"))
+    model, seen = tiny.model, {}
+    model.dense_motion.mask.weight.mul_(20)  # masks that are nearly sure of themselves
+    hooks = [
+        model.dense_motion.register_forward_hook(lambda _, given, said: seen.update(given=given, said=said)),
+        model.generator.project.register_forward_pre_hook(lambda _, given: seen.update(warped=given[0])),
+    ]
+    source, motion = encoded(tiny), tiny.extract(coefficients(2, seed=1))
+    tiny.render(source, motion)
+    for hook in hooks:
+        hook.remove()
+    _, kp_source, kp_driving, affine = seen["given"]
+    assert affine is None
+    mask = seen["said"].mask_logits.softmax(dim=1)
+    weak = mask < 1e-3
+    assert 0.01 < weak.float().mean() < 0.9, "the test would see no threshold"
+    flows = keypoint_flow(kp_source, kp_driving, size=mask.shape[2:])
+    warped = {
+        threshold: warp3d(source.features, (kept.unsqueeze(-1) * flows).sum(1), align_corners=False)
+        for threshold, kept in ((True, mask.masked_fill(weak, 0)), (False, mask))
+    }
+    off = {kept: (seen["warped"] - warped[kept].flatten(1, 2)).abs().max() for kept in warped}
+    assert off[True] < 1e-5
+    assert off[False] > 100 * off[True]
+
+
+def test_weights_that_read_the_crop(full):
+    driven, own = coefficients(3), coefficients(1, seed=1, columns=73)[0]
+    source = full.encode(pictures(1)[0], own)
+    frames = list(full.animate(source, driving_coefficients(driven, own)))
+    assert len(frames) == 3
+    shifted = driving_coefficients(driven, np.append(own[:70], own[70:] + 1))
+    assert not np.array_equal(frames, list(full.animate(source, shifted)))
+    with pytest.raises(ValueError, match=r"\(T, 73\), got \(3, 70\): .*driving_coefficients"):
+        full.animate(source, driven)
+
+
+def test_what_does_not_drive_is_refused(tiny):
+    source, portrait = encoded(tiny), pictures(1)[0]
+    with pytest.raises(ValueError, match=r"'tiny-sadtalker' reads a portrait's 3DMM .*coefficients=row"):
+        tiny.encode(portrait)
+    with pytest.raises(ValueError, match="expected a row a portrait, 1; got 2"):
+        tiny.encode(portrait, coefficients(2))
+    with pytest.raises(ValueError, match=r"source coefficients: .*got \(1, 73\): .*first 70 columns"):
+        tiny.encode(portrait, coefficients(1, columns=73))
+    with pytest.raises(ValueError, match="'tiny-vox' reads pictures alone: expected no coefficients"):
+        Reenactor(TINY_VOX, weights="random").encode(portrait, coefficients(1))
+    for frames in (
+        pictures(3),
+        iter(pictures(3)),
+        "driving.mp4",
+        coefficients(3, columns=69),
+        coefficients(0),
+    ):
+        for method in (lambda given: tiny.animate(source, given), tiny.extract):
+            with pytest.raises(ValueError, match=r"driving coefficients: expected coefficients.* \(T, 70\)"):
+                method(frames)
+
+
+@pytest.fixture(scope="module")
+def files(tiny, full, tmp_path_factory) -> Path:
+    """A folder of inputs."""
+    folder = tmp_path_factory.mktemp("talk")
+    tiny.save(folder / "tiny.safetensors")
+    full.save(folder / "full.safetensors")
+    lively(Reenactor(TINY_VOX, weights="random")).save(folder / "vox.safetensors")
+    np.save(folder / "driver.npy", coefficients(6, seed=1))
+    np.savez(folder / "own.npz", coeff_3dmm=coefficients(2, columns=73))
+    np.save(folder / "own70.npy", coefficients(1)[0])
+    np.save(folder / "wide.npy", coefficients(6, columns=80))
+    return folder
+
+
+def arguments(files: Path, **changed: object) -> dict[str, object]:
+    given = {"portrait": clips.PORTRAIT, "coefficients": files / "driver.npy", "weights": "tiny.safetensors"}
+    given |= {"source_coefficients": files / "own.npz"} | changed
+    if "reenactor" in given:
+        del given["weights"]
+    elif given["weights"] != "random":
+        given["weights"] = files / str(given["weights"])
+    return given
+
+
+def frames_of(path: Path) -> np.ndarray:
+    return np.stack(list(read_video(path)))
+
+
+@pytest.mark.parametrize("name", ["tiny", "full"])
+def test_a_file_has_a_frame_for_each_row(files, tmp_path, name, request):
+    """The reenactor's own, as the video writer writes them."""
+    reenactor, output, portrait = request.getfixturevalue(name), tmp_path / "out.mp4", pictures(1, size=64)[0]
+    write_image(tmp_path / "portrait.png", portrait)
+    told: list[tuple[int, int | None]] = []
+    report = talk(
+        output=output,
+        **arguments(files, weights=f"{name}.safetensors", portrait=tmp_path / "portrait.png"),
+        crop=False,
+        yaw=[-30, 30],
+        expression_scale=1.3,
+        progress=lambda *now: told.append(now),
+    )
+    assert report == Report(output, frames=6, seconds=report.seconds, missing=0)
+    assert told == [(i, 6) for i in range(1, 7)]
+    made = read_video(output)
+    assert (made.rate, made.size) == (25, (TINY.image_size,) * 2)
+    inputs = reenactor.config.head.inputs
+    own = coefficients(2, columns=73)[0, :inputs]
+    source = reenactor.encode(portrait, own)
+    moved = driving_coefficients(coefficients(6, seed=1), own, expression_scale=1.3)
+    views = pose_views(6, yaw=[-30, 30])
+    write_video(tmp_path / "expected.mp4", reenactor.animate(source, moved, view=views))
+    expected = frames_of(tmp_path / "expected.mp4")
+    assert np.abs(frames_of(output).astype(int) - expected).mean() < 1
+    assert np.abs(np.diff(expected.astype(int), axis=0)).mean() > 1, "the test would see no motion"
+
+
+def test_nothing_is_left_of_what_fails(files, tmp_path):
+    def stop(done: int, _: int | None) -> None:
+        if done == 3:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        talk(output=tmp_path / "out.mp4", **arguments(files), progress=stop)
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"preset": "vox-256"},
+            "'vox-256' is driven by pictures: expected fv2v reenact, or one of sadtalker",
+        ),
+        ({"preset": TINY}, "'tiny' is driven by pictures"),
+        ({"fps": 0}, "fps from 1 to 1000, got 0"),
+        ({"fps": math.nan}, "fps from 1 to 1000, got nan"),
+        ({"batch_size": 0}, "batch_size >= 1, got 0"),
+        ({"yaw": [math.nan]}, "expected an angle in degrees"),
+        ({"output": "own.npz"}, "ends in .mp4"),
+    ],
+)
+def test_mistakes_are_told_before_weights_are_read(files, tmp_path, changed, told):
+    (tmp_path / "damaged.safetensors").write_bytes(b"these are no weights")
+    given = {"output": tmp_path / "out.mp4", "weights": tmp_path / "damaged.safetensors"} | changed
+    with pytest.raises(ValueError, match=told):
+        talk(**arguments(files, **given))
+    assert not leftovers(tmp_path, tmp_path / "damaged.safetensors")
+
+
+def test_other_commands_are_for_pictures(tiny, files, tmp_path):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"these are no weights")
+    told = r"is driven by 3DMM coefficients, no pictures: expected fv2v talk"
+    for known in ({"preset": "sadtalker-256", "weights": damaged}, {"reenactor": tiny}):
+        with pytest.raises(ValueError, match=told):
+            reenact("absent.png", "absent.mp4", tmp_path / "out.mp4", **known)
+        with pytest.raises(ValueError, match=told):
+            frontalize("absent.png", tmp_path / "out.png", **known)
+    with pytest.raises(ValueError, match=told):  # when the file tells
+        frontalize(clips.PORTRAIT, tmp_path / "out.png", weights=files / "tiny.safetensors")
+    with pytest.raises(ValueError, match="'tiny-vox' is driven by pictures"):
+        talk(output=tmp_path / "out.mp4", **arguments(files, weights="vox.safetensors"))
+
+
+def command(files: Path, out: Path, **changed: str) -> list[object]:
+    """A command line that works, but for what is changed."""
+    given = {"coefficients": "driver.npy", "source_coefficients": "own.npz", "weights": "tiny.safetensors"}
+    given |= changed
+    weights = given.pop("weights")
+    given["weights"] = weights if weights == "random" else str(files / weights)
+    given["source_coefficients"] = str(files / given["source_coefficients"])
+    driver = files / given.pop("coefficients")
+    more = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+    return ["talk", clips.PORTRAIT, driver, "-o", out, *more]
+
+
+def test_the_command_and_each_option_of_it(fv2v, files, tmp_path):
+    plain = tmp_path / "plain.mp4"
+    code, out, err = fv2v(*command(files, plain))
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{plain}: 6 frames in ")
+    before = frames_of(plain)
+    for options in (
+        ["--still"],
+        ["--expression-scale", 3],
+        ["--yaw", "-40,0,40"],
+        ["--pitch", "40"],
+        ["--roll", "0,40"],
+        ["--no-crop"],
+    ):
+        code, _, err = fv2v(*command(files, tmp_path / "more.mp4"), *options)
+        assert (code, err) == (0, "")
+        after = frames_of(tmp_path / "more.mp4")
+        assert after.shape == before.shape
+        assert not np.array_equal(after, before), options
+    fv2v(*command(files, tmp_path / "slow.mkv", fps="10", source_coefficients="own70.npy"))
+    assert read_video(tmp_path / "slow.mkv").rate == 10
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"coefficients": "absent.npy"}, "absent.npy: no such file"),
+        ({"coefficients": "wide.npy"}, "wide.npy: expected coefficients (T, 70) or (T, 73), got (6, 80)"),
+        ({"coefficients": "tiny.safetensors"}, "expected a file that ends in .npy, .npz or .mat"),
+        ({"source_coefficients": "absent.npy"}, "absent.npy: no such file"),
+        ({"weights": "absent.safetensors"}, "absent.safetensors: no such file"),
+        ({"weights": "vox.safetensors"}, "'tiny-vox' is driven by pictures: expected fv2v reenact"),
+        ({"weights": "random", "preset": "vox-256"}, "'vox-256' is driven by pictures"),
+        (
+            {"weights": "full.safetensors", "source_coefficients": "own70.npy"},
+            "source coefficients: expected coefficients (T, 73), got (1, 70)",
+        ),
+        ({"yaw": "left"}, "--yaw: expected degrees, as 20 or -30,0,30; got 'left'"),
+        ({"pitch": "1,,2"}, "--pitch: expected degrees"),
+        ({"roll": "nan"}, "expected an angle in degrees"),
+        ({"fps": "0"}, "fps from 1 to 1000, got 0"),
+        ({"expression_scale": "inf"}, "finite expression_scale, got inf"),
+        ({"frames": "3"}, "--frames"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(fv2v, files, tmp_path, changed, message):
+    assert_refused(fv2v(*command(files, tmp_path / "out.mp4", **changed)), message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reenact_names_the_command_for_coefficients(fv2v, tmp_path):
+    known = ["-o", tmp_path / "out.mp4", "-w", "random", "-p", "sadtalker-512"]
+    result = fv2v("reenact", clips.PORTRAIT, clips.PORTRAIT, *known)
+    assert_refused(result, "'sadtalker-512' is driven by 3DMM coefficients, no pictures: expected fv2v talk")
+
+
+def test_views_of_other_kinds_serve_too(tiny):
+    source, sequence = encoded(tiny), coefficients(3, seed=1)
+    walked = list(tiny.animate(source, sequence, view=pose_views(3, yaw=30)))
+    held = list(tiny.animate(source, sequence, view=View(yaw=30, mode="replace")))
+    assert np.array_equal(walked, held)
