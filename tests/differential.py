@@ -14,6 +14,7 @@ import torch
 from accuracy import Doubt, Inputs, assert_as_accurate, gradients, like_outputs, outputs
 from keypoints import kink_distances, make_keypoints
 from layouts import LAYOUTS
+from modulation import make_modulation
 from torch import Generator, Tensor, dtype
 
 import fv2v_kernels
@@ -215,7 +216,24 @@ def soft_argmax3d(
     return Inputs((logits, jacobians), {"temperature": temperature})
 
 
+def modulate(
+    rng: Generator,
+    dtype: dtype,
+    *,
+    batch: int,
+    channels: int,
+    size: Sequence[int],
+    offset: float,
+    eps: float,
+    negative_slope: float,
+) -> Inputs:
+    tensors = make_modulation(rng, dtype, (batch, channels, *size), offset, eps)
+    return Inputs(tensors, {"eps": eps, "negative_slope": negative_slope})
+
+
 MAKERS: dict[str, Callable[..., Inputs | None]] = {
     each.__name__: each
-    for each in (keypoint_flow, warp_candidates, compose_flow, warp3d, compose_warp, soft_argmax3d)
-}
+    for each in (
+        keypoint_flow, warp_candidates, compose_flow, warp3d, compose_warp, soft_argmax3d, modulate,
+    )
+}  # fmt: skip

@@ -40,9 +40,11 @@ def points(batch: int) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+channels = st.one_of(st.integers(1, 5), st.sampled_from((8, 9, 17)))
+
+
 def volumes(batch: int) -> st.SearchStrategy[dict[str, Any]]:
     """A third of them of batch 1, which serves every batch."""
-    channels = st.one_of(st.integers(1, 5), st.sampled_from((8, 9, 17)))
     return st.fixed_dictionaries(
         {"batch": st.sampled_from((1, batch, batch)), "channels": channels, "size": sizes}
     )
@@ -84,6 +86,14 @@ def calls(op: str, batch: int) -> st.SearchStrategy[dict[str, Any]]:
                 "maps": st.booleans(),
                 "contrast": mild,  # where one voxel takes all, the gradient cancels to roundings
                 "temperature": st.sampled_from((0.1, 1.0)),
+            },
+            "modulate": {
+                "batch": st.just(batch),
+                "channels": channels,
+                "size": st.tuples(*[st.integers(1, LONGEST + 6)] * 2),
+                "offset": st.sampled_from((0.0, 3.0)),
+                "eps": st.sampled_from((1e-5, 0.1)),
+                "negative_slope": st.sampled_from((0.0, 0.2, 1.0)),
             },
         }[op]
     )

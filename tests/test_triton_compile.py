@@ -31,7 +31,9 @@ COORDINATES = ("fp32", "fp64")
 FLOWS = {"source_ptr", "driving_ptr", "affine_ptr"}
 BOTH = (False, True)
 TILES = (1, TILE_BYTES)  # the second stands for as many channels as have so many bytes
-SIDE_BY_SIDE = {"out_strides", "grad_out_strides", "features_strides"}  # of channels in tiles
+SIDE_BY_SIDE = {  # of channels in tiles
+    "out_strides", "grad_out_strides", "features_strides", "x_strides", "gamma_strides", "beta_strides",
+}  # fmt: skip
 FIXED = {"BLOCK", "PARTS"}  # constants that a module sets for good
 ALIGNED = [["tt.divisibility", 16]]
 LENGTHS = {  # of tuples; other strides are those of (B, C, D, H, W) or (B, D, H, W, 3)
@@ -73,6 +75,29 @@ KERNELS: dict[str, dict[str, dict[str, Any]]] = {
                 "MAPS": (True, False),
                 "WIDE": BOTH,
             },
+        },
+    },
+    "modulate": {
+        "_moments_kernel": {
+            "coordinates": {"moments_ptr"},
+            "constants": {"CHANNELS": TILES, "WIDE": BOTH},
+        },
+        "_modulate_kernel": {
+            "coordinates": {"moments_ptr"},
+            "constants": {"CHANNELS": TILES, "WIDE": BOTH},
+        },
+        "_modulate_pull_kernel": {
+            "coordinates": {"moments_ptr", "sums_ptr"},
+            "constants": {
+                "NEED_GAMMA": (True, False),
+                "NEED_BETA": (True, False),
+                "CHANNELS": TILES,
+                "WIDE": BOTH,
+            },
+        },
+        "_modulate_push_kernel": {
+            "coordinates": {"moments_ptr", "sums_ptr"},
+            "constants": {"CHANNELS": TILES, "WIDE": BOTH},
         },
     },
     "compose_flow": {

@@ -79,7 +79,7 @@ def _modulate_kernel(
     BLOCK: tl.constexpr,
     PARTS: tl.constexpr,
 ):  # fmt: skip
-    row, _, first, last = part_of_planes(parts, share, blocks)
+    row, part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
     PIXELS: tl.constexpr = BLOCK // CHANNELS
     negative_slope = tl.full((), negative_slope, dtype)
@@ -154,12 +154,12 @@ def _modulate_pull_kernel(
             grad_out_strides, x_strides, gamma_strides, beta_strides,
             mean, scale, negative_slope, CHANNELS,
         )  # fmt: skip
-        sum_u += u
-        sum_un += u * normal
         if NEED_GAMMA:
             store_tile(grad_gamma_ptr, n, inside, out_strides, h * normal, CHANNELS)
         if NEED_BETA:
             store_tile(grad_beta_ptr, n, inside, out_strides, h, CHANNELS)
+        sum_u += u
+        sum_un += u * normal
     at = of_part(sums_ptr, row, part, 2, CHANNELS, PARTS)
     tl.store(at, tl.sum(sum_u, axis=0))
     tl.store(at + PARTS, tl.sum(sum_un, axis=0))
@@ -181,7 +181,7 @@ def _modulate_push_kernel(
     BLOCK: tl.constexpr,
     PARTS: tl.constexpr,
 ):  # fmt: skip
-    row, _, first, last = part_of_planes(parts, share, blocks)
+    row, part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
     PIXELS: tl.constexpr = BLOCK // CHANNELS
     negative_slope = tl.full((), negative_slope, dtype)
@@ -195,7 +195,7 @@ def _modulate_push_kernel(
     grad_x_ptr = origin(grad_x_ptr, row, groups, out_strides, CHANNELS)
     for index in range(first, last):
         n, inside = points_of(index, N, PIXELS, WIDE)
-        normal, _, u = _pulled(
+        normal, h, u = _pulled(
             grad_out_ptr, x_ptr, gamma_ptr, beta_ptr, n, inside, width,
             grad_out_strides, x_strides, gamma_strides, beta_strides,
             mean, scale, negative_slope, CHANNELS,
