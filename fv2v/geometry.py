@@ -232,12 +232,8 @@ def _place_liveportrait(
         )
     else:
         driven = torch.tensor(DRIVEN_EXPRESSION, device=motion.expression.device)
-        motion = Motion(
-            rotation=motion.rotation,
-            translation=motion.translation,
-            expression=motion.expression.where(driven, own.expression),
-            scale=own.scale.expand_as(motion.scale),
-        )
+        expression = motion.expression.where(driven, own.expression)
+        motion = replace(motion, expression=expression, scale=own.scale.expand_as(motion.scale))
     motion = seen(motion, view, geometry)
     return Placement(keypoints_of(source.canonical, motion), None)
 
