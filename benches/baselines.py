@@ -78,6 +78,11 @@ def soft_argmax3d_with_jacobians(
     return (weights * grid).sum(dim=(2, 3, 4)), jacobians.view(B, K, 3, 3)
 
 
+def modulate(negative_slope: float, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """SPADE's instance norm, scale and shift, and the leaky ReLU that follows: (B, C, H, W) -> as x."""
+    return F.leaky_relu(F.instance_norm(x) * (1 + gamma) + beta, negative_slope)
+
+
 def heat(grid: Tensor, temperature: float, logits: Tensor) -> Tensor:
     """(B, K, D, H, W) -> (B, K, D, H, W, 1), float32 as in autocast."""
     flat = logits.to(grid.dtype).flatten(2) / temperature

@@ -12,6 +12,7 @@ from fv2v_kernels import (
     compose_flow,
     compose_warp,
     keypoint_flow,
+    modulate,
     soft_argmax3d,
     warp3d,
     warp_candidates,
@@ -50,12 +51,16 @@ def test_of_two_dtypes_the_wider_wins():
     maps = torch.randn(2, 54, 2, 3, 5)
     expected_warp = compose_warp(FEATURES, LOGITS.to(HALF).float(), *points, align_corners=True)
     expected = soft_argmax3d(LOGITS.to(HALF).float(), temperature=1.0, jacobian_maps=maps)
+    picture, gamma, beta = torch.randn(3, 2, 4, 3, 5)
+    expected_picture = modulate(picture.to(HALF).float(), gamma, beta)
     with torch.autocast("cpu", dtype=HALF):
         warped = compose_warp(FEATURES, LOGITS.to(HALF), *points, align_corners=True)
         found = soft_argmax3d(LOGITS.to(HALF), temperature=1.0, jacobian_maps=maps)
+        modulated = modulate(picture.to(HALF), gamma, beta)
     assert warped.dtype == torch.float32
     assert torch.equal(warped, expected_warp)
     assert torch.equal(found.jacobians, expected.jacobians)
+    assert torch.equal(modulated, expected_picture)
 
 
 def test_features_in_half_stay_in_half():

@@ -40,6 +40,8 @@ def points(batch: int) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+# of two pixels the normalised ones are -1 and 1, whatever they are: the gradient cancels to roundings
+pictures = st.tuples(*[st.integers(1, LONGEST + 6)] * 2).filter(lambda size: size[0] * size[1] != 2)
 channels = st.one_of(st.integers(1, 5), st.sampled_from((8, 9, 17)))
 
 
@@ -90,7 +92,7 @@ def calls(op: str, batch: int) -> st.SearchStrategy[dict[str, Any]]:
             "modulate": {
                 "batch": st.just(batch),
                 "channels": channels,
-                "size": st.tuples(*[st.integers(1, LONGEST + 6)] * 2),
+                "size": pictures,
                 "offset": st.sampled_from((0.0, 3.0)),
                 "eps": st.sampled_from((1e-5, 0.1)),
                 "negative_slope": st.sampled_from((0.0, 0.2, 1.0)),

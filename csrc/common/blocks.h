@@ -33,6 +33,10 @@ FV2V_HOST_DEVICE void for_row_blocks(Size3 size, int64_t begin, int64_t end, Bod
     }
 }
 
+// What is kept as acc_t and stored as it is kept.
+template <typename acc_t>
+constexpr DType kWide = sizeof(acc_t) == 8 ? DType::float64 : DType::float32;
+
 template <typename acc_t>
 class BlockReader {
  public:
@@ -43,6 +47,12 @@ class BlockReader {
   void load(const Block& block, int64_t first, acc_t* to, int64_t count = 1) const;
   // Channels lanes * group and on, interleaved; those past the last are zero. 4 or 16 lanes.
   void load_lanes(const Block& block, int lanes, int64_t group, acc_t* to) const;
+  // Where a channel's voxels lie, `layout.step` apart; nullptr where they lie otherwise, or as another type.
+  const acc_t* in_place(const Block& block, int64_t channel) const {
+    if (dtype_ != kWide<acc_t> || !layout.even) return nullptr;
+    return static_cast<const acc_t*>(data_) + block.b * layout.batch_stride +
+           channel * layout.channel_stride + block.first * layout.step;
+  }
 
   // Channels first ... first + count - 1 as a volume of their own.
   BlockReader slice(int64_t first, int64_t count) const {
@@ -75,6 +85,11 @@ class BlockWriter {
   // As BlockReader loads; channels past the last stay in `from`.
   void store(const Block& block, int64_t first, const acc_t* from, int64_t count = 1) const;
   void store_lanes(const Block& block, int lanes, int64_t group, const acc_t* from) const;
+  acc_t* in_place(const Block& block, int64_t channel) const {
+    if (dtype_ != kWide<acc_t> || !data_) return nullptr;
+    return static_cast<acc_t*>(data_) + block.b * batch_stride_ + channel * channel_stride_ +
+           block.first * step_;
+  }
 
   BlockWriter slice(int64_t first, int64_t count) const {
     BlockWriter part = *this;

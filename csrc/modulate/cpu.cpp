@@ -1,6 +1,6 @@
 // modulate on the CPU: a thread takes planes as they come, or sixteen of them where channels lie innermost,
-// and goes over their pixels a few thousand numbers at a time: once for mean and variance, once for the
-// result. What was read the first time is in a cache at the second.
+// and goes over their pixels a thousand numbers at a time: once for mean and variance, once for the result.
+// What was read the first time is in a cache at the second.
 #include "modulate/modulate.h"
 
 #include <array>
@@ -20,15 +20,24 @@ constexpr int kRows = kBlock;  // of so many numbers, in a chunk
 template <typename acc_t>
 using Row = vec<acc_t, kLanes>;
 
+// Rows of a chunk, in a tensor or in memory of our own.
 template <typename acc_t>
-struct Chunk {
-  Row<acc_t> rows[kRows];
+struct Rows {
+  typedef acc_t Loose
+      __attribute__((vector_size(kLanes * sizeof(acc_t)), may_alias, aligned(alignof(acc_t))));
+  acc_t* first;
+  int64_t pitch;
 
-  acc_t* data() { return reinterpret_cast<acc_t*>(rows); }
+  FV2V_HOST_DEVICE Row<acc_t> operator[](int i) const {
+    return *reinterpret_cast<const Loose*>(first + i * pitch);
+  }
+  FV2V_HOST_DEVICE void set(int i, const Row<acc_t>& row) const {
+    *reinterpret_cast<Loose*>(first + i * pitch) = row;
+  }
 };
 
 // body(row, sum) for every row, `sums` taking turns: an addition needs not wait for the one before it.
-template <typename acc_t, int sums, typename Body>
+template <int sums, typename Body>
 FV2V_HOST_DEVICE void for_rows_in_turn(int rows, Body body) {
   int row = 0;
   for (; row + sums <= rows; row += sums)
@@ -37,19 +46,19 @@ FV2V_HOST_DEVICE void for_rows_in_turn(int rows, Body body) {
 }
 
 template <typename acc_t>
-FV2V_CLONES void add_rows(const Chunk<acc_t>& x, int rows, Row<acc_t>* sum) {
+FV2V_CLONES void add_rows(const Rows<acc_t>& x, int rows, Row<acc_t>* sum) {
   Row<acc_t> total[4] = {};
-  for_rows_in_turn<acc_t, 4>(rows, [&](int row, int i) FV2V_LAMBDA { total[i] += x.rows[row]; });
+  for_rows_in_turn<4>(rows, [&](int row, int i) FV2V_LAMBDA { total[i] += x[row]; });
   *sum = (total[0] + total[1]) + (total[2] + total[3]);
 }
 
 template <typename acc_t>
-FV2V_CLONES void add_centred(const Chunk<acc_t>& x, int rows, const Row<acc_t>& pivot, Row<acc_t>* sum,
+FV2V_CLONES void add_centred(const Rows<acc_t>& x, int rows, const Row<acc_t>& pivot, Row<acc_t>* sum,
                              Row<acc_t>* squares) {
   const Row<acc_t> middle = pivot;
   Row<acc_t> total[2] = {}, total_squares[2] = {};
-  for_rows_in_turn<acc_t, 2>(rows, [&](int row, int i) FV2V_LAMBDA {
-    const Row<acc_t> centred = x.rows[row] - middle;
+  for_rows_in_turn<2>(rows, [&](int row, int i) FV2V_LAMBDA {
+    const Row<acc_t> centred = x[row] - middle;
     total[i] += centred;
     total_squares[i] += centred * centred;
   });
@@ -57,52 +66,58 @@ FV2V_CLONES void add_centred(const Chunk<acc_t>& x, int rows, const Row<acc_t>& 
   *squares = total_squares[0] + total_squares[1];
 }
 
-// Mean and 1 / sqrt(var + eps) of each lane's plane.
+// Of each lane's plane: mean and 1 / sqrt(var + eps), then means of u and u n.
 template <typename acc_t>
 struct Statistics {
-  Row<acc_t> mean, scale;
+  Row<acc_t> mean, scale, mean_u = {}, mean_un = {};
 };
 
-// x in, the result out
+// What a chunk's result, or the gradients, are made of.
 template <typename acc_t>
-FV2V_CLONES void modulate_rows(Chunk<acc_t>& x, const Chunk<acc_t>& gamma, const Chunk<acc_t>& beta, int rows,
-                               const Statistics<acc_t>& plane, acc_t negative_slope) {
+struct Inputs {
+  Rows<acc_t> x, gamma, beta, grad_out;
+};
+
+template <typename acc_t>
+FV2V_CLONES void modulate_rows(const Inputs<acc_t>& from, int rows, const Statistics<acc_t>& plane,
+                               acc_t negative_slope, const Rows<acc_t>& out) {
   const Row<acc_t> mean = plane.mean, scale = plane.scale;
   for (int i = 0; i < rows; ++i) {
-    const Row<acc_t> n = normalise(x.rows[i], mean, scale);
-    const Row<acc_t> y = shifted(n, gamma.rows[i], beta.rows[i]);
-    x.rows[i] = leaky(y, y, negative_slope);
+    const Row<acc_t> n = normalise(from.x[i], mean, scale), y = scaled(n, from.gamma[i]) + from.beta[i];
+    out.set(i, leaky(y, y, negative_slope));
   }
 }
 
-// x, gamma, beta and the result's gradient in; n, u, and the gradients of gamma and beta out.
+// The gradients of gamma and beta, and the sums of u and u n.
 template <typename acc_t>
-FV2V_CLONES void pull_rows(Chunk<acc_t>& x, Chunk<acc_t>& gamma, Chunk<acc_t>& beta, Chunk<acc_t>& grad_out,
-                           int rows, const Statistics<acc_t>& plane, acc_t negative_slope, Row<acc_t>* sum_u,
-                           Row<acc_t>* sum_un) {
+FV2V_CLONES void pull_rows(const Inputs<acc_t>& from, int rows, const Statistics<acc_t>& plane,
+                           acc_t negative_slope, const Rows<acc_t>& grad_gamma, const Rows<acc_t>& grad_beta,
+                           Row<acc_t>* sum_u, Row<acc_t>* sum_un) {
   const Row<acc_t> mean = plane.mean, scale = plane.scale;
-  Row<acc_t> total_u = {}, total_un = {};
-  for (int i = 0; i < rows; ++i) {
-    const Row<acc_t> n = normalise(x.rows[i], mean, scale);
-    const Row<acc_t> y = shifted(n, gamma.rows[i], beta.rows[i]);
-    const Row<acc_t> h = leaky(grad_out.rows[i], y, negative_slope), u = (1 + gamma.rows[i]) * h;
-    total_u += u;
-    total_un += u * n;
-    x.rows[i] = n;
-    grad_out.rows[i] = u;
-    gamma.rows[i] = h * n;
-    beta.rows[i] = h;
-  }
-  *sum_u = total_u;
-  *sum_un = total_un;
+  Row<acc_t> total_u[2] = {}, total_un[2] = {};
+  for_rows_in_turn<2>(rows, [&](int row, int i) FV2V_LAMBDA {
+    const Row<acc_t> gamma = from.gamma[row], n = normalise(from.x[row], mean, scale);
+    const Row<acc_t> y = scaled(n, gamma) + from.beta[row];
+    const Row<acc_t> h = leaky(from.grad_out[row], y, negative_slope), u = scaled(h, gamma);
+    total_u[i] += u;
+    total_un[i] += u * n;
+    grad_gamma.set(row, h * n);
+    grad_beta.set(row, h);
+  });
+  *sum_u = total_u[0] + total_u[1];
+  *sum_un = total_un[0] + total_un[1];
 }
 
-// n in, the gradient of x out
 template <typename acc_t>
-FV2V_CLONES void push_rows(Chunk<acc_t>& n, const Chunk<acc_t>& u, int rows, const Row<acc_t>& scale,
-                           const Row<acc_t>& mean_u, const Row<acc_t>& mean_un) {
-  const Row<acc_t> by = scale, of_u = mean_u, of_un = mean_un;
-  for (int i = 0; i < rows; ++i) n.rows[i] = x_gradient(u.rows[i], n.rows[i], of_u, of_un, by);
+FV2V_CLONES void push_rows(const Inputs<acc_t>& from, int rows, const Statistics<acc_t>& plane,
+                           acc_t negative_slope, const Rows<acc_t>& grad_x) {
+  const Row<acc_t> mean = plane.mean, scale = plane.scale, mean_u = plane.mean_u, mean_un = plane.mean_un;
+  for (int i = 0; i < rows; ++i) {
+    const Row<acc_t> gamma = from.gamma[i], n = normalise(from.x[i], mean, scale);
+    const Row<acc_t> y = scaled(n, gamma) + from.beta[i];
+    const Row<acc_t> u = scaled(leaky(from.grad_out[i], y, negative_slope), gamma);
+    grad_x.set(i, x_gradient(u, n, mean_u, mean_un, scale));
+  }
 }
 
 // One number a plane: for every lane, or the first alone where all lanes are pixels of one plane.
@@ -125,30 +140,26 @@ struct Moments {
   }
 };
 
-template <typename acc_t>
-struct Job {
-  BlockReader<acc_t> x, gamma, beta;
-  bool last;
+// Where the planes of a sample lie side by side in groups, and which pixels make a chunk.
+struct Groups {
+  int64_t batch, channels, pixels, groups;
+  bool last;   // sixteen channels a group, or one
   int planes;  // that a row of numbers belongs to
-  double eps;
-  acc_t negative_slope;
-  int64_t pixels, groups;  // groups: of channels, in a sample
 
-  explicit Job(const Modulate& op)
-      : x(as_volume(op.x), 1),
-        gamma(as_volume(op.gamma), 1),
-        beta(as_volume(op.beta), 1),
+  explicit Groups(const Modulate& op)
+      : batch(op.x.size[0]),
+        channels(op.x.size[1]),
+        pixels(op.x.size[2] * op.x.size[3]),
         last(op.channels_last),
-        planes(last ? kLanes : 1),
-        eps(op.eps),
-        negative_slope(acc_t(op.negative_slope)),
-        pixels(x.layout.size.voxels()),
-        groups((x.layout.channels + planes - 1) / planes) {}
+        planes(last ? kLanes : 1) {
+    groups = (channels + planes - 1) / planes;
+  }
 
+  // body(b, group)
   template <typename Body>
-  void for_groups(int threads, Body body) const {
-    const int64_t numbers = x.layout.batch * x.layout.channels * pixels;
-    parallel_for(x.layout.batch * groups, useful_threads(threads, numbers), [&](int64_t begin, int64_t end) {
+  void for_all(int threads, Body body) const {
+    const int useful = useful_threads(threads, batch * channels * pixels);
+    parallel_for(batch * groups, useful, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) body(task / groups, task % groups);
     });
   }
@@ -161,47 +172,120 @@ struct Job {
       body(Block{b, first, count}, last ? count : (count + kLanes - 1) / kLanes);
     }
   }
-  void load(const BlockReader<acc_t>& from, const Block& block, int64_t group, Chunk<acc_t>& to) const {
-    if (last) return from.load_lanes(block, kLanes, group, to.data());
-    from.load(block, group, to.data());
-    pad(to, block.count, 0);
-  }
-  void store(const BlockWriter<acc_t>& to, const Block& block, int64_t group, Chunk<acc_t>& from) const {
-    if (!to) return;
-    if (last) return to.store_lanes(block, kLanes, group, from.data());
-    to.store(block, group, from.data());
-  }
-  // What stands in the last row of a plane's chunk where there are no more pixels.
-  static void pad(Chunk<acc_t>& chunk, int count, acc_t value) {
-    for (int i = count; i % kLanes; ++i) chunk.data()[i] = value;
+  // Whether all numbers in a chunk's rows exist.
+  bool whole(const Block& block, int64_t group) const {
+    return last ? (group + 1) * kLanes <= channels : block.count % kLanes == 0;
   }
 
+  template <typename acc_t>
   Planes by_plane(const Row<acc_t>& columns) const {
     Planes sums = {};
     for (int i = 0; i < kLanes; ++i) sums[i % planes] += double(columns[i]);
     return sums;
   }
+  template <typename acc_t>
   Row<acc_t> to_lanes(const Planes& of) const {
     Row<acc_t> row;
     for (int i = 0; i < kLanes; ++i) row[i] = acc_t(of[i % planes]);
     return row;
   }
+};
 
-  Statistics<acc_t> statistics(int64_t b, int64_t group) const {
-    Moments moments;
-    for_chunks(b, [&](const Block& block, int rows) {
-      Chunk<acc_t> chunk;
-      Row<acc_t> sum, squares;
-      load(x, block, group, chunk);
-      add_rows(chunk, rows, &sum);
-      Planes pivot = by_plane(sum);
-      for (int i = 0; i < planes; ++i) pivot[i] = double(acc_t(pivot[i] / block.count));
-      if (!last) pad(chunk, block.count, acc_t(pivot[0]));
-      add_centred(chunk, rows, to_lanes(pivot), &sum, &squares);
-      moments.add(planes, block.count, pivot, by_plane(sum), by_plane(squares));
-    });
-    for (double& each : moments.squares) each = scale_of(each, double(pixels), eps);
-    return {to_lanes(moments.mean), to_lanes(moments.squares)};
+template <typename acc_t>
+struct Chunk {
+  Row<acc_t> rows[kRows];
+
+  operator Rows<acc_t>() { return {data(), kLanes}; }
+  acc_t* data() { return reinterpret_cast<acc_t*>(rows); }
+  // What stands in the last row of a plane's chunk where there are no more pixels.
+  void pad(int count, acc_t value) {
+    for (int i = count; i % kLanes; ++i) data()[i] = value;
+  }
+};
+
+// A tensor's chunks as rows: where they lie, or else copied.
+template <typename acc_t>
+class Source {
+ public:
+  Source(const Groups& groups, const Tensor& tensor) : groups_(groups), reader_(as_volume(tensor), 1) {
+    rows_lie_ = groups.last ? reader_.layout.channel_stride == 1 : reader_.layout.step == 1;
+  }
+  Rows<acc_t> rows(const Block& block, int64_t group, Chunk<acc_t>& copy) const {
+    const acc_t* const lie =
+        rows_lie_ && groups_.whole(block, group) ? reader_.in_place(block, group * groups_.planes) : nullptr;
+    if (lie) return {const_cast<acc_t*>(lie), groups_.last ? reader_.layout.step : kLanes};
+    if (groups_.last) {
+      reader_.load_lanes(block, kLanes, group, copy.data());
+    } else {
+      reader_.load(block, group, copy.data());
+      copy.pad(block.count, 0);
+    }
+    return copy;
+  }
+
+ private:
+  const Groups& groups_;
+  BlockReader<acc_t> reader_;
+  bool rows_lie_;
+};
+
+// A result's chunks, as x lies: body(rows) fills them.
+template <typename acc_t>
+class Sink {
+ public:
+  Sink(const Groups& groups, const Tensor& tensor) : groups_(groups), writer_(as_volume(tensor), 1) {}
+  explicit operator bool() const { return bool(writer_); }
+
+  template <typename Body>
+  void fill(const Block& block, int64_t group, Body body) const {
+    acc_t* const lie =
+        groups_.whole(block, group) ? writer_.in_place(block, group * groups_.planes) : nullptr;
+    if (lie) return body(Rows<acc_t>{lie, groups_.last ? groups_.channels : kLanes});
+    Chunk<acc_t> copy;
+    body(Rows<acc_t>(copy));
+    if (!writer_) return;
+    if (groups_.last) return writer_.store_lanes(block, kLanes, group, copy.data());
+    writer_.store(block, group, copy.data());
+  }
+
+ private:
+  const Groups& groups_;
+  BlockWriter<acc_t> writer_;
+};
+
+template <typename acc_t>
+Statistics<acc_t> find_statistics(const Groups& groups, const Source<acc_t>& x, double eps, int64_t b,
+                                  int64_t group) {
+  Moments moments;
+  groups.for_chunks(b, [&](const Block& block, int count) {
+    Chunk<acc_t> copy;
+    Row<acc_t> sum, squares;
+    const Rows<acc_t> rows = x.rows(block, group, copy);
+    add_rows(rows, count, &sum);
+    Planes pivot = groups.by_plane<acc_t>(sum);
+    for (int i = 0; i < groups.planes; ++i) pivot[i] = double(acc_t(pivot[i] / block.count));
+    if (!groups.whole(block, group) && !groups.last) copy.pad(block.count, acc_t(pivot[0]));
+    add_centred(rows, count, groups.to_lanes<acc_t>(pivot), &sum, &squares);
+    moments.add(groups.planes, block.count, pivot, groups.by_plane<acc_t>(sum),
+                groups.by_plane<acc_t>(squares));
+  });
+  for (double& each : moments.squares) each = scale_of(each, double(groups.pixels), eps);
+  return {groups.to_lanes<acc_t>(moments.mean), groups.to_lanes<acc_t>(moments.squares)};
+}
+
+// What the gradients are made of, and what a chunk of it is copied to where need be.
+template <typename acc_t>
+struct Sources {
+  Source<acc_t> x, gamma, beta, grad_out;
+  struct Copies {
+    Chunk<acc_t> x, gamma, beta, grad_out;
+  };
+
+  Sources(const Groups& groups, const Modulate& op, const Tensor& upstream)
+      : x(groups, op.x), gamma(groups, op.gamma), beta(groups, op.beta), grad_out(groups, upstream) {}
+  Inputs<acc_t> rows(const Block& block, int64_t group, Copies& copies) const {
+    return {x.rows(block, group, copies.x), gamma.rows(block, group, copies.gamma),
+            beta.rows(block, group, copies.beta), grad_out.rows(block, group, copies.grad_out)};
   }
 };
 
@@ -211,17 +295,18 @@ void modulate_cpu(const Tensor& out, const Modulate& op, int threads) {
   if (out.numel() == 0) return;
   for_coordinates(op.x.dtype, [&](auto zero) {
     using acc_t = decltype(zero);
-    const Job<acc_t> job(op);
-    const BlockWriter<acc_t> to(as_volume(out), 1);
-    job.for_groups(threads, [&](int64_t b, int64_t group) {
-      const Statistics<acc_t> plane = job.statistics(b, group);
-      job.for_chunks(b, [&](const Block& block, int rows) {
-        Chunk<acc_t> x, gamma, beta;
-        job.load(job.x, block, group, x);
-        job.load(job.gamma, block, group, gamma);
-        job.load(job.beta, block, group, beta);
-        modulate_rows(x, gamma, beta, rows, plane, job.negative_slope);
-        job.store(to, block, group, x);
+    const Groups groups(op);
+    const Source<acc_t> x(groups, op.x), gamma(groups, op.gamma), beta(groups, op.beta);
+    const Sink<acc_t> to(groups, out);
+    groups.for_all(threads, [&](int64_t b, int64_t group) {
+      const Statistics<acc_t> plane = find_statistics(groups, x, op.eps, b, group);
+      groups.for_chunks(b, [&](const Block& block, int count) {
+        Chunk<acc_t> copies[3];
+        const Inputs<acc_t> from = {x.rows(block, group, copies[0]), gamma.rows(block, group, copies[1]),
+                                    beta.rows(block, group, copies[2])};
+        to.fill(block, group, [&](const Rows<acc_t>& rows) {
+          modulate_rows(from, count, plane, acc_t(op.negative_slope), rows);
+        });
       });
     });
   });
@@ -232,43 +317,36 @@ void modulate_backward_cpu(const Tensor& grad_x, const Tensor& grad_gamma, const
   if (op.x.numel() == 0) return;
   for_coordinates(op.x.dtype, [&](auto zero) {
     using acc_t = decltype(zero);
-    const Job<acc_t> job(op);
-    const BlockReader<acc_t> upstream(as_volume(grad_out), 1);
-    const BlockWriter<acc_t> to_x(as_volume(grad_x), 1), to_gamma(as_volume(grad_gamma), 1),
-        to_beta(as_volume(grad_beta), 1);
-    job.for_groups(threads, [&](int64_t b, int64_t group) {
-      const Statistics<acc_t> plane = job.statistics(b, group);
-      // every chunk anew: n into x, u into g, and what they add up to
-      const auto pull = [&](const Block& block, int rows, Chunk<acc_t>& x, Chunk<acc_t>& g, auto found) {
-        Chunk<acc_t> gamma, beta;
-        Row<acc_t> sum_u, sum_un;
-        job.load(job.x, block, group, x);
-        job.load(job.gamma, block, group, gamma);
-        job.load(job.beta, block, group, beta);
-        job.load(upstream, block, group, g);
-        pull_rows(x, gamma, beta, g, rows, plane, job.negative_slope, &sum_u, &sum_un);
-        found(gamma, beta, sum_u, sum_un);
-      };
+    const Groups groups(op);
+    const Sources<acc_t> sources(groups, op, grad_out);
+    const Sink<acc_t> to_x(groups, grad_x), to_gamma(groups, grad_gamma), to_beta(groups, grad_beta);
+    const acc_t negative_slope = acc_t(op.negative_slope);
+    groups.for_all(threads, [&](int64_t b, int64_t group) {
+      Statistics<acc_t> plane = find_statistics(groups, sources.x, op.eps, b, group);
       Planes mean_u = {}, mean_un = {};
-      job.for_chunks(b, [&](const Block& block, int rows) {
-        Chunk<acc_t> n, u;
-        pull(block, rows, n, u, [&](auto& of_gamma, auto& of_beta, const auto& sum_u, const auto& sum_un) {
-          job.store(to_gamma, block, group, of_gamma);
-          job.store(to_beta, block, group, of_beta);
-          const Planes more_u = job.by_plane(sum_u), more_un = job.by_plane(sum_un);
-          for (int i = 0; i < job.planes; ++i) {
-            mean_u[i] += more_u[i] / double(job.pixels);
-            mean_un[i] += more_un[i] / double(job.pixels);
-          }
+      groups.for_chunks(b, [&](const Block& block, int count) {
+        typename Sources<acc_t>::Copies copies;
+        const Inputs<acc_t> from = sources.rows(block, group, copies);
+        Row<acc_t> sum_u, sum_un;
+        to_gamma.fill(block, group, [&](const Rows<acc_t>& of_gamma) {
+          to_beta.fill(block, group, [&](const Rows<acc_t>& of_beta) {
+            pull_rows(from, count, plane, negative_slope, of_gamma, of_beta, &sum_u, &sum_un);
+          });
         });
+        const Planes more_u = groups.by_plane<acc_t>(sum_u), more_un = groups.by_plane<acc_t>(sum_un);
+        for (int i = 0; i < groups.planes; ++i) {
+          mean_u[i] += more_u[i] / double(groups.pixels);
+          mean_un[i] += more_un[i] / double(groups.pixels);
+        }
       });
       if (!to_x) return;
-      const Row<acc_t> of_u = job.to_lanes(mean_u), of_un = job.to_lanes(mean_un);
-      job.for_chunks(b, [&](const Block& block, int rows) {
-        Chunk<acc_t> n, u;
-        pull(block, rows, n, u, [](auto&, auto&, const auto&, const auto&) {});
-        push_rows(n, u, rows, plane.scale, of_u, of_un);
-        job.store(to_x, block, group, n);
+      plane.mean_u = groups.to_lanes<acc_t>(mean_u);
+      plane.mean_un = groups.to_lanes<acc_t>(mean_un);
+      groups.for_chunks(b, [&](const Block& block, int count) {
+        typename Sources<acc_t>::Copies copies;
+        const Inputs<acc_t> from = sources.rows(block, group, copies);
+        to_x.fill(block, group,
+                  [&](const Rows<acc_t>& rows) { push_rows(from, count, plane, negative_slope, rows); });
       });
     });
   });

@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       job.beta.load(place.b, place.c, p, exist, beta);
       for (int i = 0; i < tile::kLength; ++i) {
         const acc_t n = normalise(x[i], plane.mean[last ? i : 0], plane.scale[last ? i : 0]);
-        const acc_t y = shifted(n, gamma[i], beta[i]);
+        const acc_t y = scaled(n, gamma[i]) + beta[i];
         x[i] = leaky(y, y, job.negative_slope);
       }
       out.store(place.b, place.c, p, exist, x);
@@ -86,9 +86,9 @@ struct Pulled {
     grad_out.load(place.b, place.c, p, exist, u);
     for (int i = 0; i < kLength; ++i) {
       n[i] = normalise(n[i], plane.mean[last ? i : 0], plane.scale[last ? i : 0]);
-      of_beta[i] = leaky(u[i], shifted(n[i], gamma[i], beta[i]), job.negative_slope);
+      of_beta[i] = leaky(u[i], scaled(n[i], gamma[i]) + beta[i], job.negative_slope);
       of_gamma[i] = of_beta[i] * n[i];
-      u[i] = (1 + gamma[i]) * of_beta[i];
+      u[i] = scaled(of_beta[i], gamma[i]);
     }
   }
 };

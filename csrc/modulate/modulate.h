@@ -39,9 +39,11 @@ FV2V_HOST_DEVICE value_t normalise(value_t x, value_t mean, value_t scale) {
   return (x - mean) * scale;
 }
 
+// (1 + gamma) value. It ends in a sum, so that no compiler fuses it with what follows: u less its mean is 0
+// where there is one pixel.
 template <typename value_t>
-FV2V_HOST_DEVICE value_t shifted(value_t n, value_t gamma, value_t beta) {
-  return (1 + gamma) * n + beta;
+FV2V_HOST_DEVICE value_t scaled(value_t value, value_t gamma) {
+  return gamma * value + value;
 }
 
 // `value` is y, or what comes back to it.

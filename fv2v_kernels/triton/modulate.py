@@ -79,7 +79,7 @@ def _modulate_kernel(
     BLOCK: tl.constexpr,
     PARTS: tl.constexpr,
 ):  # fmt: skip
-    row, part, first, last = part_of_planes(parts, share, blocks)
+    row, _part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
     PIXELS: tl.constexpr = BLOCK // CHANNELS
     negative_slope = tl.full((), negative_slope, dtype)
@@ -91,7 +91,7 @@ def _modulate_kernel(
     for index in range(first, last):
         n, inside = points_of(index, N, PIXELS, WIDE)
         y = (load_tile(x_ptr, n, inside, width, x_strides, dtype, CHANNELS) - mean) * scale
-        y *= 1 + load_tile(gamma_ptr, n, inside, width, gamma_strides, dtype, CHANNELS)
+        y += load_tile(gamma_ptr, n, inside, width, gamma_strides, dtype, CHANNELS) * y
         y += load_tile(beta_ptr, n, inside, width, beta_strides, dtype, CHANNELS)
         store_tile(out_ptr, n, inside, out_strides, tl.where(y > 0, y, negative_slope * y), CHANNELS)
 
@@ -107,11 +107,11 @@ def _pulled(
     """The normalised pixels, and the gradients of y and of what is normalised; 0 where not inside."""
     dtype: tl.constexpr = mean.dtype
     normal = (load_tile(x_ptr, n, inside, width, x_strides, dtype, CHANNELS) - mean) * scale
-    slope = 1 + load_tile(gamma_ptr, n, inside, width, gamma_strides, dtype, CHANNELS)
-    y = slope * normal + load_tile(beta_ptr, n, inside, width, beta_strides, dtype, CHANNELS)
+    gamma = load_tile(gamma_ptr, n, inside, width, gamma_strides, dtype, CHANNELS)
+    y = normal + gamma * normal + load_tile(beta_ptr, n, inside, width, beta_strides, dtype, CHANNELS)
     g = load_tile(grad_out_ptr, n, inside, width, grad_out_strides, dtype, CHANNELS)
     h = tl.where(y > 0, g, negative_slope * g)
-    return normal, h, slope * h
+    return normal, h, h + gamma * h  # a product as such could be fused with what is subtracted from it
 
 
 @triton.jit
@@ -181,7 +181,7 @@ def _modulate_push_kernel(
     BLOCK: tl.constexpr,
     PARTS: tl.constexpr,
 ):  # fmt: skip
-    row, part, first, last = part_of_planes(parts, share, blocks)
+    row, _part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
     PIXELS: tl.constexpr = BLOCK // CHANNELS
     negative_slope = tl.full((), negative_slope, dtype)
@@ -195,7 +195,7 @@ def _modulate_push_kernel(
     grad_x_ptr = origin(grad_x_ptr, row, groups, out_strides, CHANNELS)
     for index in range(first, last):
         n, inside = points_of(index, N, PIXELS, WIDE)
-        normal, h, u = _pulled(
+        normal, _h, u = _pulled(
             grad_out_ptr, x_ptr, gamma_ptr, beta_ptr, n, inside, width,
             grad_out_strides, x_strides, gamma_strides, beta_strides,
             mean, scale, negative_slope, CHANNELS,
