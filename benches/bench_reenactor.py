@@ -38,7 +38,7 @@ def stages() -> Iterator[dict[str, Stage]]:
     image = torch.from_numpy(frame).permute(2, 0, 1)[None].to(DEVICE, reenactor.dtype) / 255
 
     with torch.inference_mode():
-        kp_driving, affine = place(source, head(image), geometry=reenactor.config.geometry)
+        kp_driving, affine = place(source, head(image).motion, geometry=reenactor.config.geometry)
         points = (source.keypoints, kp_driving, affine)
         field = motion(source.compressed, *points)
         warped = (source.features, field.mask_logits)
