@@ -15,6 +15,7 @@ from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.devices import find_device, find_dtype
+from fv2v.engine import arranged
 from fv2v.geometry import (
     Motion,
     Source,
@@ -41,6 +42,12 @@ class Reenactor:
         dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
             is not.
+        optimize: run the networks arranged for inference (engine/), the same function from fewer operations;
+            False runs the modules as they were trained.
+
+    Attributes:
+        model: the trained modules. With `optimize` they stay on the CPU, as they were loaded, to be saved.
+        networks: what runs.
 
     Pictures are square crops around a face, of any size; crop.py makes them.
 
@@ -56,6 +63,7 @@ class Reenactor:
         weights: checkpoints.Weights | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "float32",
+        optimize: bool = True,
     ) -> None:
         config = find_preset(preset) if isinstance(preset, str) else preset
         if weights is None:
@@ -69,8 +77,9 @@ class Reenactor:
         else:
             model = checkpoints.load(weights, config)
         self.config = model.config
-        # what `eval` derives from weights is derived before they are rounded
-        self.model = model.eval().to(self.device, self.dtype).requires_grad_(False)
+        self.model = model.eval().requires_grad_(False)
+        # what is derived from weights is derived before they are rounded
+        self.networks = (arranged(self.model) if optimize else self.model).to(self.device, self.dtype)
 
     @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
@@ -83,7 +92,7 @@ class Reenactor:
         """
         images = self._images([portrait])
         own = source_windows(coefficients, self.config, len(images))
-        return self.model.encode(images, None if own is None else torch.from_numpy(own).to(images))
+        return self.networks.encode(images, None if own is None else torch.from_numpy(own).to(images))
 
     @torch.inference_mode()
     def extract(self, frames: Any) -> Motion:
@@ -258,8 +267,8 @@ class Reenactor:
     def _extract(self, seen: Sequence[Any]) -> Motion:
         """H and Δ on driving pictures, or on windows of coefficients."""
         if not self.config.head.window:
-            return self.model.extract(self._images(seen))
-        return self.model.extract(torch.from_numpy(np.stack(seen)).to(self.device, self.dtype))
+            return self.networks.extract(self._images(seen))
+        return self.networks.extract(torch.from_numpy(np.stack(seen)).to(self.device, self.dtype))
 
     @torch.inference_mode()
     def _render(
@@ -272,7 +281,7 @@ class Reenactor:
         stitch: bool,
     ) -> Tensor:
         placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
-        return self.model.render(source, self.model.stitch(source, placement) if stitch else placement)
+        return self.networks.render(source, self.networks.stitch(source, placement) if stitch else placement)
 
     def _images(self, pictures: Sequence[Any]) -> Tensor:
         """(B, 3, H, W) as the networks take them."""

@@ -12,6 +12,7 @@ import torch
 from parity_recording import Recording, record_rendering
 
 from fv2v.config import PRESETS, ModelConfig
+from fv2v.engine import arranged
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
 from fv2v_kernels import OPS, available, use_backend
@@ -60,8 +61,11 @@ def trained(preset: str) -> FaceVid2Vid:
     return model.eval()  # once more: W / sigma follows the weights
 
 
-def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise") -> Recording:
-    model, config = deepcopy(trained(preset)).to(dtype), narrow(PRESETS[preset])
+def run(
+    preset: str, dtype: torch.dtype, backend: str, seen: str = "noise", *, optimize: bool = False
+) -> Recording:
+    model, config = trained(preset), narrow(PRESETS[preset])
+    model = (arranged(model) if optimize else deepcopy(model)).to(dtype)
     generator = torch.Generator().manual_seed(1)
     pictures = torch.rand(2, 3, 64, 64, generator=generator)
     if seen != "noise":
@@ -78,12 +82,14 @@ def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise") -> R
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("optimize", [False, True], ids=["as trained", "arranged"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_half_is_as_accurate_as_stock_pytorch(preset, dtype):
+def test_half_is_as_accurate_as_stock_pytorch(preset, dtype, optimize):
     if not all("cpu" in available(op, "cpu") for op in OPS):
         pytest.skip("this build has no cpu kernels")
     exact = run(preset, torch.float64, "reference")
-    ours, stock = run(preset, dtype, "cpu"), run(preset, dtype, "reference")
+    stock = run(preset, dtype, "reference")
+    ours = run(preset, dtype, "cpu", optimize=optimize)
     for entry in WATCHED:
         errors = [
             (found[f"frame.{entry}"].double() - exact[f"frame.{entry}"]).abs().mean().item()
@@ -99,6 +105,6 @@ def test_half_is_as_accurate_as_stock_pytorch(preset, dtype):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_half_stays_finite(preset, dtype, seen):
-    recording = run(preset, dtype, available("warp3d", "cpu")[0], seen)
+    recording = run(preset, dtype, available("warp3d", "cpu")[0], seen, optimize=True)
     broken = [entry for entry, tensor in recording.items() if not tensor.isfinite().all()]
     assert not broken

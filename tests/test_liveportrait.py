@@ -149,7 +149,7 @@ def test_stitching_is_on_and_can_be_left_out(reenactor):
     assert not torch.equal(stitched, plain)
     with torch.inference_mode():
         placed = place(source, motion, geometry=reenactor.config.geometry)
-        expected = reenactor.model.render(source, reenactor.model.stitch(source, placed))
+        expected = reenactor.networks.render(source, reenactor.networks.stitch(source, placed))
     torch.testing.assert_close(stitched, expected)
 
 

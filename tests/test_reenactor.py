@@ -49,7 +49,7 @@ def assert_frames_close(actual, expected) -> None:
 
 def test_animating_never_calls_what_belongs_to_the_source(reenactor):
     calls: Counter[str] = Counter()
-    model = reenactor.model
+    model = reenactor.networks
     networks = {"F": model.appearance, "L": model.canonical, "H": model.head, "M": model.dense_motion}
     networks["compress"] = model.dense_motion.compressor
     if model.canonical is None:
@@ -255,6 +255,22 @@ def test_a_motion_that_came_in_half_is_taken(reenactors):
     torch.testing.assert_close(
         reenactor.render(source, sent), reenactor.render(source, motion), rtol=0, atol=2e-2
     )
+
+
+def test_what_runs_is_arranged_and_what_is_saved_is_not(reenactor, tmp_path):
+    reenactor.save(tmp_path / "tiny.safetensors")
+    plain = Reenactor(weights=tmp_path / "tiny.safetensors", optimize=False)
+    assert plain.networks is plain.model
+    assert reenactor.networks is not reenactor.model
+    driven = driving(reenactor.config, 2, seed=1)
+    assert_frames_close(*(list(r.animate(encoded(r), driven)) for r in (reenactor, plain)))
+
+
+def test_half_weights_are_derived_from_what_was_trained():
+    half, full = (Reenactor(TINY, weights="random", dtype=dtype) for dtype in ("bfloat16", "float32"))
+    for name, weights in half.networks.state_dict().items():
+        assert torch.equal(weights, full.networks.state_dict()[name].to(weights.dtype)), name
+    assert next(half.model.parameters()).dtype == torch.float32
 
 
 def test_saved_and_loaded_it_is_the_same(reenactor, tmp_path):

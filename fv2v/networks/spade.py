@@ -73,19 +73,19 @@ class SpectralConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             self._refine()
-        divided = self._divide() if self.divided is None else self.divided
-        return self._conv_forward(x, divided, self.bias)
+        return self._conv_forward(x, self.quotient() if self.divided is None else self.divided, self.bias)
 
     def train(self, mode: bool = True) -> "SpectralConv2d":
         super().train(mode)
-        self.divided = None if mode else self._divide().detach()
+        self.divided = None if mode else self.quotient().detach()
         return self
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(state_dict, *args, **kwargs)
         self.train(self.training)
 
-    def _divide(self) -> Tensor:
+    def quotient(self) -> Tensor:
+        """W / σ with u and v as they are."""
         wide = torch.promote_types(self.weight.dtype, torch.float32)
         weight = self.weight.to(wide)
         sigma = self.weight_u.to(wide) @ weight.flatten(1) @ self.weight_v.to(wide)

@@ -1,0 +1,29 @@
+"""The networks arranged for inference: the same function, from fewer operations.
+
+`arranged(model)` is one pass over a copy of trained modules, in this order:
+
+1. batch norms go into the convolutions before them, spectral norms into their weights (fold.py);
+2. a convolution of a picture enlarged twice becomes one of four phases on the small picture (doubling.py);
+3. SPADE's convolutions that read the same picture become one (spade.py).
+
+Every step is exact: in float64 the result differs by rounding alone. What comes out cannot be trained, and
+its weights are not a checkpoint's; the model that went in is left as it was.
+"""
+
+from copy import deepcopy
+
+from fv2v.engine.doubling import double_in_phases
+from fv2v.engine.fold import fold_norms
+from fv2v.engine.spade import join_spades
+from fv2v.networks import FaceVid2Vid
+
+__all__ = ["arranged"]
+
+
+def arranged(model: FaceVid2Vid) -> FaceVid2Vid:
+    """A copy of `model` for inference: same methods, same numbers. Fold before rounding weights to half."""
+    fast = deepcopy(model).eval().requires_grad_(False)
+    fold_norms(fast)
+    double_in_phases(fast)
+    join_spades(fast)
+    return fast

@@ -1,0 +1,65 @@
+"""Norms whose statistics are fixed, folded into the weights of the convolutions before them."""
+
+from itertools import pairwise
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fv2v.networks import DenseMotion, blocks
+from fv2v.networks.hourglass import Hourglass3d
+from fv2v.networks.spade import SpectralConv2d
+from fv2v.networks.trunks import Stage
+
+BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+# by kind of module: each convolution, and the norm that its output meets next
+FOLLOWS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
+    blocks.SameBlock2d: (("conv", "norm"),),
+    blocks.DownBlock2d: (("conv", "norm"),),
+    blocks.DownBlock3d: (("conv", "norm"),),
+    blocks.UpBlock2d: (("conv", "norm"),),
+    blocks.UpBlock3d: (("conv", "norm"),),
+    blocks.ResBlock2d: (("conv1", "norm2"),),  # norm1 goes before a ReLU, with no convolution before it
+    blocks.ResBlock3d: (("conv1", "norm2"),),
+    blocks.ResBottleneck: (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3")),
+    Stage: (("conv", "norm"),),
+    Hourglass3d: (("conv", "norm"),),
+    DenseMotion: (("compressor", "norm"),),
+}
+
+
+def fold_norms(model: nn.Module) -> None:
+    """In place: batch norms that follow a convolution become identities, spectral norms plain weights."""
+    for module in list(model.modules()):
+        pairs = FOLLOWS.get(type(module), ())
+        if isinstance(module, nn.Sequential):
+            pairs = tuple((str(i), str(j)) for i, j in pairwise(range(len(module))))
+        for conv, norm in pairs:
+            _fold(module, conv, norm)
+        for name, child in module.named_children():
+            if isinstance(child, SpectralConv2d):
+                setattr(module, name, _divided(child))
+
+
+def _fold(module: nn.Module, conv: str, norm: str) -> None:
+    before, after = getattr(module, conv), getattr(module, norm)
+    if isinstance(before, CONVOLUTIONS) and isinstance(after, BATCH_NORMS):
+        setattr(module, conv, fuse_conv_bn_eval(before, after))
+        setattr(module, norm, nn.Identity())
+
+
+def _divided(conv: SpectralConv2d) -> nn.Conv2d:
+    """With W / σ for its weight."""
+    plain = nn.utils.skip_init(
+        nn.Conv2d,
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        padding=conv.padding,
+        bias=conv.bias is not None,
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
+    )
+    plain.weight = nn.Parameter(conv.quotient(), requires_grad=False)
+    plain.bias = conv.bias
+    return plain

@@ -1,0 +1,60 @@
+"""SPADE's blocks with fewer convolutions: those that read the same picture are one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, relu
+
+from fv2v.engine.doubling import DoublingConv
+from fv2v.networks.decoders import SpadeDecoder
+from fv2v_kernels import modulate
+
+
+def join_spades(model: nn.Module) -> None:
+    """In place: every SPADE block of a decoder, its spectral norms folded already."""
+    for module in model.modules():
+        if isinstance(module, SpadeDecoder):
+            module.middle = nn.ModuleList(JoinedSpadeBlock(block, 0) for block in module.middle)
+            module.up = nn.ModuleList(JoinedSpadeBlock(block, i) for i, block in enumerate(module.up, 1))
+
+
+class JoinedSpadeBlock(nn.Module):
+    """A `SpadeBlock` whose guide is the picture that was enlarged twice `doublings` times.
+
+    What its SPADEs read from the guide is one convolution, of the guide before its last doubling; each one's
+    scale and shift are another.
+    """
+
+    def __init__(self, block: Any, doublings: int) -> None:
+        super().__init__()
+        spades = [spade for spade in (block.spade_0, block.spade_1, block.spade_s) if spade is not None]
+        shared = _joined([spade.shared for spade in spades])
+        self.doublings = doublings
+        self.shared = DoublingConv(shared) if doublings else shared
+        self.modulations = nn.ModuleList(_joined([spade.gamma, spade.beta]) for spade in spades)
+        self.conv_0, self.conv_1, self.conv_s = block.conv_0, block.conv_1, block.conv_s
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        if self.doublings > 1:
+            guide = interpolate(guide, scale_factor=2 ** (self.doublings - 1), mode="nearest")
+        shared = relu(self.shared(guide)).chunk(len(self.modulations), dim=1)
+        maps = [joined(each).chunk(2, dim=1) for joined, each in zip(self.modulations, shared, strict=True)]
+        y = self.conv_0(modulate(x, *maps[0], negative_slope=0.2))
+        y = self.conv_1(modulate(y, *maps[1], negative_slope=0.2))
+        if self.conv_s is not None:
+            x = self.conv_s(modulate(x, *maps[2]))
+        return x + y
+
+
+def _joined(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:
+    """3×3 convolutions of one input, side by side."""
+    weight = torch.cat([conv.weight for conv in convs])
+    joined = nn.utils.skip_init(
+        nn.Conv2d, weight.shape[1], len(weight), 3, padding=1, device=weight.device, dtype=weight.dtype
+    )
+    joined.weight = nn.Parameter(weight, requires_grad=False)
+    biases = [conv.bias for conv in convs if conv.bias is not None]
+    joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
+    return joined

@@ -1,0 +1,80 @@
+"""The inference form is the trained modules' function: in float64 they differ by rounding alone."""
+
+import pytest
+import torch
+from test_half import narrow
+from tiny import TINIES
+from torch import nn
+from torch.nn.functional import interpolate
+
+from fv2v import checkpoints
+from fv2v.config import PRESETS
+from fv2v.engine import arranged
+from fv2v.engine.doubling import DoublingConv
+from fv2v.geometry import place
+from fv2v.networks import FaceVid2Vid, blocks
+from fv2v.networks.spade import SpectralConv2d
+
+
+def trained_like(config) -> FaceVid2Vid:
+    """Norms that are no identities."""
+    model = checkpoints.random(config).double()
+    torch.manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return model.eval()
+
+
+SEVERAL = (narrow(PRESETS["face-vid2vid-512"]), narrow(PRESETS["liveportrait"]))  # more layers, and doublings
+CONFIGS = {config.name: config for config in (*TINIES, *SEVERAL)}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_same_numbers_from_other_operations(name):
+    config = CONFIGS[name]
+    model = trained_like(config)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    fast = arranged(model)
+    pictures = torch.rand(2, 3, config.image_size, config.image_size, dtype=torch.float64)
+    seen = [pictures[:1], pictures[1:]]
+    if config.head.window:
+        seen = list(torch.randn(2, 1, config.head.inputs, config.head.window, dtype=torch.float64))
+    results = []
+    for each in (model, fast):
+        with torch.inference_mode():
+            source = each.encode(pictures[:1], seen[0] if config.head.window else None)
+            placed = each.stitch(source, place(source, each.extract(seen[1]), geometry=config.geometry))
+            image = each.render(source, placed)
+        results.append((source.features, source.compressed, source.keypoints, placed.kp_driving, image))
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=0, atol=1e-10)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_nothing_is_left_to_fold(name):
+    fast = arranged(trained_like(CONFIGS[name]))
+    kinds = (SpectralConv2d, blocks.UpBlock2d, blocks.UpBlock3d)
+    left = [name for name, module in fast.named_modules() if isinstance(module, kinds)]
+    norms = [
+        name for name, module in fast.named_modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d)
+    ]
+    assert not left
+    assert all(name.endswith("norm1") and "residual" in name for name in norms), norms
+
+
+@pytest.mark.parametrize(
+    "conv", [nn.Conv2d(3, 5, 3, padding=1), nn.Conv3d(3, 5, 3, padding=1)], ids=["2d", "3d"]
+)
+def test_doubling_is_the_convolution_of_the_enlarged(conv):
+    conv = conv.double()
+    x = torch.randn(2, 3, 4, 5, 6)[
+        (slice(None),) * 2 + ((0,) if isinstance(conv, nn.Conv2d) else ())
+    ].double()
+    scale = (1, 2, 2) if x.dim() == 5 else 2
+    expected = conv(interpolate(x, scale_factor=scale, mode="nearest"))
+    torch.testing.assert_close(DoublingConv(conv)(x), expected, rtol=0, atol=1e-12)
