@@ -42,11 +42,11 @@ class Reenactor:
         dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
             is not.
-        optimize: run the networks arranged for inference (engine/), the same function from fewer operations;
-            False runs the modules as they were trained.
+        optimize: run the networks arranged for inference (engine/): the same function from fewer operations.
+            Half precision rounds elsewhere then: errors are as large, and not the same.
 
     Attributes:
-        model: the trained modules. With `optimize` they stay on the CPU, as they were loaded, to be saved.
+        model: the trained modules. With `optimize` they stay as they were loaded, on the CPU, to be saved.
         networks: what runs.
 
     Pictures are square crops around a face, of any size; crop.py makes them.
@@ -63,7 +63,7 @@ class Reenactor:
         weights: checkpoints.Weights | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "float32",
-        optimize: bool = True,
+        optimize: bool = False,
     ) -> None:
         config = find_preset(preset) if isinstance(preset, str) else preset
         if weights is None:

@@ -127,7 +127,7 @@ def test_a_pose_override_is_the_drivers_alone(tiny):
 
 def test_weak_masks_are_left_out():
     """m < 0.001 counts as 0 and the others are not made larger for it."""
-    tiny = lively(Reenactor(TINY_SADTALKER, weights="random", optimize=False))
+    tiny = lively(Reenactor(TINY_SADTALKER, weights="random"))
     model, seen = tiny.model, {}
     model.dense_motion.mask.weight.mul_(20)  # masks that are nearly sure of themselves
     hooks = [

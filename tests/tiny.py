@@ -17,7 +17,6 @@ from fv2v.config import (
     ModelConfig,
     RetargetingConfig,
 )
-from fv2v.engine import arranged
 from fv2v.geometry import Source
 from fv2v.reenactor import Reenactor
 
@@ -80,8 +79,6 @@ def lively(reenactor: Reenactor) -> Reenactor:
         model.generator.decoder.final.weight.mul_(30)
     if head.scale:
         head.scale.bias.fill_(1)  # there are no faces of no size, or of less
-    if reenactor.networks is not model:
-        reenactor.networks = arranged(model)
     return reenactor
 
 
