@@ -5,7 +5,7 @@
 1. batch norms go into the convolutions before them, spectral norms into their weights (fold.py);
 2. SPADE's convolutions that read the same picture become one (spade.py);
 3. a convolution of a picture enlarged twice becomes one of four phases on the small one (doubling.py);
-   or, on a CPU in float32, wide convolutions by Winograd's algorithm and the others by oneDNN, with enlarging,
+   or, on a CPU in float32, wide convolutions go by Winograd's algorithm and the others by oneDNN, enlarging,
    sums, activations and pooling inside them, on channels-last memory (cpu.py, convolution.py).
 
 Every step is exact: in float64 the result differs by rounding alone. What comes out cannot be trained, and

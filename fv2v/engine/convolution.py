@@ -118,9 +118,7 @@ def _suits_winograd(conv: Conv) -> bool:
 
 def _ordered(weight: Tensor, place: tuple[list[int], list[int], list[int], int], x: Tensor) -> Tensor:
     """As oneDNN wants to read it, for pictures or volumes of the size of x."""
-    order = torch._C._nn.mkldnn_reorder_conv2d_weight
-    if weight.dim() == 5:
-        order = torch._C._nn.mkldnn_reorder_conv3d_weight
+    order = getattr(torch._C._nn, f"mkldnn_reorder_conv{x.dim() - 2}d_weight")
     return order(weight.to_mkldnn(), *place, list(x.shape))
 
 

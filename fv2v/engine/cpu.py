@@ -19,7 +19,7 @@ def settle_on_cpu(model: nn.Module) -> None:
         if isinstance(module, DenseMotion):
             module.memory_format = torch.channels_last_3d
         if isinstance(module, Hourglass3d | Stage):
-            module.conv, module.activation = convolution(module.conv, negative_slope=0.0), nn.Identity()
+            _join_activation(module)
         for name, child in module.named_children():
             make = REPLACED_BY.get(type(child))
             if make:
@@ -42,7 +42,7 @@ class Residual(nn.Module):
 class Bottleneck(nn.Module):
     """`ResBottleneck`, its sum and activations inside its convolutions."""
 
-    def __init__(self, block: blocks.ResBottleneck) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
         self.conv1 = convolution(block.conv1, negative_slope=0.0)
         self.conv2 = convolution(block.conv2, negative_slope=0.0)
@@ -59,21 +59,24 @@ class NarrowConv(nn.Module):
     As a convolution it would leave all but one of the processor's lanes idle.
     """
 
-    def __init__(self, conv: blocks.DepthConv2d) -> None:
+    def __init__(self, conv: Any) -> None:
         super().__init__()
-        self.kernel_size, self.padding = conv.kernel_size, conv.padding
-        self.weight, self.bias = conv.weight, conv.bias
+        self.place = {"kernel_size": conv.kernel_size, "padding": conv.padding}
+        # `fold` adds tap (i, j) to the pixel (i, j) on from where it was made: the kernel is mirrored
+        self.weight = nn.Parameter(conv.weight[0].flatten(1).flip(1), requires_grad=False)  # (C D, taps)
+        self.bias = conv.bias
 
     def forward(self, volume: Tensor) -> Tensor:
         B, C, D, H, W = volume.shape
-        # (C D, taps) by depth; `fold` adds tap (i, j) to the pixel i, j from where it was made: the mirrored
-        taps = (
-            self.weight.flatten(2).flip(2).unflatten(1, (C, D)).permute(2, 1, 0, 3).flatten(2)
-        )  # (D, C, taps)
+        taps = self.weight.unflatten(0, (C, D))
         made = volume.new_zeros(B, H * W, taps.shape[-1])
         for z in range(D):
-            made = torch.baddbmm(made, volume[:, :, z].flatten(2).mT, taps[z].expand(B, -1, -1))
-        return fold(made.mT, (H, W), self.kernel_size, padding=self.padding) + self.bias
+            made = torch.baddbmm(made, volume[:, :, z].flatten(2).mT, taps[:, z].expand(B, -1, -1))
+        return fold(made.mT, (H, W), **self.place) + self.bias
+
+
+def _join_activation(module: Any) -> None:
+    module.conv, module.activation = convolution(module.conv, negative_slope=0.0), nn.Identity()
 
 
 def _same(block: blocks.SameBlock2d) -> nn.Module:

@@ -32,7 +32,8 @@ class JoinedSpadeBlock(nn.Module):
         spades = [spade for spade in (block.spade_0, block.spade_1, block.spade_s) if spade is not None]
         shared = _joined([spade.shared for spade in spades])
         self.doublings = doublings
-        self.shared: nn.Module = UpBlock2d(1, 1) if doublings else SameBlock2d(1, 1)
+        block_of: Any = UpBlock2d if doublings else SameBlock2d
+        self.shared = block_of(1, 1)
         self.shared.conv, self.shared.norm = shared, nn.Identity()
         self.modulations = nn.ModuleList(_joined([spade.gamma, spade.beta]) for spade in spades)
         self.conv_0, self.conv_1, self.conv_s = block.conv_0, block.conv_1, block.conv_s

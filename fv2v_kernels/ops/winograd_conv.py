@@ -139,8 +139,8 @@ def reference(
 
 @cache
 def weight_matrix(taps: int) -> Tensor:
-    """G (a, r), float64, of Toom and Cook: a filter g of r taps has m outputs Aᵀ [(G g) · (Bᵀ d)] of m + r - 1
-    inputs d. Aᵀ and Bᵀ are in csrc/winograd_conv/transforms.h, from the same points."""
+    """G (a, r), float64, of Toom and Cook: a filter g of r taps makes m outputs of a = m + r - 1 inputs d,
+    Aᵀ [(G g) · (Bᵀ d)]. Aᵀ and Bᵀ are in csrc/winograd_conv/transforms.h, from the same points."""
     points = torch.tensor(POINTS[taps], dtype=torch.float64)
     differences = points[:, None] - points
     differences.fill_diagonal_(1)
@@ -176,8 +176,8 @@ def _fake(
 
 
 _winograd_conv = define(
-    "winograd_conv(Tensor x, Tensor weight, Tensor bias, Tensor? addend, int taps, bool doubling, bool pooling, "
-    "float negative_slope) -> (Tensor)",
+    "winograd_conv(Tensor x, Tensor weight, Tensor bias, Tensor? addend, int taps, bool doubling, "
+    "bool pooling, float negative_slope) -> (Tensor)",
     reference=reference,
     fake=_fake,
 )
