@@ -1,4 +1,4 @@
-"""Poisoned memory for every test, and the operators' contract spread over op × backend × dtype × case."""
+"""Poisoned memory and a seed for every test; the operators' contract over op × backend × dtype × case."""
 
 import os
 import sys
@@ -24,6 +24,15 @@ def poisoned_memory() -> Iterator[None]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+def seed() -> None:
+    """Whatever torch draws is the same in every run, whichever other tests run: PyTorch seeds by chance."""
+    torch.manual_seed(0)
+
+
+# before a file is imported, before a test's fixtures are made, and before the test itself
+pytest_collectstart = pytest_runtest_setup = pytest_runtest_call = seed
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
