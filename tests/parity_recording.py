@@ -17,14 +17,19 @@ FRAMES = ("source", "driving0", "driving1")
 Recording = dict[str, Tensor]
 
 
-def record_encoding(model: FaceVid2Vid) -> tuple[Recording, Source, dict[str, Motion]]:
-    """F, L, H and Δ."""
-    recording: Recording = {}
+def recorded_pictures() -> dict[str, Tensor]:
+    """What the releases were shown, (1, 3, 256, 256) in [0, 1]."""
     with np.load(DATA / "inputs.npz") as inputs:
-        pictures = {
+        return {
             frame: torch.from_numpy(inputs[frame]).permute(2, 0, 1)[None] / np.float32(255)
             for frame in FRAMES
         }
+
+
+def record_encoding(model: FaceVid2Vid) -> tuple[Recording, Source, dict[str, Motion]]:
+    """F, L, H and Δ."""
+    recording: Recording = {}
+    pictures = recorded_pictures()
     motions = {}
     for frame in FRAMES:
         with hooked(model, recording, f".{frame}."):
