@@ -50,7 +50,7 @@ def frames_of(path: Path) -> np.ndarray:
 def test_the_output_has_the_drivers_frames_times_and_sound(weights, driving, tmp_path):
     output = tmp_path / "out.mp4"
     report = reenact(clips.PORTRAIT, driving, output, weights=weights)
-    assert report == Report(output, frames=40, seconds=report.seconds, missing=0)
+    assert report == Report(output, frames=40, seconds=report.seconds, missing=0, stages=report.stages)
     source, made = read_video(driving), read_video(output)
     assert sum(1 for _ in source) == sum(1 for _ in made) == 40
     assert made.times == source.times
