@@ -222,9 +222,12 @@ def test_an_error_nobody_was_told_is_told_at_the_end(tiny):
     with pytest.raises(ValueError, match="got NoneType"), stream:
         stream._thread.join()
     stream.close()
-    with Stream(tiny, encoded(tiny)) as waited:
-        with meanwhile(lambda: waited.push(None)), pytest.raises(ValueError, match="got NoneType"):
-            waited.get()
+    with (
+        Stream(tiny, encoded(tiny)) as waited,
+        meanwhile(lambda: waited.push(None)),
+        pytest.raises(ValueError, match="got NoneType"),
+    ):
+        waited.get()
 
 
 def test_an_error_of_the_program_is_not_replaced(tiny):
@@ -257,9 +260,8 @@ def test_closing_finishes_one_frame_and_drops_what_waits(tiny):
 
 
 def test_closing_wakes_who_waits(tiny):
-    with Stream(tiny, encoded(tiny)) as stream:
-        with meanwhile(stream.close):
-            assert stream.get() is None
+    with Stream(tiny, encoded(tiny)) as stream, meanwhile(stream.close):
+        assert stream.get() is None
     assert str(stream) == "0 frames pushed, 0 shown, 0 dropped"
 
 
