@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
+from fv2v.animation import Animation, check_view
 from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
@@ -26,7 +27,6 @@ from fv2v.geometry import (
     resting,
     used_translation,
 )
-from fv2v.hull import movement_scale
 from fv2v.paths import PathLike
 from fv2v.tensors import to_images, to_uint8
 
@@ -170,7 +170,6 @@ class Reenactor:
         Raises:
             ValueError: at once for arguments that do not fit; at the frame for frames and views.
         """
-        relative = self.config.geometry.relative if relative is None else relative
         if len(source) != 1:
             raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
         if batch_size < 1:
@@ -179,21 +178,12 @@ class Reenactor:
             frames = driving_windows(frames, self.config.head)
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
-        if anchor is not None:
-            if not relative:
-                raise ValueError("an anchor needs relative=True: absolute motion is measured against nothing")
-            anchor = self._given(anchor, "anchor")
-            if len(anchor) != 1:
-                raise ValueError(f"expected an anchor of one frame, got {len(anchor)}")
-        if adapt_scale and not (relative and self.config.geometry.transfer == "keypoint"):
-            raise ValueError(
-                "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
-                f"got relative={relative}, {self.config.name!r} with {self.config.geometry.transfer!r}"
-            )
-        if not isinstance(view, View | Iterable | None):
-            raise ValueError(f"expected a View, or an iterable of them, got {view!r}")
+        check_view(view)
         views = view if view is None or isinstance(view, View) else iter(view)
-        return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, stitch, batch_size)
+        animation = Animation(
+            self, source, relative=relative, anchor=anchor, adapt_scale=adapt_scale, stitch=stitch
+        )
+        return self._animate(animation, iter(frames), views, batch_size)
 
     def imitate(
         self,
@@ -236,24 +226,15 @@ class Reenactor:
 
     def _animate(
         self,
-        source: Source,
+        animation: Animation,
         frames: Iterator[Any],
-        relative: bool,
-        anchor: Motion | None,
         views: View | Iterator[View] | None,
-        adapt_scale: bool,
-        stitch: bool,
         batch_size: int,
     ) -> Iterator[np.ndarray]:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
-        movement: Tensor | float | None = None
         done = 0
         while batch := list(islice(frames, batch_size)):
             motion = self._extract(batch)
-            if relative and anchor is None:
-                anchor = motion[:1]
-            if movement is None:
-                movement = movement_scale(source, anchor) if adapt_scale and anchor is not None else 1.0
             view = views if views is None or isinstance(views, View) else list(islice(views, len(motion)))
             if isinstance(view, list) and len(view) < len(motion):
                 raise ValueError(
@@ -261,7 +242,7 @@ class Reenactor:
                     "give one View for all frames, or as many as there are"
                 )
             done += len(motion)
-            yield from to_uint8(self._render(source, motion, anchor, view, movement, stitch))
+            yield from animation.follow(motion, view)
 
     @torch.inference_mode()
     def _extract(self, seen: Sequence[Any]) -> Motion:
