@@ -139,18 +139,20 @@ def test_frames_of_any_size_and_kind(device):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 40), (500, 300), (7, 7)])
-def test_pictures_together_are_as_each_alone(size):
+def test_pictures_together_are_as_each_alone(size, device):
+    """And on a GPU as on the CPU."""
     frames = list(np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8))
-    together = to_images(stacked(frames, 32, torch.device("cpu")), 32)
+    together = to_images(stacked(frames, 32, torch.device(device)).to(device), 32).cpu()
     for image, frame in zip(together, frames, strict=True):
         alone = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
         if size != (32, 32):
             alone = torch.nn.functional.interpolate(alone, (32, 32), mode="bilinear", antialias=True).clamp(
                 0, 1
             )
-        torch.testing.assert_close(image, alone[0], rtol=0, atol=1e-6)
+        torch.testing.assert_close(image, alone[0], rtol=0, atol=1e-5)
     mixed = [frames[0], torch.from_numpy(frames[1]).permute(2, 0, 1) / 255]
-    torch.testing.assert_close(to_images(stacked(mixed, 32, torch.device("cpu")), 32), together[:2])
+    images = to_images(stacked(mixed, 32, torch.device(device)), 32).cpu()
+    torch.testing.assert_close(images, together[:2], rtol=0, atol=1e-5)
 
 
 def graph_of(reenactor: Reenactor) -> tuple[Callable, FrameNetwork, list[Tensor]]:
