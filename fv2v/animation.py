@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from fv2v.engine.graph import Pending
 from fv2v.geometry import Motion, Source, View
 from fv2v.hull import movement_scale
-from fv2v.tensors import to_uint8
+from fv2v.tensors import to_levels
 
 if TYPE_CHECKING:  # it imports this
     from fv2v.reenactor import Reenactor
@@ -52,28 +52,41 @@ class Animation:
         self._adapt_scale, self._stitch = adapt_scale, stitch
         self._movement: Tensor | float | None = None
 
-    def follow(self, motion: Motion, view: View | Sequence[View] | None) -> np.ndarray:
-        """The pictures that come next, (B, n, n, 3) uint8.
+    def begin(self, seen: Tensor, view: View | Sequence[View] | None) -> Pending:
+        """The pictures that come next, under way: `result()` is (B, n, n, 3) uint8.
 
         Args:
-            motion: B frames in a row of one source; of B sources one frame each, or one that moves them all.
-            view: one for all pictures, or B.
+            seen: as `Reenactor` prepares what drives: B frames in a row of one source; for S sources one
+                frame each, B = S, or one that moves them all.
+            view: one for all pictures, or one each.
         """
-        sources = len(self.source)
-        if sources > 1:
-            if len(motion) not in (1, sources):
-                raise ValueError(
-                    f"expected a driving frame for all sources, or {sources}, one for each; got {len(motion)}"
-                )
-            motion = joined([motion] * (sources // len(motion)))
+        reenactor, sources = self._reenactor, len(self.source)
+        if sources > 1 and len(seen) not in (1, sources):
+            raise ValueError(
+                f"expected a driving frame for all sources, or {sources}, one for each; got {len(seen)}"
+            )
+        motion = None
         if self._relative and self._anchor is None:
+            motion = self._motion(seen)
             self._anchor = motion[:sources]
         if self._movement is None:
             anchor = self._anchor if self._adapt_scale else None
             self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
-        return to_uint8(
-            self._reenactor._render(self.source, motion, self._anchor, view, self._movement, self._stitch)
-        )
+        if reenactor._path is not None:
+            frames = seen.expand(sources, *seen.shape[1:]) if len(seen) < sources else seen
+            pending = reenactor._path.begin(
+                frames, self.source, self._anchor, self._movement, view, self._stitch
+            )
+            if pending is not None:
+                return pending
+        motion = self._motion(seen) if motion is None else motion
+        images = reenactor._render(self.source, motion, self._anchor, view, self._movement, self._stitch)
+        return Pending(to_levels(images).cpu())
+
+    def _motion(self, seen: Tensor) -> Motion:
+        """Of B frames; of S sources, S."""
+        motion = self._reenactor._extract(seen)
+        return joined([motion] * (len(self.source) // len(motion))) if len(self.source) > 1 else motion
 
 
 def joined(parts: Sequence[Any]) -> Any:

@@ -17,6 +17,7 @@ from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arranged
+from fv2v.engine.path import FramePath
 from fv2v.geometry import (
     Motion,
     Source,
@@ -28,7 +29,7 @@ from fv2v.geometry import (
     used_translation,
 )
 from fv2v.paths import PathLike
-from fv2v.tensors import to_images, to_uint8
+from fv2v.tensors import stacked, to_images, to_uint8
 
 
 class Reenactor:
@@ -42,12 +43,18 @@ class Reenactor:
         dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
             is not.
-        optimize: run the networks arranged for inference (engine/): the same function from fewer operations.
-            Half precision rounds elsewhere then: errors are as large, and not the same.
+        optimize: run the networks arranged for inference (engine/): the same function from fewer operations,
+            and on a GPU as one CUDA graph a frame, captured at the second frame of a kind and size. Half
+            precision rounds elsewhere then: errors are as large, and not the same. False runs the trained
+            modules, operation by operation.
 
     Attributes:
         model: the trained modules. With `optimize` they stay as they were loaded, on the CPU, to be saved.
         networks: what runs.
+
+    What a portrait alone decides is computed once, in `encode`, and kept in its `Source`: the features (F),
+    the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
+    driving frame costs H with Δ, M and G.
 
     Pictures are square crops around a face, of any size; crop.py makes them.
 
@@ -63,7 +70,7 @@ class Reenactor:
         weights: checkpoints.Weights | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "float32",
-        optimize: bool = False,
+        optimize: bool = True,
     ) -> None:
         config = find_preset(preset) if isinstance(preset, str) else preset
         if weights is None:
@@ -78,8 +85,12 @@ class Reenactor:
             model = checkpoints.load(weights, config)
         self.config = model.config
         self.model = model.eval().requires_grad_(False)
+        self._prepare(optimize)
+
+    def _prepare(self, optimize: bool) -> None:
         # what is derived from weights is derived before they are rounded
         self.networks = (arranged(self.model) if optimize else self.model).to(self.device, self.dtype)
+        self._path = FramePath(self.networks) if optimize and self.device.type == "cuda" else None
 
     @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
@@ -90,7 +101,7 @@ class Reenactor:
                 (B, 3, H, W).
             coefficients: the portrait's own, (n,) or (B, n), where the preset is driven by them; only there.
         """
-        images = self._images([portrait])
+        images = self._images(stacked([portrait], self.config.image_size, self.device))
         own = source_windows(coefficients, self.config, len(images))
         return self.networks.encode(images, None if own is None else torch.from_numpy(own).to(images))
 
@@ -101,8 +112,8 @@ class Reenactor:
         Where coefficients drive, `frames` is a sequence of them, (T, n); each frame sees those around it.
         """
         if self.config.head.window:
-            return self._extract(list(driving_windows(frames, self.config.head)))
-        return self._extract(frames if isinstance(frames, list | tuple) else [frames])
+            return self._extract(self._seen(list(driving_windows(frames, self.config.head))))
+        return self._extract(self._seen(frames if isinstance(frames, list | tuple) else [frames]))
 
     @torch.inference_mode()
     def render(
@@ -135,7 +146,8 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        return self._render(source, motion, anchor, view, 1.0, stitch)
+        image = None if self._path is None else self._path.render(motion, source, anchor, view, stitch)
+        return self._render(source, motion, anchor, view, 1.0, stitch) if image is None else image
 
     def animate(
         self,
@@ -234,22 +246,28 @@ class Reenactor:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
         done = 0
         while batch := list(islice(frames, batch_size)):
-            motion = self._extract(batch)
-            view = views if views is None or isinstance(views, View) else list(islice(views, len(motion)))
-            if isinstance(view, list) and len(view) < len(motion):
+            seen = self._seen(batch)
+            view = views if views is None or isinstance(views, View) else list(islice(views, len(seen)))
+            if isinstance(view, list) and len(view) < len(seen):
                 raise ValueError(
                     f"expected a view for each frame, but the views ended after {done + len(view)}; "
                     "give one View for all frames, or as many as there are"
                 )
-            done += len(motion)
-            yield from animation.follow(motion, view)
+            done += len(seen)
+            yield from animation.begin(seen, view).result()
+
+    def _seen(self, driving: Sequence[Any]) -> Tensor:
+        """What drives B frames: pictures, as `stacked` has them, or windows of coefficients."""
+        if self.config.head.window:
+            return torch.from_numpy(np.stack(driving))
+        return stacked(driving, self.config.image_size, self.device)
 
     @torch.inference_mode()
-    def _extract(self, seen: Sequence[Any]) -> Motion:
-        """H and Δ on driving pictures, or on windows of coefficients."""
-        if not self.config.head.window:
-            return self.networks.extract(self._images(seen))
-        return self.networks.extract(torch.from_numpy(np.stack(seen)).to(self.device, self.dtype))
+    def _extract(self, seen: Tensor) -> Motion:
+        """H and Δ on what drives."""
+        if self.config.head.window:
+            return self.networks.extract(seen.to(self.device, self.dtype))
+        return self.networks.extract(self._images(seen))
 
     @torch.inference_mode()
     def _render(
@@ -264,12 +282,9 @@ class Reenactor:
         placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
         return self.networks.render(source, self.networks.stitch(source, placement) if stitch else placement)
 
-    def _images(self, pictures: Sequence[Any]) -> Tensor:
-        """(B, 3, H, W) as the networks take them."""
-        if not pictures:
-            raise ValueError("expected at least one picture, got none")
-        images = [to_images(picture, self.config.image_size).to(self.device) for picture in pictures]
-        return torch.cat(images).to(self.dtype)
+    def _images(self, pictures: Tensor) -> Tensor:
+        """What is `stacked`, as the networks take it: (B, 3, n, n)."""
+        return to_images(pictures.to(self.device), self.config.image_size).to(self.dtype)
 
     def _given(self, motion: Motion, frames: str) -> Motion:
         """A motion from outside, looked at once and brought here; senders may have stored it in half."""

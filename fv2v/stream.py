@@ -248,10 +248,10 @@ class Stream(Worker):
 
     def _render(self, frame: _Frame) -> np.ndarray:
         sources = len(self._animation.source)
-        motion = self._reenactor.extract(list(frame.seen))
-        if sources == 1 and len(motion) != 1:
-            raise ValueError(f"expected one frame at a time, got {len(motion)}")
-        return self._animation.follow(motion, self._view)
+        seen = self._reenactor._seen(frame.seen)
+        if sources == 1 and len(seen) != 1:
+            raise ValueError(f"expected one frame at a time, got {len(seen)}")
+        return self._animation.begin(seen, self._view).result()
 
     def _show(self, frame: _Frame, images: np.ndarray) -> None:
         with self._changed:

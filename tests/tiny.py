@@ -79,6 +79,7 @@ def lively(reenactor: Reenactor) -> Reenactor:
         model.generator.decoder.final.weight.mul_(30)
     if head.scale:
         head.scale.bias.fill_(1)  # there are no faces of no size, or of less
+    reenactor._prepare(reenactor.networks is not model)
     return reenactor
 
 

@@ -1,5 +1,6 @@
 """One driving frame as a function of tensors: what is captured in a CUDA graph, and what is exported."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 from torch import Tensor, nn
@@ -26,8 +27,10 @@ class FrameNetwork(nn.Module):
     Inputs, in this order, B frames of them or one for all where it says (B or 1); those in brackets only with
     the option that needs them. `inputs` lists the names that there are.
 
-        driving             (B, 3, n, n) in [0, 1], n = `config.image_size`; where coefficients drive, windows
-                            of them, (B, `head.inputs`, `head.window`)
+        [driving            (B, 3, n, n) in [0, 1], n = `config.image_size`; where coefficients drive, windows
+                            of them, (B, `head.inputs`, `head.window`)]
+        [motion_rotation, motion_translation, motion_expression, motion_scale
+                            of B frames              not `extract`: what a sender transmitted, in place of it]
         source_features     (B or 1, C, D, H, W)     what `encode` says of the portrait, as in `Source`: these
         source_compressed   (B or 1, C', D, H, W)    two and driving in the networks' dtype, others float32
         source_canonical    (B or 1, K, 3)           (float64 beside float64)
@@ -48,6 +51,7 @@ class FrameNetwork(nn.Module):
 
     Args:
         model: trained, or arranged for inference.
+        extract: look at driving frames; else take the motion that H and Δ read in them.
         relative: move by the change since the anchor; else take the driver's own pose.
         stitch: let the preset's network, where there is one, fit the head to its picture.
         adapt_scale: scale the movement; relative, with `keypoint` transfer.
@@ -58,6 +62,7 @@ class FrameNetwork(nn.Module):
         self,
         model: FaceVid2Vid,
         *,
+        extract: bool = True,
         relative: bool,
         stitch: bool = True,
         adapt_scale: bool = False,
@@ -65,9 +70,9 @@ class FrameNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.relative, self.stitch, self.adapt_scale, self.view = relative, stitch, adapt_scale, view
+        self.extract, self.relative, self.stitch, self.view = extract, relative, stitch, view
         self.inputs = (
-            "driving",
+            *(("driving",) if extract else (f"motion_{name}" for name in MOTION)),
             *(f"source_{name}" for name in SOURCE if name != "jacobians" or model.config.jacobian),
             *(f"anchor_{name}" for name in MOTION if relative),
             *(("movement",) if adapt_scale else ()),
@@ -82,17 +87,16 @@ class FrameNetwork(nn.Module):
             compressed=given["source_compressed"],
             canonical=given["source_canonical"],
             jacobians=given.get("source_jacobians"),
-            motion=Motion(*(given[f"source_{name}"] for name in MOTION)),
+            motion=_motion("source", given),
             keypoints=given["source_keypoints"],
         )
-        anchor = Motion(*(given[f"anchor_{name}"] for name in MOTION)) if self.relative else None
         view = None
         if self.view is not None:
             view = ViewTensors(given["view_degrees"], given["view_translation"], given.get("view_keeps"))
         placement = place(
             source,
-            self.model.extract(given["driving"]),
-            anchor,
+            self.model.extract(given["driving"]) if self.extract else _motion("motion", given),
+            _motion("anchor", given) if self.relative else None,
             view,
             geometry=self.model.config.geometry,
             movement=given.get("movement", 1.0),
@@ -101,7 +105,7 @@ class FrameNetwork(nn.Module):
 
     def arguments(
         self,
-        driving: Tensor,
+        driving: Tensor | Motion,
         source: Source,
         anchor: Motion | None = None,
         movement: Tensor | None = None,
@@ -112,14 +116,22 @@ class FrameNetwork(nn.Module):
         Raises:
             ValueError: something that the options need is missing; it names which.
         """
-        given = {"driving": driving, "movement": movement}
+        given: dict[str, Tensor | None] = {"movement": movement}
+        if isinstance(driving, Motion):
+            given |= {f"motion_{name}": getattr(driving, name) for name in MOTION}
+        else:
+            given["driving"] = driving
         given |= {
             f"source_{name}": getattr(source.motion if name in MOTION else source, name) for name in SOURCE
         }
         given |= {f"anchor_{name}": getattr(anchor, name, None) for name in MOTION}
         given |= {f"view_{name}": getattr(view, name, None) for name in ViewTensors._fields}
-        found = {name: given[name] for name in self.inputs}
+        found = {name: given.get(name) for name in self.inputs}
         missing = [name for name, tensor in found.items() if tensor is None]
         if missing:
             raise ValueError(f"expected all inputs of the frame, got none for {', '.join(missing)}")
         return tuple(tensor for tensor in found.values() if tensor is not None)
+
+
+def _motion(whose: str, given: Mapping[str, Tensor]) -> Motion:
+    return Motion(*(given[f"{whose}_{name}"] for name in MOTION))
