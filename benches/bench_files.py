@@ -42,7 +42,7 @@ def driving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reenactor() -> Reenactor:
     dtype = "float16" if DEVICE == "cuda" else "float32"
-    return Reenactor("vox-256", weights="random", device=DEVICE, dtype=dtype, optimize=True)
+    return Reenactor("vox-256", weights="random", device=DEVICE, dtype=dtype)
 
 
 @pytest.fixture(scope="module")
