@@ -1,5 +1,6 @@
 """Stages that run at the same time: an iterator in a thread of its own, and how long iterators take."""
 
+import atexit
 import threading
 import time
 from collections import deque
@@ -10,7 +11,46 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Iterator[T], Generic[T]):
+class Worker:
+    """A thread that does `_work`. `_stop` ends it, and so does the end of the program.
+
+    `_changed` guards what the thread shares with others. `_work` returns soon after `_closed` is set; what it
+    raises is kept in `_error`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+        self._closed = self._ended = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def _work(self) -> None:
+        raise NotImplementedError
+
+    def _start(self) -> None:
+        # networks still running while the interpreter is taken down would abort the process
+        atexit.register(self._stop)
+        self._thread.start()
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+        atexit.unregister(self._stop)
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # for whoever asks for results
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+
+class Ahead(Worker, Iterator[T], Generic[T]):
     """`with Ahead(items, room) as ahead:` runs through `items` in a thread, up to `room` ahead of its reader.
 
     What `items` raises is raised where it is read, after the items before it. Leaving the `with` ends the
@@ -18,26 +58,19 @@ class Ahead(Iterator[T], Generic[T]):
     """
 
     def __init__(self, items: Iterable[T], room: int) -> None:
+        super().__init__("fv2v-ahead")
         self._items = items
         self._room = room
         self._ready: deque[T] = deque()
-        self._error: BaseException | None = None
-        self._ended = self._closed = False
-        self._changed = threading.Condition()
-        # a daemon: an interrupt between its start and the `with` cannot keep the process from ending
-        self._thread = threading.Thread(target=self._run, name="fv2v-ahead", daemon=True)
 
     def __enter__(self) -> "Ahead[T]":
-        self._thread.start()
+        self._start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._stop()
 
     def __next__(self) -> T:
         with self._changed:
@@ -50,28 +83,15 @@ class Ahead(Iterator[T], Generic[T]):
             raise self._error
         raise StopIteration
 
-    def _run(self) -> None:
-        try:
-            for item in self._items:
-                if not self._hand_over(item):
-                    break
-                del item  # or it would be kept while the next one is made
-        except BaseException as error:  # for whoever reads
-            self._error = error
-        finally:
+    def _work(self) -> None:
+        for item in self._items:
             with self._changed:
-                self._ended = True
+                self._changed.wait_for(lambda: len(self._ready) < self._room or self._closed)
+                if self._closed:
+                    return
+                self._ready.append(item)
                 self._changed.notify_all()
-
-    def _hand_over(self, item: T) -> bool:
-        """False where nobody reads any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._ready) < self._room or self._closed)
-            if self._closed:
-                return False
-            self._ready.append(item)
-            self._changed.notify_all()
-            return True
+            del item  # or it would be kept while the next one is made
 
 
 class Timed(Iterator[T], Generic[T]):

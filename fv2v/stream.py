@@ -1,6 +1,5 @@
 """Live use: frames at their own pace, pictures as fast as the networks make them; what is late is dropped."""
 
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from fv2v.animation import Animation, joined
 from fv2v.geometry import Motion, Source, View
+from fv2v.pipeline import Worker
 from fv2v.reenactor import Reenactor
 
 WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
@@ -66,7 +66,7 @@ class _Frame(NamedTuple):
     seen: Sequence[Any]  # as `Reenactor.extract` takes it
 
 
-class Stream:
+class Stream(Worker):
     """Moves portraits by live frames: `push` a frame, `get` a picture. A thread runs the networks.
 
     Example::
@@ -115,6 +115,7 @@ class Stream:
         stitch: bool = True,
         queue: int = 2,
     ) -> None:
+        super().__init__("fv2v-stream")
         if queue < 1:
             raise ValueError(f"expected queue >= 1, got {queue}")
         if reenactor.config.head.window:
@@ -130,15 +131,12 @@ class Stream:
             reenactor, sources, relative=relative, anchor=anchor, adapt_scale=adapt_scale, stitch=stitch
         )
         self.view = view
-        self._changed = threading.Condition()
         self._waiting: deque[_Frame] = deque()
         self._ready: deque[Picture] = deque()
         self._latencies: deque[float] = deque(maxlen=WINDOW)
         self._pushed = self._shown = self._dropped = self._unseen = 0
-        self._error: BaseException | None = None
-        self._told = self._closed = self._ended = False
-        self._thread = threading.Thread(target=self._run, name="fv2v-stream", daemon=True)
-        self._thread.start()
+        self._told = False  # whether somebody was told the error
+        self._start()
 
     @property
     def view(self) -> View | Sequence[View] | None:
@@ -207,7 +205,9 @@ class Stream:
     def report(self) -> StreamReport:
         """The counts and latencies so far; `str(stream)` has them in a line."""
         with self._changed:
-            counts = (self._pushed, self._shown, self._dropped, self._unseen)
+            made = self._shown + self._unseen + len(self._ready)
+            dropped = self._pushed - made if self._ended else self._dropped
+            counts = (self._pushed, self._shown, dropped, self._unseen)
             latencies = list(self._latencies) or [np.nan]
         return StreamReport(*counts, *(float(each) for each in np.percentile(latencies, (50, 95, 99, 100))))
 
@@ -232,30 +232,14 @@ class Stream:
         else:  # what is on its way out is not replaced
             self._stop()
 
-    def _stop(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
-
     def _raise_error(self) -> None:
         if self._error is not None:
             self._told = True
             raise self._error
 
-    def _run(self) -> None:
-        try:
-            while (frame := self._take()) is not None:
-                self._show(frame, self._render(frame))
-        except BaseException as error:  # for whoever pushes, gets or closes next
-            self._error = error
-            self._dropped += 1
-        finally:
-            with self._changed:
-                self._dropped += len(self._waiting)
-                self._waiting.clear()
-                self._ended = True
-                self._changed.notify_all()
+    def _work(self) -> None:
+        while (frame := self._take()) is not None:
+            self._show(frame, self._render(frame))
 
     def _take(self) -> _Frame | None:
         with self._changed:

@@ -1,19 +1,17 @@
-"""Live use: what is dropped, in which order pictures come and how late, errors, the end; several sources."""
+"""Live use: what is dropped, in which order pictures come and how late; several sources in a batch."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from streaming import Held, shown
 from test_reenactor import assert_frames_close
 from tiny import SEEING, TINY_SADTALKER, encoded, lively, pictures
 
 from fv2v import Reenactor, Source, Stream, View
-from fv2v.stream import Picture
 
 
 @pytest.fixture(autouse=True)
@@ -36,37 +34,6 @@ def tiny(reenactors) -> Reenactor:
 @pytest.fixture(params=[config.name for config in SEEING])
 def reenactor(request, reenactors) -> Reenactor:
     return reenactors[request.param]
-
-
-@dataclass
-class Held:
-    """A frame, as PIL has them, that keeps the networks waiting until it is let go."""
-
-    picture: np.ndarray
-    taken: threading.Event = field(default_factory=threading.Event)
-    let_go: threading.Event = field(default_factory=threading.Event)
-
-    def convert(self, mode: str) -> np.ndarray:
-        assert mode == "RGB"
-        self.taken.set()
-        assert self.let_go.wait(timeout=60)
-        return self.picture
-
-
-@contextmanager
-def meanwhile(action: Callable[[], Any]) -> Iterator[None]:
-    """`action` in a moment, in another thread, whose end is awaited."""
-    timer = threading.Timer(0.05, action)
-    timer.start()
-    yield
-    timer.join()
-
-
-def shown(stream: Stream, frame: Any) -> Picture:
-    stream.push(frame)
-    picture = stream.get()
-    assert picture is not None
-    return picture
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -197,72 +164,6 @@ def test_each_source_has_its_view_anchor_and_scale(reenactors):
     for i, source in enumerate(sources):
         alone = reenactor.animate(source, frames, view=views[i], anchor=anchors[i : i + 1], **options)
         assert_frames_close(list(together[:, i]), list(alone))
-
-
-def test_a_bad_frame_is_told_once_the_pictures_before_it_are_got(tiny):
-    with Stream(tiny, encoded(tiny)) as stream:
-        held = Held(pictures(1)[0])
-        stream.push(held)
-        assert held.taken.wait(timeout=60)
-        stream.push(np.zeros((4, 4), np.uint8))
-        stream.push(pictures(1)[0])
-        held.let_go.set()
-        assert stream.get().number == 0
-        with pytest.raises(ValueError, match=r"expected an \(H, W, 3\) uint8 array, got \(4, 4\)"):
-            stream.get()
-        with pytest.raises(ValueError, match=r"got \(4, 4\)"):
-            stream.push(pictures(1)[0])
-    report = stream.report()  # leaving the `with` did not tell it again
-    assert (report.pushed, report.shown, report.dropped) == (3, 1, 2)
-
-
-def test_an_error_nobody_was_told_is_told_at_the_end(tiny):
-    stream = Stream(tiny, encoded(tiny))
-    stream.push(None)
-    with pytest.raises(ValueError, match="got NoneType"), stream:
-        stream._thread.join()
-    stream.close()
-    with (
-        Stream(tiny, encoded(tiny)) as waited,
-        meanwhile(lambda: waited.push(None)),
-        pytest.raises(ValueError, match="got NoneType"),
-    ):
-        waited.get()
-
-
-def test_an_error_of_the_program_is_not_replaced(tiny):
-    def fail() -> None:
-        with Stream(tiny, encoded(tiny)) as stream:
-            stream.push(None)
-            raise RuntimeError("the camera is gone")
-
-    with pytest.raises(RuntimeError, match="the camera is gone"):
-        fail()
-
-
-def test_closing_finishes_one_frame_and_drops_what_waits(tiny):
-    held = Held(pictures(1)[0])
-    stream = Stream(tiny, encoded(tiny))
-    stream.push(held)
-    assert held.taken.wait(timeout=60)
-    for frame in pictures(4):
-        stream.push(frame)
-    with meanwhile(held.let_go.set):
-        stream.close()
-    assert held.let_go.is_set()
-    assert [picture.number for picture in stream] == [0]
-    assert stream.get() is None
-    report = stream.report()
-    assert (report.pushed, report.shown, report.dropped) == (5, 1, 4)
-    with pytest.raises(ValueError, match="the stream is closed"):
-        stream.push(pictures(1)[0])
-    stream.close()
-
-
-def test_closing_wakes_who_waits(tiny):
-    with Stream(tiny, encoded(tiny)) as stream, meanwhile(stream.close):
-        assert stream.get() is None
-    assert str(stream) == "0 frames pushed, 0 shown, 0 dropped"
 
 
 @pytest.mark.parametrize(
