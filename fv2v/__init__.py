@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
     from fv2v.geometry import Motion, Source, View
     from fv2v.image import read_image, write_image
     from fv2v.reenactor import Reenactor
+    from fv2v.stream import Stream
     from fv2v.video import read_video, write_video
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Motion",
     "Reenactor",
     "Source",
+    "Stream",
     "View",
     "frontalize",
     "imitate",
@@ -49,6 +51,7 @@ _MODULES = {
     "read_image": "image",
     "write_image": "image",
     "Reenactor": "reenactor",
+    "Stream": "stream",
     "read_video": "video",
     "write_video": "video",
 }

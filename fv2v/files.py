@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,25 +16,13 @@ from fv2v.devices import find_device, find_dtype
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
 from fv2v.paths import PathLike, check_output
+from fv2v.pipeline import Ahead, Timed
 from fv2v.reenactor import Reenactor
+from fv2v.report import Report, Stages
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of a file."""
-
-    output: Path
-    frames: int
-    seconds: float  # it took to render and write them; loading weights is not in it
-    missing: int  # frames in which no face was seen, so that the last square held; 0 with crop=False
-
-    def __str__(self) -> str:
-        rate = self.frames / max(self.seconds, 1e-9)
-        text = f"{self.output}: {self.frames} frames in {self.seconds:.1f} s ({rate:.1f} a second)"
-        if self.missing:
-            text += f"; no face seen in {self.missing} of them: the last square held"
-        return text
+Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all where known
+SPARE = 4  # frames that may lie ready between two stages, beside a batch: one of them may be late at times
 
 
 def reenact(
@@ -54,12 +42,13 @@ def reenact(
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Move a portrait as a video does: the video's frame count, time stamps and sound, the portrait's face.
 
-    Memory does not grow with the video's length. Frames before the first face (sought in the first 150) take
-    the square of that face, frames in which it is lost keep the last square; both are counted.
+    Decoding and cropping, the networks, and encoding run at the same time, each in a thread. Memory does not
+    grow with the video's length. Frames before the first face (sought in the first 150) take the square of
+    that face, frames in which it is lost keep the last square; both are counted.
 
     Args:
         portrait: a picture with a face.
@@ -80,25 +69,39 @@ def reenact(
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     _check_model(reenactor, preset, weights, device, dtype)
+    started = time.perf_counter()
     picture = _framed(portrait, crop)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path)) if crop else None
+    sought = time.perf_counter() - started
     reenactor = reenactor or _load(preset, weights, device, dtype)
     size = reenactor.config.image_size
-    crops = SteadyCrop(reader, start, size) if start else (cut(f, middle_square(f), size) for f in reader)
     started = time.perf_counter()
-    images = reenactor.animate(
-        reenactor.encode(picture),
-        crops,
-        relative=relative,
-        view=view,
-        adapt_scale=adapt_scale,
-        stitch=stitch,
-        batch_size=batch_size,
+    decoded = Timed(reader)
+    crops = SteadyCrop(decoded, start, size) if start else (cut(f, middle_square(f), size) for f in decoded)
+    cropped = Timed(crops)
+    with Ahead(cropped, batch_size + SPARE) as ahead:
+        source = reenactor.encode(picture)
+        encoded = time.perf_counter() - started
+        drivers = Timed(ahead)
+        images = reenactor.animate(
+            source,
+            drivers,
+            relative=relative,
+            view=view,
+            adapt_scale=adapt_scale,
+            stitch=stitch,
+            batch_size=batch_size,
+        )
+        count, made, written = _write(output, images, batch_size, reader.length, progress, like=reader)
+    stages = Stages(
+        decode=decoded.seconds,
+        crop=sought + cropped.seconds - decoded.seconds,
+        network=encoded + made - drivers.seconds,
+        encode=written,
     )
-    count = write_video(output, _counted(images, reader.length, progress), like=reader)
     missing = crops.missing if isinstance(crops, SteadyCrop) else 0
-    return Report(output, count, time.perf_counter() - started, missing)
+    return Report(output, count, sought + time.perf_counter() - started, missing, stages)
 
 
 def talk(
@@ -120,7 +123,7 @@ def talk(
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row, without sound.
 
@@ -154,15 +157,18 @@ def talk(
         read_coefficients(coefficients), own, expression_scale=expression_scale, still=still
     )
     views = pose_views(len(moved), pitch=pitch, yaw=yaw, roll=roll)
+    started = time.perf_counter()
     picture = _framed(portrait, crop)
+    sought = time.perf_counter() - started
     reenactor = reenactor or _load(preset, weights, device, dtype, by_coefficients=True)
     inputs = reenactor.config.head.inputs  # weights that read no crop leave out its columns, the last
     started = time.perf_counter()
-    images = reenactor.animate(
-        reenactor.encode(picture, own[:inputs]), moved[:, :inputs], view=views, batch_size=batch_size
-    )
-    count = write_video(output, _counted(images, len(moved), progress), fps=fps)
-    return Report(output, count, time.perf_counter() - started, missing=0)
+    source = reenactor.encode(picture, own[:inputs])
+    encoded = time.perf_counter() - started
+    images = reenactor.animate(source, moved[:, :inputs], view=views, batch_size=batch_size)
+    count, made, written = _write(output, images, batch_size, len(moved), progress, fps=fps)
+    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
+    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
 
 
 def imitate(
@@ -271,8 +277,28 @@ def _framed(portrait: PathLike, crop: bool) -> np.ndarray:
     return cut(image, box, box.side)
 
 
+def _write(
+    output: Path,
+    images: Iterator[np.ndarray],
+    batch_size: int,
+    total: int | None,
+    progress: Progress | None,
+    **times: Any,
+) -> tuple[int, float, float]:
+    """Write what the networks make while they make more: frames, seconds of making, seconds of writing.
+
+    `images` runs in a thread; writing stays in the caller's, where an interrupt arrives.
+    """
+    started = time.perf_counter()
+    made = Timed(images)
+    with Ahead(made, batch_size + SPARE) as ahead:
+        ready = Timed(ahead)
+        count = write_video(output, _counted(ready, total, progress), **times)
+    return count, made.seconds, time.perf_counter() - started - ready.seconds
+
+
 def _counted(
-    images: Iterable[np.ndarray], total: int | None, progress: Callable[[int, int | None], None] | None
+    images: Iterable[np.ndarray], total: int | None, progress: Progress | None
 ) -> Iterator[np.ndarray]:
     for done, image in enumerate(images, 1):
         yield image

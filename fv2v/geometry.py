@@ -38,18 +38,23 @@ Without a scale s is 1. What a preset leaves out of t (`GeometryConfig.translati
 view never rotates δ (paper, Eq. 1).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fv2v.config import GeometryConfig
 from fv2v.liveportrait import DRIVEN_EXPRESSION, LIPS_AT_REST
 from fv2v.rotation import euler_degrees as euler_degrees
 from fv2v.rotation import rotation_from_euler as rotation_from_euler
+from fv2v.view import View as View
+from fv2v.view import ViewTensors, check_views, view_tensors
+
+Views = View | Sequence[View] | ViewTensors | None  # one for all frames, or one a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +92,6 @@ class Source:
         return len(self.features)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """The receiver's wish for the head's pose: degrees, and a translation (the volume is 2 wide).
-
-    `mode="compose"` turns the head on from where it is, R_u R and t + t_u (paper, Sec. 3.3); None is 0.
-    `mode="replace"` sets what is given and keeps what is None, as zhanglonghao1992's release does.
-    """
-
-    pitch: float | None = None
-    yaw: float | None = None
-    roll: float | None = None
-    translation: tuple[float, float, float] | None = None
-    mode: str = "compose"
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("compose", "replace"):
-            raise ValueError(f"View: expected mode 'compose' or 'replace', got {self.mode!r}")
-        if self.translation is not None and len(self.translation) != 3:
-            raise ValueError(f"View: expected a translation of 3 numbers (x, y, z), got {self.translation!r}")
-        numbers = [*self.angles, *(self.translation or ())]
-        if not all(math.isfinite(number) for number in numbers if number is not None):
-            raise ValueError(f"View: expected finite numbers, got {self}")
-
-    @property
-    def angles(self) -> tuple[float | None, float | None, float | None]:
-        return self.pitch, self.yaw, self.roll
-
-
 class Placement(NamedTuple):
     """Where the source's keypoints go, and how what surrounds them turns."""
 
@@ -131,7 +108,8 @@ def used_translation(translation: Tensor, geometry: GeometryConfig) -> Tensor:
     """t (B, 3) with what the preset leaves out of it at 0."""
     if geometry.translation == "xyz":
         return translation
-    return translation * translation.new_tensor([axis in geometry.translation for axis in "xyz"])
+    first, kept = "xyz".index(geometry.translation), len(geometry.translation)
+    return pad(translation[:, first : first + kept], (first, 3 - first - kept))
 
 
 def keypoints_of(canonical: Tensor, motion: Motion) -> Tensor:
@@ -144,7 +122,7 @@ def place(
     source: Source,
     motion: Motion,
     anchor: Motion | None = None,
-    view: View | Sequence[View] | None = None,
+    view: Views = None,
     *,
     geometry: GeometryConfig,
     movement: Tensor | float = 1.0,
@@ -177,7 +155,7 @@ def _place_pose(
     source: Source,
     motion: Motion,
     anchor: Motion | None,
-    view: View | Sequence[View] | None,
+    view: Views,
     geometry: GeometryConfig,
 ) -> Placement:
     own = source.motion
@@ -197,7 +175,7 @@ def _place_keypoints(
     source: Source,
     motion: Motion,
     anchor: Motion | None,
-    view: View | Sequence[View] | None,
+    view: Views,
     geometry: GeometryConfig,
     movement: Tensor | float,
 ) -> Placement:
@@ -219,7 +197,7 @@ def _place_liveportrait(
     source: Source,
     motion: Motion,
     anchor: Motion | None,
-    view: View | Sequence[View] | None,
+    view: Views,
     geometry: GeometryConfig,
 ) -> Placement:
     own = source.motion
@@ -231,43 +209,48 @@ def _place_liveportrait(
             scale=own.scale * (motion.scale / anchor.scale),
         )
     else:
-        driven = torch.tensor(DRIVEN_EXPRESSION, device=motion.expression.device)
-        expression = motion.expression.where(driven, own.expression)
+        expression = _partly_driven(motion.expression, own.expression)
         motion = replace(motion, expression=expression, scale=own.scale.expand_as(motion.scale))
     motion = seen(motion, view, geometry)
     return Placement(keypoints_of(source.canonical, motion), None)
 
 
+def _partly_driven(driving: Tensor, own: Tensor) -> Tensor:
+    """δ (B, K, 3), of which some numbers are the driver's and the others the source's own (B or 1, K, 3).
+
+    Pieces of rows and no mask, which would have to come from the host.
+    """
+    rows = {True: driving.flatten(1), False: own.expand_as(driving).flatten(1)}
+    pieces, end = [], 0
+    for driven, run in groupby(flag for point in DRIVEN_EXPRESSION for flag in point):
+        start, end = end, end + len(list(run))
+        pieces.append(rows[driven][:, start:end])
+    return torch.cat(pieces, dim=1).unflatten(1, (-1, 3))
+
+
 def _inverse(matrices: Tensor) -> Tensor:
-    # inv_ex does not wait for the device to report singular matrices
-    return torch.linalg.inv_ex(matrices).inverse
+    """(..., 3, 3); of a singular one infinite or NaN. In a few plain operations, where libraries may wait."""
+    a, b, c = matrices.unbind(-2)
+    columns = torch.stack([torch.linalg.cross(u, v) for u, v in ((b, c), (c, a), (a, b))], dim=-1)
+    volume = (a * columns[..., 0]).sum(-1)
+    return columns / volume[..., None, None]
 
 
-def seen(motion: Motion, view: View | Sequence[View] | None, geometry: GeometryConfig) -> Motion:
+def seen(motion: Motion, view: Views, geometry: GeometryConfig) -> Motion:
     """`motion` (B) as the receiver's view, one for all frames or B of them, wants it shown."""
     if view is None:
         return motion
-    if not isinstance(view, View | Sequence):
-        raise ValueError(f"expected a View, or a sequence of them, got {view!r}")
-    if not isinstance(view, View):
-        if len(view) != len(motion):
-            raise ValueError(f"expected one view, or one for each of {len(motion)} frames, got {len(view)}")
-        frames = [seen(motion[i : i + 1], each, geometry) for i, each in enumerate(view)]
-        return Motion(*(torch.cat([getattr(frame, f.name) for frame in frames]) for f in fields(Motion)))
-    sets = view.mode == "replace"
-    read = euler_degrees(motion.rotation, geometry.euler_order, pi=geometry.pi)
-    pitch, yaw, roll = (
-        torch.full_like(angle, wish) if wish is not None else angle if sets else torch.zeros_like(angle)
-        for angle, wish in zip(read, view.angles, strict=True)
-    )
-    rotation = rotation_from_euler(pitch, yaw, roll, order=geometry.euler_order, pi=geometry.pi)
-    translation = motion.translation
-    if view.translation is not None:
-        shift = translation.new_tensor(view.translation)
-        translation = shift.expand_as(translation) if sets else translation + shift
-    if not sets:
-        rotation = rotation @ motion.rotation
-    return Motion(rotation, translation, motion.expression, motion.scale)
+    if not isinstance(view, ViewTensors):
+        view = view_tensors(check_views(view, len(motion)), motion.translation)
+    degrees, rotation, translation = view.degrees, motion.rotation, motion.translation
+    if view.keeps is not None:
+        read = torch.stack(euler_degrees(rotation, geometry.euler_order, pi=geometry.pi), dim=-1)
+        degrees = read.where(view.keeps[:, :3], degrees)
+        straight = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+        rotation = rotation.where(view.keeps[:, 3, None, None], straight)
+        translation = translation.where(view.keeps[:, 4:], 0.0)
+    turn = rotation_from_euler(*degrees.unbind(-1), order=geometry.euler_order, pi=geometry.pi)
+    return replace(motion, rotation=turn @ rotation, translation=translation + view.translation)
 
 
 def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scaled: bool = False) -> None:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
+from fv2v.animation import Animation, check_view
 from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arranged
+from fv2v.engine.path import FramePath
 from fv2v.geometry import (
     Motion,
     Source,
@@ -26,9 +28,8 @@ from fv2v.geometry import (
     resting,
     used_translation,
 )
-from fv2v.hull import movement_scale
 from fv2v.paths import PathLike
-from fv2v.tensors import to_images, to_uint8
+from fv2v.tensors import stacked, to_images, to_uint8
 
 
 class Reenactor:
@@ -42,12 +43,18 @@ class Reenactor:
         dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
             is not.
-        optimize: run the networks arranged for inference (engine/): the same function from fewer operations.
-            Half precision rounds elsewhere then: errors are as large, and not the same.
+        optimize: run the networks arranged for inference (engine/): the same function from fewer operations,
+            and on a GPU as one CUDA graph a frame, captured at the second frame of a kind and size. Half
+            precision rounds elsewhere then: errors are as large, and not the same. False runs the trained
+            modules, operation by operation.
 
     Attributes:
         model: the trained modules. With `optimize` they stay as they were loaded, on the CPU, to be saved.
         networks: what runs.
+
+    What a portrait alone decides is computed once, in `encode`, and kept in its `Source`: the features (F),
+    the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
+    driving frame costs H with Δ, M and G.
 
     Pictures are square crops around a face, of any size; crop.py makes them.
 
@@ -63,7 +70,7 @@ class Reenactor:
         weights: checkpoints.Weights | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype = "float32",
-        optimize: bool = False,
+        optimize: bool = True,
     ) -> None:
         config = find_preset(preset) if isinstance(preset, str) else preset
         if weights is None:
@@ -78,11 +85,15 @@ class Reenactor:
             model = checkpoints.load(weights, config)
         self.config = model.config
         self.model = model.eval().requires_grad_(False)
+        self._prepare(optimize)
+
+    def _prepare(self, optimize: bool) -> None:
         self.networks = (
             arranged(self.model, self.device, self.dtype)
             if optimize
             else self.model.to(self.device, self.dtype)
         )
+        self._path = FramePath(self.networks) if optimize and self.device.type == "cuda" else None
 
     @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
@@ -93,7 +104,7 @@ class Reenactor:
                 (B, 3, H, W).
             coefficients: the portrait's own, (n,) or (B, n), where the preset is driven by them; only there.
         """
-        images = self._images([portrait])
+        images = self._images(stacked([portrait], self.config.image_size, self.device))
         own = source_windows(coefficients, self.config, len(images))
         return self.networks.encode(images, None if own is None else torch.from_numpy(own).to(images))
 
@@ -104,8 +115,8 @@ class Reenactor:
         Where coefficients drive, `frames` is a sequence of them, (T, n); each frame sees those around it.
         """
         if self.config.head.window:
-            return self._extract(list(driving_windows(frames, self.config.head)))
-        return self._extract(frames if isinstance(frames, list | tuple) else [frames])
+            return self._extract(self._seen(list(driving_windows(frames, self.config.head))))
+        return self._extract(self._seen(frames if isinstance(frames, list | tuple) else [frames]))
 
     @torch.inference_mode()
     def render(
@@ -138,7 +149,8 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        return self._render(source, motion, anchor, view, 1.0, stitch)
+        image = None if self._path is None else self._path.render(motion, source, anchor, view, stitch)
+        return self._render(source, motion, anchor, view, 1.0, stitch) if image is None else image
 
     def animate(
         self,
@@ -173,7 +185,6 @@ class Reenactor:
         Raises:
             ValueError: at once for arguments that do not fit; at the frame for frames and views.
         """
-        relative = self.config.geometry.relative if relative is None else relative
         if len(source) != 1:
             raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
         if batch_size < 1:
@@ -182,21 +193,12 @@ class Reenactor:
             frames = driving_windows(frames, self.config.head)
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
-        if anchor is not None:
-            if not relative:
-                raise ValueError("an anchor needs relative=True: absolute motion is measured against nothing")
-            anchor = self._given(anchor, "anchor")
-            if len(anchor) != 1:
-                raise ValueError(f"expected an anchor of one frame, got {len(anchor)}")
-        if adapt_scale and not (relative and self.config.geometry.transfer == "keypoint"):
-            raise ValueError(
-                "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
-                f"got relative={relative}, {self.config.name!r} with {self.config.geometry.transfer!r}"
-            )
-        if not isinstance(view, View | Iterable | None):
-            raise ValueError(f"expected a View, or an iterable of them, got {view!r}")
+        check_view(view)
         views = view if view is None or isinstance(view, View) else iter(view)
-        return self._animate(source, iter(frames), relative, anchor, views, adapt_scale, stitch, batch_size)
+        animation = Animation(
+            self, source, relative=relative, anchor=anchor, adapt_scale=adapt_scale, stitch=stitch
+        )
+        return self._animate(animation, iter(frames), views, batch_size)
 
     def imitate(
         self,
@@ -239,39 +241,36 @@ class Reenactor:
 
     def _animate(
         self,
-        source: Source,
+        animation: Animation,
         frames: Iterator[Any],
-        relative: bool,
-        anchor: Motion | None,
         views: View | Iterator[View] | None,
-        adapt_scale: bool,
-        stitch: bool,
         batch_size: int,
     ) -> Iterator[np.ndarray]:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
-        movement: Tensor | float | None = None
         done = 0
         while batch := list(islice(frames, batch_size)):
-            motion = self._extract(batch)
-            if relative and anchor is None:
-                anchor = motion[:1]
-            if movement is None:
-                movement = movement_scale(source, anchor) if adapt_scale and anchor is not None else 1.0
-            view = views if views is None or isinstance(views, View) else list(islice(views, len(motion)))
-            if isinstance(view, list) and len(view) < len(motion):
+            seen = self._seen(batch)
+            view = views if views is None or isinstance(views, View) else list(islice(views, len(seen)))
+            if isinstance(view, list) and len(view) < len(seen):
                 raise ValueError(
                     f"expected a view for each frame, but the views ended after {done + len(view)}; "
                     "give one View for all frames, or as many as there are"
                 )
-            done += len(motion)
-            yield from to_uint8(self._render(source, motion, anchor, view, movement, stitch))
+            done += len(seen)
+            yield from animation.begin(seen, view).result()
+
+    def _seen(self, driving: Sequence[Any]) -> Tensor:
+        """What drives B frames: pictures, as `stacked` has them, or windows of coefficients."""
+        if self.config.head.window:
+            return torch.from_numpy(np.stack(driving))
+        return stacked(driving, self.config.image_size, self.device)
 
     @torch.inference_mode()
-    def _extract(self, seen: Sequence[Any]) -> Motion:
-        """H and Δ on driving pictures, or on windows of coefficients."""
-        if not self.config.head.window:
-            return self.networks.extract(self._images(seen))
-        return self.networks.extract(torch.from_numpy(np.stack(seen)).to(self.device, self.dtype))
+    def _extract(self, seen: Tensor) -> Motion:
+        """H and Δ on what drives."""
+        if self.config.head.window:
+            return self.networks.extract(seen.to(self.device, self.dtype))
+        return self.networks.extract(self._images(seen))
 
     @torch.inference_mode()
     def _render(
@@ -286,12 +285,9 @@ class Reenactor:
         placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
         return self.networks.render(source, self.networks.stitch(source, placement) if stitch else placement)
 
-    def _images(self, pictures: Sequence[Any]) -> Tensor:
-        """(B, 3, H, W) as the networks take them."""
-        if not pictures:
-            raise ValueError("expected at least one picture, got none")
-        images = [to_images(picture, self.config.image_size).to(self.device) for picture in pictures]
-        return torch.cat(images).to(self.dtype)
+    def _images(self, pictures: Tensor) -> Tensor:
+        """What is `stacked`, as the networks take it: (B, 3, n, n)."""
+        return to_images(pictures.to(self.device), self.config.image_size).to(self.dtype)
 
     def _given(self, motion: Motion, frames: str) -> Motion:
         """A motion from outside, looked at once and brought here; senders may have stored it in half."""

@@ -1,8 +1,13 @@
 """Whole files in, whole files out, on a tiny model; real clips come from the folder FV2V_MEDIA."""
 
+import itertools
 import json
+import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -10,16 +15,23 @@ import clips
 import numpy as np
 import pytest
 from test_video import audio_codec, leftovers, packets
-from tiny import TINY, TINY_VOX
+from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
 
-from fv2v.crop import crop_face
-from fv2v.files import Report, frontalize, reenact
+from fv2v.crop import SteadyCrop, box_around, crop_face, cut, find_face, find_first_face
+from fv2v.files import SPARE, Report, frontalize, reenact
 from fv2v.geometry import View
 from fv2v.image import read_image
 from fv2v.reenactor import Reenactor
-from fv2v.video import read_video
+from fv2v.video import read_video, write_video
 
 REAL_CLIPS = ["talk_480_30fps.mp4", "room_480_25fps.mp4", "close_512_30fps.mp4"]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +62,7 @@ def frames_of(path: Path) -> np.ndarray:
 def test_the_output_has_the_drivers_frames_times_and_sound(weights, driving, tmp_path):
     output = tmp_path / "out.mp4"
     report = reenact(clips.PORTRAIT, driving, output, weights=weights)
-    assert report == Report(output, frames=40, seconds=report.seconds, missing=0)
+    assert report == Report(output, frames=40, seconds=report.seconds, missing=0, stages=report.stages)
     source, made = read_video(driving), read_video(output)
     assert sum(1 for _ in source) == sum(1 for _ in made) == 40
     assert made.times == source.times
@@ -84,6 +96,58 @@ def test_batches_change_nothing_but_speed(tiny, driving, tmp_path):
     reenact(clips.PORTRAIT, driving, many, reenactor=tiny, batch_size=16)
     assert np.abs(frames_of(one).astype(int) - frames_of(many)).mean() < 1
     assert read_video(one).times == read_video(many).times
+
+
+def test_each_frame_has_its_view_whatever_the_batches(driving, tmp_path):
+    """17 frames in batches of 4: the last batch is a part of one."""
+    moved = lively(Reenactor(TINY_LIVEPORTRAIT, weights="random"))
+    turned = [View(yaw=5 * i) for i in range(17)]
+    made, wanted, straight = (tmp_path / f"{name}.mp4" for name in ("made", "wanted", "straight"))
+    how = {"reenactor": moved, "frames": 17}
+    report = reenact(clips.PORTRAIT, driving, made, **how, view=iter(turned), batch_size=4)
+    assert report.frames == 17
+    reenact(clips.PORTRAIT, driving, straight, **how)
+    reader = read_video(driving, frames=17)
+    crops = SteadyCrop(reader, find_first_face(reader), TINY.image_size)
+    picture = clips.portrait()
+    box = box_around(find_face(picture), picture.shape[:2])
+    source = moved.encode(cut(picture, box, box.side))
+    write_video(wanted, moved.animate(source, crops, view=turned), like=reader)
+    expected = frames_of(wanted).astype(int)
+    assert np.abs(frames_of(made) - expected).mean() < 1
+    assert np.abs(frames_of(straight) - expected).mean() > 2, "the test would see no views"
+
+
+def test_networks_run_while_pictures_are_written(tiny, driving, tmp_path):
+    """While the writer is held up at the first frame, later ones are rendered, as far as there is room."""
+    third = threading.Event()
+    rendered = []
+
+    def views():
+        for i in itertools.count():
+            rendered.append(i)
+            if i == 2:
+                third.set()
+            yield View()
+
+    def hold(done: int, _: int | None) -> None:
+        assert third.wait(timeout=60), "the networks wait for the writer"
+        assert len(rendered) <= done + (1 + SPARE) + 1, "they run away from it"
+
+    report = reenact(
+        clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny, view=views(), progress=hold
+    )
+    assert report.frames == 40
+
+
+def test_the_report_says_where_time_went(tiny, driving, tmp_path):
+    report = reenact(clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny)
+    stages = asdict(report.stages)
+    assert list(stages) == ["decode", "crop", "network", "encode"]
+    assert all(0 < seconds < report.seconds for seconds in stages.values())
+    assert re.search(
+        r": 40 frames in [\d.]+ s \([\d.]+ a second\): decode [\d.]+ s, crop [\d.]+ s, network ", str(report)
+    )
 
 
 def test_progress_is_told_frame_by_frame(tiny, driving, tmp_path):
@@ -121,6 +185,21 @@ def test_a_failure_on_the_way_leaves_nothing_behind(tiny, driving, tmp_path):
     with pytest.raises(ValueError, match="view"):
         reenact(clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny, view=views)
     assert not leftovers(tmp_path)
+
+
+def test_a_frame_that_cannot_be_decoded_is_told_as_the_reader_tells_it(tiny, driving, tmp_path):
+    """It is read in another thread, and after frames that were good."""
+    data = bytearray(driving.read_bytes())
+    start, end = len(data) // 2, len(data) * 3 // 4
+    data[start:end] = bytes(end - start)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(data)
+    with pytest.raises(ValueError, match=r"damaged\.mp4: damaged or truncated after \d\d? frames") as read:
+        list(read_video(damaged))
+    with pytest.raises(ValueError, match="damaged or truncated") as told:
+        reenact(clips.PORTRAIT, damaged, tmp_path / "out.mp4", reenactor=tiny)
+    assert str(told.value) == str(read.value)
+    assert not leftovers(tmp_path, damaged)
 
 
 def test_a_faceless_driver_is_refused_before_weights_are_read(tmp_path):

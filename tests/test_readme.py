@@ -25,7 +25,7 @@ def files(tmp_path, monkeypatch):
     np.save("driving.npy", rows[1:])
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["reenactor", "coefficients", "operators"])
+@pytest.mark.parametrize("block", BLOCKS, ids=["reenactor", "coefficients", "live", "operators"])
 def test_runs(block, files):
     given = re.sub(r'weights="[^"]+"', 'weights="random"', block)
     names: dict[str, object] = {"fv2v": fv2v}
@@ -33,6 +33,9 @@ def test_runs(block, files):
     if "source" in names:
         written = Path("talking.mp4" if "moved" in names else "out.mp4")
         assert len(list(fv2v.read_video(written))) == 2
+    elif "stream" in names:
+        assert str(names["stream"]).startswith("2 frames pushed, 2 shown, 0 dropped; latency ")
+        assert names["latest"].shape == (256, 256, 3)
     else:
         assert names["modulated"].shape == (1, 256, 64, 64)
         assert names["warped"].shape == (2, 32, 16, 64, 64)

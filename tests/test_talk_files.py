@@ -72,7 +72,8 @@ def test_a_file_has_a_frame_for_each_row(files, tmp_path, name, request):
         expression_scale=1.3,
         progress=lambda *now: told.append(now),
     )
-    assert report == Report(output, frames=6, seconds=report.seconds, missing=0)
+    assert report == Report(output, frames=6, seconds=report.seconds, missing=0, stages=report.stages)
+    assert report.stages.decode == 0 < report.stages.network < report.seconds
     assert told == [(i, 6) for i in range(1, 7)]
     made = read_video(output)
     assert (made.rate, made.size) == (25, (TINY.image_size,) * 2)

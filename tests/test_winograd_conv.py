@@ -143,7 +143,7 @@ def test_gradients_are_the_convolutions():
 
 
 @pytest.mark.parametrize(
-    "changed, message",
+    ("changed", "message"),
     [
         (
             {"x": torch.zeros(1, 4, 5, 5)},

@@ -1,0 +1,105 @@
+"""Sources on the move: what comes after a driving frame's motion is read, for files and for streams."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fv2v.engine.graph import Pending
+from fv2v.geometry import Motion, Source, View
+from fv2v.hull import movement_scale
+from fv2v.tensors import to_levels
+
+if TYPE_CHECKING:  # it imports this
+    from fv2v.reenactor import Reenactor
+
+
+class Animation:
+    """How sources follow a driver: options, looked at once, and what lasts from the first frame on.
+
+    Arguments and errors as `Reenactor.animate`; the anchor has one frame, or one for each source.
+    """
+
+    def __init__(
+        self,
+        reenactor: "Reenactor",
+        source: Source,
+        *,
+        relative: bool | None,
+        anchor: Motion | None,
+        adapt_scale: bool,
+        stitch: bool,
+    ) -> None:
+        geometry, name = reenactor.config.geometry, reenactor.config.name
+        relative = geometry.relative if relative is None else relative
+        if anchor is not None:
+            if not relative:
+                raise ValueError("an anchor needs relative=True: absolute motion is measured against nothing")
+            anchor = reenactor._given(anchor, "anchor")
+            if len(anchor) not in (1, len(source)):
+                each = "" if len(source) == 1 else f", or one for each of {len(source)} sources"
+                raise ValueError(f"expected an anchor of one frame{each}, got {len(anchor)}")
+        if adapt_scale and not (relative and geometry.transfer == "keypoint"):
+            raise ValueError(
+                "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
+                f"got relative={relative}, {name!r} with {geometry.transfer!r}"
+            )
+        self.source = source
+        self._reenactor = reenactor
+        self._relative, self._anchor = relative, anchor
+        self._adapt_scale, self._stitch = adapt_scale, stitch
+        self._movement: Tensor | float | None = None
+
+    def begin(self, seen: Tensor, view: View | Sequence[View] | None) -> Pending:
+        """The pictures that come next, under way: `result()` is (B, n, n, 3) uint8.
+
+        Args:
+            seen: as `Reenactor` prepares what drives: B frames in a row of one source; for S sources one
+                frame each, B = S, or one that moves them all.
+            view: one for all pictures, or one each.
+        """
+        reenactor, sources = self._reenactor, len(self.source)
+        if sources > 1 and len(seen) not in (1, sources):
+            raise ValueError(
+                f"expected a driving frame for all sources, or {sources}, one for each; got {len(seen)}"
+            )
+        motion = None
+        if self._relative and self._anchor is None:
+            motion = self._motion(seen)
+            self._anchor = motion[:sources]
+        if self._movement is None:
+            anchor = self._anchor if self._adapt_scale else None
+            self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
+        if reenactor._path is not None:
+            frames = seen.expand(sources, *seen.shape[1:]) if len(seen) < sources else seen
+            pending = reenactor._path.begin(
+                frames, self.source, self._anchor, self._movement, view, self._stitch
+            )
+            if pending is not None:
+                return pending
+        motion = self._motion(seen) if motion is None else motion
+        images = reenactor._render(self.source, motion, self._anchor, view, self._movement, self._stitch)
+        return Pending(to_levels(images).cpu())
+
+    def _motion(self, seen: Tensor) -> Motion:
+        """Of B frames; of S sources, S."""
+        motion = self._reenactor._extract(seen)
+        return joined([motion] * (len(self.source) // len(motion))) if len(self.source) > 1 else motion
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Sources, or motions, one after the other in one batch."""
+    first = parts[0]
+    if first is None:
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    return type(first)(*(joined([getattr(part, f.name) for part in parts]) for f in fields(first)))
+
+
+def check_view(view: Any) -> None:
+    """A mistake is told before a frame is read."""
+    if not isinstance(view, View | Iterable | None):
+        raise ValueError(f"expected a View, or an iterable of them, got {view!r}")

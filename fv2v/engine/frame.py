@@ -1,0 +1,137 @@
+"""One driving frame as a function of tensors: what is captured in a CUDA graph, and what is exported."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+from torch import Tensor, nn
+
+from fv2v.geometry import Motion, Source, place
+from fv2v.networks import FaceVid2Vid
+from fv2v.view import ViewTensors
+
+MOTION = tuple(field.name for field in fields(Motion))
+SOURCE = ("features", "compressed", "canonical", "jacobians", *MOTION, "keypoints")
+VIEWS = {  # the inputs of each form of view
+    None: (),
+    "compose": ("view_degrees", "view_translation"),
+    "replace": ("view_degrees", "view_translation", "view_keeps"),
+}
+
+
+class FrameNetwork(nn.Module):
+    """H and Δ on driving frames, `place`, M and G: tensors in, pictures out, and nothing else.
+
+    What is chosen once is chosen here; what changes from frame to frame or from source to source is an input.
+    No number leaves the device or comes from the host, and no branch depends on one.
+
+    Inputs, in this order, B frames of them or one for all where it says (B or 1); those in brackets only with
+    the option that needs them. `inputs` lists the names that there are.
+
+        [driving            (B, 3, n, n) in [0, 1], n = `config.image_size`; where coefficients drive, windows
+                            of them, (B, `head.inputs`, `head.window`)]
+        [motion_rotation, motion_translation, motion_expression, motion_scale
+                            of B frames              not `extract`: what a sender transmitted, in place of it]
+        source_features     (B or 1, C, D, H, W)     what `encode` says of the portrait, as in `Source`: these
+        source_compressed   (B or 1, C', D, H, W)    two and driving in the networks' dtype, others float32
+        source_canonical    (B or 1, K, 3)           (float64 beside float64)
+        [source_jacobians   (B or 1, K, 3, 3)        presets with Jacobians]
+        source_rotation     (B or 1, 3, 3)           the portrait's own motion, as in `Motion`
+        source_translation  (B or 1, 3)
+        source_expression   (B or 1, K, 3)
+        source_scale        (B or 1, 1)
+        source_keypoints    (B or 1, K, 3)
+        [anchor_rotation, anchor_translation, anchor_expression, anchor_scale
+                            as the source's          relative: the motion that counts as no change]
+        [movement           (B or 1, 1, 1)           adapt_scale: the factor of `movement_scale` (hull.py)]
+        [view_degrees       (B or 1, 3)              a view: pitch, yaw, roll
+        view_translation    (B or 1, 3)]
+        [view_keeps         (B or 1, 5) bool         view "replace": as in `ViewTensors`]
+
+    Output: (B, 3, m, m) in [0, 1], m = `config.output_size`, in the networks' dtype.
+
+    Args:
+        model: trained, or arranged for inference.
+        extract: look at driving frames; else take the motion that H and Δ read in them.
+        relative: move by the change since the anchor; else take the driver's own pose.
+        stitch: let the preset's network, where there is one, fit the head to its picture.
+        adapt_scale: scale the movement; relative, with `keypoint` transfer.
+        view: which form of view there will be: None, "compose", or "replace", which takes every view.
+    """
+
+    def __init__(
+        self,
+        model: FaceVid2Vid,
+        *,
+        extract: bool = True,
+        relative: bool,
+        stitch: bool = True,
+        adapt_scale: bool = False,
+        view: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.extract, self.relative, self.stitch, self.view = extract, relative, stitch, view
+        self.inputs = (
+            *(("driving",) if extract else (f"motion_{name}" for name in MOTION)),
+            *(f"source_{name}" for name in SOURCE if name != "jacobians" or model.config.jacobian),
+            *(f"anchor_{name}" for name in MOTION if relative),
+            *(("movement",) if adapt_scale else ()),
+            *VIEWS[view],
+        )
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The tensors of `inputs`, in its order."""
+        given = dict(zip(self.inputs, inputs, strict=True))
+        source = Source(
+            features=given["source_features"],
+            compressed=given["source_compressed"],
+            canonical=given["source_canonical"],
+            jacobians=given.get("source_jacobians"),
+            motion=_motion("source", given),
+            keypoints=given["source_keypoints"],
+        )
+        view = None
+        if self.view is not None:
+            view = ViewTensors(given["view_degrees"], given["view_translation"], given.get("view_keeps"))
+        placement = place(
+            source,
+            self.model.extract(given["driving"]) if self.extract else _motion("motion", given),
+            _motion("anchor", given) if self.relative else None,
+            view,
+            geometry=self.model.config.geometry,
+            movement=given.get("movement", 1.0),
+        )
+        return self.model.render(source, self.model.stitch(source, placement) if self.stitch else placement)
+
+    def arguments(
+        self,
+        driving: Tensor | Motion,
+        source: Source,
+        anchor: Motion | None = None,
+        movement: Tensor | None = None,
+        view: ViewTensors | None = None,
+    ) -> tuple[Tensor, ...]:
+        """What `forward` takes, from what the rest of the package has.
+
+        Raises:
+            ValueError: something that the options need is missing; it names which.
+        """
+        given: dict[str, Tensor | None] = {"movement": movement}
+        if isinstance(driving, Motion):
+            given |= {f"motion_{name}": getattr(driving, name) for name in MOTION}
+        else:
+            given["driving"] = driving
+        given |= {
+            f"source_{name}": getattr(source.motion if name in MOTION else source, name) for name in SOURCE
+        }
+        given |= {f"anchor_{name}": getattr(anchor, name, None) for name in MOTION}
+        given |= {f"view_{name}": getattr(view, name, None) for name in ViewTensors._fields}
+        found = {name: given.get(name) for name in self.inputs}
+        missing = [name for name, tensor in found.items() if tensor is None]
+        if missing:
+            raise ValueError(f"expected all inputs of the frame, got none for {', '.join(missing)}")
+        return tuple(tensor for tensor in found.values() if tensor is not None)
+
+
+def _motion(whose: str, given: Mapping[str, Tensor]) -> Motion:
+    return Motion(*(given[f"{whose}_{name}"] for name in MOTION))
