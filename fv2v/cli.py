@@ -99,7 +99,8 @@ def bench(
     results = bench_table.run(quick=quick)
     title = bench_table.machine(results) + (f", against {bench_table.machine(older)}" if older else "")
     rows = bench_table.read_rows(results, older)
-    _print(bench_table.table(rows, title=title, compares=older is not None))
+    for table in bench_table.tables(rows, title=title, compares=older is not None):
+        _print(table)
 
 
 def main() -> None:

@@ -121,4 +121,4 @@ def test_other_files_are_no_results(tmp_path, content):
     ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (7e-8, "70 ns")]
 )
 def test_times_read_well(seconds, text):
-    assert bench_table._time(seconds) == text
+    assert bench_table.time_of(seconds) == text

@@ -10,20 +10,27 @@ Every step is exact: in float64 the result differs by rounding alone. What comes
 its weights are not a checkpoint's; the model that went in is left as it was.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 
-from fv2v.engine.doubling import double_in_phases
+from torch import nn
+
+from fv2v.engine.doubling import DoublingConv, double_in_phases
 from fv2v.engine.fold import fold_norms
 from fv2v.engine.spade import join_spades
 from fv2v.networks import FaceVid2Vid
 
-__all__ = ["arranged"]
+__all__ = ["CONVOLUTIONS", "PASSES", "arranged"]
+
+# in order; each changes a model in place
+PASSES: tuple[Callable[[nn.Module], None], ...] = (fold_norms, double_in_phases, join_spades)
+# the modules that convolve or multiply by a matrix, each with its `weight` (C', C, ...)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv)
 
 
 def arranged(model: FaceVid2Vid) -> FaceVid2Vid:
     """A copy of `model` for inference: same methods, same numbers. Fold before rounding weights to half."""
     fast = deepcopy(model).eval().requires_grad_(False)
-    fold_norms(fast)
-    double_in_phases(fast)
-    join_spades(fast)
+    for rewrite in PASSES:
+        rewrite(fast)
     return fast

@@ -1,0 +1,83 @@
+"""One row of a frame's benches: timed beside another form, with its arithmetic, its floor and its memory."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from statistics import median
+from typing import Any
+
+import torch
+from floor import Floor
+from frames import AROUND, Scene, Stage, config_of, reenactor_of
+from measuring import DEVICE, SHORT, flush, seconds, wall
+from memory import held_at_most, process_peak_bytes, torch_peak_bytes
+from pytest_benchmark.fixture import BenchmarkFixture
+
+ROUNDS, FEWER = 5, 3
+SLOW = 5.0  # seconds: where a pair takes longer, fewer rounds
+
+
+measured: list[dict[str, Any]] = []  # the rows of this run, as results have them, for the summary
+
+
+def frame_row(benchmark: BenchmarkFixture, stage: Stage, beside: Stage, /, **about: Any) -> None:
+    """Time `stage` in rounds with `beside` (`stage is beside` in its own row) and with its floor.
+
+    `about` is recorded as it is; of it `label` is what tables call the row.
+    """
+    stage.run()  # compiles, packs, loads
+    peak = torch_peak_bytes(stage.run, DEVICE)
+    alone = stage is beside
+    floor = Floor(stage.calls)
+    times: list[float] = []
+    pair = seconds(stage.run, wall) + (0 if alone else seconds(beside.run, wall))
+
+    def before() -> None:
+        floor()
+        if not alone:
+            times.append(seconds(beside.run, wall))
+        if pair < SHORT:  # warm, as a frame is after a frame
+            stage.run()
+        flush()
+
+    benchmark.pedantic(stage.run, setup=before, rounds=FEWER if alone or pair > SLOW else ROUNDS)
+    if benchmark.stats is None:  # --benchmark-disable
+        return
+    took = benchmark.stats.stats.median
+    gflop = sum(call.gflop for call in stage.calls)
+    benchmark.extra_info |= about | {
+        "ratio": round(median(times) / took, 3) if times else 1.0,
+        "gflop_before": round(sum(call.gflop for call in beside.calls), 2),
+        "gflop": round(gflop, 2),
+        "GFLOP/s": round(gflop / took, 1),
+        "floor": floor.seconds or None,
+        "GFLOP/s alone": round(gflop / floor.seconds, 1) if floor.seconds else None,
+        "floor_share": round(floor.seconds / took, 4) if floor.seconds else None,
+        "peak_bytes": peak,
+    }
+    measured.append(
+        {
+            "group": benchmark.group,
+            "name": benchmark.name,
+            "fullname": benchmark.fullname,
+            "stats": {"median": took},
+            "extra_info": benchmark.extra_info,
+        }
+    )
+
+
+def frame_memory(preset: str, form: str) -> dict[str, int | None]:
+    """What a process without a GPU holds at most while it makes its first two frames, and what they add.
+
+    In a process of its own: scratch that stays for the next call counts, and nothing else that ran here.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(_two_frames, preset, form).result()
+
+
+def _two_frames(preset: str, form: str) -> dict[str, int | None]:
+    with torch.inference_mode():
+        reenactor = reenactor_of(config_of(preset), form)
+        scene = Scene(reenactor, 1)
+        grown = process_peak_bytes(AROUND[form](lambda: [scene.animate() for _ in range(2)]))
+    return {"process_peak_bytes": grown, "process_bytes": held_at_most()}
