@@ -18,8 +18,8 @@ class Floor:
 
     On a CPU a layer is run as it is in the frame (the same module, shapes, strides and dtype), warm, with its
     inputs made before the clock starts and its result freed after it stops; the floor is the sum of the
-    layers' medians. On a GPU it is computed: of each layer its arithmetic at the rate of a large product of matrices,
-    or its inputs, weights and output at the rate of a large copy, whichever takes longer.
+    layers' medians. On a GPU it is computed: of each layer its arithmetic at the rate of a large product of
+    matrices, or its inputs, weights and output at the rate of a large copy, whichever takes longer.
     """
 
     def __init__(self, calls: Sequence[Call]) -> None:
@@ -43,14 +43,17 @@ class Floor:
 
 
 def _alone(call: Call) -> float:
-    inputs = [_made(each) if isinstance(each, Place) else each for each in call.inputs]
-    call.layer(*inputs)
+    inputs = [_made(each) for each in call.inputs]
+    options = {name: _made(each) for name, each in call.options.items()}
+    call.layer(*inputs, **options)
     kept: list[Any] = []  # the result, until the clock has stopped
-    return seconds(lambda: kept.append(call.layer(*inputs)), wall)
+    return seconds(lambda: kept.append(call.layer(*inputs, **options)), wall)
 
 
-def _made(place: Place) -> torch.Tensor:
-    return torch.empty_strided(place.shape, place.stride, dtype=place.dtype, device=place.device).fill_(0.5)
+def _made(given: Any) -> Any:
+    if not isinstance(given, Place):
+        return given
+    return torch.empty_strided(given.shape, given.stride, dtype=given.dtype, device=given.device).fill_(0.5)
 
 
 def _bound(call: Call) -> float:

@@ -1,7 +1,8 @@
 """What the convolutions and linear layers of a model are given, and how much arithmetic that is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -30,18 +31,30 @@ class Call(NamedTuple):
     name: str  # with dots, from the model down
     layer: nn.Module
     inputs: tuple[Any, ...]  # a Place for each tensor, anything else as it was given
+    options: dict[str, Any]  # likewise
     output: Place
 
     @property
     def gflop(self) -> float:
-        """10⁹ operations, two for a multiplication with its addition; an output number takes a channel's weights."""
-        return 2e-9 * prod(self.output.shape) * prod(_weight(self.layer).shape[1:])
+        """10⁹ operations, two for a multiplication with its addition."""
+        return 2e-9 * multiplications(self.layer, self.output.shape)
 
     @property
     def nbytes(self) -> int:
         """Moved at the least: inputs and weights read, the output written."""
-        read = sum(each.nbytes for each in self.inputs if isinstance(each, Place))
-        return read + _weight(self.layer).nbytes + self.output.nbytes
+        given = (*self.inputs, *self.options.values())
+        read = sum(each.nbytes for each in given if isinstance(each, Place))
+        return read + sum(weight.nbytes for weight in self.layer.parameters()) + self.output.nbytes
+
+
+def multiplications(layer: Any, output: Sequence[int]) -> int:
+    """What `layer` multiplies for an output of that shape: by its own `multiplications` where it has one.
+
+    Others take the weights of one channel, (C', C, …)[0], for every number.
+    """
+    if hasattr(layer, "multiplications"):
+        return int(layer.multiplications(output))
+    return prod(output) * prod(layer.weight.shape[1:])
 
 
 @contextmanager
@@ -49,12 +62,14 @@ def recorded(model: nn.Module) -> Iterator[list[Call]]:
     """Every run of a layer of `CONVOLUTIONS` in `model`, in order; of layers in one another the outer."""
     calls: list[Call] = []
 
-    def record(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        seen = tuple(_place(each) if isinstance(each, Tensor) else each for each in inputs)
-        calls.append(Call(name, layer, seen, _place(output)))
+    def record(name: str, layer: nn.Module, inputs: Any, options: Any, output: Tensor) -> None:
+        seen = tuple(_place(each) for each in inputs)
+        calls.append(
+            Call(name, layer, seen, {key: _place(each) for key, each in options.items()}, _place(output))
+        )
 
     handles = [
-        layer.register_forward_hook(lambda each, given, out, name=name: record(name, each, given, out))
+        layer.register_forward_hook(partial(record, name), with_kwargs=True)
         for name, layer in _outermost(model, "")
     ]
     try:
@@ -72,11 +87,7 @@ def _outermost(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         yield from _outermost(child, f"{name}.{below}" if name else below)
 
 
-def _place(tensor: Tensor) -> Place:
-    return Place(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
-
-
-def _weight(layer: Any) -> Tensor:
-    """(C', C, …): its own output channels first."""
-    weight: Tensor = layer.weight
-    return weight
+def _place(given: Any) -> Any:
+    if not isinstance(given, Tensor):
+        return given
+    return Place(tuple(given.shape), given.stride(), given.dtype, given.device)

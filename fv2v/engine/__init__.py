@@ -24,7 +24,8 @@ __all__ = ["CONVOLUTIONS", "PASSES", "arranged"]
 
 # in order; each changes a model in place
 PASSES: tuple[Callable[[nn.Module], None], ...] = (fold_norms, double_in_phases, join_spades)
-# the modules that convolve or multiply by a matrix, each with its `weight` (C', C, ...)
+# what convolves or multiplies by a matrix: with a `weight` (C', C, ...) of one sum an output number, or else
+# with `multiplications(shape of its output)`
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv)
 
 
