@@ -17,16 +17,17 @@ import pytest
 import torch
 from frame_row import frame_memory, frame_row
 from frames import COMPILED, EAGER, PATH, STAGES, WHOLE, Stage, config_of, reenactor_of, stages_of
-from measuring import DEVICE, wall
+from measuring import DEVICE, TINY, wall
 
 pytestmark = pytest.mark.benchmark(timer=wall)
 
+PRESETS = ("vox-256", "vox-256-spade", "liveportrait")
 Forms = dict[str, dict[str, Stage]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     full = DEVICE == "cuda" or metafunc.config.getoption("full")
-    presets = ("vox-256", "vox-256-spade", "liveportrait") if full else ("vox-256",)
+    presets = PRESETS if full else PRESETS[:1]
     given = [(preset, batch) for batch in ((1, 8) if full else (1,)) for preset in presets]
     ids = [preset if batch == 1 else f"{preset}, batch {batch}" for preset, batch in given]
     metafunc.parametrize("forms", given, ids=ids, indirect=True, scope="module")
@@ -48,7 +49,11 @@ def test_reenactor(benchmark, forms, stage, form):
     frames = "one frame" if batch == 1 else f"{batch} frames"
     benchmark.group = f"{preset}, {frames}"
     memory = {}
-    if (stage, batch, DEVICE) == (WHOLE, 1, "cpu") and form != COMPILED:
+    if (
+        (stage, batch, DEVICE) == (WHOLE, 1, "cpu")
+        and form != COMPILED
+        and (preset == PRESETS[0] or not TINY)
+    ):
         memory = frame_memory(preset, form)
     about = {"label": f"{stage}, {form}", "preset": preset, "batch": batch, "stage": stage, "form": form}
     frame_row(benchmark, stages[form][stage], stages[EAGER][stage], **about, **memory)

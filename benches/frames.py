@@ -9,6 +9,7 @@ frame path      `Reenactor(optimize=True)` with this project's operators; in flo
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,11 +73,13 @@ class Scene:
     def network(self, images: Tensor) -> Tensor:
         return self.networks.render(self.source, self.placed(images))
 
-    def animate(self) -> list[np.ndarray]:
+    def film(self) -> Run:
+        """One call, the next frames of a film without end: uint8 pictures in and out."""
+        batch = len(self.frames)
         driven = self.reenactor.animate(
-            self.source, self.frames, relative=True, anchor=self.anchor, batch_size=len(self.frames)
+            self.source, cycle(self.frames), relative=True, anchor=self.anchor, batch_size=batch
         )
-        return list(driven)
+        return lambda: [next(driven) for _ in range(batch)]
 
 
 def stages_of(reenactor: Reenactor, form: str, batch: int = 1) -> dict[str, Stage]:
@@ -89,13 +92,13 @@ def stages_of(reenactor: Reenactor, form: str, batch: int = 1) -> dict[str, Stag
 
 
 def whole_of(reenactor: Reenactor, form: str, batch: int = 1) -> Stage:
-    """The whole frame: uint8 pictures in and out, relative to another picture."""
+    """The whole frame, pictures in and out."""
     around = AROUND[form]
     scene = around(lambda: Scene(reenactor, batch))()
-    run: Run = scene.animate
+    run = scene.film()
     if form == COMPILED:
         run = partial(_around_compiled, scene, compiled(scene.network))
-    # `animate` may replay what it has captured: the modules' own forward is what hooks see
+    # a film may replay what it has captured; the modules' own forward is what hooks see
     return Stage(around(run), _calls(reenactor, around(lambda: scene.network(scene.images()))))
 
 
@@ -133,7 +136,9 @@ def stock(run: Run) -> Run:
 
 @contextmanager
 def as_released() -> Iterator[None]:
-    with use_backend("reference"), torch.autocast("cuda", torch.float16, enabled=DEVICE == "cuda"):
+    """Stock operators; on a GPU half precision by autocast, and cuDNN may choose among its kernels."""
+    half = torch.autocast("cuda", torch.float16, enabled=DEVICE == "cuda")
+    with use_backend("reference"), torch.backends.cudnn.flags(benchmark=True), half:
         yield
 
 
