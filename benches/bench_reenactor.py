@@ -13,6 +13,7 @@ larger without. The file's machine_info has what was set.
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from frame_row import frame_memory, frame_row
@@ -38,6 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def forms(request: pytest.FixtureRequest) -> Iterator[tuple[str, int, Forms]]:
     preset, batch = request.param
+    torch.compiler.reset()  # after eight versions of a function it would run uncompiled
     with torch.inference_mode():
         eager, path = (reenactor_of(config_of(preset), form) for form in (EAGER, PATH))
         of = {EAGER: eager, COMPILED: eager, PATH: path}
@@ -49,6 +51,9 @@ def test_reenactor(benchmark, forms, stage, form):
     frames = "one frame" if batch == 1 else f"{batch} frames"
     benchmark.group = f"{preset}, {frames}"
     memory = {}
+    if stage == WHOLE:  # or a ratio means nothing
+        shown, plain = (np.stack(stages[each][WHOLE].run()).astype(int) for each in (form, EAGER))
+        assert np.abs(shown - plain).mean() < 1
     if (
         (stage, batch, DEVICE) == (WHOLE, 1, "cpu")
         and form != COMPILED

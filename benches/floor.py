@@ -37,10 +37,6 @@ class Floor:
             return sum(_bound(call) for call in self.calls)
         return sum(median(times) for times in zip(*self.rounds, strict=True))
 
-    @property
-    def gflop(self) -> float:
-        return sum(call.gflop for call in self.calls)
-
 
 def _alone(call: Call) -> float:
     inputs = [_made(each) for each in call.inputs]

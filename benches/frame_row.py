@@ -43,16 +43,16 @@ def frame_row(benchmark: BenchmarkFixture, stage: Stage, beside: Stage, /, **abo
     benchmark.pedantic(stage.run, setup=before, rounds=FEWER if alone or pair > SLOW else ROUNDS)
     if benchmark.stats is None:  # --benchmark-disable
         return
-    took = benchmark.stats.stats.median
+    took, least = benchmark.stats.stats.median, floor.seconds
     gflop = sum(call.gflop for call in stage.calls)
     benchmark.extra_info |= about | {
         "ratio": round(median(times) / took, 3) if times else 1.0,
-        "gflop_before": round(sum(call.gflop for call in beside.calls), 2),
-        "gflop": round(gflop, 2),
-        "GFLOP/s": round(gflop / took, 1),
-        "floor": floor.seconds or None,
-        "GFLOP/s alone": round(gflop / floor.seconds, 1) if floor.seconds else None,
-        "floor_share": round(floor.seconds / took, 4) if floor.seconds else None,
+        "gflop_before": _rounded(sum(call.gflop for call in beside.calls)),
+        "gflop": _rounded(gflop),
+        "GFLOP/s": _rounded(gflop / took),
+        "floor": _rounded(least) if least else None,
+        "GFLOP/s alone": _rounded(gflop / least) if least else None,
+        "floor_share": _rounded(least / took) if least else None,
         "peak_bytes": peak,
     }
     if DEVICE == "cuda" and about.get("stage") == WHOLE:
@@ -66,6 +66,10 @@ def frame_row(benchmark: BenchmarkFixture, stage: Stage, beside: Stage, /, **abo
             "extra_info": benchmark.extra_info,
         }
     )
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.4g}")
 
 
 def _streamed(run: Run) -> float:

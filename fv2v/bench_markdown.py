@@ -31,6 +31,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     parts = [
         _frames([row for row in frames if "stage" in row.extra]),
         _rewrites([row for row in frames if "rewrite" in row.extra]),
+        _soak([row for row in rows if "broken" in row.extra]),
         _operators([row for row in rows if not row.is_frame], results["machine_info"].get("backends", {})),
     ]
     return "\n\n".join((machine(results), *(part for part in parts if part)))
@@ -86,7 +87,7 @@ def _frames(rows: Sequence[Row]) -> str:
             (
                 f"`{preset}`" + ("" if batch == 1 else f", {batch} frames"),
                 stage,
-                *(time_of(row.median) if row else "" for row in of),
+                *(_time(row) for row in of),
                 _ratio(last),
                 _number(last.extra["gflop_before"]),
                 _number(last.extra["gflop"]),
@@ -105,6 +106,19 @@ def _rewrites(rows: Sequence[Row]) -> str:
         for row in rows
     )
     return _table(("whole frame", "with, too", "takes", "faster by this", "GFLOP"), list(lines))
+
+
+def _soak(rows: Sequence[Row]) -> str:
+    """A line a preset: how far half precision is from float32, in levels of 255."""
+    lines = []
+    for row in rows:
+        ours, stock = row.extra["error"].values()
+        preset = row.params["weights"]
+        lines.append(
+            (f"`{preset}`", f"{row.extra['frames']}", f"{row.extra['broken']}", f"{ours:.3f}", f"{stock:.3f}")
+        )
+    headings = ("half precision", "frames", "with NaN", "mean error, of 255", "stock PyTorch's")
+    return _table(headings, lines)
 
 
 def _operators(rows: Sequence[Row], backends: Mapping[str, Sequence[str]]) -> str:
@@ -138,6 +152,14 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     if not lines:
         return ""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *lines))
+
+
+def _time(row: Row | None) -> str:
+    """One call alone, and where it was measured, one of many in a row."""
+    if row is None:
+        return ""
+    streamed = row.extra.get("streamed")
+    return time_of(row.median) + (f" ({time_of(streamed)} in a film)" if streamed else "")
 
 
 def _ratio(row: Row) -> str:
