@@ -128,7 +128,7 @@ def test_a_stage_there_is_not_is_named():
 
 def test_which_rows_of_a_frame_it_runs():
     """All but the compiled ones, which take a minute each: of those the whole frame alone."""
-    [rows] = re.findall(r'bench frames "(.+)"', SCRIPT.read_text())
+    [rows] = re.findall(r'bench frames "(.+?)"', SCRIPT.read_text())
     command = [sys.executable, "-m", "pytest", "benches/bench_reenactor.py", "--full", "-k", rows]
     done = subprocess.run(
         [*command, "--collect-only", "-q", "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True
