@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from frame_row import frame_memory, frame_row
+from frame_row import frame_memory
 from frames import COMPILED, EAGER, PATH, STAGES, WHOLE, Stage, config_of, reenactor_of, stages_of
 from measuring import DEVICE, TINY, wall
 
@@ -46,7 +46,7 @@ def forms(request: pytest.FixtureRequest) -> Iterator[tuple[str, int, Forms]]:
         yield preset, batch, {form: stages_of(of[form], form, batch) for form in of}
 
 
-def test_reenactor(benchmark, forms, stage, form):
+def test_reenactor(benchmark, measure_frame, forms, stage, form):
     preset, batch, stages = forms
     frames = "one frame" if batch == 1 else f"{batch} frames"
     benchmark.group = f"{preset}, {frames}"
@@ -61,4 +61,4 @@ def test_reenactor(benchmark, forms, stage, form):
     ):
         memory = frame_memory(preset, form)
     about = {"label": f"{stage}, {form}", "preset": preset, "batch": batch, "stage": stage, "form": form}
-    frame_row(benchmark, stages[form][stage], stages[EAGER][stage], **about, **memory)
+    measure_frame(stages[form][stage], stages[EAGER][stage], **about, **memory)

@@ -10,7 +10,6 @@ from functools import cache
 
 import pytest
 import torch
-from frame_row import frame_row
 from frames import EAGER, PATH, Stage, config_of, reenactor_of, whole_of
 from measuring import DEVICE, wall
 
@@ -44,7 +43,7 @@ def rewritten(preset: str) -> Iterator[Callable[[int], Stage]]:
         yield stage
 
 
-def test_rewrites(benchmark, preset, rewritten, row):
+def test_rewrites(benchmark, measure_frame, preset, rewritten, row):
     benchmark.group = f"{preset}, what each rewrite saved"
     before = rewritten(max(row - 1, 0))
-    frame_row(benchmark, rewritten(row), before, label=ROWS[row], preset=preset, rewrite=row)
+    measure_frame(rewritten(row), before, label=ROWS[row], preset=preset, rewrite=row)

@@ -46,6 +46,12 @@ def beside(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Callable
 
 
 @pytest.fixture
+def measure_frame(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Callable[..., None]:
+    """measure_frame(stage, beside, **about): one row of a frame's benches."""
+    return partial(frame_row.frame_row, benchmark, pytestconfig.getoption("benchmark_min_rounds"))
+
+
+@pytest.fixture
 def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callable[..., None]:
     """measure(op, baseline, tensors, name, mode, backend): one row of the group "name, mode"."""
 

@@ -8,22 +8,23 @@ from typing import Any
 import torch
 from floor import Floor
 from frames import AROUND, WHOLE, Scene, Stage, config_of, reenactor_of
-from measuring import DEVICE, SHORT, TINY, Run, flush, seconds, wall
+from measuring import DEVICE, SHORT, Run, flush, seconds, wall
 from memory import held_at_most, process_peak_bytes, torch_peak_bytes
 from pytest_benchmark.fixture import BenchmarkFixture
 
-ROUNDS, FEWER = (1, 1) if TINY else (5, 3)
+FEWER = 3  # rounds
 FILM = 200  # frames
-SLOW = 5.0  # seconds: where a pair takes longer, fewer rounds
+SLOW = 5.0  # seconds: a pair that takes longer gets fewer rounds
 
 
 measured: list[dict[str, Any]] = []  # the rows of this run, as results have them, for the summary
 
 
-def frame_row(benchmark: BenchmarkFixture, stage: Stage, beside: Stage, /, **about: Any) -> None:
+def frame_row(benchmark: BenchmarkFixture, rounds: int, stage: Stage, beside: Stage, /, **about: Any) -> None:
     """Time `stage` in rounds with `beside` (`stage is beside` in its own row) and with its floor.
 
-    `about` is recorded as it is; of it `label` is what tables call the row.
+    `rounds` is --benchmark-min-rounds, at the most. `about` is recorded as it is; its `label` is what tables
+    call the row.
     """
     stage.run()  # compiles, packs, loads
     peak = torch_peak_bytes(stage.run, DEVICE)
@@ -40,7 +41,8 @@ def frame_row(benchmark: BenchmarkFixture, stage: Stage, beside: Stage, /, **abo
             stage.run()
         flush()
 
-    benchmark.pedantic(stage.run, setup=before, rounds=FEWER if alone or pair > SLOW else ROUNDS)
+    fewer = min(FEWER, rounds) if alone or pair > SLOW else rounds
+    benchmark.pedantic(stage.run, setup=before, rounds=fewer)
     if benchmark.stats is None:  # --benchmark-disable
         return
     took, least = benchmark.stats.stats.median, floor.seconds

@@ -58,6 +58,7 @@ FRAMES: Columns = (
     ("alone", "GFLOP/s alone", 1),
     ("peak MB", "peak_bytes", 1e-6),
     ("process MB", "process_peak_bytes", 1e-6),
+    ("in all", "process_bytes", 1e-6),
 )
 
 
