@@ -14,10 +14,10 @@ from frames import EAGER, PATH, Stage, config_of, reenactor_of, whole_of
 from measuring import DEVICE, wall
 
 from fv2v import engine
-from fv2v.engine import PASSES
 
 pytestmark = pytest.mark.benchmark(timer=wall)
 
+PASSES = engine.CPU_PASSES if DEVICE == "cpu" else engine.PASSES
 ROWS = ("stock PyTorch", "operators", *(rewrite.__name__ for rewrite in PASSES))
 
 
@@ -36,7 +36,8 @@ def rewritten(preset: str) -> Iterator[Callable[[int], Stage]]:
     def stage(row: int) -> Stage:
         form = PATH if row else EAGER
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "PASSES", PASSES[: max(row - 1, 0)])
+            for name in ("PASSES", "CPU_PASSES"):
+                patch.setattr(engine, name, PASSES[: max(row - 1, 0)])
             return whole_of(reenactor_of(config_of(preset), form), form)
 
     with torch.inference_mode():

@@ -9,6 +9,7 @@
 #include "soft_argmax3d/soft_argmax3d.h"
 #include "warp3d/warp3d.h"
 #include "warp_candidates/warp_candidates.h"
+#include "winograd_conv/winograd_conv.h"
 
 namespace py = pybind11;
 using fv2v::Tensor;
@@ -118,6 +119,14 @@ PYBIND11_MODULE(_cpu, m) {
          Tensor beta, double eps, double negative_slope, bool channels_last, int threads) {
         fv2v::modulate_backward_cpu(grad_x, grad_gamma, grad_beta, grad_out,
                                     {x, gamma, beta, eps, negative_slope, channels_last}, threads);
+      },
+      unlocked);
+  m.def(
+      "winograd_conv",
+      [](Tensor out, Tensor x, Tensor weight, Tensor bias, Tensor addend, int64_t taps, bool doubling,
+         bool pooling, double negative_slope, int threads) {
+        fv2v::winograd_conv_cpu(out, {x, weight, bias, addend, taps, doubling, pooling, negative_slope},
+                                threads);
       },
       unlocked);
 }

@@ -1,6 +1,6 @@
 """What the convolutions and linear layers of a model are given, and how much arithmetic that is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import prod
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fv2v.engine import CONVOLUTIONS
+from fv2v.engine.convolution import products
 
 
 class Place(NamedTuple):
@@ -33,11 +34,7 @@ class Call(NamedTuple):
     inputs: tuple[Any, ...]  # a Place for each tensor, anything else as it was given
     options: dict[str, Any]  # likewise
     output: Place
-
-    @property
-    def gflop(self) -> float:
-        """10⁹ operations, two for a multiplication with its addition."""
-        return 2e-9 * multiplications(self.layer, self.output.shape)
+    gflop: float  # 10⁹ operations, two for a multiplication with its addition
 
     @property
     def nbytes(self) -> int:
@@ -47,26 +44,15 @@ class Call(NamedTuple):
         return read + sum(weight.nbytes for weight in self.layer.parameters()) + self.output.nbytes
 
 
-def multiplications(layer: Any, output: Sequence[int]) -> int:
-    """What `layer` multiplies for an output of that shape: by its own `multiplications` where it has one.
-
-    Others take the weights of one channel, (C', C, …)[0], for every number.
-    """
-    if hasattr(layer, "multiplications"):
-        return int(layer.multiplications(output))
-    return prod(output) * prod(layer.weight.shape[1:])
-
-
 @contextmanager
 def recorded(model: nn.Module) -> Iterator[list[Call]]:
     """Every run of a layer of `CONVOLUTIONS` in `model`, in order; of layers in one another the outer."""
     calls: list[Call] = []
 
     def record(name: str, layer: nn.Module, inputs: Any, options: Any, output: Tensor) -> None:
-        seen = tuple(_place(each) for each in inputs)
-        calls.append(
-            Call(name, layer, seen, {key: _place(each) for key, each in options.items()}, _place(output))
-        )
+        given = tuple(_place(each) for each in inputs)
+        named = {key: _place(each) for key, each in options.items()}
+        calls.append(Call(name, layer, given, named, _place(output), 2e-9 * products(layer, output)))
 
     handles = [
         layer.register_forward_hook(partial(record, name), with_kwargs=True)

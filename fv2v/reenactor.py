@@ -78,8 +78,11 @@ class Reenactor:
             model = checkpoints.load(weights, config)
         self.config = model.config
         self.model = model.eval().requires_grad_(False)
-        # what is derived from weights is derived before they are rounded
-        self.networks = (arranged(self.model) if optimize else self.model).to(self.device, self.dtype)
+        self.networks = (
+            arranged(self.model, self.device, self.dtype)
+            if optimize
+            else self.model.to(self.device, self.dtype)
+        )
 
     @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:

@@ -33,12 +33,16 @@ SEVERAL = (narrow(PRESETS["face-vid2vid-512"]), narrow(PRESETS["liveportrait"]))
 CONFIGS = {config.name: config for config in (*TINIES, *SEVERAL)}
 
 
+CPU = (torch.device("cpu"), torch.float64)
+
+
+@pytest.mark.parametrize("where", [(), CPU], ids=["anywhere", "cpu"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_same_numbers_from_other_operations(name):
+def test_the_same_numbers_from_other_operations(name, where):
     config = CONFIGS[name]
     model = trained_like(config)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    fast = arranged(model)
+    fast = arranged(model, *where)
     pictures = torch.rand(2, 3, config.image_size, config.image_size, dtype=torch.float64)
     seen = [pictures[:1], pictures[1:]]
     if config.head.window:
@@ -55,9 +59,10 @@ def test_the_same_numbers_from_other_operations(name):
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize("where", [(), CPU], ids=["anywhere", "cpu"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_nothing_is_left_to_fold(name):
-    fast = arranged(trained_like(CONFIGS[name]))
+def test_nothing_is_left_to_fold(name, where):
+    fast = arranged(trained_like(CONFIGS[name]), *where)
     kinds = (SpectralConv2d, blocks.UpBlock2d, blocks.UpBlock3d)
     left = [name for name, module in fast.named_modules() if isinstance(module, kinds)]
     norms = [
@@ -65,6 +70,9 @@ def test_nothing_is_left_to_fold(name):
     ]
     assert not left
     assert all(name.endswith("norm1") and "residual" in name for name in norms), norms
+    if where:
+        plain = [each for each in fast.modules() if type(each) in (nn.Conv2d, nn.Conv3d)]
+        assert all(each.groups > 1 for each in plain), plain  # depthwise alone
 
 
 @pytest.mark.parametrize(

@@ -1,37 +1,49 @@
 """The networks arranged for inference: the same function, from fewer operations.
 
-`arranged(model)` is one pass over a copy of trained modules, in this order:
+`arranged(model)` is one pass over a copy of trained modules, in these steps:
 
 1. batch norms go into the convolutions before them, spectral norms into their weights (fold.py);
-2. a convolution of a picture enlarged twice becomes one of four phases on the small picture (doubling.py);
-3. SPADE's convolutions that read the same picture become one (spade.py).
+2. SPADE's convolutions that read the same picture become one (spade.py);
+3. a convolution of a picture enlarged twice becomes one of four phases on the small one (doubling.py);
+   or, on a CPU in float32, wide convolutions go by Winograd's algorithm and the others by oneDNN, enlarging,
+   sums, activations and pooling inside them, on channels-last memory (cpu.py, convolution.py).
 
 Every step is exact: in float64 the result differs by rounding alone. What comes out cannot be trained, and
 its weights are not a checkpoint's; the model that went in is left as it was.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 
+import torch
 from torch import nn
 
+from fv2v.engine.convolution import DirectConv, WinogradConv
+from fv2v.engine.cpu import settle_on_cpu
 from fv2v.engine.doubling import DoublingConv, double_in_phases
 from fv2v.engine.fold import fold_norms
 from fv2v.engine.spade import join_spades
 from fv2v.networks import FaceVid2Vid
 
-__all__ = ["CONVOLUTIONS", "PASSES", "arranged"]
+__all__ = ["CONVOLUTIONS", "CPU_PASSES", "PASSES", "arranged"]
 
-# in order; each changes a model in place
-PASSES: tuple[Callable[[nn.Module], None], ...] = (fold_norms, double_in_phases, join_spades)
-# what convolves or multiplies by a matrix: with a `weight` (C', C, ...) of one sum an output number, or else
-# with `multiplications(shape of its output)`
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv)
+PASSES = (fold_norms, join_spades, double_in_phases)
+CPU_PASSES = (fold_norms, join_spades, settle_on_cpu)  # float32 and float64
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv, WinogradConv, DirectConv)
 
 
-def arranged(model: FaceVid2Vid) -> FaceVid2Vid:
-    """A copy of `model` for inference: same methods, same numbers. Fold before rounding weights to half."""
+def arranged(
+    model: FaceVid2Vid, device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> FaceVid2Vid:
+    """A copy of `model` for inference on `device` in `dtype`: same methods, same numbers.
+
+    Without a device the copy runs on any, and can be exported.
+    """
     fast = deepcopy(model).eval().requires_grad_(False)
-    for rewrite in PASSES:
-        rewrite(fast)
-    return fast
+    if device is not None and device.type == "cpu" and dtype in (torch.float32, torch.float64):
+        fast.to(dtype)
+        for each in CPU_PASSES:
+            each(fast)
+        return fast
+    for each in PASSES:
+        each(fast)
+    return fast.to(device, dtype)  # what is derived from weights is derived before they are rounded to half

@@ -29,19 +29,32 @@ class DoublingConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
         super().__init__()
-        weight = conv.weight
-        sums = weight.new_tensor(SUMS)
-        phases = torch.einsum("pti,quj,oc...ij->pqoc...tu", sums, sums, weight)
-        self.weight = nn.Parameter(phases.flatten(0, 2).contiguous(), requires_grad=False)
+        self.weight = nn.Parameter(phase_weight(conv.weight), requires_grad=False)
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.repeat(4), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # one row and column more than x has: an even phase reads from the first on, an odd from the second
-        conv, depth = (conv3d, (1,)) if x.dim() == 5 else (conv2d, ())
-        phases = conv(x, self.weight, self.bias, padding=(*depth, 1, 1)).unflatten(1, (2, 2, -1))
-        H, W = x.shape[-2:]
-        out = x.new_empty((len(x), *phases.shape[3:-2], 2 * H, 2 * W))
-        for p in (0, 1):
-            for q in (0, 1):
-                out[..., p::2, q::2] = phases[:, p, q, ..., p : p + H, q : q + W]
-        return out
+        conv, padding = (conv3d, (1, 1, 1)) if x.dim() == 5 else (conv2d, (1, 1))
+        return interleave(conv(x, self.weight, self.bias, padding=padding), x)
+
+
+def phase_weight(weight: Tensor) -> Tensor:
+    """(N, C, [k,] 3, 3) -> (4 N, C, [k,] 2, 2): even and odd in y, and of each of them even and odd in x."""
+    sums = weight.new_tensor(SUMS)
+    return torch.einsum("pti,quj,oc...ij->pqoc...tu", sums, sums, weight).flatten(0, 2).contiguous()
+
+
+def interleave(phases: Tensor, x: Tensor) -> Tensor:
+    """(B, 4 N, [D,] H+1, W+1) -> (B, N, [D,] 2H, 2W), as the phases lie, which were read from x (…, H, W).
+
+    They have one row and column more than x: an even phase counts from the first on, an odd from the second.
+    """
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}[x.dim()]
+    order = last if phases.is_contiguous(memory_format=last) else torch.contiguous_format
+    phases = phases.unflatten(1, (2, 2, -1))
+    H, W = x.shape[-2:]
+    shape = (len(x), *phases.shape[3:-2], 2 * H, 2 * W)
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
+    for p in (0, 1):
+        for q in (0, 1):
+            out[..., p::2, q::2] = phases[:, p, q, ..., p : p + H, q : q + W]
+    return out

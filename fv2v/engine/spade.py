@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, relu
+from torch.nn.functional import interpolate
 
-from fv2v.engine.doubling import DoublingConv
+from fv2v.networks.blocks import SameBlock2d, UpBlock2d
 from fv2v.networks.decoders import SpadeDecoder
 from fv2v_kernels import modulate
 
@@ -32,14 +32,16 @@ class JoinedSpadeBlock(nn.Module):
         spades = [spade for spade in (block.spade_0, block.spade_1, block.spade_s) if spade is not None]
         shared = _joined([spade.shared for spade in spades])
         self.doublings = doublings
-        self.shared = DoublingConv(shared) if doublings else shared
+        block_of: Any = UpBlock2d if doublings else SameBlock2d
+        self.shared = block_of(1, 1)
+        self.shared.conv, self.shared.norm = shared, nn.Identity()
         self.modulations = nn.ModuleList(_joined([spade.gamma, spade.beta]) for spade in spades)
         self.conv_0, self.conv_1, self.conv_s = block.conv_0, block.conv_1, block.conv_s
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         if self.doublings > 1:
             guide = interpolate(guide, scale_factor=2 ** (self.doublings - 1), mode="nearest")
-        shared = relu(self.shared(guide)).chunk(len(self.modulations), dim=1)
+        shared = self.shared(guide).chunk(len(self.modulations), dim=1)
         maps = [joined(each).chunk(2, dim=1) for joined, each in zip(self.modulations, shared, strict=True)]
         y = self.conv_0(modulate(x, *maps[0], negative_slope=0.2))
         y = self.conv_1(modulate(y, *maps[1], negative_slope=0.2))

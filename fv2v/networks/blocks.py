@@ -69,6 +69,13 @@ class UpBlock3d(nn.Module):
         return relu(self.norm(self.conv(interpolate(x, scale_factor=(1, 2, 2), mode="nearest"))))
 
 
+class DepthConv2d(nn.Conv2d):
+    """A convolution of a volume (B, C, D, H, W) whose depth folds into the channels, C·D of them."""
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return super().forward(volume.flatten(1, 2))
+
+
 class ResBlock2d(nn.Module):
     """x + two times (norm, ReLU, convolution)."""
 

@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from fv2v.config import ModelConfig
+from fv2v.networks.blocks import DepthConv2d
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v_kernels import warp_candidates
 
@@ -28,12 +30,13 @@ class DenseMotion(nn.Module):
         super().__init__()
         c = config.dense_motion
         self.align_corners, self.variance = config.align_corners, c.variance
+        self.memory_format = torch.contiguous_format  # that the hourglass reads
         self.compressor = nn.Conv3d(config.volume_channels, c.compressed_channels, 1)
         self.norm = nn.BatchNorm3d(c.compressed_channels)
         self.hourglass = Hourglass3d(config.flows * (c.compressed_channels + 1), c.widths, c.out_width)
         hidden = self.hourglass.out_channels
         self.mask = nn.Conv3d(hidden, config.flows, c.kernel, padding=c.kernel // 2)
-        self.occlusion = nn.Conv2d(hidden * config.volume_depth, 1, c.kernel, padding=c.kernel // 2)
+        self.occlusion = DepthConv2d(hidden * config.volume_depth, 1, c.kernel, padding=c.kernel // 2)
 
     def compress(self, features: Tensor) -> Tensor:
         """f_s (B, C, D, H, W) -> (B, C', D, H, W). Knows nothing of the driving frame: once a source."""
@@ -50,7 +53,7 @@ class DenseMotion(nn.Module):
             affine,
             align_corners=self.align_corners,
             variance=self.variance,
+            memory_format=self.memory_format,
         )  # (B, (K+1)(C'+1), D, H, W)
         hidden = self.hourglass(candidates)
-        occlusion = self.occlusion(hidden.flatten(1, 2)).sigmoid()  # depth folds into the channels
-        return MotionField(self.mask(hidden), occlusion)
+        return MotionField(self.mask(hidden), self.occlusion(hidden).sigmoid())

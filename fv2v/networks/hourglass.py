@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from fv2v.networks.blocks import DownBlock3d, UpBlock3d
 
@@ -25,6 +24,7 @@ class Hourglass3d(nn.Module):
         self.out_channels = out_width + in_channels
         self.conv = nn.Conv3d(self.out_channels, self.out_channels, 3, padding=1)
         self.norm = nn.BatchNorm3d(self.out_channels)
+        self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         skips = []
@@ -33,4 +33,4 @@ class Hourglass3d(nn.Module):
             x = block(x)
         for block in self.up:
             x = torch.cat([block(x), skips.pop()], dim=1)
-        return relu(self.norm(self.conv(x)))
+        return self.activation(self.norm(self.conv(x)))

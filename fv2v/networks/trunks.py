@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, leaky_relu, relu
+from torch.nn.functional import gelu, leaky_relu
 
 from fv2v.config import HeadConfig
 from fv2v.networks.blocks import ResBottleneck
@@ -44,11 +44,12 @@ class Stage(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 1)
         self.norm = nn.BatchNorm2d(channels)
+        self.activation = nn.ReLU()
         self.halve = ResBottleneck(channels, stride=2) if strided else nn.Identity()
         self.blocks = nn.Sequential(*(ResBottleneck(channels) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(self.halve(relu(self.norm(self.conv(x)))))
+        return self.blocks(self.halve(self.activation(self.norm(self.conv(x)))))
 
 
 class ConvNeXtTrunk(nn.Module):

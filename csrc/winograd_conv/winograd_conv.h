@@ -1,0 +1,26 @@
+// winograd_conv: a convolution of stride 1 by Winograd's minimal filtering (Lavin and Gray 2016) in y and x,
+// direct in z, for inference on the CPU:
+//   out = act(pool(act ...)): y = w * x + bias + addend;  y where y > 0, else negative_slope y;  mean of 2 x
+//   2
+// An output tile of m x m pixels takes (m + r - 1)^2 products a channel in place of (m r)^2: 36 for 144 with
+// r = 3, m = 4, and 64 for 196 with r = 7, m = 2.
+//   Y = A^T [ sum over channels and z-taps of (G w G^T) . (B^T d B) ] A
+#pragma once
+#include "common/tensor.h"
+
+namespace fv2v {
+
+struct WinogradConv {
+  Tensor x;       // (B, C, D, H, W), channels innermost
+  Tensor weight;  // (a a, ceil(N / 16), kd, C, 16): G w G^T, a = m + r - 1
+  Tensor bias;    // (N,)
+  Tensor addend;  // as the output, or absent
+  int64_t taps;   // r
+  bool doubling;  // x is enlarged twice in y and x, by repetition, before it is convolved
+  bool pooling;   // the mean of each 2 x 2 pixels of the output is what is written
+  double negative_slope;
+};
+
+void winograd_conv_cpu(const Tensor& out, const WinogradConv& op, int threads);
+
+}  // namespace fv2v
