@@ -1,80 +1,64 @@
-"""One frame of `vox-256`: whole, and stage by stage, with the source encoded once.
+"""A driving frame, whole and stage by stage, beside what the public releases do. The source is encoded once.
 
-The ratio is to the networks as they were trained, with the operators' references: stock PyTorch. Weights are
-random: they cost what trained ones cost.
+Three forms (frames.py) of the same random weights, which cost what trained ones cost, on the same pictures;
+every row is timed in rounds with plain eager and with its own floor (floor.py). `--full` adds what takes
+minutes: on a CPU the larger presets, batch 8 and torch.compile, which takes about two minutes to compile
+`vox-256` for two cores and makes it no faster. A GPU runs all of it anyway.
+
+How memory is allocated decides much on a CPU: by default glibc gives large blocks back at once, and every
+tensor's pages are made anew. CI and the results in results/ run with MALLOC_MMAP_THRESHOLD_=1000000000,
+MALLOC_TRIM_THRESHOLD_=2000000000 and MALLOC_TOP_PAD_=100000000, which helps stock PyTorch most: a ratio is
+larger without. The file's machine_info has what was set.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from measuring import DEVICE, clock
-from torch import Tensor, nn
+from frame_row import frame_memory
+from frames import COMPILED, EAGER, PATH, STAGES, WHOLE, Stage, config_of, reenactor_of, stages_of
+from measuring import DEVICE, TINY, wall
 
-from fv2v.geometry import place
-from fv2v.reenactor import Reenactor
-from fv2v_kernels import compose_warp, use_backend
+pytestmark = pytest.mark.benchmark(timer=wall)
 
-pytestmark = pytest.mark.benchmark(timer=clock)
-
-
-class Stage(NamedTuple):
-    run: Callable[[], Any]
-    networks: list[nn.Module]  # whose weights it reads
-    inputs: tuple[Tensor, ...]
+PRESETS = ("vox-256", "vox-256-spade", "liveportrait")
+Forms = dict[str, dict[str, Stage]]
 
 
-def stages_of(reenactor: Reenactor) -> dict[str, Stage]:
-    size, model = reenactor.config.image_size, reenactor.networks
-    head, motion, generator = model.head, model.dense_motion, model.generator
-    portrait, frame = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    source = reenactor.encode(portrait)
-    image = torch.from_numpy(frame).permute(2, 0, 1)[None].to(DEVICE, reenactor.dtype) / 255
-    kp_driving, affine = place(source, head(image).motion, geometry=reenactor.config.geometry)
-    points = (source.keypoints, kp_driving, affine)
-    field = motion(source.compressed, *points)
-    warped = (source.features, field.mask_logits)
-    lattice = {"align_corners": reenactor.config.align_corners}
-    return {
-        "H head": Stage(lambda: head(image), [head], (image,)),
-        "M dense motion": Stage(lambda: motion(source.compressed, *points), [motion], (source.compressed,)),
-        "compose and warp": Stage(lambda: compose_warp(*warped, *points, **lattice), [], warped),
-        "G generator, warp included": Stage(
-            lambda: generator(source.features, field, *points), [generator], (*warped, field.occlusion)
-        ),
-        "whole frame": Stage(
-            lambda: list(reenactor.animate(source, [frame])),
-            [head, motion, generator],
-            (source.compressed, source.features),
-        ),
-    }
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    full = DEVICE == "cuda" or metafunc.config.getoption("full")
+    presets = PRESETS if full else PRESETS[:1]
+    given = [(preset, batch) for batch in ((1, 8) if full else (1,)) for preset in presets]
+    ids = [preset if batch == 1 else f"{preset}, batch {batch}" for preset, batch in given]
+    metafunc.parametrize("forms", given, ids=ids, indirect=True, scope="module")
+    metafunc.parametrize("stage", STAGES)
+    metafunc.parametrize("form", (EAGER, COMPILED, PATH) if full else (EAGER, PATH))
 
 
 @pytest.fixture(scope="module")
-def stages() -> Iterator[tuple[dict[str, Stage], dict[str, Stage]]]:
-    """Of the networks arranged for inference, and as they were trained."""
-    options = {"device": DEVICE, "dtype": "float16" if DEVICE == "cuda" else "float32"}
+def forms(request: pytest.FixtureRequest) -> Iterator[tuple[str, int, Forms]]:
+    preset, batch = request.param
+    torch.compiler.reset()  # after eight versions of a function it would run uncompiled
     with torch.inference_mode():
-        both = [
-            stages_of(Reenactor("vox-256", weights="random", optimize=wish, **options))
-            for wish in (True, False)
-        ]
-        yield both[0], both[1]
+        eager, path = (reenactor_of(config_of(preset), form) for form in (EAGER, PATH))
+        of = {EAGER: eager, COMPILED: eager, PATH: path}
+        yield preset, batch, {form: stages_of(of[form], form, batch) for form in of}
 
 
-@pytest.mark.parametrize(
-    "stage", ["H head", "M dense motion", "compose and warp", "G generator, warp included", "whole frame"]
-)
-def test_reenactor(benchmark, beside, stages, stage):
-    (run, networks, inputs), plain = (each[stage] for each in stages)
-
-    def stock() -> None:
-        with use_backend("reference"):
-            plain.run()
-
-    benchmark.group = "vox-256, one frame"
-    # weights and inputs once; results are the next stage's inputs, and small beside the weights
-    weights = [weight for network in networks for weight in network.parameters()]
-    beside(run, stock, moved=sum(tensor.nbytes for tensor in (*weights, *inputs)))
+def test_reenactor(benchmark, measure_frame, forms, stage, form):
+    preset, batch, stages = forms
+    frames = "one frame" if batch == 1 else f"{batch} frames"
+    benchmark.group = f"{preset}, {frames}"
+    memory = {}
+    if stage == WHOLE:  # or a ratio means nothing
+        shown, plain = (np.stack(stages[each][WHOLE].run()).astype(int) for each in (form, EAGER))
+        assert np.abs(shown - plain).mean() < 1
+    if (
+        (stage, batch, DEVICE) == (WHOLE, 1, "cpu")
+        and form != COMPILED
+        and (preset == PRESETS[0] or not TINY)
+    ):
+        memory = frame_memory(preset, form)
+    about = {"label": f"{stage}, {form}", "preset": preset, "batch": batch, "stage": stage, "form": form}
+    measure_frame(stages[form][stage], stages[EAGER][stage], **about, **memory)

@@ -12,8 +12,10 @@ from fv2v_kernels import warp3d
 
 pytestmark = pytest.mark.benchmark(timer=clock)
 
-RANDOM = "32x16x64x64, random grid"  # every point anywhere: several times slower on every implementation
-VOLUMES = volumes(32, layouts=True) | {RANDOM: (1, 32, 16, 64, 64)}
+VOLUMES = volumes(32, layouts=True)
+SMALLEST = next(iter(VOLUMES))
+RANDOM = f"{SMALLEST}, random grid"  # every point anywhere: several times slower on every implementation
+VOLUMES[RANDOM] = VOLUMES[SMALLEST]
 
 
 @pytest.mark.parametrize("backend", rows("warp3d"))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from measuring import DEVICE, Run
+from measuring import DEVICE, TINY, Run
 from torch import Tensor
 
 from fv2v_kernels import available
@@ -24,13 +24,14 @@ def volumes(C: int, layouts: bool = False) -> dict[str, Size]:
 
     A GPU takes more of them. With `layouts` also in channels-last-3d, on a CPU the smallest alone.
     """
+    D, near, far = (2, 4, 8) if TINY else (16, 64, 128)
     sizes = {
-        f"{C}x16x64x64": (1, C, 16, 64, 64),
-        f"{C}x16x128x128": (1, C, 16, 128, 128),
-        f"{C}x16x64x64, batch 8": (8, C, 16, 64, 64),
+        f"{C}x{D}x{near}x{near}": (1, C, D, near, near),
+        f"{C}x{D}x{far}x{far}": (1, C, D, far, far),
+        f"{C}x{D}x{near}x{near}, batch 8": (8, C, D, near, near),
     }
     if DEVICE == "cuda":
-        sizes[f"{C}x16x128x128, batch 8"] = (8, C, 16, 128, 128)
+        sizes[f"{C}x{D}x{far}x{far}, batch 8"] = (8, C, D, far, far)
     again = list(sizes.items())[: len(sizes) if DEVICE == "cuda" else 1] if layouts else []
     return sizes | {f"{name}, {CHANNELS_LAST}": size for name, size in again}
 

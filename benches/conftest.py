@@ -1,7 +1,9 @@
 """Benches of every operator and of the whole frame: `pytest benches --benchmark-only`.
 
 A run of the whole folder saves itself as benches/results/<machine>-<date>.json; a run of a part (`-k`, one
-file) saves only where `--benchmark-json` says. `--benchmark-compare=FILE` takes any of those files.
+file) saves only where `--benchmark-json` says. `--benchmark-compare=FILE` takes any of those files. `--full`
+adds rows that take minutes. With FV2V_TINY in the environment every size is next to nothing, and nothing is
+saved by itself: all rows run in under a minute, which is what CI does.
 """
 
 import os
@@ -15,16 +17,20 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import frame_row
 import pytest
 import torch
 from cases import Function, step, together
-from measuring import DEVICE, copy_bandwidth, time_beside
+from measuring import DEVICE, TINY, copy_bandwidth, time_beside
 from pytest_benchmark.fixture import BenchmarkFixture
+from rich.console import Console
 from torch import Tensor
 
+from fv2v import bench_table
 from fv2v_kernels import OPS, available
 
 HERE = Path(__file__).parent
@@ -37,6 +43,12 @@ def beside(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Callable
     max_time = float(pytestconfig.getoption("benchmark_max_time"))
     min_rounds = pytestconfig.getoption("benchmark_min_rounds")
     return partial(time_beside, benchmark, max_time=max_time, min_rounds=min_rounds)
+
+
+@pytest.fixture
+def measure_frame(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Callable[..., None]:
+    """measure_frame(stage, beside, **about): one row of a frame's benches."""
+    return partial(frame_row.frame_row, benchmark, pytestconfig.getoption("benchmark_min_rounds"))
 
 
 @pytest.fixture
@@ -69,10 +81,16 @@ def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callabl
     return _measure
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="benches: on a CPU too all presets, batch 8, torch.compile"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads its options
 def pytest_configure(config: pytest.Config) -> None:
     whole = not config.option.keyword and all(Path(arg).resolve() == HERE for arg in config.args)
-    if whole and config.option.benchmark_only and not config.option.benchmark_json:
+    if whole and config.option.benchmark_only and not config.option.benchmark_json and not TINY:
         folder = HERE / "results"
         folder.mkdir(exist_ok=True)
         config.option.benchmark_json = folder / f"{machine()}-{date.today()}.json"
@@ -82,6 +100,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """On a CPU, compiled baselines and references at the smallest volumes alone: ten minutes, not fifteen."""
     if DEVICE == "cpu":
         left_out = [item for item in items if _stock_and_large(item)]
+        if TINY:  # compilers take their time, whatever the size; one row of an operator shows that they run
+            compiled = [item for item in items if "torch.compile" in item.name]
+            left_out += compiled[1:]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
 
@@ -90,8 +111,17 @@ def _stock_and_large(item: pytest.Item) -> bool:
     chosen = item.callspec.params if isinstance(item, pytest.Function) else {}
     if chosen.get("backend") not in ("torch.compile", "reference"):
         return False
-    B, *_, H, W = item.module.VOLUMES[chosen["volume"]]
-    return B * H * W > 64 * 64
+    volumes = item.module.VOLUMES
+    return prod(volumes[chosen["volume"]]) > prod(next(iter(volumes.values())))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The frames' rows again, with what the plugin's table has no columns for."""
+    for table in bench_table.tables(bench_table.read_rows({"benchmarks": frame_row.measured})):
+        terminalreporter.write_line("")
+        with (console := Console(width=150)).capture() as printed:
+            console.print(table)
+        terminalreporter.write(printed.get())
 
 
 def machine() -> str:
@@ -121,7 +151,11 @@ def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "copy_GB/s": round(copy_bandwidth(), 1),
-        "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
+        "environment": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(("MALLOC_", "OMP_", "GOMP_", "KMP_", "MKL_", "LD_PRELOAD"))
+        },
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,

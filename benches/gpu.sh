@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a machine with one and no network:
 #
-#   benches/gpu.sh [tests] [sanitizers] [benches]        all three by default; the build always
+#   benches/gpu.sh [tests] [sanitizers] [benches] [frames]     all four by default; the build always
 #
-# Builds and installs, runs the whole test suite on CUDA, compute-sanitizer on the operators' tests, and the
-# benches, and writes $OUT/<gpu>-<date>.json with the machine and every figure. Where stages are run one at a
+# Builds and installs, runs the whole test suite on CUDA, compute-sanitizer on the operators' tests, the
+# operators' benches, and those of a driving frame (float16, CUDA graphs, batch 8, and ten thousand frames of
+# the clips in FV2V_MEDIA, or of a painting that moves, without a broken one), and writes $OUT/<gpu>-<date>.json with the machine and every figure. Where stages are run one at a
 # time, that file, or benches/results/ of the same name, keeps what earlier calls on the same sources found.
 #
 # A stage that fails or runs out of time does not stop the next ones. Exit status: 0 if all were clean, 1 if not,
@@ -17,15 +18,16 @@ PYTHON=${PYTHON:-python3}
 OUT=${OUT:-benches/results}
 SECONDS_IN_ALL=${SECONDS_IN_ALL:-570}
 TOOLS=(memcheck racecheck initcheck)
+FRAMES=(benches/bench_reenactor.py benches/bench_rewrites.py benches/bench_soak.py)
 
-[ $# -gt 0 ] || set -- tests sanitizers benches
+[ $# -gt 0 ] || set -- tests sanitizers benches frames
 plan=(build)
 for name; do
   case $name in
-    tests | benches) plan+=("$name") ;;
+    tests | benches | frames) plan+=("$name") ;;
     sanitizers) plan+=("${TOOLS[@]}") ;;
     *)
-      echo "gpu.sh: no stage $name: there are tests, sanitizers and benches" >&2
+      echo "gpu.sh: no stage $name: there are tests, sanitizers, benches and frames" >&2
       exit 2
       ;;
   esac
@@ -46,6 +48,7 @@ weight() { # a stage's share of the time that is left
     build) echo 15 ;;
     tests) echo 60 ;;
     benches) echo 45 ;;
+    frames) echo 60 ;;
     *) echo 16 ;;
   esac
 }
@@ -114,9 +117,20 @@ sanitizer() {
     -k "$picked and not ($others)"
 }
 
-benches() { # without the references, and compiled baselines at the smallest volumes: what fits the time
-  stage benches "$PYTHON" -m pytest benches -q -p no:cacheprovider --benchmark-only --benchmark-max-time=0.2 \
-    --benchmark-json="$work/benches.json" -k "not reference and not (torch.compile and (128x128 or batch or channels))"
+bench() { # stage, which rows fit the time, then files or options
+  local name=$1 rows=$2
+  shift 2
+  stage "$name" "$PYTHON" -m pytest "$@" -q -p no:cacheprovider --benchmark-only --benchmark-max-time=0.2 \
+    --benchmark-json="$work/$name.json" -k "$rows"
+}
+
+benches() { # without the references, and compiled baselines at the smallest volumes
+  bench benches "not reference and not (torch.compile and (128x128 or batch or channels))" benches \
+    "${FRAMES[@]/#/--ignore=}"
+}
+
+frames() { # compiled at batch 1 and whole alone: a compilation takes a minute or more
+  bench frames "not torch.compile or (whole and not batch)" --full "${FRAMES[@]}"
 }
 
 later=("${plan[@]:1}")
@@ -130,6 +144,7 @@ for name in "${later[@]}"; do
   case $name in
     tests) suite ;;
     benches) benches ;;
+    frames) frames ;;
     *) sanitizer "$name" ;;
   esac
 done

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 SUFFIXES = {".py", ".cpp", ".cu", ".h", ".sh"}
 SOURCES = ("benches", "csrc", "fv2v", "fv2v_kernels", "tests")
 TOOLS = ("memcheck", "racecheck", "initcheck")
-STAGES = ("build", "tests", *TOOLS, "benches")
+BENCHES = ("benches", "frames")  # each leaves pytest-benchmark's JSON
+STAGES = ("build", "tests", *TOOLS, *BENCHES)
 
 ERRORS = re.compile(r"^========= ERROR SUMMARY: (\d+) errors?$", re.M)
 HAZARDS = re.compile(
@@ -33,7 +34,7 @@ SAID = re.compile(r"^========= (?!COMPUTE-SANITIZER|    )(.+)$", re.M)
 
 
 def read_run(work: Path) -> dict[str, Any]:
-    """What the stages of one call left in `work`: stages.tsv, <stage>.xml, <tool>.sanitizer, benches.json."""
+    """What the stages of one call left in `work`: stages.tsv, <stage>.xml, <tool>.sanitizer."""
     rows = (line.split("\t") for line in (work / "stages.tsv").read_text().splitlines())
     stages = {
         name: {"ended": ended, "seconds": int(seconds), "limit": int(limit)}
@@ -84,20 +85,20 @@ def is_clean(name: str, stage: dict[str, Any]) -> bool:
 
 
 def report(
-    stages: dict[str, Any], results: dict[str, Any], about: dict[str, Any], earlier: dict[str, Any]
+    stages: dict[str, Any], results: list[dict[str, Any]], about: dict[str, Any], earlier: dict[str, Any]
 ) -> dict[str, Any]:
     """This call's stages and bench results, and those of an `earlier` file if its sources are the same."""
     before = earlier.get("gpu_run", {})
     if before.get("machine", {}).get("sources") != about["sources"]:
         before = earlier = {}
+    rows = {row["fullname"]: row for each in (earlier, *results) for row in each.get("benchmarks", ())}
     all_stages = before.get("stages", {}) | stages
     return {
         "machine_info": {"device": about["gpu"]},
         "commit_info": {},
-        "benchmarks": [],
         "datetime": datetime.now(timezone.utc).isoformat(),
-        **{key: value for key, value in earlier.items() if key != "gpu_run"},
-        **results,
+        **{key: value for each in (earlier, *results) for key, value in each.items()},
+        "benchmarks": list(rows.values()),
         "gpu_run": {
             "clean": all(all_stages.get(name, {}).get("clean", False) for name in STAGES),
             "machine": about,
@@ -157,7 +158,7 @@ def write(work: Path, out: Path, about: dict[str, Any]) -> int:
     target = out / f"{name}-{datetime.now():%Y-%m-%d}.json"
     earlier = load(target) or load(ROOT / "benches" / "results" / target.name)
     out.mkdir(parents=True, exist_ok=True)
-    whole = report(stages, load(work / "benches.json"), about, earlier)
+    whole = report(stages, [load(work / f"{name}.json") for name in BENCHES], about, earlier)
     target.write_text(json.dumps(whole, indent=1))
     for stage, found in stages.items():
         counts = [f"{found[key]} {key}" for key in ("passed", "failed", "skipped", "errors") if key in found]

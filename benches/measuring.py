@@ -8,6 +8,7 @@ On a GPU an operator's row and its baseline are each captured in a CUDA graph an
 L2 cache full of something else: kernels and memory are compared, not Python.
 """
 
+import os
 import time
 from collections.abc import Callable
 from functools import cache
@@ -19,10 +20,11 @@ from memory import process_peak_bytes, torch_peak_bytes
 from pytest_benchmark.fixture import BenchmarkFixture
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TINY = "FV2V_TINY" in os.environ  # sizes that take no time, to see that every row runs
 MOST_ROUNDS, SLOW_ROUNDS = 50, 3
 SHORT = 0.25  # seconds a pair: shorter ones are timed warm, each at its second call in a row
 ENDLESS = 2.0  # seconds: a row this slow gets one round; all it can show is that it is slow
-LARGE = 2**30 if DEVICE == "cuda" else 2**28  # bytes: many times any cache
+LARGE = 2**30 if DEVICE == "cuda" else 2**22 if TINY else 2**28  # bytes: many times any cache
 
 Run = Callable[[], Any]
 
@@ -56,7 +58,14 @@ def flush() -> None:
         large().sum()
 
 
-def seconds(run: Run) -> float:
+def wall() -> float:
+    """Of the host, once the GPU has done its work: for what the host has a share in."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def seconds(run: Run, clock: Callable[[], Any] = clock) -> float:
     flush()
     start = clock()
     run()

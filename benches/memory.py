@@ -63,6 +63,14 @@ def process_peak_bytes(run: Callable[[], Any]) -> int | None:
         return None
 
 
+def held_at_most() -> int | None:
+    """Resident memory's high-water mark since `process_peak_bytes` was last called."""
+    try:
+        return _status("VmHWM")
+    except OSError:
+        return None
+
+
 def _status(field: str) -> int:
     found = re.search(rf"^{field}:\s*(\d+) kB", (PROC / "status").read_text(), re.M)
     if found is None:

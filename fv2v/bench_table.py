@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from fv2v.paths import PathLike, check_input
@@ -23,12 +24,42 @@ class Row:
     group: str
     name: str
     median: float  # seconds
-    ratio: float | None
-    bandwidth: float | None  # GB/s
-    share: float | None  # of the machine's copy bandwidth
-    peak: int | None  # bytes held at once, allocated through torch
-    process_peak: int | None  # bytes the process grew by
+    params: Mapping[str, Any]
+    extra: Mapping[str, Any]  # what the bench recorded beside the time
     gain: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.extra.get("ratio")
+
+    @property
+    def label(self) -> str:
+        return self.extra.get("label", self.name)
+
+    @property
+    def is_frame(self) -> bool:
+        return "gflop" in self.extra
+
+
+# heading, what a bench records, and by how much to multiply it
+Columns = tuple[tuple[str, str, float], ...]
+OPERATORS: Columns = (
+    ("GB/s", "GB/s", 1),
+    ("% of copy", "share", 100),
+    ("peak MB", "peak_bytes", 1e-6),
+    ("process MB", "process_peak_bytes", 1e-6),
+)
+FRAMES: Columns = (
+    ("GFLOP before", "gflop_before", 1),
+    ("after", "gflop", 1),
+    ("floor ms", "floor", 1e3),
+    ("% of floor", "floor_share", 100),
+    ("GFLOP/s", "GFLOP/s", 1),
+    ("alone", "GFLOP/s alone", 1),
+    ("peak MB", "peak_bytes", 1e-6),
+    ("process MB", "process_peak_bytes", 1e-6),
+    ("in all", "process_bytes", 1e-6),
+)
 
 
 def run(*, quick: bool = False) -> dict[str, Any]:
@@ -70,42 +101,42 @@ def read_rows(results: Mapping[str, Any], against: Mapping[str, Any] | None = No
     )
     rows = []
     for bench in results["benchmarks"]:
-        median, extra = float(bench["stats"]["median"]), bench["extra_info"]
-        before = older.get(bench["fullname"])
+        median, before = float(bench["stats"]["median"]), older.get(bench["fullname"])
         rows.append(
             Row(
                 group=bench["group"] or "",
                 name=bench["name"],
                 median=median,
-                ratio=extra.get("ratio"),
-                bandwidth=extra.get("GB/s"),
-                share=extra.get("share"),
-                peak=extra.get("peak_bytes"),
-                process_peak=extra.get("process_peak_bytes"),
+                params=bench.get("params") or {},
+                extra=dict(bench["extra_info"]),
                 gain=before / median if before else None,
             )
         )
     return rows
 
 
-def table(rows: list[Row], *, title: str = "", compares: bool = False) -> Table:
-    """Rows by group, a line between groups."""
+def tables(rows: list[Row], *, title: str = "", compares: bool = False) -> list[Table]:
+    """Of the operators and of the frames, where there are any; rows by group, a line between groups."""
+    parts = [
+        (OPERATORS, [row for row in rows if not row.is_frame]),
+        (FRAMES, [row for row in rows if row.is_frame]),
+    ]
+    return [_table(part, columns, title, compares) for columns, part in parts if part]
+
+
+def _table(rows: list[Row], columns: Columns, title: str, compares: bool) -> Table:
     result = Table(title=title, title_justify="left")
     result.add_column("benchmark", overflow="fold")
-    headings = ("median", "x baseline", "GB/s", "% of copy", "peak MB", "process MB")
+    headings = ("median", "x baseline", *(heading for heading, _, _ in columns))
     for heading in (*headings, *(["x older"] if compares else [])):
         result.add_column(heading, justify="right")
     for group in dict.fromkeys(row.group for row in rows):
         result.add_section()
         result.add_row(f"[bold]{group or 'ungrouped'}[/bold]")
         for row in (row for row in rows if row.group == group):
-            share, peak, process = (
-                _times(100, row.share),
-                _times(1e-6, row.peak),
-                _times(1e-6, row.process_peak),
-            )
-            numbers = [row.ratio, row.bandwidth, share, peak, process, *([row.gain] if compares else [])]
-            result.add_row(f"  {row.name}", _time(row.median), *map(_number, numbers))
+            recorded = [_times(factor, row.extra.get(key)) for _, key, factor in columns]
+            numbers = [row.ratio, *recorded, *([row.gain] if compares else [])]
+            result.add_row(escape(f"  {row.label}"), time_of(row.median), *map(_number, numbers))
     return result
 
 
@@ -117,7 +148,7 @@ def machine(results: Mapping[str, Any]) -> str:
     return f"{device}{copy}, {str(results.get('datetime', 'undated'))[:16]}"
 
 
-def _time(seconds: float) -> str:
+def time_of(seconds: float) -> str:
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"

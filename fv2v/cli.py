@@ -3,16 +3,14 @@
 Each command imports what it runs: torch takes seconds, and `--help` should not.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from fv2v import cli_render
+from fv2v import cli_bench, cli_render
+from fv2v.terminal import print_table
 
 # of click, or of the copy of click that typer has of its own
 USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -66,7 +64,7 @@ def info() -> None:
     from fv2v.info import tables
 
     for table in tables():
-        _print(table)
+        print_table(table)
 
 
 @app.command()
@@ -75,31 +73,10 @@ def doctor() -> None:
     from fv2v.doctor import tables
 
     for table in tables():
-        _print(table)
+        print_table(table)
 
 
-@app.command()
-def bench(
-    quick: Annotated[
-        bool, typer.Option("--quick/--full", help="A rough answer in about a minute, or the real numbers.")
-    ] = False,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Older results (JSON of `pytest benches --benchmark-json FILE`): adds how many times faster "
-            "each benchmark has become.",
-        ),
-    ] = None,
-) -> None:
-    """Time every operator against stock PyTorch, and the whole frame. Runs in a checkout of the project."""
-    from fv2v import bench_table
-
-    older = bench_table.load(against) if against else None
-    results = bench_table.run(quick=quick)
-    title = bench_table.machine(results) + (f", against {bench_table.machine(older)}" if older else "")
-    rows = bench_table.read_rows(results, older)
-    _print(bench_table.table(rows, title=title, compares=older is not None))
+app.command()(cli_bench.bench)
 
 
 def main() -> None:
@@ -129,8 +106,3 @@ def _complain(message: str) -> int:
         first = f"{first} {rest[0].strip()}" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")
     typer.echo(f"fv2v: {first}", err=True)
     return 2
-
-
-def _print(table: Table) -> None:
-    """As wide as the terminal; uncut where there is none, for files and pipes."""
-    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160).print(table)

@@ -1,17 +1,11 @@
 """The presets as tables."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from math import prod
-from typing import Any
-
 import torch
 from rich.table import Table
-from torch import Tensor, nn
 
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.geometry import place
+from fv2v.layers import recorded
 from fv2v.networks import FaceVid2Vid
 
 NETWORKS = {
@@ -104,33 +98,14 @@ def gflop(config: ModelConfig) -> dict[str, float]:
         image = torch.empty(1, 3, config.image_size, config.image_size)
         head = config.head
         window = torch.empty(1, head.inputs, head.window) if head.trunk == "coefficients" else None
-        with _counted(model) as work, torch.inference_mode():
+        with recorded(model) as calls, torch.inference_mode():
             source = model.encode(image, window)
             placement = place(source, source.motion, geometry=config.geometry)
             model.render(source, model.stitch(source, placement))
-    return {name: work[name] / 1e9 for name in NETWORKS}
-
-
-@contextmanager
-def _counted(model: FaceVid2Vid) -> Iterator[Counter[str]]:
-    work: Counter[str] = Counter()
-
-    def count(layer: Any, output: Tensor, network: str) -> None:
-        """Every output number is a sum over one output channel's weights."""
-        work[network] += 2 * output.numel() * prod(layer.weight.shape[1:])
-
-    handles = [
-        layer.register_forward_hook(
-            lambda each, _, output, name=name: count(each, output, name.partition(".")[0])
-        )
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
-    ]
-    try:
-        yield work
-    finally:
-        for handle in handles:
-            handle.remove()
+    work: dict[str, float] = dict.fromkeys(NETWORKS, 0.0)
+    for call in calls:
+        work[call.name.partition(".")[0]] += call.gflop
+    return work
 
 
 def _flow(config: ModelConfig) -> str:

@@ -48,11 +48,12 @@ def test_runs_the_benches_and_reads_them(checkout):
     rows = {row.name: row for row in bench_table.read_rows(results)}
     assert rows.keys() == {"test_sum[10]", "test_sum[20000]", "test_alone"}
     small, large, alone = (rows[name] for name in ("test_sum[10]", "test_sum[20000]", "test_alone"))
-    assert (small.group, small.ratio, small.bandwidth, small.gain) == ("sum of 10", 9.25, 12.5, None)
-    assert (small.share, small.peak, small.process_peak) == (0.625, 3_450_000, 5_670_000)
-    assert (alone.group, alone.ratio, alone.share, alone.process_peak) == ("", None, None, None)
+    assert (small.group, small.ratio, small.gain) == ("sum of 10", 9.25, None)
+    assert (small.params, small.extra["GB/s"], small.extra["share"]) == ({"size": 10}, 12.5, 0.625)
+    assert (alone.group, alone.ratio, alone.params, alone.extra) == ("", None, {}, {})
     assert large.median > 20 * small.median
-    text = printed(bench_table.table(list(rows.values())))
+    [table] = bench_table.tables(list(rows.values()))
+    text = printed(table)
     assert text.index("sum of 10") < text.index("test_sum[10]") < text.index("sum of 20000")
     assert "9.25" in text
     assert "12.50 │     62.50 │    3.45 │       5.67" in text
@@ -121,4 +122,4 @@ def test_other_files_are_no_results(tmp_path, content):
     ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (7e-8, "70 ns")]
 )
 def test_times_read_well(seconds, text):
-    assert bench_table._time(seconds) == text
+    assert bench_table.time_of(seconds) == text

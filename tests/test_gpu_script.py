@@ -1,6 +1,7 @@
 """benches/gpu.sh without a GPU: what it says, and the report it makes of what its tools leave behind."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -122,7 +123,21 @@ def test_without_a_gpu_it_says_so():
 def test_a_stage_there_is_not_is_named():
     done = run_script("tests", "sanitisers")
     assert done.returncode == 2
-    assert done.stderr == "gpu.sh: no stage sanitisers: there are tests, sanitizers and benches\n"
+    assert done.stderr == "gpu.sh: no stage sanitisers: there are tests, sanitizers, benches and frames\n"
+
+
+def test_which_rows_of_a_frame_it_runs():
+    """All but the compiled ones, which take a minute each: of those the whole frame alone."""
+    [rows] = re.findall(r'bench frames "(.+?)"', SCRIPT.read_text())
+    command = [sys.executable, "-m", "pytest", "benches/bench_reenactor.py", "--full", "-k", rows]
+    done = subprocess.run(
+        [*command, "--collect-only", "-q", "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True
+    )
+    names = re.findall(r"test_reenactor\[(.+)\]", done.stdout)
+    assert len([name for name in names if name.endswith("frame path")]) == 2 * 3 * 5
+    compiled = [name for name in names if name.endswith("torch.compile")]
+    presets = ("vox-256", "vox-256-spade", "liveportrait")
+    assert compiled == [f"{preset}-whole frame-torch.compile" for preset in presets]
 
 
 def test_counts_of_a_suite(tmp_path):
@@ -180,13 +195,23 @@ def test_a_later_call_adds_to_the_file(work, tmp_path):
     [path] = (tmp_path / "out").iterdir()
     results = bench_table.load(path)
     assert [each.name for each in bench_table.read_rows(results)] == ["row"]
+    assert not results["gpu_run"]["clean"]  # no frames yet
+
+    (work / "benches.json").unlink()
+    frame = row | {"name": "frame", "fullname": "frame"}
+    (work / "frames.json").write_text(json.dumps({"machine_info": info, "benchmarks": [frame]}))
+    (work / "stages.tsv").write_text("build\tok\t9\t80\nframes\tok\t300\t400\n")
+    assert REPORT["write"](work, tmp_path / "out", ABOUT) == 0
+    results = bench_table.load(path)
+    assert [each.name for each in bench_table.read_rows(results)] == ["row", "frame"]
     assert results["gpu_run"]["clean"]
     assert results["gpu_run"]["stages"]["tests"]["passed"] == 3
     assert results["gpu_run"]["stages"]["build"]["seconds"] == 9
 
     assert REPORT["write"](work, tmp_path / "out", ABOUT | {"sources": "of another commit"}) == 0
     results = bench_table.load(path)
-    assert results["gpu_run"]["stages"].keys() == {"build", "benches"}
+    assert results["gpu_run"]["stages"].keys() == {"build", "frames"}
+    assert [each.name for each in bench_table.read_rows(results)] == ["frame"]
 
 
 @pytest.mark.parametrize(

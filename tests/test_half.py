@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 import torch
 from parity_recording import Recording, record_rendering
+from tiny import sized_as_trained
 
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.geometry import place
@@ -45,19 +46,7 @@ def narrow(config: ModelConfig) -> ModelConfig:
 
 @cache
 def trained(preset: str) -> FaceVid2Vid:
-    """Weights of the size that training leaves: every layer passes on what it gets."""
-    torch.manual_seed(0)
-    model = FaceVid2Vid(narrow(PRESETS[preset])).eval()
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-    head = model.head
-    for layer in (head.translation, head.expression, head.canonical, head.scale):
-        if layer is not None:
-            torch.nn.init.normal_(layer.weight, std=0.01)  # keypoints stay in the volume
-    if head.scale is not None:
-        torch.nn.init.ones_(head.scale.bias)
-    return model.eval()  # once more: W / sigma follows the weights
+    return sized_as_trained(narrow(PRESETS[preset]))
 
 
 def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise") -> Recording:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from fv2v.config import (
     LIVEPORTRAIT,
@@ -20,6 +21,7 @@ from fv2v.config import (
     RetargetingConfig,
 )
 from fv2v.geometry import Source
+from fv2v.networks import FaceVid2Vid
 from fv2v.reenactor import Reenactor
 
 TINY = ModelConfig(
@@ -99,6 +101,22 @@ def assert_frames_close(actual: Sequence[np.ndarray], expected: Sequence[np.ndar
         assert a.shape == b.shape
         assert a.dtype == np.uint8
         assert np.abs(a.astype(int) - b).max() <= 1
+
+
+def sized_as_trained(config: ModelConfig) -> FaceVid2Vid:
+    """Weights of the size that training leaves: every layer passes on what it gets."""
+    torch.manual_seed(0)
+    model = FaceVid2Vid(config).eval()
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+    head = model.head
+    for layer in (head.translation, head.expression, head.canonical, head.scale):
+        if layer is not None:
+            torch.nn.init.normal_(layer.weight, std=0.01)  # keypoints stay in the volume
+    if head.scale is not None:
+        torch.nn.init.ones_(head.scale.bias)
+    return model.eval()  # once more: W / sigma follows the weights
 
 
 def pictures(count: int, seed: int = 0, size: int = 32) -> list[np.ndarray]:

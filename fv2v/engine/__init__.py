@@ -28,7 +28,7 @@ __all__ = ["CONVOLUTIONS", "CPU_PASSES", "PASSES", "arranged"]
 
 PASSES = (fold_norms, join_spades, double_in_phases)
 CPU_PASSES = (fold_norms, join_spades, settle_on_cpu)  # float32 and float64
-CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv, WinogradConv, DirectConv)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv, WinogradConv, DirectConv)
 
 
 def arranged(

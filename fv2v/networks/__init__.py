@@ -12,7 +12,7 @@ Everything left of M and G that comes from `s` is a `Source`, computed once; `d`
 Releases vary parts of it: one head estimator says x_c in place of L; another reads no driving picture but
 windows of coefficients; one moves x_d once more, so that the head meets its picture (`stitch`).
 
-29 kinds of modules serve every preset, none twice: 8 blocks (blocks.py); F; L and the anti-aliasing before
+30 kinds of modules serve every preset, none twice: 9 blocks (blocks.py); F; L and the anti-aliasing before
 it; H with Δ, its angles, and three trunks with what they are made of (trunks.py, 6); the hourglass and M; G,
 its two decoders, and SPADE's block, modulation and spectral norm (spade.py); retargeting; all of it joined.
 """
