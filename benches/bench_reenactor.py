@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fv2v.geometry import place
 from fv2v.reenactor import Reenactor
-from fv2v_kernels import compose_warp, use_backend
+from fv2v_kernels import use_backend
 
 pytestmark = pytest.mark.benchmark(timer=clock)
 
@@ -40,7 +40,7 @@ def stages_of(reenactor: Reenactor) -> dict[str, Stage]:
     return {
         "H head": Stage(lambda: head(image), [head], (image,)),
         "M dense motion": Stage(lambda: motion(source.compressed, *points), [motion], (source.compressed,)),
-        "compose and warp": Stage(lambda: compose_warp(*warped, *points, **lattice), [], warped),
+        "compose and warp": Stage(lambda: generator.warp(*warped, *points, **lattice), [], warped),
         "G generator, warp included": Stage(
             lambda: generator(source.features, field, *points), [generator], (*warped, field.occlusion)
         ),

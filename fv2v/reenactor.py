@@ -79,7 +79,8 @@ class Reenactor:
         self.config = model.config
         self.model = model.eval().requires_grad_(False)
         # what is derived from weights is derived before they are rounded
-        self.networks = (arranged(self.model) if optimize else self.model).to(self.device, self.dtype)
+        networks = arranged(self.model, self.device) if optimize else self.model
+        self.networks = networks.to(self.device, self.dtype)
 
     @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:

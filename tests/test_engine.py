@@ -29,6 +29,7 @@ def trained_like(config) -> FaceVid2Vid:
     return model.eval()
 
 
+CPU = torch.device("cpu")
 SEVERAL = (narrow(PRESETS["face-vid2vid-512"]), narrow(PRESETS["liveportrait"]))  # more layers, and doublings
 CONFIGS = {config.name: config for config in (*TINIES, *SEVERAL)}
 
@@ -38,7 +39,7 @@ def test_the_same_numbers_from_other_operations(name):
     config = CONFIGS[name]
     model = trained_like(config)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    fast = arranged(model)
+    fast = arranged(model, CPU)
     pictures = torch.rand(2, 3, config.image_size, config.image_size, dtype=torch.float64)
     seen = [pictures[:1], pictures[1:]]
     if config.head.window:
@@ -57,7 +58,7 @@ def test_the_same_numbers_from_other_operations(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_nothing_is_left_to_fold(name):
-    fast = arranged(trained_like(CONFIGS[name]))
+    fast = arranged(trained_like(CONFIGS[name]), CPU)
     kinds = (SpectralConv2d, blocks.UpBlock2d, blocks.UpBlock3d)
     left = [name for name, module in fast.named_modules() if isinstance(module, kinds)]
     norms = [
