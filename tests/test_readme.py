@@ -35,7 +35,7 @@ def test_runs(block, files):
         assert len(list(fv2v.read_video(written))) == 2
     else:
         assert names["modulated"].shape == (1, 256, 64, 64)
-        assert names["warped"].shape == (2, 32, 16, 64, 64)
+        assert names["warped"].shape == names["summed"].shape == (2, 32, 16, 64, 64)
         assert names["candidates"].shape == (2, 80, 16, 64, 64)
         assert names["flows"].shape == (2, 16, 16, 64, 64, 3)
         assert names["deformation"].shape == (2, 16, 64, 64, 3)
