@@ -5,7 +5,8 @@
 1. batch norms go into the convolutions before them, spectral norms into their weights (fold.py);
 2. a convolution of a picture enlarged twice becomes one of four phases on the small picture (doubling.py);
 3. SPADE's convolutions that read the same picture become one (spade.py);
-4. on a GPU, M's mask convolution gives the taps of its logits, which G sums as it warps (mask.py).
+4. what H and Δ say is one matrix product, and a dozen operations more (head.py);
+5. on a GPU, M's mask convolution gives the taps of its logits, which G sums as it warps (mask.py).
 
 Every step is exact: in float64 the result differs by rounding alone. What comes out cannot be trained, and
 its weights are not a checkpoint's; the model that went in is left as it was.
@@ -17,6 +18,7 @@ import torch
 
 from fv2v.engine.doubling import double_in_phases
 from fv2v.engine.fold import fold_norms
+from fv2v.engine.head import join_heads
 from fv2v.engine.mask import taps_in_channels
 from fv2v.engine.spade import join_spades
 from fv2v.networks import FaceVid2Vid
@@ -30,6 +32,7 @@ def arranged(model: FaceVid2Vid, device: torch.device) -> FaceVid2Vid:
     fold_norms(fast)
     double_in_phases(fast)
     join_spades(fast)
+    join_heads(fast)
     if device.type == "cuda":
         taps_in_channels(fast)
     return fast
