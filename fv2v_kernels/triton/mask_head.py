@@ -23,7 +23,7 @@ from fv2v_kernels.triton.launch import (
 from fv2v_kernels.triton.points import block, flow_at, lattice_point, load_flow, voxel
 from fv2v_kernels.triton.reading import sample
 
-TILE_FLOWS = 4  # a tile: all taps of so many are on their way at a time, in few registers
+TILE_FLOWS = 2  # a tile: all taps of so many are on their way at a time, in few registers
 
 
 @triton.jit
