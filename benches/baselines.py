@@ -63,6 +63,18 @@ def compose_warp(
     return warp3d(features, compose_flow(grid, mask_logits, kp_source, kp_driving))
 
 
+def mask_head(
+    grid: Tensor, features: Tensor, mask_taps: Tensor, kp_source: Tensor, kp_driving: Tensor
+) -> Tensor:
+    """The sum of (B, T, K+1, D, H, W) along x to logits, then `compose_warp`."""
+    T, W = mask_taps.shape[1], mask_taps.shape[-1]
+    padded = F.pad(mask_taps, (T // 2, T // 2))
+    logits = padded[:, 0, ..., :W]
+    for t in range(1, T):
+        logits = logits + padded[:, t, ..., t : t + W]
+    return compose_warp(grid, features, logits, kp_source, kp_driving)
+
+
 def soft_argmax3d(grid: Tensor, temperature: float, logits: Tensor) -> Tensor:
     """Softmax over the flattened volume, expectation on the lattice: (B, K, D, H, W) -> (B, K, 3)."""
     return (heat(grid, temperature, logits) * grid).sum(dim=(2, 3, 4))

@@ -16,6 +16,7 @@ from statistics import median
 import clips
 import numpy as np
 import pytest
+from frames import config_of
 from measuring import DEVICE, Run
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -42,7 +43,7 @@ def driving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reenactor() -> Reenactor:
     dtype = "float16" if DEVICE == "cuda" else "float32"
-    return Reenactor("vox-256", weights="random", device=DEVICE, dtype=dtype)
+    return Reenactor(config_of("vox-256"), weights="random", device=DEVICE, dtype=dtype)
 
 
 @pytest.fixture(scope="module")

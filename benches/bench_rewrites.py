@@ -17,7 +17,7 @@ from fv2v import engine
 
 pytestmark = pytest.mark.benchmark(timer=wall)
 
-PASSES = engine.CPU_PASSES if DEVICE == "cpu" else engine.PASSES
+PASSES = engine.CPU_PASSES if DEVICE == "cpu" else engine.GPU_PASSES
 ROWS = ("stock PyTorch", "operators", *(rewrite.__name__ for rewrite in PASSES))
 
 
@@ -36,7 +36,7 @@ def rewritten(preset: str) -> Iterator[Callable[[int], Stage]]:
     def stage(row: int) -> Stage:
         form = PATH if row else EAGER
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("PASSES", "CPU_PASSES"):
+            for name in ("CPU_PASSES", "GPU_PASSES"):
                 patch.setattr(engine, name, PASSES[: max(row - 1, 0)])
             return whole_of(reenactor_of(config_of(preset), form), form)
 

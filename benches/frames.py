@@ -22,7 +22,7 @@ from fv2v.geometry import Placement, place
 from fv2v.layers import Call, recorded
 from fv2v.reenactor import Reenactor
 from fv2v.tensors import to_images, to_uint8
-from fv2v_kernels import compose_warp, use_backend
+from fv2v_kernels import use_backend
 
 EAGER, COMPILED, PATH = "plain eager", "torch.compile", "frame path"
 WHOLE = "whole frame"
@@ -116,7 +116,7 @@ def _parts(scene: Scene) -> Sequence[Run]:
     return (
         lambda: networks.head(images),
         lambda: networks.dense_motion(source.compressed, *points),
-        lambda: compose_warp(source.features, field.mask_logits, *points, **options),
+        lambda: networks.generator.warp(source.features, field.mask_logits, *points, **options),
         lambda: networks.generator(source.features, field, *points),
     )
 

@@ -81,16 +81,15 @@ PYBIND11_MODULE(_cpu, m) {
                                   threads);
       },
       unlocked);
-  m.def(
-      "compose_warp",
-      [](Tensor warped, Tensor flow, Tensor mask, Tensor features, Tensor mask_logits, Tensor kp_source,
-         Tensor kp_driving, Tensor affine, bool align_corners, double mask_threshold, bool, bool, bool,
-         int threads) {
-        fv2v::compose_warp_cpu(
-            warped, flow, mask,
-            {features, {mask_logits, kp_source, kp_driving, affine, mask_threshold}, align_corners}, threads);
-      },
-      unlocked);
+  const auto compose_warp = [](Tensor warped, Tensor flow, Tensor mask, Tensor features, Tensor mask_logits,
+                               Tensor kp_source, Tensor kp_driving, Tensor affine, bool align_corners,
+                               double mask_threshold, bool, bool, bool, int threads) {
+    fv2v::compose_warp_cpu(
+        warped, flow, mask,
+        {features, {mask_logits, kp_source, kp_driving, affine, mask_threshold}, align_corners}, threads);
+  };
+  m.def("compose_warp", compose_warp, unlocked);
+  m.def("mask_head", compose_warp, unlocked);  // whose logits come as taps
   m.def(
       "soft_argmax3d",
       [](Tensor keypoints, Tensor jacobians, Tensor logits, Tensor jacobian_maps, double temperature,

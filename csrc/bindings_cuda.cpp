@@ -81,14 +81,16 @@ PYBIND11_MODULE(_cuda, m) {
                                            {mask_logits, kp_source, kp_driving, affine, mask_threshold},
                                            workspace, device, reinterpret_cast<void*>(stream));
         });
-  m.def("compose_warp", [](Tensor warped, Tensor flow, Tensor mask, Tensor features, Tensor mask_logits,
-                           Tensor kp_source, Tensor kp_driving, Tensor affine, bool align_corners,
-                           double mask_threshold, bool, bool, bool, int device, uintptr_t stream) {
+  const auto compose_warp = [](Tensor warped, Tensor flow, Tensor mask, Tensor features, Tensor mask_logits,
+                               Tensor kp_source, Tensor kp_driving, Tensor affine, bool align_corners,
+                               double mask_threshold, bool, bool, bool, int device, uintptr_t stream) {
     fv2v::compose_warp_cuda(
         warped, flow, mask,
         {features, {mask_logits, kp_source, kp_driving, affine, mask_threshold}, align_corners}, device,
         reinterpret_cast<void*>(stream));
-  });
+  };
+  m.def("compose_warp", compose_warp);
+  m.def("mask_head", compose_warp);  // whose logits come as taps
 
   m.def("soft_argmax3d_workspace", [](Tensor, Tensor, Tensor logits, Tensor maps, double temperature) {
     return fv2v::soft_argmax3d_workspace({logits, maps, temperature});

@@ -16,6 +16,7 @@ SECTION = re.compile(
 OPERATORS = {
     "warp_candidates": ("f, x_s, x_d", "K+1 flows, repeat, `grid_sample`, 2K Gaussians, `cat`"),
     "compose_warp": ("f, m, x_s, x_d", "softmax, K+1 flows, weighted sum, `grid_sample`"),
+    "mask_head": ("f, taps, x_s, x_d", "sum of shifted taps, then as `compose_warp`"),
     "compose_flow": ("m, x_s, x_d", "softmax, K+1 flows, weighted sum"),
     "warp3d": ("f, grid", "`F.grid_sample` in 5-D"),
     "soft_argmax3d": ("l, temperature=…", "softmax over the volume, expectation"),

@@ -8,6 +8,7 @@ from fv2v_kernels._op import BACKENDS, available, use_backend
 from fv2v_kernels.ops.compose_flow import compose_flow
 from fv2v_kernels.ops.compose_warp import compose_warp
 from fv2v_kernels.ops.keypoint_flow import keypoint_flow
+from fv2v_kernels.ops.mask_head import mask_head
 from fv2v_kernels.ops.modulate import modulate
 from fv2v_kernels.ops.soft_argmax3d import soft_argmax3d
 from fv2v_kernels.ops.warp3d import warp3d
@@ -20,6 +21,7 @@ OPS = (
     "compose_flow",
     "warp3d",
     "compose_warp",
+    "mask_head",
     "soft_argmax3d",
     "modulate",
 )
@@ -31,6 +33,7 @@ __all__ = [
     "compose_flow",
     "compose_warp",
     "keypoint_flow",
+    "mask_head",
     "modulate",
     "soft_argmax3d",
     "use_backend",

@@ -18,6 +18,7 @@ from modulation import make_modulation
 from torch import Generator, Tensor, dtype
 
 import fv2v_kernels
+from fv2v_kernels.ops.mask_head import sum_taps
 
 STRAYS = (torch.nan, torch.inf, -torch.inf, 1e10, -3e38)
 KINK = 3e-5  # in voxels, or of a mask: rounding of float32, many times over
@@ -168,6 +169,30 @@ def compose_warp(
     return Inputs((_features(rng, dtype, **volume), *blend.tensors), options)
 
 
+def mask_head(
+    rng: Generator,
+    dtype: dtype,
+    *,
+    taps: int,
+    volume: dict[str, Any],
+    points: dict[str, Any],
+    contrast: float,
+    mask_threshold: float,
+    **options: Any,
+) -> Inputs | None:
+    shape = points["batch"], taps, points["keypoints"] + 1, *volume["size"]
+    parts = (contrast / taps**0.5 * torch.randn(shape, generator=rng)).to(dtype)
+    moved = _points(rng, dtype, **points)
+    logits, *wide = Inputs((sum_taps(parts.double()), *moved), {}).map(Tensor.double).tensors
+    flow = fv2v_kernels.compose_flow(logits, *wide, mask_threshold=mask_threshold, backend="reference")
+    if mask_threshold and ((logits.softmax(1) - mask_threshold).abs() < KINK).any():
+        return None
+    if _bends(flow.where(flow != 0, torch.nan), volume["size"], options["align_corners"]):
+        return None
+    features = _features(rng, dtype, **volume)
+    return Inputs((features, parts, *moved), {"mask_threshold": mask_threshold, **options})
+
+
 def warp3d(
     rng: Generator,
     dtype: dtype,
@@ -234,6 +259,7 @@ def modulate(
 MAKERS: dict[str, Callable[..., Inputs | None]] = {
     each.__name__: each
     for each in (
-        keypoint_flow, warp_candidates, compose_flow, warp3d, compose_warp, soft_argmax3d, modulate,
+        keypoint_flow, warp_candidates, compose_flow, warp3d, compose_warp, mask_head, soft_argmax3d,
+        modulate,
     )
 }  # fmt: skip

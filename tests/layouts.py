@@ -16,6 +16,8 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by dimens
 
 
 def channels_last(tensor: Tensor) -> Tensor:
+    if tensor.dim() == 6:  # (B, T, K+1, D, H, W): a convolution's channels, taken apart
+        return channels_last(tensor.flatten(1, 2)).unflatten(1, tensor.shape[1:3])
     order = CHANNELS_LAST.get(tensor.dim(), torch.contiguous_format)
     return tensor.contiguous(memory_format=order)
 

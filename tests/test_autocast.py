@@ -12,6 +12,7 @@ from fv2v_kernels import (
     compose_flow,
     compose_warp,
     keypoint_flow,
+    mask_head,
     modulate,
     soft_argmax3d,
     warp3d,
@@ -19,7 +20,7 @@ from fv2v_kernels import (
 )
 
 HALF = torch.bfloat16
-FEATURES, LOGITS = torch.randn(2, 4, 2, 3, 5), torch.randn(2, 6, 2, 3, 5)
+FEATURES, LOGITS, TAPS = (torch.randn(2, *shape, 2, 3, 5) for shape in ((4,), (6,), (3, 6)))
 SOURCE, DRIVING, GRID = (torch.rand(*shape).to(HALF) for shape in ((2, 5, 3), (2, 5, 3), (2, 2, 3, 5, 3)))
 
 CALLS = {  # call(points): with coordinates as they come
@@ -28,6 +29,7 @@ CALLS = {  # call(points): with coordinates as they come
     "compose_flow": lambda to: compose_flow(LOGITS, to(SOURCE), to(DRIVING)),
     "warp3d": lambda to: warp3d(FEATURES, to(GRID), align_corners=True),
     "compose_warp": lambda to: compose_warp(FEATURES, LOGITS, to(SOURCE), to(DRIVING), align_corners=True),
+    "mask_head": lambda to: mask_head(FEATURES, TAPS, to(SOURCE), to(DRIVING), align_corners=True),
 }
 
 

@@ -1,6 +1,7 @@
 """compose_warp: the contract, its equality with compose_flow and warp3d in a row, and what it returns."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from accuracy import Inputs, gradients
 from keypoints import AFFINES, make_keypoints
 from layouts import channels_last
 from op_contract import Op, OpContract, assert_matches
+from torch import Tensor
 
 from fv2v_kernels import compose_flow, compose_warp, warp3d
 from fv2v_kernels.ops.compose_warp import ComposedWarp
@@ -23,6 +25,23 @@ SIZES = {  # features (B or 1, C, D, H, W), B, K
 }
 
 
+def clear(
+    logits: Tensor,
+    points: Sequence[Tensor | None],
+    align_corners: bool,
+    mask_threshold: float,
+    enough: float,
+) -> bool:
+    """Whether all keep off what jumps: reads at voxel centres, by `enough` voxels, masks at the threshold."""
+    wide = [None if t is None else t.double() for t in points]
+    flow, mask = compose_flow(logits.double(), *wide, return_mask=True, backend="reference")
+    n = torch.tensor(logits.shape[:1:-1], dtype=torch.float64)
+    voxel = (flow + 1) * (n - 1) / 2 if align_corners else (flow + 1) * n / 2 - 0.5
+    kinks = (voxel - voxel.round())[..., n > 1].abs()
+    near = min([1.0, *kinks.flatten().tolist()])
+    return near > enough and bool((mask - mask_threshold).abs().min() > (1e-5 if mask_threshold else 0))
+
+
 def make(
     dtype: torch.dtype,
     features: tuple[int, ...],
@@ -35,7 +54,7 @@ def make(
     return_mask: bool = False,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Inputs:
-    """The first seed that keeps off what jumps: reads at voxel centres, masks at the threshold."""
+    """The first seed that is clear of what jumps."""
     enough = 1e-4 if math.prod(features) < 200 else 1e-5
     size = features[2:]
     for seed in range(1000):
@@ -43,13 +62,7 @@ def make(
         volume = torch.randn(features, generator=generator).to(dtype)
         logits = 2 * torch.randn(batch, keypoints + 1, *size, generator=generator).to(dtype)
         points = make_keypoints(dtype, batch, keypoints, affine, generator)
-        wide = [None if t is None else t.double() for t in points]
-        flow, mask = compose_flow(logits.double(), *wide, return_mask=True, backend="reference")
-        n = torch.tensor(size[::-1], dtype=torch.float64)
-        voxel = (flow + 1) * (n - 1) / 2 if align_corners else (flow + 1) * n / 2 - 0.5
-        kinks = (voxel - voxel.round())[..., n > 1].abs()
-        near = min([1.0, *kinks.flatten().tolist()])
-        if near > enough and (mask - mask_threshold).abs().min() > (1e-5 if mask_threshold else 0):
+        if clear(logits, points, align_corners, mask_threshold, enough):
             break
     options = {
         "align_corners": align_corners,

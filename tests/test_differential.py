@@ -76,6 +76,15 @@ def calls(op: str, batch: int) -> st.SearchStrategy[dict[str, Any]]:
                 **thresholds,
                 **flows,
             },
+            "mask_head": {
+                "taps": st.sampled_from((1, 3, 7)),
+                "volume": volumes(batch),
+                "contrast": mild,
+                "return_flow": st.booleans(),
+                **reads,
+                **thresholds,
+                **flows,
+            },
             "warp3d": {
                 "volume": volumes(batch),
                 "batch": st.just(batch),

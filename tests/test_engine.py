@@ -29,6 +29,7 @@ def trained_like(config) -> FaceVid2Vid:
     return model.eval()
 
 
+CPU = torch.device("cpu")
 SEVERAL = (narrow(PRESETS["face-vid2vid-512"]), narrow(PRESETS["liveportrait"]))  # more layers, and doublings
 CONFIGS = {config.name: config for config in (*TINIES, *SEVERAL)}
 

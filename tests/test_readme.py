@@ -38,7 +38,7 @@ def test_runs(block, files):
         assert names["latest"].shape == (256, 256, 3)
     else:
         assert names["modulated"].shape == (1, 256, 64, 64)
-        assert names["warped"].shape == (2, 32, 16, 64, 64)
+        assert names["warped"].shape == names["summed"].shape == (2, 32, 16, 64, 64)
         assert names["candidates"].shape == (2, 80, 16, 64, 64)
         assert names["flows"].shape == (2, 16, 16, 64, 64, 3)
         assert names["deformation"].shape == (2, 16, 64, 64, 3)

@@ -34,11 +34,12 @@ TILES = (1, TILE_BYTES)  # the second stands for as many channels as have so man
 SIDE_BY_SIDE = {  # of channels in tiles
     "out_strides", "grad_out_strides", "features_strides", "x_strides", "gamma_strides", "beta_strides",
 }  # fmt: skip
-FIXED = {"BLOCK", "PARTS"}  # constants that a module sets for good
+FIXED = {"BLOCK", "PARTS", "TILE_FLOWS"}  # constants that a module sets for good
 ALIGNED = [["tt.divisibility", 16]]
 LENGTHS = {  # of tuples; other strides are those of (B, C, D, H, W) or (B, D, H, W, 3)
     "size": 3, "out_size": 3, "out_strides": 3, "source_strides": 3, "driving_strides": 3,
-    "affine_strides": 4, "grad_flows_strides": 6, "grad_keypoints_strides": 3, "grad_jacobians_strides": 4,
+    "affine_strides": 4, "taps_strides": 6, "grad_flows_strides": 6, "grad_keypoints_strides": 3,
+    "grad_jacobians_strides": 4,
 }  # fmt: skip
 
 # By module and kernel: which pointers hold coordinates and sums, and the values its constants take. Pointers
@@ -126,6 +127,22 @@ KERNELS: dict[str, dict[str, dict[str, Any]]] = {
                 "CHANNELS": TILES,
                 "AFFINE": (True, False),
                 "ALIGN_CORNERS": BOTH,
+                "WIDE": BOTH,
+            },
+        },
+    },
+    "mask_head": {
+        "_mask_head_kernel": {
+            "coordinates": FLOWS | {"flow_ptr"},
+            "constants": {
+                "MASKS": BOTH,
+                "RETURN_FLOW": BOTH,
+                "RETURN_MASK": BOTH,
+                "CHANNELS": TILES,
+                "FLOW_AXIS": (1, 0),
+                "AFFINE": BOTH,
+                "ALIGN_CORNERS": BOTH,
+                "TAPS": (7, 1),
                 "WIDE": BOTH,
             },
         },

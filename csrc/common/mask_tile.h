@@ -19,7 +19,9 @@ struct alignas(16) SharedFlow : KeypointFlow<acc_t> {};
 template <typename scalar_t>
 struct MaskTiles {
   using acc_t = acc_of<scalar_t>;
-  Volume<scalar_t> logits;
+  Volume<scalar_t> logits;  // or the first tap
+  int taps;
+  int64_t tap_stride;
   KeypointFlows<acc_t> flows;
   acc_t threshold;
   int64_t batch;
@@ -28,7 +30,9 @@ struct MaskTiles {
   int doubles = 0;
 
   explicit MaskTiles(const ComposeFlow& op)
-      : logits(op.mask_logits, 1),
+      : logits(op.tap(0), 1),
+        taps(op.taps()),
+        tap_stride(op.tap_stride()),
         flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
         threshold(acc_t(op.mask_threshold)),
         batch(op.mask_logits.size[0]),
@@ -66,6 +70,19 @@ struct MaskTiles {
   // (slots, pitch), and `more` rows after them
   __device__ __forceinline__ acc_t* masks() const { return reinterpret_cast<acc_t*>(totals() + doubles); }
 
+  // The logit of a voxel that lies at `at`, in the first tap if there are more.
+  __device__ __forceinline__ acc_t logit(const scalar_t* at, int32_t voxel) const {
+    if (taps == 1) return widen(*at);
+    const int32_t x = voxel % logits.size.width;
+    acc_t sum = 0;
+    for (int t = 0; t < taps; ++t) {
+      const int32_t shift = t - taps / 2;
+      if (x + shift >= 0 && x + shift < logits.size.width)
+        sum += widen(at[t * tap_stride + shift * logits.step]);
+    }
+    return sum;
+  }
+
   // The flows of a sample and the logits of `count` voxels of it; the caller waits for the other threads.
   __device__ __forceinline__ void load(int64_t b, int32_t first, int count) const {
     for (int k = threadIdx.x; k < slots; k += kThreads)
@@ -76,7 +93,7 @@ struct MaskTiles {
         logits.step) {  // channels-last: neighbouring threads take neighbouring channels
       int voxel = i / slots, k = i % slots;
       while (voxel < count) {
-        to[k * pitch() + voxel] = widen(logits.channel(b, k)[logits.offset(first + voxel)]);
+        to[k * pitch() + voxel] = logit(logits.channel(b, k) + logits.offset(first + voxel), first + voxel);
         voxel += kThreads / slots;
         k += kThreads % slots;
         if (k >= slots) {
@@ -86,7 +103,7 @@ struct MaskTiles {
       }
     } else if (i < count) {
       const int64_t offset = logits.offset(first + i);
-      for (int k = 0; k < slots; ++k) to[k * pitch() + i] = widen(logits.channel(b, k)[offset]);
+      for (int k = 0; k < slots; ++k) to[k * pitch() + i] = logit(logits.channel(b, k) + offset, first + i);
     }
   }
 

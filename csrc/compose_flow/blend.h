@@ -11,7 +11,7 @@ namespace fv2v {
 
 template <typename acc_t>
 struct Blend {
-  BlockReader<acc_t> logits;
+  std::vector<BlockReader<acc_t>> taps;  // the logits alone, or what they are the sum of
   KeypointFlows<acc_t> flows;
   Lattice<acc_t> lattice;
   acc_t threshold;
@@ -19,13 +19,17 @@ struct Blend {
   Size3 size;
 
   explicit Blend(const ComposeFlow& op)
-      : logits(op.mask_logits, 1),
-        flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
-        lattice(logits.layout.size),
+      : flows(keypoint_flows<acc_t>(op.kp_source, op.kp_driving, op.affine)),
+        lattice(Strided(op.tap(0), 1).size),
         threshold(acc_t(op.mask_threshold)),
         slots(flows.keypoints + 1),
-        rows(op.mask_logits.size[0] * op.mask_logits.size[2] * op.mask_logits.size[3]),
-        size(logits.layout.size) {}
+        size(Strided(op.tap(0), 1).size) {
+    for (int t = 0; t < op.taps(); ++t) taps.emplace_back(op.tap(t), 1);
+    rows = op.mask_logits.size[0] * size.depth * size.height;
+  }
+
+  // How much room for masks the functions below need.
+  int64_t room() const { return slots * kBlock * (taps.size() > 1 ? 2 : 1); }
 
   // mask (slots, kBlock): the softmax of the block's logits, before any threshold
   void load_mask(const RowBlock& block, acc_t* mask) const;

@@ -12,6 +12,27 @@ FV2V_CLONES void softmax_block(acc_t* mask, int64_t slots, int count) {
 }
 
 template <typename acc_t>
+FV2V_CLONES void add_block(const acc_t* from, int64_t slots, int count, acc_t* to) {
+  for (int64_t k = 0; k < slots; ++k)
+    for (int i = 0; i < count; ++i) to[k * kBlock + i] += from[k * kBlock + i];
+}
+
+// The block's logits, from taps that each lie a little to the side, and end where their row does.
+template <typename acc_t>
+void sum_taps(const Blend<acc_t>& job, const RowBlock& block, acc_t* logits) {
+  acc_t* const tap = logits + job.slots * kBlock;
+  std::fill(logits, tap, acc_t(0));
+  const int taps = int(job.taps.size());
+  for (int t = 0; t < taps; ++t) {
+    const int32_t shift = t - taps / 2, end = std::min(job.size.width, block.x + block.count + shift);
+    const int32_t begin = std::max(0, block.x + shift);
+    if (begin >= end) continue;
+    job.taps[t].load({block.b, block.first + begin - block.x, end - begin}, 0, tap, job.slots);
+    add_block(tap, job.slots, end - begin, logits + begin - shift - block.x);
+  }
+}
+
+template <typename acc_t>
 FV2V_CLONES void blend_block(const Blend<acc_t>& job, const RowBlock& block, acc_t* mask,
                              acc_t (*blended)[kBlock]) {
   for (int axis = 0; axis < 3; ++axis)
@@ -65,7 +86,7 @@ template <typename acc_t>
 void backward_rows(const Blend<acc_t>& job, int64_t begin, int64_t end, const BlockReader<acc_t>& grad_flow,
                    const BlockReader<acc_t>* grad_mask, const BlockWriter<acc_t>& grad_logits,
                    FlowSums* sums) {
-  std::vector<acc_t> masks(job.slots * kBlock), upstreams(job.slots * kBlock);  // m_k, d loss / d m_k
+  std::vector<acc_t> masks(job.room()), upstreams(job.slots * kBlock);  // m_k, d loss / d m_k
   alignas(64) acc_t g[3][kBlock];
   for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
     job.load_mask(block, masks.data());
@@ -83,7 +104,10 @@ void backward_rows(const Blend<acc_t>& job, int64_t begin, int64_t end, const Bl
 
 template <typename acc_t>
 void Blend<acc_t>::load_mask(const RowBlock& block, acc_t* mask) const {
-  logits.load(block, 0, mask, slots);
+  if (taps.size() == 1)
+    taps[0].load(block, 0, mask, slots);
+  else
+    sum_taps(*this, block, mask);
   softmax_block(mask, slots, block.count);
 }
 
@@ -107,7 +131,7 @@ void compose_flow_cpu(const Tensor& flow, const Tensor& mask, const ComposeFlow&
     const Blend<acc_t> job(op);
     const BlockWriter<acc_t> flow_out(flow, 4), mask_out(mask, 1);
     parallel_for(job.rows, threads, [&](int64_t begin, int64_t end) {
-      std::vector<acc_t> masks(job.slots * kBlock);
+      std::vector<acc_t> masks(job.room());
       alignas(64) acc_t blended[3][kBlock];
       for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
         job.run(block, masks.data(), blended, flow_out, mask_out);

@@ -1,5 +1,7 @@
 // compose_warp: warped[b, c, p] = features[b, c], trilinearly, at flow[b, p], where flow and mask are those
 // of compose_flow. Its gradient is put together in Python from those of warp3d and compose_flow.
+//
+// mask_head is the same of logits that come as taps.
 #pragma once
 #include "compose_flow/compose_flow.h"
 

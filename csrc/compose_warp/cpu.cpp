@@ -16,7 +16,7 @@ void compose_warp_cpu(const Tensor& warped, const Tensor& flow, const Tensor& ma
     const Packed<acc_t> packed = pack(BlockReader<acc_t>(op.features, 1), threads);
     const BlockWriter<acc_t> out(warped, 1), flow_out(flow, 4), mask_out(mask, 1);
     parallel_for(blend.rows, threads, [&](int64_t begin, int64_t end) {
-      std::vector<acc_t> masks(blend.slots * kBlock);
+      std::vector<acc_t> masks(blend.room());
       alignas(64) acc_t blended[3][kBlock];
       for_row_blocks(blend.size, begin, end, [&](const RowBlock& block) {
         blend.run(block, masks.data(), blended, flow_out, mask_out);

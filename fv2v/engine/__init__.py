@@ -4,9 +4,11 @@
 
 1. batch norms go into the convolutions before them, spectral norms into their weights (fold.py);
 2. SPADE's convolutions that read the same picture become one (spade.py);
-3. a convolution of a picture enlarged twice becomes one of four phases on the small one (doubling.py);
+3. what H and Δ say is one matrix product, and a dozen operations more (head.py);
+4. a convolution of a picture enlarged twice becomes one of four phases on the small one (doubling.py);
    or, on a CPU in float32, wide convolutions go by Winograd's algorithm and the others by oneDNN, enlarging,
-   sums, activations and pooling inside them, on channels-last memory (cpu.py, convolution.py).
+   sums, activations and pooling inside them, on channels-last memory (cpu.py, convolution.py);
+5. on a GPU, M's mask convolution gives the taps of its logits, which G sums as it warps (mask.py).
 
 Every step is exact: in float64 the result differs by rounding alone. What comes out cannot be trained, and
 its weights are not a checkpoint's; the model that went in is left as it was.
@@ -21,13 +23,16 @@ from fv2v.engine.convolution import DirectConv, WinogradConv
 from fv2v.engine.cpu import settle_on_cpu
 from fv2v.engine.doubling import DoublingConv, double_in_phases
 from fv2v.engine.fold import fold_norms
+from fv2v.engine.head import join_heads
+from fv2v.engine.mask import taps_in_channels
 from fv2v.engine.spade import join_spades
 from fv2v.networks import FaceVid2Vid
 
-__all__ = ["CONVOLUTIONS", "CPU_PASSES", "PASSES", "arranged"]
+__all__ = ["CONVOLUTIONS", "CPU_PASSES", "GPU_PASSES", "PASSES", "arranged"]
 
-PASSES = (fold_norms, join_spades, double_in_phases)
-CPU_PASSES = (fold_norms, join_spades, settle_on_cpu)  # float32 and float64
+PASSES = (fold_norms, join_spades, join_heads, double_in_phases)
+CPU_PASSES = (fold_norms, join_spades, join_heads, settle_on_cpu)  # float32 and float64
+GPU_PASSES = (*PASSES, taps_in_channels)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv, WinogradConv, DirectConv)
 
 
@@ -44,6 +49,6 @@ def arranged(
         for each in CPU_PASSES:
             each(fast)
         return fast
-    for each in PASSES:
+    for each in GPU_PASSES if device is not None and device.type == "cuda" else PASSES:
         each(fast)
     return fast.to(device, dtype)  # what is derived from weights is derived before they are rounded to half

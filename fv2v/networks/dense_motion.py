@@ -15,7 +15,8 @@ from fv2v_kernels import warp_candidates
 class MotionField(NamedTuple):
     """What M says of a driving frame."""
 
-    mask_logits: Tensor  # (B, K+1, D, H, W)  before the softmax over the K+1 flows; 0 is the background
+    # (B, K+1, D, H, W), before the softmax over the K+1 flows, 0 is the background; or taps: engine/mask.py
+    mask_logits: Tensor
     occlusion: Tensor  # (B, 1, H, W)  o, 1 where the source shows what the frame needs
 
 

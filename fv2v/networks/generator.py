@@ -1,5 +1,8 @@
 """G, the generator: the source's features, moved where the driving frame wants them (Sec. 3.2)."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from fv2v.config import ModelConfig
@@ -17,6 +20,7 @@ class Generator(nn.Module):
         width = config.generator.width
         self.align_corners = config.align_corners
         self.mask_threshold = config.dense_motion.mask_threshold
+        self.warp: Callable[..., Any] = compose_warp  # or `mask_head`: engine/mask.py
         # the slope is the releases', and torch's default
         self.project = SameBlock2d(config.flat_channels, width, negative_slope=0.01)
         self.mix = nn.Conv2d(width, width, 1)
@@ -31,7 +35,7 @@ class Generator(nn.Module):
         affine: Tensor | None,
     ) -> Tensor:
         """features f_s (B or 1, C, D, H, W), keypoints (B, K, 3) -> y (B, 3, nH, nW) in [0, 1]."""
-        warped = compose_warp(  # w(f_s): the K+1 flows blended by the mask, the features read there
+        warped = self.warp(  # w(f_s): the K+1 flows blended by the mask, the features read there
             features,
             field.mask_logits,
             kp_source,

@@ -1,0 +1,76 @@
+"""H and Δ after their trunk: one matrix product for all heads, and three angles made a rotation at once.
+
+Fifty operations on a few numbers each cost a GPU fifty launches, and their arithmetic nothing. Here they are
+a dozen, of stock PyTorch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fv2v.geometry import Motion, coordinate_dtype
+from fv2v.networks import FaceVid2Vid, HeadEstimate, HeadEstimator
+
+
+def join_heads(model: FaceVid2Vid) -> None:
+    """In place."""
+    model.add_module("head", JoinedHeads(model.head))
+
+
+class JoinedHeads(nn.Module):
+    """As `HeadEstimator`: what a trunk sees of (B, ...) -> `HeadEstimate`."""
+
+    turns: (
+        Tensor  # (3, 3, 3, 3), by factor of the product, then as TURNS; integers, which no `.half()` touches
+    )
+
+    def __init__(self, head: HeadEstimator) -> None:
+        super().__init__()
+        self.trunk = head.trunk
+        geometry, pitch = head.geometry, head.pitch
+        angles = {"x": head.pitch, "y": head.yaw, "z": head.roll}
+        binned = [angles[axis].bins for axis in geometry.euler_order]  # as the product has them
+        others = [head.translation, head.expression, head.scale, head.canonical]
+        layers = [*binned, *(layer for layer in others if layer is not None)]
+        self.scaled, self.bins = head.scale is not None, pitch.bins.out_features
+        self.sizes = [3 * self.bins, *(layer.out_features for layer in layers[3:])]
+        used = layers[0].weight.new_tensor([axis in geometry.translation for axis in "xyz"])
+        weights, biases = ([getattr(layer, name) for layer in layers] for name in ("weight", "bias"))
+        weights[3], biases[3] = weights[3] * used.unsqueeze(1), biases[3] * used
+        weight = torch.cat(weights)
+        self.heads = nn.utils.skip_init(
+            nn.Linear, weight.shape[1], len(weight), device=weight.device, dtype=weight.dtype
+        )
+        self.heads.weight = nn.Parameter(weight, requires_grad=False)
+        self.heads.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
+        last = pitch.per_bin * (self.bins - 1) - pitch.offset
+        self.first, self.last = (degrees / 180 * geometry.pi for degrees in (-pitch.offset, last))
+        turns = torch.stack([_turn("xyz".index(axis)) for axis in geometry.euler_order])
+        self.register_buffer("turns", turns, persistent=False)
+
+    def forward(self, seen: Tensor) -> HeadEstimate:
+        said = self.heads(self.trunk(seen))
+        said = said.to(coordinate_dtype(said.dtype))
+        logits, translation, expression, *more = said.split(self.sizes, dim=1)
+        weights = logits.unflatten(1, (3, self.bins)).softmax(-1)
+        angles = torch.linspace(self.first, self.last, self.bins, device=said.device, dtype=said.dtype)
+        radians = (weights @ angles)[..., None, None]  # (B, 3, 1, 1), expected over bins
+        cosine, sine, rest = self.turns.to(said.dtype).unbind(1)
+        turns = torch.addcmul(torch.addcmul(rest, radians.cos(), cosine), radians.sin(), sine)
+        first, second, third = turns.unbind(1)  # (B, 3, 3) each
+        scale = more.pop(0) if self.scaled else torch.ones_like(translation[:, :1])
+        canonical = more.pop(0).unflatten(1, (-1, 3)) if more else None
+        motion = Motion(first @ second @ third, translation, expression.unflatten(1, (-1, 3)), scale)
+        return HeadEstimate(motion, canonical)
+
+
+def _turn(axis: int) -> Tensor:
+    """A rotation about x, y or z is cos × the first matrix of these three + sin × the second + the third.
+
+    Integers: making a model's weights half rounds nothing of them.
+    """
+    following, last = (axis + 1) % 3, (axis + 2) % 3
+    parts = torch.zeros(3, 3, 3, dtype=torch.int8)
+    parts[0, following, following] = parts[0, last, last] = 1
+    parts[1, last, following], parts[1, following, last] = 1, -1
+    parts[2, axis, axis] = 1
+    return parts

@@ -1,0 +1,52 @@
+"""M's mask convolution with its taps along x in the channels, summed as G warps.
+
+K+1 output channels are too few for a tensor core: a k × k × k convolution to them keeps it waiting for the
+input. The same weights as a k × k × 1 convolution to k (K+1) channels are the same multiplications, and fill
+it. What is left, to add up k numbers of k neighbours to a logit, `mask_head` does before it makes masks.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fv2v.networks import FaceVid2Vid
+from fv2v_kernels import mask_head
+
+MULTIPLE = 8  # of output channels: what tensor cores take of half precision
+
+
+def taps_in_channels(model: FaceVid2Vid) -> None:
+    """In place: M says taps where it said logits, and G sums them."""
+    model.dense_motion.add_module("mask", TapsInChannels(model.dense_motion.mask))
+    model.generator.warp = mask_head
+
+
+class TapsInChannels(nn.Module):
+    """(B, C, D, H, W) -> (B, k, K+1, D, H, W), for `mask_head`: the taps along x of a padded convolution.
+
+    The bias belongs to the middle tap. There may be a few more channels, of zeros, that nobody reads.
+    """
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        flows, channels, *_, self.taps = conv.weight.shape
+        self.channels = self.taps * flows
+        weight = conv.weight.movedim(-1, 0).flatten(0, 1).unsqueeze(-1)  # (k (K+1), C, k, k, 1)
+        bias = weight.new_zeros(self.taps, flows)
+        if conv.bias is not None:
+            bias[self.taps // 2] = conv.bias
+        more = -self.channels % MULTIPLE
+        self.conv = nn.utils.skip_init(
+            nn.Conv3d,
+            channels,
+            self.channels + more,
+            tuple(weight.shape[2:]),
+            padding=(*conv.padding[:2], 0),
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        padded = torch.cat((weight, weight.new_zeros(more, *weight.shape[1:])))
+        self.conv.weight = nn.Parameter(padded, requires_grad=False)
+        self.conv.bias = nn.Parameter(torch.cat((bias.flatten(), bias.new_zeros(more))), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)[:, : self.channels].unflatten(1, (self.taps, -1))
