@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fv2v import cli_render
+from fv2v import cli_export, cli_render
 
 # of click, or of the copy of click that typer has of its own
 USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 for command in (cli_render.reenact, cli_render.imitate, cli_render.talk, cli_render.frontalize):
     app.command()(command)
+app.command()(cli_export.export)
 
 
 @app.command()

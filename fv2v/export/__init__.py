@@ -1,8 +1,8 @@
 """The per-frame network in a file: as ONNX for other runtimes, or as a program of torch.export.
 
 A file holds `FrameNetwork` (engine/frame.py): H and Δ on a driving frame, where the source's keypoints go, M
-and G, with fixed options and batch. Of its inputs `driving` is new with every frame; the rest is known before
-the first one: the portrait's tensors and, with relative motion, those of the anchor. Encoding stays with
+and G, with options and batch size fixed. Of its inputs `driving` is new with every frame; the rest is known
+before the first: the portrait's tensors and, with relative motion, those of the anchor. Encoding stays with
 `Reenactor`: it runs once a portrait, and what it says may be stored (`numpy.savez`) and sent.
 
     reenactor = fv2v.Reenactor("vox-256", weights="00000189-checkpoint.pth.tar")
@@ -54,7 +54,7 @@ def export_onnx(
     stitch: bool = True,
     adapt_scale: bool = False,
     view: str | None = None,
-    batch: int = 1,
+    batch_size: int = 1,
 ) -> Path:
     """Write the frame as one file of ONNX, opset 20, float32, whole or not at all.
 
@@ -68,7 +68,7 @@ def export_onnx(
         stitch, adapt_scale: as `Reenactor.animate`; with `adapt_scale` the factor is an input.
         view: which form of view there will be, "compose" or "replace", which takes every view: its numbers
             are inputs. None: none.
-        batch: driving frames at once, of one portrait.
+        batch_size: driving frames at once, of one portrait.
 
     Returns:
         The path.
@@ -81,21 +81,22 @@ def export_onnx(
     if reads not in READS:
         raise ValueError(f"expected reads, one of {', '.join(READS)}; got {reads!r}")
     check_installed()
-    network = _network(model, relative, stitch, adapt_scale, view, batch).to("cpu", torch.float32)
+    network = _network(model, relative, stitch, adapt_scale, view, batch_size).to("cpu", torch.float32)
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     if size > LARGEST:
         raise ValueError(f"{path}: the weights have {size / 1e9:.1f} GB, and a file of ONNX holds 2")
     with _quiet():
-        program = torch.export.export(network, examples(network, batch))
+        program = torch.export.export(network, examples(network, batch_size), strict=False)
         converted = torch.onnx.export(
             program.run_decompositions(decompositions(READS[reads])),
+            dynamo=True,
             opset_version=OPSET,
             input_names=network.inputs,
             output_names=["image"],
             verbose=False,
         )
         assert converted is not None
-        described = describe(network, batch) | {"reads": reads}
+        described = describe(network, batch_size) | {"reads": reads}
         converted.model.metadata_props.update({key: json.dumps(value) for key, value in described.items()})
         with whole_file(path) as temporary:
             converted.save(temporary, external_data=False)
@@ -110,7 +111,7 @@ def export_torch(
     stitch: bool = True,
     adapt_scale: bool = False,
     view: str | None = None,
-    batch: int = 1,
+    batch_size: int = 1,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "float32",
 ) -> Path:
@@ -122,17 +123,17 @@ def export_torch(
     Args:
         path: ends in .pt2.
         device, dtype: where and in what the program will run, as `Reenactor` takes them.
-        model, relative, stitch, adapt_scale, view, batch: as `export_onnx`.
+        model, relative, stitch, adapt_scale, view, batch_size: as `export_onnx`.
 
     Returns, Raises: as `export_onnx`, but for onnx and the limit.
     """
     path = check_output(path, (".pt2",))
-    network = _network(model, relative, stitch, adapt_scale, view, batch)
+    network = _network(model, relative, stitch, adapt_scale, view, batch_size)
     network = network.to(find_device(device), find_dtype(dtype))
     with _quiet():
-        program = torch.export.export(network, examples(network, batch))
+        program = torch.export.export(network, examples(network, batch_size), strict=False)
         with whole_file(path) as temporary:
-            described = json.dumps(describe(network, batch))
+            described = json.dumps(describe(network, batch_size))
             torch.export.save(program, temporary, extra_files={METADATA: described})
     return path
 
@@ -175,7 +176,7 @@ def _network(
     stitch: bool,
     adapt_scale: bool,
     view: str | None,
-    batch: int,
+    batch_size: int,
 ) -> FrameNetwork:
     """Of a copy of the model: norms folded, and without the networks that run once a portrait."""
     geometry = model.config.geometry
@@ -187,8 +188,8 @@ def _network(
         )
     if view not in VIEWS:
         raise ValueError(f"expected a view, 'compose' or 'replace', or None; got {view!r}")
-    if batch < 1:
-        raise ValueError(f"expected batch >= 1, got {batch}")
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     model = deepcopy(model).eval().requires_grad_(False)
     unused: Any = model  # what follows is not a model to encode with
     unused.appearance = unused.canonical = None

@@ -1,6 +1,6 @@
 """fv2v's operators in terms that ONNX has: tables for `ExportedProgram.run_decompositions`.
 
-They say what the references in fv2v_kernels/ops/ say, in tensors of at most five dimensions, which is what the
+They say what the references in fv2v_kernels/ops/ say, in tensors of at most five dimensions, as many as the
 narrowest runtimes take. Coordinates are added and multiplied element by element, never by a matrix product,
 which some accelerators round to ten bits.
 
@@ -9,7 +9,7 @@ and few runtimes beside onnxruntime's CPU provider serve; and `gather`, eight Ga
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -117,8 +117,8 @@ def gather(features: Tensor, points: Tensor, align_corners: bool) -> Tensor:
     total = None
     for dz, dy, dx in itertools.product((0, 1), repeat=3):
         weight = _side(past[2], dz) * _side(past[1], dy) * _side(past[0], dx)
-        read = rows.index_select(0, (first + ((dz * H + dy) * W + dx)).flatten())
-        share = read * weight.reshape(-1, 1)
+        values = rows.index_select(0, (first + ((dz * H + dy) * W + dx)).flatten())
+        share = values * weight.reshape(-1, 1)
         total = share if total is None else total + share
     assert total is not None
     return total.view(B, -1, C).transpose(1, 2)
