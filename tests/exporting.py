@@ -16,7 +16,7 @@ from fv2v.hull import movement_scale
 from fv2v.view import view_tensors
 
 BOUND = 1e-4  # of [0, 1]: a fortieth of what a pixel of 8 bits can tell
-MOVED = 0.1  # how much a pixel must change from one frame to another for a test to mean something
+MOVED = 50 * BOUND  # how much a pixel must change from one frame to another for a test to mean something
 VIEWS = {
     "compose": [View(yaw=5, pitch=-3, translation=(0.1, 0.0, 0.0)), View(roll=4)],
     "replace": [View(yaw=5, translation=(0.1, 0.0, 0.0), mode="replace"), View(roll=4)],
@@ -25,23 +25,23 @@ VIEWS = {
 
 @torch.no_grad()
 def awake(config: ModelConfig, seen: Sequence[np.ndarray]) -> Reenactor:
-    """Random weights, and norms whose statistics are those of the pictures `seen`.
+    """Random weights, louder in places, and norms of H whose statistics are those of the pictures `seen`.
 
-    With statistics of nothing, deep networks hardly tell one picture from another.
+    With statistics of nothing H hardly tells one picture from another. M and G keep them: so deep, with
+    statistics of their own, random weights make rounding a hundred times larger at every network.
     """
     reenactor = Reenactor(config, weights="random", device="cpu", optimize=False)
     model = reenactor.model
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
-            module.train()
-            module.momentum = 1.0
-    images = torch.from_numpy(_pictures(seen))
-    if config.head.window:
-        windows = torch.from_numpy(_windows(config, driving(config, len(seen))))
-        model(images, windows, windows.flip(0))
-    else:
-        model(images, images.flip(0))
-    model.eval()
+    model.dense_motion.mask.weight.mul_(30)
+    if config.generator.decoder == "residual":  # SPADE normalises
+        model.generator.decoder.final.weight.mul_(30)
+    if config.head.trunk == "resnet":  # the other trunks have no such norms
+        for module in model.head.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train()
+                module.momentum = 1.0
+        model.head(torch.from_numpy(_pictures(seen)))
+        model.eval()
     if config.head.scale:
         model.head.scale.bias.fill_(1)  # there are no faces of no size, or of less
     return reenactor

@@ -1,4 +1,4 @@
-"""The README's exports of `vox-256`, at full size, and its way to run them: both ONNX files and the program."""
+"""The README's exports of `vox-256`, at full size: both ONNX files and the program, run as it says."""
 
 import gc
 import re
@@ -31,9 +31,10 @@ def names(tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("vox"))
         picture = clips.portrait()
         cv2.imwrite("portrait.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        moving = clips.moving_picture(picture, 2)
-        clips.write_clip(Path("driving.mp4"), moving)
-        awake(VOX_256, list(moving)).save("vox.safetensors")
+        (square,) = clips.moving_picture(picture, 1)
+        drivers = np.stack((square, square[:, ::-1]))
+        clips.write_clip(Path("driving.mp4"), drivers)
+        awake(VOX_256, drivers).save("vox.safetensors")
         for command in COMMANDS:
             _, *arguments = shlex.split(command.replace(WEIGHTS, "vox.safetensors"), comments=True)
             app(arguments, standalone_mode=False)
@@ -53,7 +54,7 @@ def shown(names):
 
 
 def test_the_pictures_vary_and_move(shown):
-    assert shown.std() > 0.05
+    assert shown.std() > 0.03
     assert np.abs(shown[0] - shown[1]).max() > MOVED
 
 

@@ -145,7 +145,7 @@ def known_inputs(
     movement: Tensor | None = None,
     view: ViewTensors | None = None,
 ) -> dict[str, np.ndarray]:
-    """The inputs of an exported frame but for `driving`, by name.
+    """The inputs of an exported frame but for `driving`, by name, in float32 as ONNX files take them.
 
     Args:
         source: one portrait, from `Reenactor.encode`.
@@ -160,7 +160,11 @@ def known_inputs(
     known |= {f"anchor_{name}": getattr(anchor, name, None) for name in MOTION}
     known |= {"movement": movement}
     known |= {f"view_{name}": getattr(view, name, None) for name in ViewTensors._fields}
-    return {name: tensor.cpu().numpy() for name, tensor in known.items() if tensor is not None}
+    return {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+        for name, tensor in known.items()
+        if tensor is not None
+    }
 
 
 def check_installed() -> None:
