@@ -33,6 +33,8 @@ from fv2v.options import (
     Weights,
     Yaw,
     YawWalk,
+    the_preset,
+    the_weights,
 )
 
 
@@ -65,8 +67,8 @@ def reenact(
             portrait,
             driving,
             output,
-            _preset(preset, weights),
-            weights=_weights(weights),
+            the_preset(preset, weights),
+            weights=the_weights(weights),
             relative=relative,
             view=view,
             adapt_scale=adapt_scale,
@@ -108,9 +110,9 @@ def talk(
             portrait,
             coefficients,
             output,
-            _preset(preset, weights, "sadtalker-256"),
+            the_preset(preset, weights, "sadtalker-256"),
             source_coefficients=source_coefficients,
-            weights=_weights(weights),
+            weights=the_weights(weights),
             still=still,
             expression_scale=expression_scale,
             pitch=_degrees("pitch", pitch),
@@ -149,8 +151,8 @@ def imitate(
         portrait,
         driving,
         output,
-        _preset(preset, weights),
-        weights=_weights(weights),
+        the_preset(preset, weights),
+        weights=the_weights(weights),
         relative=relative,
         view=_view(pitch, yaw, roll, view_mode),
         stitch=stitch,
@@ -176,21 +178,13 @@ def frontalize(
     report = run(
         portrait,
         output,
-        _preset(preset, weights),
-        weights=_weights(weights),
+        the_preset(preset, weights),
+        weights=the_weights(weights),
         crop=crop,
         device=device,
         dtype=dtype,
     )
     typer.echo(f"{report.output}: written")
-
-
-def _weights(given: list[str] | None) -> str | list[str] | None:
-    return given[0] if given and len(given) == 1 else given
-
-
-def _preset(preset: str | None, weights: list[str] | None, untrained: str = "vox-256") -> str | None:
-    return preset or (untrained if weights == ["random"] else None)
 
 
 def _view(pitch: float | None, yaw: float | None, roll: float | None, mode: str) -> Any:

@@ -1,4 +1,4 @@
-"""Arguments and options of the commands that make pictures, and what `--help` says of them."""
+"""Arguments and options of the commands that run a model, and what `--help` says of them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -137,3 +137,13 @@ RelativePicture = Annotated[
         show_default=False,
     ),
 ]
+
+
+def the_weights(given: list[str] | None) -> str | list[str] | None:
+    """What `Weights` says, as `Reenactor` takes it."""
+    return given[0] if given and len(given) == 1 else given
+
+
+def the_preset(preset: str | None, weights: list[str] | None, untrained: str = "vox-256") -> str | None:
+    """What `Preset` says; random weights are `untrained` where it says nothing."""
+    return preset or (untrained if weights == ["random"] else None)

@@ -233,7 +233,17 @@ def test_an_interrupt_is_no_traceback(files, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("reenact",), ("talk",), ("frontalize",), ("convert",), ("info",), ("doctor",), ("bench",)],
+    [
+        (),
+        ("reenact",),
+        ("talk",),
+        ("frontalize",),
+        ("export",),
+        ("convert",),
+        ("info",),
+        ("doctor",),
+        ("bench",),
+    ],
 )
 def test_help_is_there(fv2v, command):
     code, out, err = fv2v(*command, "--help")
