@@ -169,7 +169,7 @@ def known_inputs(
 
 
 def driving_input(pictures: Sequence[Any], size: int) -> np.ndarray:
-    """`driving` of a batch: (B, 3, size, size) float32 in [0, 1], of pictures as `Reenactor.extract` takes them."""
+    """`driving` of a batch, (B, 3, size, size) float32, from pictures as `Reenactor.extract` takes them."""
     return to_images(stacked(pictures, size, torch.device("cpu")), size).numpy()
 
 
