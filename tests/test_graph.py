@@ -20,6 +20,7 @@ from fv2v.engine.frame import FrameNetwork
 from fv2v.engine.graph import FrameGraph, capture, paint
 from fv2v.engine.path import MOST, FramePath
 from fv2v.tensors import stacked, to_images, to_uint8
+from fv2v_kernels import use_backend
 
 VIEWS = [View(yaw=25), View(yaw=25), View(yaw=-5, mode="replace"), None]
 
@@ -205,6 +206,15 @@ def test_a_picture_alone_pays_for_no_capture(device):
     assert captures(reenactor) == 0
     reenactor.render(source, motion)
     assert captures(reenactor) == 1
+
+
+def test_a_backend_asked_for_is_not_passed_by(device):
+    reenactor = on_the_path(TINY, device)
+    source, frames = encoded(reenactor), pictures(3, seed=1)
+    expected = list(reenactor.animate(source, frames, relative=False))
+    with use_backend("reference"):
+        assert_frames_close(list(reenactor.animate(source, frames, relative=False)), expected)
+    assert captures(reenactor) == 2
 
 
 def test_more_kinds_than_memory_is_kept_for(device):
