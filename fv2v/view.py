@@ -74,6 +74,9 @@ def check_views(view: View | Sequence[View], frames: int) -> Sequence[View]:
         raise ValueError(f"expected a View, or a sequence of them, got {view!r}")
     if len(view) != frames:
         raise ValueError(f"expected one view, or one for each of {frames} frames, got {len(view)}")
+    for each in view:
+        if not isinstance(each, View):
+            raise ValueError(f"expected a View, or a sequence of them, got {each!r}")
     return view
 
 

@@ -230,6 +230,11 @@ def choose(name: str, device: torch.device, backend: str | None) -> str:
     return wanted
 
 
+def preferred() -> str | None:
+    """The backend that `use_backend` asks for here."""
+    return _preferred
+
+
 @contextmanager
 def use_backend(backend: str) -> Iterator[None]:
     """Prefer `backend` for every op called inside the block: for tests, benches and bug reports."""

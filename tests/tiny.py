@@ -1,5 +1,7 @@
 """Members of the family small enough for a test to run in milliseconds."""
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -81,6 +83,22 @@ def lively(reenactor: Reenactor) -> Reenactor:
         head.scale.bias.fill_(1)  # there are no faces of no size, or of less
     reenactor._prepare(reenactor.networks is not model)
     return reenactor
+
+
+def uncaptured(reenactor: Reenactor) -> Reenactor:
+    """Runs the same networks without graphs, so that hooks see every frame, on a GPU too."""
+    other = copy(reenactor)
+    other._path = None
+    return other
+
+
+def assert_frames_close(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
+    """To one level of 255: batches add in another order, and graphs by other kernels."""
+    assert len(actual) == len(expected)
+    for a, b in zip(actual, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == np.uint8
+        assert np.abs(a.astype(int) - b).max() <= 1
 
 
 def pictures(count: int, seed: int = 0, size: int = 32) -> list[np.ndarray]:

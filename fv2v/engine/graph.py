@@ -16,6 +16,7 @@ Only `capture` needs a GPU. On the CPU the streams do nothing, and a function st
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ class Slot:
 
     def __init__(self, driving: Tensor, result: Tensor, lanes: Any) -> None:
         def host(like: Tensor) -> Tensor:
-            return torch.empty_like(like, device="cpu", pin_memory=result.is_cuda)
+            return torch.empty(like.shape, dtype=like.dtype, pin_memory=result.is_cuda)
 
         self.sent, self.received = host(driving), torch.empty_like(driving, device=result.device)
         self.painted, self.shown = torch.empty_like(result), host(result)
@@ -128,9 +129,11 @@ class FrameGraph:
         self._captured = Captured(function, [driving], kept, by)
         result = self._captured.result
         self._lanes = torch.get_device_module(result.device)
-        self._uploads, self._downloads = self._lanes.Stream(), self._lanes.Stream()
+        self._uploads, self._downloads = _copy_streams(result.device)
         self._slots = [Slot(driving, result, self._lanes) for _ in range(2)]
-        if result.is_cuda:  # their memory is theirs until these streams are done, too
+        if result.is_cuda:
+            # their memory was others', who may still be at work, and is theirs until these streams are done
+            self._uploads.wait_stream(self._lanes.current_stream())
             for slot in self._slots:
                 slot.received.record_stream(self._uploads)
                 slot.painted.record_stream(self._downloads)
@@ -160,6 +163,13 @@ class FrameGraph:
                 slot.done.record(self._downloads)
             slot.pending = Pending(slot.shown, slot.done, self)
             return slot.pending
+
+
+@cache
+def _copy_streams(device: torch.device) -> tuple[Any, Any]:
+    """For uploads and downloads, of a priority that no capture has: torch gives its streams out in turn."""
+    lanes = torch.get_device_module(device)
+    return lanes.Stream(priority=-1), lanes.Stream(priority=-1)
 
 
 def paint(network: FrameNetwork, driving: Tensor, *others: Tensor) -> Tensor:

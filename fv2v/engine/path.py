@@ -13,6 +13,7 @@ from fv2v.engine.graph import Capture, Captured, FrameGraph, Pending, capture
 from fv2v.geometry import Motion, Source
 from fv2v.networks import FaceVid2Vid
 from fv2v.view import View, ViewTensors, check_views, view_form, view_tensors
+from fv2v_kernels._op import preferred
 
 MOST = 8  # graphs: each holds the memory of a frame
 Graph = TypeVar("Graph", FrameGraph, Captured)
@@ -21,8 +22,9 @@ Graph = TypeVar("Graph", FrameGraph, Captured)
 class FramePath:
     """Frames of one set of networks on a GPU: one graph for each kind, from its second frame on.
 
-    Kinds differ by options, by sizes and by how many frames there are at once. The first of a kind runs as it
-    is, so that a picture alone does not pay for a capture; so do those of more kinds than `MOST`.
+    Kinds differ by options, by sizes, by how many frames there are at once, and by the operators' backend.
+    The first of a kind runs as it is, so that a picture alone does not pay for a capture; so do those of more
+    kinds than `MOST`.
     """
 
     def __init__(self, networks: FaceVid2Vid, by: Capture = capture) -> None:
@@ -105,7 +107,8 @@ class FramePath:
     def _graph(
         self, network: FrameNetwork, arguments: Sequence[Tensor], make: Callable[[], Graph]
     ) -> Graph | None:
-        key = (network.inputs, network.stitch, *((*tensor.shape, tensor.dtype) for tensor in arguments))
+        shapes = tuple((each.shape, each.dtype) for each in arguments)
+        key = (network.inputs, network.stitch, preferred(), shapes)
         with self._lock:
             if key not in self._graphs:
                 self._graphs[key] = None
