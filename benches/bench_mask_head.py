@@ -46,7 +46,8 @@ def test_mask_head(measure, volume, mode, backend):
 @pytest.mark.parametrize("channels", CONVOLUTIONS)
 def test_mask_convolution_and_warp(benchmark, beside, channels, layout, form):
     (hidden_channels, flows), order = CONVOLUTIONS[channels], memory_format(layout)
-    hidden, features = (stored(1, C, 16, 64, 64, layout=order) for C in (hidden_channels, 32))
+    size = next(iter(VOLUMES.values()))[2:]
+    hidden, features = (stored(1, C, *size, layout=order) for C in (hidden_channels, 32))
     points = (0.1 * torch.randn(2, 1, flows - 1, 3, device=DEVICE)).unbind()
     conv = nn.Conv3d(hidden_channels, flows, T, padding=T // 2).to(DEVICE, DTYPE).requires_grad_(False)
     taps = TapsInChannels(conv).to(memory_format=order)

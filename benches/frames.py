@@ -21,7 +21,7 @@ from fv2v.config import PRESETS, ModelConfig
 from fv2v.geometry import Placement, place
 from fv2v.layers import Call, recorded
 from fv2v.reenactor import Reenactor
-from fv2v.tensors import to_images, to_uint8
+from fv2v.tensors import stacked, to_images, to_uint8
 from fv2v_kernels import use_backend
 
 EAGER, COMPILED, PATH = "plain eager", "torch.compile", "frame path"
@@ -62,7 +62,8 @@ class Scene:
         self.source, self.anchor = reenactor.encode(portrait), reenactor.extract(rest)
 
     def images(self) -> Tensor:
-        images = torch.cat([to_images(frame, self.config.image_size) for frame in self.frames])
+        size = self.config.image_size
+        images = to_images(stacked(self.frames, size, torch.device(DEVICE)), size)
         return images.to(DEVICE, self.reenactor.dtype)
 
     def placed(self, images: Tensor) -> Placement:

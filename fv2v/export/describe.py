@@ -83,7 +83,7 @@ def describe(network: FrameNetwork, batch_size: int) -> dict[str, Any]:
         "options": {
             "relative": network.relative,
             "stitch": network.stitch,
-            "adapt_scale": network.adapt_scale,
+            "adapt_scale": "movement" in network.inputs,
             "view": network.view,
             "batch_size": batch_size,
         },
