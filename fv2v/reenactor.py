@@ -28,6 +28,7 @@ from fv2v.geometry import (
     resting,
     used_translation,
 )
+from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike
 from fv2v.tensors import stacked, to_images, to_uint8
 
@@ -49,7 +50,6 @@ class Reenactor:
             modules, operation by operation.
 
     Attributes:
-        model: the trained modules. With `optimize` they stay as they were loaded, on the CPU, to be saved.
         networks: what runs.
 
     What a portrait alone decides is computed once, in `encode`, and kept in its `Source`: the features (F),
@@ -77,15 +77,26 @@ class Reenactor:
             raise ValueError(checkpoints.NO_WEIGHTS)
         self.dtype = find_dtype(dtype)
         self.device = find_device(device)
-        if weights == "random":
-            if config is None:
-                raise ValueError(f'weights="random" needs a preset, one of {", ".join(PRESETS)}; got none')
-            model = checkpoints.random(config)
-        else:
-            model = checkpoints.load(weights, config)
-        self.config = model.config
-        self.model = model.eval().requires_grad_(False)
+        if weights == "random" and config is None:
+            raise ValueError(f'weights="random" needs a preset, one of {", ".join(PRESETS)}; got none')
+        self._weights = weights, config
+        self._model: FaceVid2Vid | None = None
+        self.config = self.model.config
         self._prepare(optimize)
+        if optimize:
+            self._model = None  # half of the memory
+
+    @property
+    def model(self) -> FaceVid2Vid:
+        """The trained modules. With `optimize` nothing runs them: they are loaded again when asked for."""
+        if self._model is None:
+            weights, config = self._weights
+            if weights == "random" and config is not None:
+                self._model = checkpoints.random(config)
+            else:
+                self._model = checkpoints.load(weights, config)
+            self._model.eval().requires_grad_(False)
+        return self._model
 
     def _prepare(self, optimize: bool) -> None:
         self.networks = (
@@ -237,7 +248,10 @@ class Reenactor:
         return to_uint8(self._render(source, motion, None, None, 1.0, stitch=True))[0]
 
     def save(self, path: PathLike) -> None:
-        """Write weights and config to a .safetensors, whole or not at all; `weights=path` reads it."""
+        """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.
+
+        With `optimize` they are read once more from where they came, which must still be there.
+        """
         checkpoints.save(self.model, path)
 
     def _animate(
