@@ -188,8 +188,8 @@ class Reenactor:
             adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
                 relative.
             stitch: as in `render`.
-            batch_size: how many driving frames go through the networks together. No faster on a CPU:
-                13.6, 13.3 and 13.8 s on all cores for 4 frames of vox-256 in 1s, 2s and 4s (bench_files.py).
+            batch_size: how many driving frames go through the networks together. On a CPU it hardly matters
+                (`test_batches` in benches/bench_files.py).
 
         Returns:
             An iterator over (H, W, 3) uint8 pictures, one a driving frame, each made when it is asked for.
