@@ -1,0 +1,1 @@
+"""What networks learn from: pairs of frames, of videos or drawn."""

@@ -1,0 +1,94 @@
+"""What training reads: two frames of one video, and where the data knows it the true motion of both."""
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fv2v.geometry import Motion
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What a renderer knows of a pair: x = R x_c + t + δ are its landmarks, in geometry.py's coordinates."""
+
+    canonical: Tensor  # (B, K, 3)  x_c, of the neutral and frontal face
+    source: Motion
+    driving: Motion
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A batch for a training step."""
+
+    source: Tensor  # (B, 3, n, n) uint8 as data sets have it, or float in [0, 1]  s
+    driving: Tensor  # as source  d
+    truth: Truth | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Pairs":
+        """On `device`, pictures scaled to [0, 1] in `dtype`; motion stays in its own."""
+        pictures = (
+            each.to(device, dtype) / 255 if each.dtype == torch.uint8 else each.to(device, dtype)
+            for each in (self.source, self.driving)
+        )
+        truth = self.truth
+        if truth is not None:
+            motions = (each.to(device, each.rotation.dtype) for each in (truth.source, truth.driving))
+            truth = Truth(truth.canonical.to(device), *motions)
+        return Pairs(*pictures, truth)
+
+
+class Draw(NamedTuple):
+    """Which pair: an item of a data set, and the seed of all that is random in it."""
+
+    index: int
+    seed: int
+
+
+class PairData(Protocol):
+    """A data set of pairs. `data[Draw(index, seed)]` is the same pair whenever and wherever it is asked for."""
+
+    def __len__(self) -> int:
+        """Videos or identities, of which an epoch draws each once."""
+
+    def __getitem__(self, draw: Draw) -> Pairs:
+        """A batch of one, uint8."""
+
+
+def collate(pairs: list[Pairs]) -> Pairs:
+    """Batches of one as one batch, for a DataLoader. Either all have a truth, or none."""
+    truths = [each.truth for each in pairs if each.truth is not None]
+    if truths and len(truths) != len(pairs):
+        raise ValueError(f"expected a truth for all {len(pairs)} pairs or for none, got {len(truths)}")
+    truth = None
+    if truths:
+        motions = (_joined([getattr(each, name) for each in truths]) for name in ("source", "driving"))
+        truth = Truth(torch.cat([each.canonical for each in truths]), *motions)
+    return Pairs(torch.cat([p.source for p in pairs]), torch.cat([p.driving for p in pairs]), truth)
+
+
+def draws(step: int, batch: int, length: int, seed: int) -> list[Draw]:
+    """The pairs of a step, a function of its arguments alone: who resumes at a step draws what was due there.
+
+    Every epoch is a permutation of the `length` items; a batch may span two.
+
+    Args:
+        step: from 0 on.
+        batch: pairs a step, over all processes and accumulated parts.
+    """
+    drawn = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, place = divmod(position, length)
+        order = np.random.default_rng((seed, 0, epoch)).permutation(length)
+        pair_seed = np.random.default_rng((seed, 1, position)).integers(1 << 62)
+        drawn.append(Draw(int(order[place]), int(pair_seed)))
+    return drawn
+
+
+def _joined(motions: list[Motion]) -> Motion:
+    return Motion(*(torch.cat([getattr(each, f.name) for each in motions]) for f in fields(Motion)))
