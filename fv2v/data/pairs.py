@@ -51,7 +51,7 @@ class Draw(NamedTuple):
 
 
 class PairData(Protocol):
-    """A data set of pairs. `data[Draw(index, seed)]` is the same pair whenever and wherever it is asked for."""
+    """A data set of pairs. `data[Draw(index, seed)]` is the same pair whenever, and wherever."""
 
     def __len__(self) -> int:
         """Videos or identities, of which an epoch draws each once."""
