@@ -122,10 +122,9 @@ PYBIND11_MODULE(_cpu, m) {
       unlocked);
   m.def(
       "winograd_conv",
-      [](Tensor out, Tensor x, Tensor weight, Tensor bias, Tensor addend, int64_t taps, bool doubling,
-         bool pooling, double negative_slope, int threads) {
-        fv2v::winograd_conv_cpu(out, {x, weight, bias, addend, taps, doubling, pooling, negative_slope},
-                                threads);
+      [](Tensor out, Tensor x, Tensor weight, Tensor bias, Tensor addend, bool doubling, bool pooling,
+         double negative_slope, int threads) {
+        fv2v::winograd_conv_cpu(out, {x, weight, bias, addend, doubling, pooling, negative_slope}, threads);
       },
       unlocked);
 }

@@ -16,7 +16,7 @@ from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.devices import find_device, find_dtype
-from fv2v.engine import arranged
+from fv2v.engine import arrange
 from fv2v.engine.path import FramePath
 from fv2v.geometry import (
     Motion,
@@ -81,29 +81,30 @@ class Reenactor:
             raise ValueError(f'weights="random" needs a preset, one of {", ".join(PRESETS)}; got none')
         self._weights = weights, config
         self._model: FaceVid2Vid | None = None
-        self.config = self.model.config
-        self._prepare(optimize)
-        if optimize:
-            self._model = None  # half of the memory
+        self._run(self._loaded(), optimize)
 
     @property
     def model(self) -> FaceVid2Vid:
         """The trained modules. With `optimize` nothing runs them: they are loaded again when asked for."""
         if self._model is None:
-            weights, config = self._weights
-            if weights == "random" and config is not None:
-                self._model = checkpoints.random(config)
-            else:
-                self._model = checkpoints.load(weights, config)
-            self._model.eval().requires_grad_(False)
+            self._model = self._loaded()
         return self._model
 
-    def _prepare(self, optimize: bool) -> None:
-        self.networks = (
-            arranged(self.model, self.device, self.dtype)
-            if optimize
-            else self.model.to(self.device, self.dtype)
-        )
+    def _loaded(self) -> FaceVid2Vid:
+        weights, config = self._weights
+        if weights == "random" and config is not None:
+            model = checkpoints.random(config)
+        else:
+            model = checkpoints.load(weights, config)
+        return model.eval().requires_grad_(False)
+
+    def _run(self, model: FaceVid2Vid, optimize: bool) -> None:
+        """`model` from now on: as it is, or used up by its arrangement."""
+        self.config = model.config
+        if optimize:
+            self.networks = arrange(model, self.device, self.dtype)
+        else:
+            self.networks = self._model = model.to(self.device, self.dtype)
         self._path = FramePath(self.networks) if optimize and self.device.type == "cuda" else None
 
     @torch.inference_mode()

@@ -13,7 +13,7 @@ from fv2v_kernels.ops.modulate import modulate
 from fv2v_kernels.ops.soft_argmax3d import soft_argmax3d
 from fv2v_kernels.ops.warp3d import warp3d
 from fv2v_kernels.ops.warp_candidates import warp_candidates
-from fv2v_kernels.ops.winograd_conv import winograd_conv, winograd_weight
+from fv2v_kernels.ops.winograd_conv import outputs_innermost, winograd_conv
 
 OPS = (
     "keypoint_flow",
@@ -35,10 +35,10 @@ __all__ = [
     "keypoint_flow",
     "mask_head",
     "modulate",
+    "outputs_innermost",
     "soft_argmax3d",
     "use_backend",
     "warp3d",
     "warp_candidates",
     "winograd_conv",
-    "winograd_weight",
 ]

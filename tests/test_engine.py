@@ -1,5 +1,7 @@
 """The inference form is the trained modules' function: in float64 they differ by rounding alone."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from test_half import narrow
@@ -9,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from fv2v import checkpoints
 from fv2v.config import PRESETS
-from fv2v.engine import arranged
+from fv2v.engine import arrange
 from fv2v.engine.doubling import DoublingConv
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid, blocks
@@ -42,8 +44,7 @@ CPU = (torch.device("cpu"), torch.float64)
 def test_the_same_numbers_from_other_operations(name, where):
     config = CONFIGS[name]
     model = trained_like(config)
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    fast = arranged(model, *where)
+    fast = arrange(deepcopy(model), *where)
     pictures = torch.rand(2, 3, config.image_size, config.image_size, dtype=torch.float64)
     seen = [pictures[:1], pictures[1:]]
     if config.head.window:
@@ -57,13 +58,12 @@ def test_the_same_numbers_from_other_operations(name, where):
         results.append((source.features, source.compressed, source.keypoints, placed.kp_driving, image))
     for ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, plain, rtol=0, atol=1e-10)
-    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("where", [(), CPU], ids=["anywhere", "cpu"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_nothing_is_left_to_fold(name, where):
-    fast = arranged(trained_like(CONFIGS[name]), *where)
+    fast = arrange(trained_like(CONFIGS[name]), *where)
     kinds = (SpectralConv2d, blocks.UpBlock2d, blocks.UpBlock3d)
     left = [name for name, module in fast.named_modules() if isinstance(module, kinds)]
     norms = [

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fv2v import Reenactor, View
-from fv2v.engine import arranged
+from fv2v.engine import arrange
 from fv2v.engine.frame import FrameNetwork
 from fv2v.geometry import seen
 from fv2v.view import view_tensors
@@ -59,7 +59,7 @@ def inputs_of(network: FrameNetwork, reenactor: Reenactor) -> list[Tensor]:
 def test_a_frame_stays_on_its_device(config, relative, view):
     reenactor = Reenactor(config, weights="random")
     adapt = relative and config.geometry.transfer == "keypoint"
-    networks = arranged(reenactor.model)  # as on a GPU
+    networks = arrange(reenactor.model)  # as on a GPU
     network = FrameNetwork(networks, relative=relative, adapt_scale=adapt, view=view)
     inputs = inputs_of(network, reenactor)
     network.to("meta")

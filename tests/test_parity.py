@@ -7,6 +7,7 @@ beside the release's own float32 error.
 import json
 import math
 import shutil
+from copy import deepcopy
 
 import numpy as np
 import parity
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from fv2v import checkpoints
 from fv2v.config import preset
-from fv2v.engine import arranged
+from fv2v.engine import arrange
 from fv2v.geometry import Motion, Placement, Source, View, keypoints_of, place, resting
 from fv2v.hull import hull_volume, movement_scale
 from fv2v.networks import FaceVid2Vid
@@ -83,7 +84,7 @@ def test_every_recorded_tensor(release, backend, capsys):
 def test_every_recorded_picture_from_networks_arranged_for_inference(release, capsys):
     """What is between the ends may round elsewhere; the pictures are the release's."""
     name, model = release
-    fast = arranged(model, torch.device("cpu"), torch.float32)
+    fast = arrange(deepcopy(model), torch.device("cpu"), torch.float32)
     pictures, recording = recorded_pictures(), {}
     with torch.inference_mode():
         source = fast.encode(pictures["source"])

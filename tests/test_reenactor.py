@@ -5,6 +5,7 @@ import multiprocessing
 import resource
 import weakref
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -27,7 +28,7 @@ from tiny import (
 
 import fv2v
 from fv2v import Motion, Reenactor, View
-from fv2v.engine import arranged
+from fv2v.engine import arrange
 from fv2v.geometry import euler_degrees
 from fv2v.image import write_image
 from fv2v.tensors import to_uint8
@@ -279,7 +280,7 @@ def test_arranged_networks_run_and_trained_ones_are_saved(reenactor, tmp_path):
 
 def test_half_weights_are_derived_from_what_was_trained():
     half = Reenactor(TINY, weights="random", dtype="bfloat16")
-    full = arranged(half.model).state_dict()
+    full = arrange(deepcopy(half.model)).state_dict()
     for name, weights in half.networks.state_dict().items():
         assert torch.equal(weights, full[name].to(weights.dtype)), name
     assert next(half.model.parameters()).dtype == torch.float32

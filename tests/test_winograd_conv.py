@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.library import opcheck
 from torch.nn.functional import avg_pool2d, conv2d, conv3d, interpolate, leaky_relu
 
-from fv2v_kernels import available, winograd_conv, winograd_weight
+from fv2v_kernels import available, outputs_innermost, winograd_conv
 
 BACKENDS = available("winograd_conv", "cpu")
 # x, outputs, kernel: sizes that no tile divides, channels that fill no vector
@@ -21,6 +21,11 @@ CASES = {
     "large_kernel": ((2, 3, 8, 7), 3, (7, 7)),
     "one_pixel": ((1, 16, 1, 1), 16, (3, 3)),
     "several_blocks": ((1, 65, 61, 58), 40, (7, 7)),
+    "several_chunks": (
+        (1, 334, 2, 3, 4),
+        270,
+        (3, 3, 3),
+    ),  # of weights: sixteen panels of seventeen at a time
 }
 OPTIONS = {
     "plain": {},
@@ -66,7 +71,7 @@ def test_is_the_convolution(case, options, backend):
     if options.get("pooling") and min(x.shape[-2:]) == 1 and not options.get("doubling"):
         pytest.skip("nothing to pool")
     expected = stock(x, weight, bias, addend, **options)
-    result = winograd_conv(x, winograd_weight(weight), bias, addend, **options, backend=backend)
+    result = winograd_conv(x, weight, bias, addend, **options, backend=backend)
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-10)
     last = torch.channels_last_3d if x.dim() == 5 else torch.channels_last
     assert result.is_contiguous(memory_format=last)
@@ -78,7 +83,7 @@ def test_float32_is_a_few_times_as_far_off_as_stock(case, backend):
     """In root mean square: 2.5 and 4 times a direct sum's error, and stock sums in several parts: 12."""
     x, weight, bias, _ = make(case, torch.float32)
     exact = stock(x.double(), weight.double(), bias.double(), None)
-    result = winograd_conv(x, winograd_weight(weight), bias, backend=backend)
+    result = winograd_conv(x, weight, bias, backend=backend)
     plain = stock(x, weight, bias, None)
     error, allowed = ((each.double() - exact).square().mean().sqrt() for each in (result, plain))
     assert error <= 12 * max(allowed, 2**-25 * exact.abs().max())
@@ -87,21 +92,21 @@ def test_float32_is_a_few_times_as_far_off_as_stock(case, backend):
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_reads_any_layout(layout):
     x, weight, bias, _ = make("volume", torch.float32)
-    weight = winograd_weight(weight)
     expected = winograd_conv(x, weight, bias)
     assert torch.equal(winograd_conv(layout(x), weight, bias), expected)
+    assert torch.equal(winograd_conv(x, outputs_innermost(weight), bias), expected)
 
 
 def test_reads_some_of_the_channels_where_they_lie():
     x = torch.randn(2, 48, 7, 9).to(memory_format=torch.channels_last)
-    weight, bias = winograd_weight(torch.randn(8, 16, 3, 3)), torch.randn(8)
+    weight, bias = torch.randn(8, 16, 3, 3), torch.randn(8)
     some = x[:, 16:32]
     assert torch.equal(winograd_conv(some, weight, bias), winograd_conv(some.contiguous(), weight, bias))
 
 
 def test_depends_on_no_thread_count():
     x, weight, bias, _ = make("several_blocks", torch.float32)
-    weight, threads, results = winograd_weight(weight), torch.get_num_threads(), []
+    threads, results = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
@@ -114,13 +119,11 @@ def test_depends_on_no_thread_count():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_is_an_operator(backend):
     x, weight, bias, addend = make("volume", torch.float32, adds=True)
-    weight = winograd_weight(weight)
     arguments = (
         x.to(memory_format=torch.channels_last_3d),
-        weight,
+        outputs_innermost(weight),
         bias,
         addend,
-        3,
         False,
         True,
         0.0,
@@ -133,11 +136,9 @@ def test_is_an_operator(backend):
 
 def test_gradients_are_the_convolutions():
     x, weight, bias, _ = make("picture", torch.float64)
-    transformed = winograd_weight(weight)
-    found = torch.autograd.grad(
-        winograd_conv(x.requires_grad_(), transformed, bias.requires_grad_()).square().sum(), (x, bias)
-    )
-    expected = torch.autograd.grad(stock(x, weight, bias, None).square().sum(), (x, bias))
+    inputs = [each.requires_grad_() for each in (x, weight, bias)]
+    found = torch.autograd.grad(winograd_conv(*inputs).square().sum(), inputs)
+    expected = torch.autograd.grad(stock(*inputs, None).square().sum(), inputs)
     for ours, plain in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, plain, rtol=0, atol=1e-9)
 
@@ -145,21 +146,18 @@ def test_gradients_are_the_convolutions():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (
-            {"x": torch.zeros(1, 4, 5, 5)},
-            r"expected a weight of shape \(36, 1, 1, 4, 16\), got \(36, 1, 1, 5, 16\)",
-        ),
+        ({"x": torch.zeros(1, 4, 5, 5)}, r"shape \(7, 4, r, r\) with r of 3 or 7, got \(7, 5, 3, 3\)"),
         ({"x": torch.zeros(5, 5)}, r"expected x of shape \(B, C, \[D,\] H, W\), got \(5, 5\)"),
-        ({"weight": torch.zeros(7, 5, 3, 3)}, "expected a weight from winograd_weight"),
-        ({"weight": winograd_weight(torch.zeros(7, 5, 3, 3, 3))}, "expected a volume for 3 taps in z"),
-        ({"bias": torch.zeros(17)}, r"expected a weight of shape \(36, 2, 1, 5, 16\)"),
+        ({"weight": torch.zeros(7, 5, 5, 5)}, r"with r of 3 or 7, got \(7, 5, 5, 5\)"),
+        ({"weight": torch.zeros(7, 5, 3, 3, 3)}, r"shape \(7, 5, r, r\) with r of 3 or 7, got"),
+        ({"bias": torch.zeros(17)}, r"expected a weight of shape \(17, 5, r, r\)"),
         ({"addend": torch.zeros(2, 7, 9, 10)}, r"expected an addend of shape \(2, 7, 9, 11\)"),
     ],
-    ids=["channels", "x", "weight", "depth", "bias", "addend"],
+    ids=["channels", "x", "kernel", "depth", "bias", "addend"],
 )
 def test_what_does_not_fit_is_named(changed, message):
     x, weight, bias, _ = make("picture", torch.float32)
-    given = {"x": x, "weight": winograd_weight(weight), "bias": bias} | changed
+    given = {"x": x, "weight": weight, "bias": bias} | changed
     with pytest.raises(ValueError, match=message):
         winograd_conv(**given)
 
@@ -167,6 +165,4 @@ def test_what_does_not_fit_is_named(changed, message):
 def test_half_precision_is_refused():
     x, weight, bias, _ = make("picture", torch.float32)
     with pytest.raises(TypeError, match=r"all in float32, or all in float64; x is in torch.float16"):
-        winograd_conv(x.half(), winograd_weight(weight), bias)
-    with pytest.raises(ValueError, match=r"expected a kernel 3 x 3 or 7 x 7 wide, got \(2, 2, 1, 5, 5\)"):
-        winograd_weight(torch.zeros(2, 2, 5, 5))
+        winograd_conv(x.half(), weight, bias)

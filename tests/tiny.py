@@ -1,7 +1,7 @@
 """Members of the family small enough for a test to run in milliseconds."""
 
 from collections.abc import Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -83,7 +83,7 @@ def lively(reenactor: Reenactor) -> Reenactor:
         model.generator.decoder.final.weight.mul_(30)
     if head.scale:
         head.scale.bias.fill_(1)  # there are no faces of no size, or of less
-    reenactor._prepare(reenactor.networks is not model)
+    reenactor._run(deepcopy(model), optimize=reenactor.networks is not model)
     return reenactor
 
 

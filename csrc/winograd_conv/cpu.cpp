@@ -1,5 +1,7 @@
-// winograd_conv on the CPU. A few tiles at a time, in all depths, so that what is between the three steps
-// stays in a cache that the threads share:
+// winograd_conv on the CPU. As many outputs at a time as their weights allow, once transformed:
+//   transform the weights        a thread takes channels, sixteen outputs side by side
+// then a few tiles at a time, in all depths, so that what is between the three steps stays in a cache that
+// the threads share:
 //   transform the inputs         a thread takes pixels' tiles, sixteen channels side by side
 //   multiply                     a thread takes one of the a a points: a matrix product of its own
 //   transform the products back  with bias, addend, activation and pooling
@@ -14,8 +16,8 @@ namespace fv2v {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kRowsTogether = 24;         // a block of tiles takes memory for a multiple of it
-constexpr int64_t kBlockBytes = 6 << 20;  // of transformed inputs and products
+constexpr int64_t kBlockBytes = 6 << 20;    // of transformed inputs and products
+constexpr int64_t kWeightBytes = 16 << 20;  // of transformed weights
 
 template <typename acc_t>
 using Lanes = vec<acc_t, kLanes>;
@@ -59,10 +61,11 @@ FV2V_HOST_DEVICE void store(const Lanes<acc_t>& lanes, int64_t count, acc_t* to)
 struct Plan {
   int64_t channels, outputs, depth, height, width;  // of the (enlarged) picture
   int64_t kd, tiles_across, tiles;                  // of a slice
-  int64_t block, pitch;                             // tiles of a block, and the memory for them
+  int64_t pitch;                                    // tiles that memory is for
   int64_t input_row, output_row;                    // numbers a tile
-  int64_t input_point, output_point;                // from one of the a a points to the next
-  int64_t b = 0, first = 0, count = 0;              // at hand
+  int64_t input_point, output_point, weight_point;  // from one of the a a points to the next
+  int64_t panel = 0, panels = 0;                    // sixteens of outputs at hand
+  int64_t b = 0, first = 0, count = 0;              // tiles at hand
 
   FV2V_HOST_DEVICE int64_t row(int64_t z, int64_t tile) const { return z * pitch + tile; }
 };
@@ -93,6 +96,29 @@ FV2V_CLONES void transform_inputs(const WinogradConv& op, const Plan& plan, int6
       transform<typename F::Input, a, a>(half[i], line, 1);
       for (int j = 0; j < a; ++j)
         *reinterpret_cast<Lanes<acc_t>*>(to + (i * a + j) * plan.input_point + c) = line[j];
+    }
+  }
+}
+
+// G w G^T of one channel and tap in z, `at`, for the panels at hand
+template <typename F, typename acc_t>
+FV2V_CLONES void transform_weights(const WinogradConv& op, const Plan& plan, int64_t at, acc_t* weights) {
+  constexpr int a = F::kSize, r = F::kTaps;
+  const int64_t* const stride = op.weight.stride;
+  const acc_t* const from =
+      op.weight.as<const acc_t>() + at % plan.channels * stride[1] + at / plan.channels * stride[2];
+  for (int64_t p = 0; p < plan.panels; ++p) {
+    const int64_t n = (plan.panel + p) * kLanes;
+    acc_t* const to = weights + (p * plan.kd * plan.channels + at) * kLanes;
+    Lanes<acc_t> half[a][r], line[a];
+    for (int j = 0; j < r; ++j) {
+      for (int i = 0; i < r; ++i) line[i] = load(from + i * stride[3] + j * stride[4] + n, plan.outputs - n);
+      transform<typename F::Weight, a, r>(line, half[0] + j, r);
+    }
+    for (int i = 0; i < a; ++i) {
+      transform<typename F::Weight, a, r>(half[i], line, 1);
+      for (int j = 0; j < a; ++j)
+        *reinterpret_cast<Lanes<acc_t>*>(to + (i * a + j) * plan.weight_point) = line[j];
     }
   }
 }
@@ -180,12 +206,12 @@ FV2V_CLONES void transform_products(const Tensor& result, const WinogradConv& op
   const acc_t* const from = products + plan.row(z, tile) * plan.output_row;
   const acc_t* const bias = op.bias.as<const acc_t>();
   const acc_t slope = acc_t(op.negative_slope);
-  for (int64_t n = 0; n < plan.outputs; n += kLanes) {
-    const int64_t some = plan.outputs - n;
+  for (int64_t p = 0; p < plan.panels; ++p) {
+    const int64_t n = (plan.panel + p) * kLanes, some = plan.outputs - n;
     Lanes<acc_t> half[m][a], y[m][m], line[a];
     for (int j = 0; j < a; ++j) {
       for (int i = 0; i < a; ++i)
-        line[i] = *reinterpret_cast<const Lanes<acc_t>*>(from + (i * a + j) * plan.output_point + n);
+        line[i] = *reinterpret_cast<const Lanes<acc_t>*>(from + (i * a + j) * plan.output_point + p * kLanes);
       transform<typename F::Output, m, a>(line, half[0] + j, a);
     }
     for (int i = 0; i < m; ++i) transform<typename F::Output, m, a>(half[i], y[i], 1);
@@ -217,44 +243,56 @@ void convolve(const Tensor& out, const WinogradConv& op, int threads) {
   plan.kd = op.weight.size[2];
   plan.tiles_across = (plan.width + F::kTile - 1) / F::kTile;
   plan.tiles = plan.tiles_across * ((plan.height + F::kTile - 1) / F::kTile);
+  const int64_t taps_in = plan.kd * plan.channels, panels = up_to(plan.outputs, kLanes) / kLanes;
+  const int together = panels_together<acc_t>(panels);
+  const int64_t panel_bytes = points * taps_in * kLanes * sizeof(acc_t);
+  const int64_t most_panels =
+      std::min(panels, up_to(std::max<int64_t>(kWeightBytes / panel_bytes, 1), together));
   plan.input_row = up_to(plan.channels, kLanes);
-  plan.output_row = up_to(plan.outputs, kLanes);
+  plan.output_row = most_panels * kLanes;
   const int64_t tile_bytes = points * plan.depth * (plan.input_row + plan.output_row) * sizeof(acc_t);
   const int64_t fitting = std::max<int64_t>(kBlockBytes / tile_bytes, 6);
-  plan.block = std::min(plan.tiles, fitting >= 12 ? fitting / 12 * 12 : fitting);
-  plan.pitch = up_to(plan.block, kRowsTogether);
+  const int64_t block = std::min(plan.tiles, fitting >= 12 ? fitting / 12 * 12 : fitting);
+  plan.pitch = std::max(up_to(block, 8), up_to(block, 12));  // of which `multiply` takes 6, 8 or 12 together
   // one line more, or all points of a tile would meet in the same places of a cache
   plan.input_point = plan.depth * plan.pitch * plan.input_row + kLanes;
   plan.output_point = plan.depth * plan.pitch * plan.output_row + kLanes;
-  const Scratch memory(points * (plan.input_point + plan.output_point) * sizeof(acc_t));
+  plan.weight_point = most_panels * taps_in * kLanes + kLanes;
+  const bool several = op.x.size[0] > 1 || block < plan.tiles;  // blocks
+  const Scratch memory(points * (plan.input_point + plan.output_point + plan.weight_point) * sizeof(acc_t));
   acc_t* const inputs = static_cast<acc_t*>(memory.data());
   acc_t* const products = inputs + points * plan.input_point;
-  const int64_t panels = plan.output_row / kLanes;
-  const int together = panels_together<acc_t>(panels);
-  const int64_t groups = (panels + together - 1) / together;
-  const acc_t* const weight = op.weight.as<const acc_t>();
+  acc_t* const weights = products + points * plan.output_point;
 
-  for (plan.b = 0; plan.b < op.x.size[0]; ++plan.b)
-    for (plan.first = 0; plan.first < plan.tiles; plan.first += plan.block) {
-      plan.count = std::min(plan.block, plan.tiles - plan.first);
-      parallel_for(plan.depth * plan.count, threads, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i)
-          transform_inputs<F>(op, plan, i / plan.count, i % plan.count, inputs);
-      });
-      parallel_for(points * groups, threads, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t point = i / groups, panel = i % groups * together;
-          multiply_panels(plan, int(std::min<int64_t>(together, panels - panel)),
-                          inputs + point * plan.input_point,
-                          weight + (point * panels + panel) * plan.kd * plan.channels * kLanes,
-                          products + point * plan.output_point + panel * kLanes);
-        }
-      });
-      parallel_for(plan.depth * plan.count, threads, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i)
-          transform_products<F>(out, op, plan, i / plan.count, i % plan.count, products);
-      });
-    }
+  for (plan.panel = 0; plan.panel < panels; plan.panel += most_panels) {
+    plan.panels = std::min(most_panels, panels - plan.panel);
+    const int64_t groups = (plan.panels + together - 1) / together;
+    parallel_for(taps_in, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) transform_weights<F>(op, plan, i, weights);
+    });
+    for (plan.b = 0; plan.b < op.x.size[0]; ++plan.b)
+      for (plan.first = 0; plan.first < plan.tiles; plan.first += block) {
+        plan.count = std::min(block, plan.tiles - plan.first);
+        if (plan.panel == 0 || several)
+          parallel_for(plan.depth * plan.count, threads, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i)
+              transform_inputs<F>(op, plan, i / plan.count, i % plan.count, inputs);
+          });
+        parallel_for(points * groups, threads, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t point = i / groups, panel = i % groups * together;
+            multiply_panels(plan, int(std::min<int64_t>(together, plan.panels - panel)),
+                            inputs + point * plan.input_point,
+                            weights + point * plan.weight_point + panel * taps_in * kLanes,
+                            products + point * plan.output_point + panel * kLanes);
+          }
+        });
+        parallel_for(plan.depth * plan.count, threads, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i)
+            transform_products<F>(out, op, plan, i / plan.count, i % plan.count, products);
+        });
+      }
+  }
 }
 
 }  // namespace
@@ -263,7 +301,7 @@ void winograd_conv_cpu(const Tensor& out, const WinogradConv& op, int threads) {
   if (out.numel() == 0) return;
   for_coordinates(op.x.dtype, [&](auto zero) {
     using acc_t = decltype(zero);
-    if (op.taps == F43::kTaps)
+    if (op.weight.size[3] == F43::kTaps)
       convolve<F43, acc_t>(out, op, threads);
     else
       convolve<F27, acc_t>(out, op, threads);

@@ -1,4 +1,5 @@
-// Winograd's transforms, B^T d B of inputs and A^T m A of products, on vectors of channels.
+// Winograd's transforms, G w G^T of weights, B^T d B of inputs and A^T m A of products, on vectors of outputs
+// or of channels.
 //
 // A Toom-Cook algorithm evaluates both factors at points, and at infinity; these were chosen for accuracy:
 // with 0, 1, -1, 1/2, -2 an output of F(4, 3) is off 2.5 times as far as a direct sum in float32 (with 2 in
@@ -8,8 +9,32 @@
 
 namespace fv2v {
 
+template <int rows, int columns>
+struct Matrix {
+  double at[rows][columns];
+};
+
+// G of those points and infinity: powers of a point, over the product of its distances to the others.
+template <int taps, int count>
+constexpr Matrix<count + 1, taps> weight_matrix(const double (&points)[count]) {
+  Matrix<count + 1, taps> g = {};
+  for (int i = 0; i < count; ++i) {
+    double value = 1;
+    for (int j = 0; j < count; ++j)
+      if (j != i) value /= points[i] - points[j];
+    for (int tap = 0; tap < taps; ++tap, value *= points[i]) g.at[i][tap] = value;
+  }
+  g.at[count][taps - 1] = 1;
+  return g;
+}
+
 struct F43 {
   static constexpr int kTaps = 3, kTile = 4, kSize = 6;
+  struct Weight {
+    static constexpr double kPoints[] = {0, 1, -1, 0.5, -2};
+    static constexpr auto kMatrix = weight_matrix<kTaps>(kPoints);
+    static constexpr auto& at = kMatrix.at;
+  };
   struct Input {
     static constexpr double at[kSize][kSize] = {
         {1, -1.5, -2, 1.5, 1, 0}, {0, -1, 0.5, 2.5, 1, 0},  {0, 1, -2.5, 0.5, 1, 0},
@@ -28,6 +53,11 @@ struct F43 {
 
 struct F27 {
   static constexpr int kTaps = 7, kTile = 2, kSize = 8;
+  struct Weight {
+    static constexpr double kPoints[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+    static constexpr auto kMatrix = weight_matrix<kTaps>(kPoints);
+    static constexpr auto& at = kMatrix.at;
+  };
   struct Input {
     static constexpr double at[kSize][kSize] = {
         {-1, 0, 5.25, 0, -5.25, 0, 1, 0},      {0, 1, 1, -4.25, -4.25, 1, 1, 0},

@@ -12,10 +12,9 @@ namespace fv2v {
 
 struct WinogradConv {
   Tensor x;       // (B, C, D, H, W), channels innermost
-  Tensor weight;  // (a a, ceil(N / 16), kd, C, 16): G w G^T, a = m + r - 1
+  Tensor weight;  // (N, C, kd, r, r), outputs innermost
   Tensor bias;    // (N,)
   Tensor addend;  // as the output, or absent
-  int64_t taps;   // r
   bool doubling;  // x is enlarged twice in y and x, by repetition, before it is convolved
   bool pooling;   // the mean of each 2 x 2 pixels of the output is what is written
   double negative_slope;

@@ -1,20 +1,19 @@
 """The networks arranged for inference: the same function, from fewer operations.
 
-`arranged(model)` is one pass over a copy of trained modules, in these steps:
+`arrange(model)` is one pass over trained modules, in these steps:
 
 1. batch norms go into the convolutions before them, spectral norms into their weights (fold.py);
 2. SPADE's convolutions that read the same picture become one (spade.py);
 3. what H and Δ say is one matrix product, and a dozen operations more (head.py);
 4. a convolution of a picture enlarged twice becomes one of four phases on the small one (doubling.py);
-   or, on a CPU in float32, wide convolutions go by Winograd's algorithm and the others by oneDNN, enlarging,
+   or, on a CPU in float32, most convolutions go by Winograd's algorithm and the others by oneDNN, enlarging,
    sums, activations and pooling inside them, on channels-last memory (cpu.py, convolution.py);
 5. on a GPU, M's mask convolution gives the taps of its logits, which G sums as it warps (mask.py).
 
 Every step is exact: in float64 the result differs by rounding alone. What comes out cannot be trained, and
-its weights are not a checkpoint's; the model that went in is left as it was.
+its weights are not a checkpoint's. The model that goes in is used up, module by module: at no time are there
+many weights twice.
 """
-
-from copy import deepcopy
 
 import torch
 from torch import nn
@@ -28,7 +27,7 @@ from fv2v.engine.mask import taps_in_channels
 from fv2v.engine.spade import join_spades
 from fv2v.networks import FaceVid2Vid
 
-__all__ = ["CONVOLUTIONS", "CPU_PASSES", "GPU_PASSES", "PASSES", "arranged"]
+__all__ = ["CONVOLUTIONS", "CPU_PASSES", "GPU_PASSES", "PASSES", "arrange"]
 
 PASSES = (fold_norms, join_spades, join_heads, double_in_phases)
 CPU_PASSES = (fold_norms, join_spades, join_heads, settle_on_cpu)  # float32 and float64
@@ -36,19 +35,19 @@ GPU_PASSES = (*PASSES, taps_in_channels)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, DoublingConv, WinogradConv, DirectConv)
 
 
-def arranged(
+def arrange(
     model: FaceVid2Vid, device: torch.device | None = None, dtype: torch.dtype | None = None
 ) -> FaceVid2Vid:
-    """A copy of `model` for inference on `device` in `dtype`: same methods, same numbers.
+    """`model`, in place, for inference on `device` in `dtype`: same methods, same numbers.
 
-    Without a device the copy runs on any, and can be exported.
+    Without a device the result runs on any, and can be exported.
     """
-    fast = deepcopy(model).eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
     if device is not None and device.type == "cpu" and dtype in (torch.float32, torch.float64):
-        fast.to(dtype)
+        model.to(dtype)
         for each in CPU_PASSES:
-            each(fast)
-        return fast
+            each(model)
+        return model
     for each in GPU_PASSES if device is not None and device.type == "cuda" else PASSES:
-        each(fast)
-    return fast.to(device, dtype)  # what is derived from weights is derived before they are rounded to half
+        each(model)
+    return model.to(device, dtype)  # what is derived from weights is derived before they are rounded to half

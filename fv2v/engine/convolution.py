@@ -2,13 +2,13 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, conv3d, leaky_relu
+from torch.nn.functional import avg_pool2d, conv2d, conv3d, interpolate, leaky_relu
 
-from fv2v.engine.doubling import interleave, phase_weight
-from fv2v_kernels import winograd_conv, winograd_weight
+from fv2v_kernels import outputs_innermost, winograd_conv
 
-MOST_BYTES = 40 << 20  # of transformed weights: beyond, reading them costs more than the products saved
+MOST_BYTES = 40 << 20  # of weights: beyond, transforming them costs more than the products saved
 FEWEST = 16  # channels read: below, the transforms cost more
+FEWEST_MADE = 8  # channels made: below, too many of the sixteen side by side are nobody's
 
 Conv = nn.Conv2d | nn.Conv3d
 
@@ -27,7 +27,7 @@ class WinogradConv(nn.Module):
     def __init__(self, conv: Conv, *, doubling: bool, pooling: bool, negative_slope: float) -> None:
         super().__init__()
         self.doubling, self.pooling, self.negative_slope = doubling, pooling, negative_slope
-        self.weight = nn.Parameter(winograd_weight(conv.weight), requires_grad=False)
+        self.weight = nn.Parameter(outputs_innermost(conv.weight.detach()), requires_grad=False)
         self.bias = nn.Parameter(_bias(conv), requires_grad=False)
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
@@ -53,19 +53,16 @@ class DirectConv(nn.Module):
     ) -> None:
         super().__init__()
         self.doubling, self.pooling, self.negative_slope = doubling, pooling, negative_slope
-        weight, bias = conv.weight, _bias(conv)
         padding = [int(size) for size in conv.padding]
-        if doubling:
-            weight, bias, padding[-2:] = phase_weight(weight), bias.repeat(4), [1, 1]
         self.place = padding, list(conv.stride), [1 for _ in padding], conv.groups
-        self.bias = nn.Parameter(bias, requires_grad=False)
-        self.weight = weight.detach()
-        self.orders = weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+        self.bias = nn.Parameter(_bias(conv), requires_grad=False)
+        self.weight = conv.weight.detach()
+        self.orders = self.weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
-        y = self._by_onednn(x, addend) if self.orders else self._by_torch(x, addend)
         if self.doubling:
-            y = interleave(y, x)
+            x = interpolate(x, scale_factor=(2, 2) if x.dim() == 4 else (1, 2, 2), mode="nearest")
+        y = self._by_onednn(x, addend) if self.orders else self._by_torch(x, addend)
         if not self.pooling:
             return y
         return avg_pool2d(y, 2) if y.dim() == 4 else avg_pool2d(y.flatten(1, 2), 2).unflatten(1, y.shape[1:3])
@@ -93,10 +90,10 @@ class DirectConv(nn.Module):
 def products(module: nn.Module, out: Tensor) -> int:
     """The multiplications by weights that made `out`, of a convolution or linear layer of any kind here."""
     if isinstance(module, WinogradConv):
-        points, _, depth, channels, _ = module.weight.shape
-        tile = {36: 4, 64: 2}[points]
+        taps = module.weight.shape[-1]
+        points, tile = {3: (36, 4), 7: (64, 2)}[taps]
         outputs = out.numel() * (4 if module.pooling else 1)
-        return outputs * points * depth * channels // tile**2
+        return outputs * module.weight[0].numel() * points // (taps * tile) ** 2
     weight = module.weight
     assert isinstance(weight, Tensor)
     outputs = out.numel() * (4 if isinstance(module, DirectConv) and module.pooling else 1)
@@ -112,8 +109,8 @@ def _suits_winograd(conv: Conv) -> bool:
         and set(conv.stride) == {1}
         and conv.padding == tuple(size // 2 for size in conv.kernel_size)
     )
-    transformed = conv.weight.numel() * 4 * {3: 36, 7: 64}[height] // height**2 if same else 0
-    return same and conv.in_channels >= FEWEST and transformed <= MOST_BYTES
+    enough = conv.in_channels >= FEWEST and conv.out_channels >= FEWEST_MADE
+    return same and enough and conv.weight.nbytes <= MOST_BYTES
 
 
 def _ordered(weight: Tensor, place: tuple[list[int], list[int], list[int], int], x: Tensor) -> Tensor:

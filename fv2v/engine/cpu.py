@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold
 
-from fv2v.engine.convolution import convolution
+from fv2v.engine.convolution import DirectConv, convolution
 from fv2v.networks import DenseMotion, blocks
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v.networks.trunks import Stage
@@ -40,12 +40,15 @@ class Residual(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """`ResBottleneck`, its sum and activations inside its convolutions."""
+    """`ResBottleneck`, its sum and activations inside its convolutions.
+
+    Its 3×3 convolution reads a small picture with many weights, whose transform would take longer than it.
+    """
 
     def __init__(self, block: Any) -> None:
         super().__init__()
         self.conv1 = convolution(block.conv1, negative_slope=0.0)
-        self.conv2 = convolution(block.conv2, negative_slope=0.0)
+        self.conv2 = DirectConv(block.conv2, negative_slope=0.0)
         self.conv3 = convolution(block.conv3, negative_slope=0.0)
         self.skip = nn.Identity() if isinstance(block.skip, nn.Identity) else convolution(block.skip[0])
 

@@ -5,14 +5,14 @@
 
 Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks": in y and x, tiles of 4×4 outputs of
 a 3×3 kernel take 36 products in place of 144, tiles of 2×2 outputs of a 7×7 kernel 64 in place of 196; taps
-in z are summed directly. `winograd_weight` transforms the weights, once. In float32 an output is off a few
-times as far as a direct sum: 2.5 times for 3×3, 4 times for 7×7 (root mean square).
+in z are summed directly. Weights stay as they were trained and are transformed in every call, some outputs at
+a time: kept transformed they would be four times as large, and reading them from memory costs as much. In
+float32 an output is off a few times as far as a direct sum: 2.5 times for 3×3, 4 times for 7×7 (root mean
+square).
 
 Gradient: PyTorch's own, of the reference. It is there so that the operator behaves as any other, not for
 speed.
 """
-
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -20,8 +20,7 @@ from torch.nn.functional import avg_pool2d, conv3d, interpolate
 
 from fv2v_kernels._op import choose, define
 
-LANES = 16  # outputs side by side in transformed weights, as csrc/winograd_conv/cpu.cpp reads them
-POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 7: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)}  # and infinity
+KERNELS = (3, 7)  # for which csrc/winograd_conv/transforms.h has points
 
 
 def winograd_conv(
@@ -39,7 +38,8 @@ def winograd_conv(
 
     Args:
         x: (B, C, [D,] H, W), float32 or float64; channels-last is read as it lies, anything else is copied.
-        weight: from `winograd_weight`, in the dtype of x.
+        weight: (N, C, [k,] r, r), r of 3 or 7, in the dtype of x. Where the outputs are innermost in memory
+            (`outputs_innermost`) it is read as it lies, anything else is copied.
         bias: (N,)
         addend: added before the activation, as the result without pooling.
         doubling: enlarge x twice in y and x, by repetition, first.
@@ -53,14 +53,13 @@ def winograd_conv(
     Raises:
         ValueError, TypeError: shapes or dtypes that do not fit; the message says what was expected.
     """
-    taps = _taps(weight)
     if x.dim() not in (4, 5):
         raise ValueError(f"winograd_conv: expected x of shape (B, C, [D,] H, W), got {tuple(x.shape)}")
-    expected = (len(weight), -(-len(bias) // LANES), weight.shape[2], x.shape[1], LANES)
-    if tuple(weight.shape) != expected:
-        raise ValueError(f"winograd_conv: expected a weight of shape {expected}, got {tuple(weight.shape)}")
-    if x.dim() == 4 and weight.shape[2] != 1:
-        raise ValueError(f"winograd_conv: expected a volume for {weight.shape[2]} taps in z, got a picture")
+    r = weight.shape[-1]
+    expected = (len(bias), x.shape[1], *weight.shape[2 : x.dim() - 2], r, r)
+    if tuple(weight.shape) != expected or r not in KERNELS:
+        wanted = f"({len(bias)}, {x.shape[1]}, {'k, ' if x.dim() == 5 else ''}r, r) with r of 3 or 7"
+        raise ValueError(f"winograd_conv: expected a weight of shape {wanted}, got {tuple(weight.shape)}")
     for name, each in (("x", x), ("weight", weight), ("bias", bias)):
         if each.dtype not in (torch.float32, torch.float64) or each.dtype != x.dtype:
             raise TypeError(
@@ -70,6 +69,9 @@ def winograd_conv(
     volume = x if x.dim() == 5 else x.unsqueeze(2)
     if volume.stride(1) != 1:
         volume = volume.contiguous(memory_format=torch.channels_last_3d)
+    weight = weight if x.dim() == 5 else weight.unsqueeze(2)
+    if weight.stride(0) != 1:
+        weight = outputs_innermost(weight)
     if addend is not None:
         *_, H, W = x.shape
         shape = (len(x), len(bias), *x.shape[2:-2], H << doubling, W << doubling)
@@ -84,10 +86,9 @@ def winograd_conv(
     chosen = choose("winograd_conv", x.device, backend)
     out = _winograd_conv(
         volume,
-        weight.contiguous(),
+        weight,
         bias.contiguous(),
         addend,
-        taps,
         doubling,
         pooling,
         negative_slope,
@@ -96,19 +97,9 @@ def winograd_conv(
     return out if x.dim() == 5 else out.squeeze(2)
 
 
-def winograd_weight(weight: Tensor) -> Tensor:
-    """(N, C, [k,] r, r), r of 3 or 7 -> what `winograd_conv` takes: (a², ⌈N / 16⌉, k, C, 16), a = 6 or 8."""
-    if weight.dim() == 4:
-        weight = weight.unsqueeze(2)
-    N, C, k, r, _ = weight.shape
-    if r not in POINTS or weight.shape[4] != r:
-        raise ValueError(f"winograd_weight: expected a kernel 3 x 3 or 7 x 7 wide, got {tuple(weight.shape)}")
-    G = weight_matrix(r).to(weight.device)
-    panels = weight.new_zeros(len(G) ** 2, -(-N // LANES), k, C, LANES)
-    for i, some in enumerate(weight.split(LANES)):  # a few at a time: float64 takes much memory
-        points = torch.einsum("ai,ncdij,bj->abdcn", G, some.double(), G).flatten(0, 1)
-        panels[:, i, :, :, : len(some)] = points
-    return panels
+def outputs_innermost(weight: Tensor) -> Tensor:
+    """The same weights (N, C, [k,] r, r), in memory as `winograd_conv` reads them."""
+    return weight.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
 def reference(
@@ -116,19 +107,14 @@ def reference(
     weight: Tensor,
     bias: Tensor,
     addend: Tensor | None,
-    taps: int,
     doubling: bool,
     pooling: bool,
     negative_slope: float,
 ) -> Tensor:
-    """What winograd_conv means, in stock PyTorch: the convolution with the weight before its transform."""
-    G = weight_matrix(taps).to(weight)
-    back = torch.linalg.solve(G.mT @ G, G.mT)
-    points = weight.permute(0, 2, 3, 1, 4).flatten(3)[..., : len(bias)]  # (a², k, C, N)
-    plain = torch.einsum("ia,abdcn,jb->ncdij", back, points.unflatten(0, (len(G), len(G))), back)
+    """What winograd_conv means, in stock PyTorch."""
     if doubling:
         x = interpolate(x, scale_factor=(1, 2, 2), mode="nearest")
-    y = conv3d(x, plain, bias, padding=[size // 2 for size in plain.shape[2:]])
+    y = conv3d(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]])
     if addend is not None:
         y = y + addend
     y = y.where(y > 0, negative_slope * y)
@@ -137,34 +123,11 @@ def reference(
     return y.contiguous(memory_format=torch.channels_last_3d)
 
 
-@cache
-def weight_matrix(taps: int) -> Tensor:
-    """G (a, r), float64, of Toom and Cook: a filter g of r taps makes m outputs of a = m + r - 1 inputs d,
-    Aᵀ [(G g) · (Bᵀ d)]. Aᵀ and Bᵀ are in csrc/winograd_conv/transforms.h, from the same points."""
-    points = torch.tensor(POINTS[taps], dtype=torch.float64)
-    differences = points[:, None] - points
-    differences.fill_diagonal_(1)
-    powers = points[:, None] ** torch.arange(taps)
-    at_infinity = torch.eye(taps, dtype=torch.float64)[-1:]
-    return torch.cat([powers / differences.prod(dim=1, keepdim=True), at_infinity])
-
-
-def _taps(weight: Tensor) -> int:
-    known = {(len(points) + 1) ** 2: taps for taps, points in POINTS.items()}
-    if weight.dim() != 5 or len(weight) not in known:
-        raise ValueError(
-            f"winograd_conv: expected a weight from winograd_weight, of {' or '.join(map(str, known))} "
-            f"points, got {tuple(weight.shape)}"
-        )
-    return known[len(weight)]
-
-
 def _fake(
     x: Tensor,
     weight: Tensor,
     bias: Tensor,
     addend: Tensor | None,
-    taps: int,
     doubling: bool,
     pooling: bool,
     negative_slope: float,
@@ -176,7 +139,7 @@ def _fake(
 
 
 _winograd_conv = define(
-    "winograd_conv(Tensor x, Tensor weight, Tensor bias, Tensor? addend, int taps, bool doubling, "
+    "winograd_conv(Tensor x, Tensor weight, Tensor bias, Tensor? addend, bool doubling, "
     "bool pooling, float negative_slope) -> (Tensor)",
     reference=reference,
     fake=_fake,
