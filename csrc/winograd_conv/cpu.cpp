@@ -16,8 +16,8 @@ namespace fv2v {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int64_t kBlockBytes = 6 << 20;    // of transformed inputs and products
-constexpr int64_t kWeightBytes = 16 << 20;  // of transformed weights
+constexpr int64_t kBlockBytes = 6 << 20;   // of transformed inputs and products
+constexpr int64_t kWeightBytes = 8 << 20;  // of transformed weights
 
 template <typename acc_t>
 using Lanes = vec<acc_t, kLanes>;
@@ -168,6 +168,8 @@ FV2V_CLONES void multiply(const Plan& plan, const acc_t* inputs, const acc_t* we
 }
 
 // Sums are kept in registers: 32 of 16 numbers with AVX-512, 16 of 8 without.
+constexpr int rows_together(int panels) { return panels == 4 ? 6 : panels == 3 ? 8 : 12; }
+
 template <typename acc_t>
 int panels_together(int64_t panels) {
 #if defined(__x86_64__)
@@ -184,13 +186,13 @@ void multiply_panels(const Plan& plan, int panels, const acc_t* inputs, const ac
                      acc_t* products) {
   switch (panels) {
     case 4:
-      return multiply<6, 4>(plan, inputs, weight, products);
+      return multiply<rows_together(4), 4>(plan, inputs, weight, products);
     case 3:
-      return multiply<8, 3>(plan, inputs, weight, products);
+      return multiply<rows_together(3), 3>(plan, inputs, weight, products);
     case 2:
-      return multiply<12, 2>(plan, inputs, weight, products);
+      return multiply<rows_together(2), 2>(plan, inputs, weight, products);
     default:
-      return multiply<12, 1>(plan, inputs, weight, products);
+      return multiply<rows_together(1), 1>(plan, inputs, weight, products);
   }
 }
 
@@ -253,7 +255,10 @@ void convolve(const Tensor& out, const WinogradConv& op, int threads) {
   const int64_t tile_bytes = points * plan.depth * (plan.input_row + plan.output_row) * sizeof(acc_t);
   const int64_t fitting = std::max<int64_t>(kBlockBytes / tile_bytes, 6);
   const int64_t block = std::min(plan.tiles, fitting >= 12 ? fitting / 12 * 12 : fitting);
-  plan.pitch = std::max(up_to(block, 8), up_to(block, 12));  // of which `multiply` takes 6, 8 or 12 together
+  plan.pitch = up_to(block, rows_together(together));
+  if (panels % together != 0)  // some are multiplied by fewer
+    for (int fewer = 1; fewer < together; ++fewer)
+      plan.pitch = std::max(plan.pitch, up_to(block, rows_together(fewer)));
   // one line more, or all points of a tile would meet in the same places of a cache
   plan.input_point = plan.depth * plan.pitch * plan.input_row + kLanes;
   plan.output_point = plan.depth * plan.pitch * plan.output_row + kLanes;

@@ -58,6 +58,9 @@ class DirectConv(nn.Module):
         self.bias = nn.Parameter(_bias(conv), requires_grad=False)
         self.weight = conv.weight.detach()
         self.orders = self.weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+        self.ordered = False
+        if self.orders:
+            self.weight = self.weight.to_mkldnn()
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
         if self.doubling:
@@ -68,8 +71,8 @@ class DirectConv(nn.Module):
         return avg_pool2d(y, 2) if y.dim() == 4 else avg_pool2d(y.flatten(1, 2), 2).unflatten(1, y.shape[1:3])
 
     def _by_onednn(self, x: Tensor, addend: Tensor | None) -> Tensor:
-        if not self.weight.is_mkldnn:  # the best order depends on sizes: a wrong one is ten times as slow
-            self.weight = _ordered(self.weight, self.place, x)
+        if not self.ordered:  # the best order depends on sizes: a wrong one is ten times as slow
+            self.weight, self.ordered = _ordered(self.weight, self.place, x), True
         activation = {1.0: "none", 0.0: "relu"}.get(self.negative_slope, "leaky_relu")
         slopes = [self.negative_slope] if activation == "leaky_relu" else []
         convolve = torch.ops.mkldnn._convolution_pointwise
@@ -116,7 +119,7 @@ def _suits_winograd(conv: Conv) -> bool:
 def _ordered(weight: Tensor, place: tuple[list[int], list[int], list[int], int], x: Tensor) -> Tensor:
     """As oneDNN wants to read it, for pictures or volumes of the size of x."""
     order = getattr(torch._C._nn, f"mkldnn_reorder_conv{x.dim() - 2}d_weight")
-    return order(weight.to_mkldnn(), *place, list(x.shape))
+    return order(weight, *place, list(x.shape))
 
 
 def _bias(conv: Conv) -> Tensor:

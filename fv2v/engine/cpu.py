@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import fold
 
 from fv2v.engine.convolution import DirectConv, convolution
+from fv2v.engine.fold import children_of
 from fv2v.networks import DenseMotion, blocks
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v.networks.trunks import Stage
@@ -15,15 +16,17 @@ from fv2v.networks.trunks import Stage
 
 def settle_on_cpu(model: nn.Module) -> None:
     """In place: float32 or float64 networks whose norms are folded, in the dtype that they will run in."""
-    for module in list(model.modules()):
-        if isinstance(module, DenseMotion):
-            module.memory_format = torch.channels_last_3d
-        if isinstance(module, Hourglass3d | Stage):
-            _join_activation(module)
-        for name, child in module.named_children():
-            make = REPLACED_BY.get(type(child))
-            if make:
-                setattr(module, name, make(child))
+    if isinstance(model, DenseMotion):
+        model.memory_format = torch.channels_last_3d
+    if isinstance(model, Hourglass3d | Stage):
+        _join_activation(model)
+    for name in children_of(model):
+        child = model.get_submodule(name)
+        make = REPLACED_BY.get(type(child))
+        if make:
+            setattr(model, name, make(child))
+        else:
+            settle_on_cpu(child)
 
 
 class Residual(nn.Module):

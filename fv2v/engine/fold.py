@@ -29,16 +29,26 @@ FOLLOWS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
 
 
 def fold_norms(model: nn.Module) -> None:
-    """In place: batch norms that follow a convolution become identities, spectral norms plain weights."""
-    for module in list(model.modules()):
-        pairs = FOLLOWS.get(type(module), ())
-        if isinstance(module, nn.Sequential):
-            pairs = tuple((str(i), str(j)) for i, j in pairwise(range(len(module))))
-        for conv, norm in pairs:
-            _fold(module, conv, norm)
-        for name, child in module.named_children():
-            if isinstance(child, SpectralConv2d):
-                setattr(module, name, _divided(child))
+    """In place: batch norms that follow a convolution become identities, spectral norms plain weights.
+
+    From module to module, keeping none that was replaced: its weights make room for the next one's.
+    """
+    pairs = FOLLOWS.get(type(model), ())
+    if isinstance(model, nn.Sequential):
+        pairs = tuple((str(i), str(j)) for i, j in pairwise(range(len(model))))
+    for conv, norm in pairs:
+        _fold(model, conv, norm)
+    for name in children_of(model):
+        child = model.get_submodule(name)
+        if isinstance(child, SpectralConv2d):
+            setattr(model, name, _divided(child))
+        else:
+            fold_norms(child)
+
+
+def children_of(module: nn.Module) -> list[str]:
+    """Their names. `named_children` would hold on to those that are replaced meanwhile."""
+    return [name for name, _ in module.named_children()]
 
 
 def _fold(module: nn.Module, conv: str, norm: str) -> None:

@@ -42,12 +42,15 @@ class JoinedSpadeBlock(nn.Module):
         if self.doublings > 1:
             guide = interpolate(guide, scale_factor=2 ** (self.doublings - 1), mode="nearest")
         shared = self.shared(guide).chunk(len(self.modulations), dim=1)
-        maps = [joined(each).chunk(2, dim=1) for joined, each in zip(self.modulations, shared, strict=True)]
-        y = self.conv_0(modulate(x, *maps[0], negative_slope=0.2))
-        y = self.conv_1(modulate(y, *maps[1], negative_slope=0.2))
+        y = self.conv_0(self._modulated(0, x, shared, negative_slope=0.2))
+        y = self.conv_1(self._modulated(1, y, shared, negative_slope=0.2))
         if self.conv_s is not None:
-            x = self.conv_s(modulate(x, *maps[2]))
+            x = self.conv_s(self._modulated(2, x, shared))
         return x + y
+
+    def _modulated(self, i: int, x: Tensor, shared: Sequence[Tensor], negative_slope: float = 1.0) -> Tensor:
+        """With the scales and shifts of SPADE i, which are as large as x twice: made when they are due."""
+        return modulate(x, *self.modulations[i](shared[i]).chunk(2, dim=1), negative_slope=negative_slope)
 
 
 def _joined(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:
