@@ -199,3 +199,4 @@ def test_sums_of_halves_are_made_in_single_precision(dtype):
 def test_a_weight_is_a_number_from_0_on(weight):
     with pytest.raises(ValueError, match="expected equivariance >= 0"):
         LossConfig(equivariance=weight)
+    assert LossConfig(equivariance=0).equivariance == 0

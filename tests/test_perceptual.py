@@ -206,6 +206,11 @@ def test_no_file_and_no_state_dict_are_errors(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="expected a state dict"):
         Vgg19Features.load(tmp_path / "list.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:100])
+    with pytest.raises(
+        ValueError, match="damaged, cut short.* Expected VGG-19: give the state dict of torch"
+    ):
+        Vgg19Features.load(tmp_path / "cut.pth")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is here")

@@ -25,15 +25,18 @@ class Checkpoint:
     others: Networks  # networks that fv2v does not run, as the release's writer takes them back
 
 
-def read_torch(path: Path) -> Any:
-    """What `torch.save` wrote: tensors in plain containers. Anything else never runs: a ValueError."""
+def read_torch(path: Path, expected: str = "a release's own file, whole, or a .safetensors of fv2v") -> Any:
+    """What `torch.save` wrote: tensors in plain containers. Anything else never runs: a ValueError.
+
+    `expected` is what the error then asks for.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
         # not torch's own words: they tell to switch the safety off
         raise ValueError(
             f"{path.name} is no checkpoint that can be read safely: it is damaged, cut short, no checkpoint "
-            "at all, or would run code. Expected a release's own file, whole, or a .safetensors of fv2v"
+            f"at all, or would run code. Expected {expected}"
         ) from error
 
 

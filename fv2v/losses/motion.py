@@ -27,7 +27,7 @@ def head_pose(rotation: Tensor, true_rotation: Tensor, order: str = "xyz") -> Te
     """L_H of rotations (B, 3, 3): degrees between their angles, summed over the three, a mean over the batch.
 
     Angles differ by 180° at most, whichever way is shorter. Angles of `order` (rotation.py) are unique for
-    yaws within ±90°; at ±90° there is no gradient.
+    yaws within ±90°; at ±90° the gradient is not finite.
     """
     angles, wanted = (
         torch.stack(euler_degrees(wide(each), order), dim=1) for each in (rotation, true_rotation)

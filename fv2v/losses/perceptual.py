@@ -12,7 +12,7 @@ VGG_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 
 
 class PerceptualLoss(nn.Module):
-    """Σ over resolutions and feature maps of weight × mean abs(φ(output) - φ(target)) (paper, Sec. 3.2).
+    """Σ over resolutions and feature maps of weight × mean abs(φ(output) - φ(target)) (paper, Sec. 3).
 
     Resolutions halve, and are averaged down. The target gets no gradient.
 

@@ -1,6 +1,7 @@
 """VGG-19 up to relu5_1, as torchvision lays it out, for the perceptual loss (Simonyan and Zisserman 2015)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,10 @@ class Vgg19Features(nn.Module):
                 tensor is listed.
         """
         path = check_input(path)
-        stored = read_safetensors(path)[1] if path.suffix.lower() == ".safetensors" else read_torch(path)
+        if path.suffix.lower() == ".safetensors":
+            stored: Any = read_safetensors(path)[1]
+        else:
+            stored = read_torch(path, expected=f"VGG-19: {GET_WEIGHTS}")
         if not is_state_dict(stored):
             raise ValueError(f"{path}: expected a state dict, tensors under names; {GET_WEIGHTS}")
         return cls._filled(stored, str(path))

@@ -1,4 +1,4 @@
-"""D, the discriminator: which patches of a picture look real (Sec. 3.2; the layers are public code's)."""
+"""D, the discriminator: which patches of a picture look real (Sec. 3; the layers are public code's)."""
 
 from itertools import pairwise
 from typing import NamedTuple

@@ -89,11 +89,10 @@ class SpectralConv2d(nn.Conv2d):
         """W / σ with u and v as they are."""
         wide = torch.promote_types(self.weight.dtype, torch.float32)
         weight = self.weight.to(wide)
-        # copies: the next step refines u and v in place, and this one's gradient may come after it
+        # copies: the next run refines u and v in place, and this one's gradient may come after it
         u, v = (vector.to(wide, copy=True) for vector in (self.weight_u, self.weight_v))
-        sigma = (
-            u.unsqueeze(1) * weight.flatten(1) * v
-        ).sum()  # no product of matrices: autocast halves those
+        # no product of matrices, which autocast would make in half precision
+        sigma = (u.unsqueeze(1) * weight.flatten(1) * v).sum()
         return (weight / sigma).to(self.weight.dtype)
 
     @torch.no_grad()
