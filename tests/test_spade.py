@@ -60,6 +60,34 @@ def test_training_finds_the_norm_and_has_a_gradient(conv):
     torch.testing.assert_close(conv.weight.grad, expected)
 
 
+def test_a_gradient_is_of_its_own_run(conv):
+    """Real and fake pictures pass before the gradients of either are taken, and each run refines u and v."""
+    conv.double()
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
+    first = conv(x).square().sum()
+    u, v = conv.weight_u.clone(), conv.weight_v.clone()
+    conv(x)
+    assert not torch.equal(conv.weight_u, u)
+    (actual,) = torch.autograd.grad(first, conv.weight)
+    expected = torch.autograd.functional.jacobian(
+        lambda w: conv2d(x, w / (u @ w.flatten(1) @ v), conv.bias, padding=1).square().sum(),
+        conv.weight.detach(),
+    )
+    torch.testing.assert_close(actual, expected)
+
+
+def test_autocast_leaves_the_norm_exact(conv):
+    x = torch.randn(1, 3, 4, 4)
+    other = SpectralConv2d(3, 4, 3, padding=1)
+    other.load_state_dict(conv.state_dict())
+    other(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16
+        quotient = conv.quotient()
+    assert torch.equal(conv.weight_u, other.weight_u)
+    assert torch.equal(quotient, other.quotient())
+
+
 def test_a_block_is_its_formula():
     torch.manual_seed(0)
     block = SpadeBlock(8, 4, CONFIG).eval()

@@ -25,15 +25,18 @@ class Checkpoint:
     others: Networks  # networks that fv2v does not run, as the release's writer takes them back
 
 
-def read_torch(path: Path) -> Any:
-    """What `torch.save` wrote: tensors in plain containers. Anything else never runs: a ValueError."""
+def read_torch(path: Path, expected: str = "a release's own file, whole, or a .safetensors of fv2v") -> Any:
+    """What `torch.save` wrote: tensors in plain containers. Anything else never runs: a ValueError.
+
+    `expected` is what the error then asks for.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
         # not torch's own words: they tell to switch the safety off
         raise ValueError(
             f"{path.name} is no checkpoint that can be read safely: it is damaged, cut short, no checkpoint "
-            "at all, or would run code. Expected a release's own file, whole, or a .safetensors of fv2v"
+            f"at all, or would run code. Expected {expected}"
         ) from error
 
 
@@ -77,6 +80,23 @@ def is_state_dict(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items()
     )
+
+
+def misfits(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What keeps the tensors of a file from being those of a model, a line each; none where they fit."""
+    problems = [f"not in the file: {key}" for key in sorted(wanted.keys() - stored.keys())]
+    problems += [f"not in the model: {key}" for key in sorted(stored.keys() - wanted.keys())]
+    problems += [
+        f"shape of {key}: file {tuple(stored[key].shape)}, model {tuple(wanted[key].shape)}"
+        for key in sorted(wanted.keys() & stored.keys())
+        if stored[key].shape != wanted[key].shape
+    ]
+    problems += [
+        f"dtype of {key}: file {stored[key].dtype}, model {wanted[key].dtype}"
+        for key in sorted(wanted.keys() & stored.keys())
+        if stored[key].is_floating_point() != wanted[key].is_floating_point()
+    ]
+    return problems
 
 
 def contents(stored: Any) -> str:
