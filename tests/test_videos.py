@@ -241,7 +241,7 @@ def test_open_data_reads_a_folder_of_videos(tmp_path):
 
 def test_real_clips():
     data = VideoFolder(clips.real("talk_480_30fps.mp4").parent, 64)
-    assert len(data) == 3
+    assert len(data) >= 3
     pairs = data[Draw(2, 0)]
     change = (pairs.source.float() - pairs.driving.float()).abs().mean()
     assert 0 < change < 40  # one scene

@@ -5,22 +5,28 @@ from pathlib import Path
 from fv2v.data.pairs import PairData
 from fv2v.paths import PathLike
 
-SHARDS = "shards.json"
-
 
 def open_data(path: PathLike, size: int) -> PairData:
-    """The training data in a folder: shards that `fv2v synthesize` wrote, or videos (layouts.py).
+    """The training data in a folder: heads that `fv2v synthesize` drew, or videos (layouts.py).
 
     Args:
-        path: the folder; where it has a sub-folder `train`, that is read.
+        path: the folder. Of videos, where it has a sub-folder `train`, that one is read.
         size: side of the pictures, in pixels.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: nothing in it that is known.
+        ValueError: nothing in it that is known, or heads drawn at another size.
     """
-    if (Path(path) / SHARDS).is_file():
-        raise NotImplementedError("shards are read by fv2v/data/shards.py")
-    from fv2v.data.videos import VideoFolder  # PyAV and OpenCV
+    # here, since PyAV, OpenCV and the renderer take their time
+    if (Path(path) / "heads.json").is_file():
+        from fv2v.data.shards import HeadShards
+
+        heads = HeadShards(path)
+        if heads.index.size != size:
+            raise ValueError(
+                f"{path}: expected heads of {size} pixels, got {heads.index.size}; draw them anew"
+            )
+        return heads
+    from fv2v.data.videos import VideoFolder
 
     return VideoFolder(path, size)

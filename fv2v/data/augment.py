@@ -11,16 +11,15 @@ from torch import Tensor
 
 from fv2v.data.pairs import Pairs, Truth
 
-GREY = (0.299, 0.587, 0.114)  # of R, G, B: ITU-R BT.601
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig:
-    """How likely, and how far. The factors of brightness, contrast and saturation are 1 ± so much."""
+    """How likely, and how far. The factors of brightness, contrast and saturation are 1 ± so much.
 
-    flip: float = (
-        0.5  # probability of a mirror image; never of pairs with a truth, it would swap left and right
-    )
+    Pairs with a truth are never mirrored: left and right landmarks would change places.
+    """
+
+    flip: float = 0.5  # probability of a mirror image
     reversal: float = 0.5  # probability that source and driving change places
     brightness: float = 0.1
     contrast: float = 0.1
@@ -93,16 +92,23 @@ def saturated(images: Tensor, amount: float) -> Tensor:
 def hue_turned(images: Tensor, amount: float) -> Tensor:
     """(B, 3, H, W) in [0, 1], with the hue of HSV moved on by so much of a full turn (red to green: 1/3)."""
     red, green, blue = images.unbind(1)
-    value, strongest = images.max(1)
-    chroma = value - images.amin(1)
-    from_strongest = torch.stack([green - blue, blue - red, red - green]).gather(0, strongest[None])[0]
-    sector = from_strongest / chroma.clamp(min=1e-12) + 2 * strongest + 6 * amount  # of six
-    # Smith 1978, in closed form: each channel is the value, less the chroma where its sector is far
-    away = [(sector + shift).remainder(6) for shift in (5, 3, 1)]
-    return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in away], 1).clamp(0, 1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    # in sixths of a turn: red is at 0, green at 2, blue at 4
+    from_blue = red - green + 4 * chroma
+    above = torch.where(
+        value == red, green - blue, torch.where(value == green, blue - red + 2 * chroma, from_blue)
+    )
+    hue = above / chroma.clamp(min=1e-12) + 6 * amount
+    turned = []
+    for place in (0, 2, 4):
+        away = hue - place
+        away = (away - 6 * (away / 6).round()).abs()  # around the circle
+        turned.append(value - chroma * (away - 1).clamp(0, 1))
+    return torch.stack(turned, 1)
 
 
 def grey(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W)."""
-    weights = torch.tensor(GREY, dtype=images.dtype, device=images.device)
-    return (images * weights[:, None, None]).sum(1, keepdim=True)
+    """(B, 3, H, W) -> (B, 1, H, W): ITU-R BT.601."""
+    red, green, blue = images.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
