@@ -48,11 +48,8 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-@pytest.mark.parametrize("accumulate", [1, 2, 4])
+@pytest.mark.parametrize(("ranks", "accumulate"), [(1, 1), (2, 1), (1, 4), (3, 2), (3, 4)])
 def test_ranks_and_parts_share_out_the_draws_of_a_step(ranks, accumulate):
-    if 12 % (ranks * accumulate):
-        pytest.skip("does not divide")
     shares = [read(Labelled(), rank=rank, ranks=ranks, accumulate=accumulate) for rank in range(ranks)]
     for step in range(4):
         drawn = []
