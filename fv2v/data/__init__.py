@@ -1,1 +1,32 @@
 """What networks learn from: pairs of frames, of videos or drawn."""
+
+from pathlib import Path
+
+from fv2v.data.pairs import PairData
+from fv2v.paths import PathLike
+
+
+def open_data(path: PathLike, size: int) -> PairData:
+    """The training data in a folder: heads that `fv2v synthesize` drew, or videos (layouts.py).
+
+    Args:
+        path: the folder. Of videos, where it has a sub-folder `train`, that one is read.
+        size: side of the pictures, in pixels.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: nothing in it that is known, or heads drawn at another size.
+    """
+    # here, since PyAV, OpenCV and the renderer take their time
+    if (Path(path) / "heads.json").is_file():
+        from fv2v.data.shards import HeadShards
+
+        heads = HeadShards(path)
+        if heads.index.size != size:
+            raise ValueError(
+                f"{path}: expected heads of {size} pixels, got {heads.index.size}; draw them anew"
+            )
+        return heads
+    from fv2v.data.videos import VideoFolder
+
+    return VideoFolder(path, size)
