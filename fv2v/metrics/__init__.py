@@ -1,0 +1,1 @@
+"""What is measured of a model: pictures, sets of pictures, poses and keypoints."""
