@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
 from fv2v.image import write_image
@@ -13,48 +12,65 @@ from fv2v.metrics.protocols import YAWS
 from fv2v.paths import PathLike
 from fv2v.tensors import to_uint8
 
-COLUMNS = 1 + len(YAWS)  # the source, and as many pictures as there are yaws
-GAP, STRIP, LABELS = 4, 18, 150  # pixels: between bands, of a heading, of what stands left of a row
-WHITE, BLACK = (255, 255, 255), (40, 40, 40)
+COLUMNS = 1 + len(YAWS)
+CAPTION, GAP = 16, 8  # pixels: above each picture, and above each example
+PAPER, INK = 255, (40, 40, 40)
 
-Line = tuple[str, Tensor]  # what a row is called, and its pictures (B, 3, n, n)
+Cell = tuple[str, np.ndarray]  # what a picture is, and the picture, (n, n, 3) uint8
 
 
 def write_sheet(path: PathLike, examples: Sequence[Example]) -> None:
     """Write the sheet as .png, .jpg or .webp; it appears whole or not at all.
 
-    A band for each example: frames of its clip with what is shown of them; the true free views with the
-    shown ones; frames of another face, the true answers, and what is shown, absolutely and relatively.
+    For each example: the source and frames of its clip, over what is shown of them; true free views and the
+    frontal one, over those shown; frames of another face and what is shown by absolute motion, over the true
+    answers and what is shown by relative motion.
 
     Raises:
         ValueError: no examples.
     """
     if not examples:
         raise ValueError("expected examples to show, got none")
-    bands = [_band(example) for example in examples]
+    size = examples[0].source.shape[-1]
+    bands = [_row(line, size) for example in examples for line in [[], *_lines(example)]]
     write_image(path, np.concatenate(bands))
 
 
-def _band(example: Example) -> np.ndarray:
-    """(H, W, 3) uint8, as wide for every example of a size."""
-    shown, answers, first = example.shown, example.answers, example.source
-    yaws = [f"{yaw:+d}" for yaw in YAWS]
-    views = [("shown", shown.views)]
-    if answers.views is not None:
-        views.insert(0, ("true", answers.views[1:-1]))
-    front = [("frontal, shown", shown.front)]
-    if answers.front is not None:
-        front.insert(0, ("frontal, true", answers.front))
-    parts = [
-        _heading("same identity"),
-        _row(first, [("driving, true", answers.driven), ("shown", shown.driven)]),
-        _heading("free view, yaw " + " ".join(yaws)),
-        _row(first, views),
-        _row(first, front),
+def _lines(example: Example) -> list[list[Cell]]:
+    """Up to COLUMNS cells each."""
+    shown, true = example.shown, example.answers
+    yaws = [f"yaw {yaw:+d}" for yaw in YAWS]
+    lines = [
+        _cells(["source"], example.source) + _cells(["driving"] * len(YAWS), true.driven),
+        _cells(["source"], example.source) + _cells(["shown"] * len(YAWS), shown.driven),
     ]
+    if true.views is not None and true.front is not None:
+        lines.append(_cells([f"{yaw}, true" for yaw in yaws], true.views[1:-1]))
+        lines[-1] += _cells(["frontal, true"], true.front)
+    lines.append(_cells(yaws, shown.views) + _cells(["frontal"], shown.front))
     if example.driver is not None and shown.absolute is not None and shown.relative is not None:
-        lines = [("driving", example.driver[1:]), ("absolute", shown.absolute), ("relative", shown.relative)]
-        if answers.cross is not None:
-            lines.insert(1, ("true", answers.cross))
-        parts += [_heading("cross identity"), _row(first, lines)]
-    return np.concatenate(parts)
+        half = COLUMNS // 2
+        driving = _cells(["another face"] * half, example.driver[1:])
+        answer = driving if true.cross is None else _cells(["true answer"] * half, true.cross)
+        lines.append(driving + _cells(["absolute"] * half, shown.absolute))
+        lines.append(answer + _cells(["relative"] * half, shown.relative))
+    return lines
+
+
+def _cells(captions: Sequence[str], pictures: Tensor) -> list[Cell]:
+    """As many of (B, 3, n, n) as there are captions, or all."""
+    count = min(len(captions), len(pictures))
+    return list(zip(captions[:count], to_uint8(pictures[:count]), strict=True))
+
+
+def _row(cells: Sequence[Cell], size: int) -> np.ndarray:
+    """(H, W, 3) uint8; of no cells, a gap."""
+    height = CAPTION + size if cells else GAP
+    row = np.full((height, COLUMNS * size, 3), PAPER, np.uint8)
+    for column, (caption, picture) in enumerate(cells):
+        left = column * size
+        label = np.full((CAPTION, size, 3), PAPER, np.uint8)
+        cv2.putText(label, caption, (3, CAPTION - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.37, INK, 1, cv2.LINE_AA)
+        row[:CAPTION, left : left + size] = label
+        row[CAPTION:, left : left + size] = picture
+    return row
