@@ -61,17 +61,18 @@ def evaluate(
     judges = judges or Judges()
     performer = Performer(reenactor, batch_size)
     model, control, still = (Scores(judges) for _ in range(3))
-    errors = MotionErrors()
+    config = reenactor.config
+    errors = MotionErrors(config.image_size // config.volume_stride)
     kept: list[Example] = []
     done = told = 0
     for done, scene in enumerate(scenes, start=1):
         source = scene.frames[:1]
-        _check_size(source, reenactor.config.output_size)
+        _check_size(source, config.output_size)
         read = performer.read(scene)
         shown = performer.show(read)
         model.add(shown, scene.answers, scene.frames)
         still.add(unchanged(source, shown), scene.answers, scene.frames)
-        true = true_reading(scene, read, reenactor.config)
+        true = true_reading(scene, read, config)
         if true is not None:
             told += 1
             errors.add(read, true)

@@ -10,7 +10,7 @@ own expression and pose, so the answer is the same whether motion is absolute or
 preset.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,16 +21,46 @@ from fv2v.data.heads import Expression, Identity, Pose, SyntheticHeads, render, 
 from fv2v.data.pairs import Truth
 from fv2v.metrics.protocols import YAWS, Answers, Scene
 from fv2v.rotation import rotation_from_euler
+from fv2v.tensors import to_images, to_levels
 
 HELD_OUT = 1_000_000_000  # streams from here on are for evaluation alone
 STEP = 10  # degrees between the true views that the yaw check tells apart
 SOURCE_EXTENT = 0.3  # of the poses that drive
-SOURCE, DRIVEN, DRIVER = 2, 3, 4  # what a seed is used for, beside those of SyntheticHeads
+SOURCE, DRIVING, DRIVER = 2, 3, 4  # what a seed is used for, beside those of SyntheticHeads
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What a face does in B frames."""
+
+    expression: Expression
+    pose: Pose
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    @classmethod
+    def cat(cls, parts: Sequence["Acted"]) -> "Acted":
+        """One part after another."""
+        return cls(
+            Expression.cat([part.expression for part in parts]), Pose.cat([part.pose for part in parts])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who is in a scene, and what they do."""
+
+    who: Identity
+    other: Identity  # whose face drives `who`
+    source: Acted  # of 1 frame: by `who` in its source, and by `other` where it counts as no change
+    driving: Acted  # by `who`
+    driver: Acted | None  # by `other`, and by `who` in the true answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """Held-out heads, drawn when they are asked for: `held_out[3]`.
+    """Scenes of held-out heads, drawn when they are asked for: `held_out[3]`.
 
     Args:
         size: pixels across.
@@ -68,66 +98,59 @@ class HeldOut:
         return (self[number] for number in range(len(self)))
 
     def __getitem__(self, number: int) -> Scene:
-        if not 0 <= number < len(self):
-            raise IndexError(f"expected a head from 0 to {len(self) - 1}, got {number}")
-        stream = SyntheticHeads(self.size, 2 * len(self), HELD_OUT + self.seed)
-        who, other = (stream.identity(2 * number + i) for i in range(2))
-        how = self._drawn(SOURCE, number, 1, SOURCE_EXTENT)
-        driving = self._drawn(DRIVEN, number, self.frames - 1)
-        views = _turned(how, [*range(YAWS[0] - STEP, YAWS[-1] + STEP + 1, STEP)])
-        straight = replace(how, pose=replace(how.pose, rotation=torch.eye(3)[None]))
-        frames, turned, front = self._rendered(who, how.then(driving), views, straight)
+        cast = self.cast(number)
+        source = cast.source
+        clip = Acted.cat([source, cast.driving])
+        straight = Acted(source.expression, replace(source.pose, rotation=torch.eye(3)[None]))
+        frames, views, front = self._drawn(cast.who, clip, _turned(source), straight)
         driver = driver_truth = cross = None
-        if number < self.pairs:
-            moved = self._drawn(DRIVER, number, self.driven)
-            (driver,) = self._rendered(other, how.then(moved))
-            (cross,) = self._rendered(who, moved)
-            driver_truth = _truth(other, how.then(moved))
+        if cast.driver is not None:
+            moved = Acted.cat([source, cast.driver])
+            (driver,) = self._drawn(cast.other, moved)
+            (cross,) = self._drawn(cast.who, cast.driver)
+            driver_truth = _truth(cast.other, moved)
         return Scene(
             frames=frames,
-            truth=_truth(who, how.then(driving)),
             driver=driver,
+            answers=Answers(frames[1:], views, front, cross),
+            truth=_truth(cast.who, clip),
             driver_truth=driver_truth,
-            answers=Answers(frames[1:], turned, front, cross),
         )
 
-    def _drawn(self, use: int, number: int, count: int, extent: float = 1.0) -> "_Frames":
+    def cast(self, number: int) -> Cast:
+        """What scene `number` is drawn from."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"expected a scene from 0 to {len(self) - 1}, got {number}")
+        stream = SyntheticHeads(self.size, 2 * len(self), HELD_OUT + self.seed)
+        return Cast(
+            who=stream.identity(2 * number),
+            other=stream.identity(2 * number + 1),
+            source=self._acted(SOURCE, number, 1, SOURCE_EXTENT),
+            driving=self._acted(DRIVING, number, self.frames - 1),
+            driver=self._acted(DRIVER, number, self.driven) if number < self.pairs else None,
+        )
+
+    def _acted(self, use: int, number: int, count: int, extent: float = 1.0) -> Acted:
         rng = np.random.default_rng((HELD_OUT + self.seed, use, number))
-        return _Frames(Expression.sample(rng, count), Pose.sample(rng, count, extent))
+        return Acted(Expression.sample(rng, count), Pose.sample(rng, count, extent))
 
-    def _rendered(self, who: Identity, *parts: "_Frames") -> list[Tensor]:
-        """A person's frames, (B, 3, n, n) of each part, of 256 levels as data sets have them."""
-        frames = _Frames(
-            Expression.cat([part.expression for part in parts]), Pose.cat([part.pose for part in parts])
-        )
-        device = self.device
-        person = who.repeat(len(frames.pose)).to(device)
-        pictures = render(person, frames.expression.to(device), frames.pose.to(device), self.size)
-        levels = (255 * pictures.cpu()).round() / 255
-        return list(levels.split([len(part.pose) for part in parts]))
+    def _drawn(self, who: Identity, *parts: Acted) -> list[Tensor]:
+        """Of each part a person's frames, (B, 3, n, n), of 256 levels as data sets have them."""
+        frames = Acted.cat(parts)
+        person = who.repeat(len(frames)).to(self.device)
+        expression, pose = frames.expression.to(self.device), frames.pose.to(self.device)
+        levels = to_levels(render(person, expression, pose, self.size)).cpu()
+        return list(to_images(levels, self.size).split([len(part) for part in parts]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Frames:
-    """What a face does."""
-
-    expression: Expression
-    pose: Pose
-
-    def then(self, others: "_Frames") -> "_Frames":
-        return _Frames(
-            Expression.cat([self.expression, others.expression]), Pose.cat([self.pose, others.pose])
-        )
-
-
-def _turned(frames: _Frames, yaws: list[int]) -> _Frames:
-    """One frame (1), its head turned on by each of so many degrees, as `View` does."""
-    yaw = torch.tensor(yaws, dtype=torch.float32)
+def _turned(source: Acted) -> Acted:
+    """One frame, its head turned on as `View` does: by each of YAWS, and by a step more to either side."""
+    yaw = torch.arange(YAWS[0] - STEP, YAWS[-1] + STEP + 1, STEP, dtype=torch.float32)
     turn = rotation_from_euler(torch.zeros_like(yaw), yaw, torch.zeros_like(yaw))
-    return _Frames(frames.expression.repeat(len(yaws)), frames.pose.repeat(len(yaws)).turned(turn))
+    return Acted(source.expression.repeat(len(yaw)), source.pose.repeat(len(yaw)).turned(turn))
 
 
-def _truth(who: Identity, frames: _Frames) -> Truth:
+def _truth(who: Identity, frames: Acted) -> Truth:
     """In picture coordinates; the first frame is the source."""
-    canonical, motion = truth(who.repeat(len(frames.pose)), frames.expression, frames.pose)
+    canonical, motion = truth(who.repeat(len(frames)), frames.expression, frames.pose)
     return Truth(canonical[:1], motion[:1], motion[1:])

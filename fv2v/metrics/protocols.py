@@ -1,9 +1,9 @@
 """The paper's protocols (Sec. 4): what a model shows of one source.
 
-    same identity    the first frame is the source, and the others of its clip drive, absolutely
-    free view        the source as it is, its head turned by each of YAWS
-    frontalization   the source with R = 1
-    cross identity   another face's frames drive: absolutely, and relative to the first of them
+same identity    the first frame is the source, and the others of its clip drive, absolutely
+free view        the source as it is, its head turned by each of YAWS
+frontalization   the source with R = 1
+cross identity   another face's frames drive: absolutely, and relative to the first of them
 """
 
 import time

@@ -74,7 +74,7 @@ class MotionError:
     yaw: float  # degrees
     pitch: float
     roll: float
-    keypoints: float  # distance in x and y, on the lattice, where a picture is about 2 across
+    keypoints: float  # distance in x and y; the picture is 2 across
     expression: float  # Σ |δ - true δ| / Σ |true δ|: 1 for showing none
 
 
@@ -170,8 +170,9 @@ def yaw_check(hits: Tensor) -> YawCheck:
 
 @dataclass
 class MotionErrors:
-    """`MotionError` in the making."""
+    """`MotionError` in the making, for volumes of so many voxels across."""
 
+    voxels: int
     _degrees: list[Tensor] = field(default_factory=list)  # (T, 3) each
     _keypoints: list[Tensor] = field(default_factory=list)  # (T, K)
     _expression: list[Tensor] = field(default_factory=list)  # (T, K)
@@ -184,13 +185,16 @@ class MotionErrors:
             difference = (angles[0] - angles[1] + 180) % 360 - 180
             self._degrees.append(difference.abs())
             points = [keypoints_of(r.source.canonical, m) for r, m in ((read, found), (true, known))]
-            self._keypoints.append((points[0] - points[1])[..., :2].norm(dim=-1))
+            distance = (points[0] - points[1])[..., :2].norm(dim=-1)  # on the corner lattice
+            self._keypoints.append(distance * (self.voxels - 1) / self.voxels)
             self._expression.append((found.expression - known.expression).norm(dim=-1))
             self._expressed.append(known.expression.norm(dim=-1))
 
     def mean(self) -> MotionError:
         pitch, yaw, roll = torch.cat(self._degrees).double().mean(0).tolist()
-        expression, expressed = (torch.cat(part).double().sum() for part in (self._expression, self._expressed))
+        expression, expressed = (
+            torch.cat(part).double().sum() for part in (self._expression, self._expressed)
+        )
         return MotionError(
             yaw=yaw,
             pitch=pitch,
