@@ -1,4 +1,4 @@
-"""A model in all protocols, beside two controls: the source unchanged, and its own pictures by true keypoints."""
+"""A model in all protocols, beside the source unchanged and what the model makes of true keypoints."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -85,9 +85,9 @@ def evaluate(
         raise ValueError("expected scenes to evaluate, got none")
     base = still.protocols()
     results = Results(
-        model=model.protocols(base),
-        true_keypoints=control.protocols(base) if told else None,
-        unchanged=still.protocols(base),
+        model=model.protocols().against(base),
+        true_keypoints=control.protocols().against(base) if told else None,
+        unchanged=base.against(base),
         motion=errors.mean() if told else None,
         seconds_per_frame=performer.seconds,
     )

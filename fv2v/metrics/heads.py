@@ -42,9 +42,8 @@ class Acted:
     @classmethod
     def cat(cls, parts: Sequence["Acted"]) -> "Acted":
         """One part after another."""
-        return cls(
-            Expression.cat([part.expression for part in parts]), Pose.cat([part.pose for part in parts])
-        )
+        expressions, poses = [part.expression for part in parts], [part.pose for part in parts]
+        return cls(Expression.cat(expressions), Pose.cat(poses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,16 @@ class HeldOut:
     seed: int = 0
     pairs: int = 32
     driven: int = 4
-    device: torch.device = torch.device("cpu")
+    device: str | torch.device = "cpu"
 
     def __post_init__(self) -> None:
-        if self.identities < 1 or self.frames < 2 or self.driven < 1 or not 0 <= self.seed < HELD_OUT:
+        if self.identities < 1 or self.frames < 2 or self.driven < 1:
             raise ValueError(
-                "expected identities >= 1, frames >= 2 (a source and one that drives), driven >= 1 and a seed "
-                f"from 0 on, got {self.identities}, {self.frames}, {self.driven} and {self.seed}"
+                "expected identities >= 1, driven >= 1 and frames >= 2, a source and one that drives; "
+                f"got {self.identities}, {self.driven} and {self.frames}"
             )
+        if not 0 <= self.seed < HELD_OUT:
+            raise ValueError(f"expected a seed from 0 to {HELD_OUT - 1}, got {self.seed}")
 
     def __len__(self) -> int:
         return self.identities

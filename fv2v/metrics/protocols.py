@@ -9,7 +9,7 @@ cross identity   another face's frames drive: absolutely, and relative to the fi
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -156,8 +156,13 @@ class Performer:
 
 def unchanged(source: Tensor, like: Shown) -> Shown:
     """The source (1, 3, n, n) as it is in place of each picture: what a model must do better than."""
-    parts = (getattr(like, f.name) for f in fields(Shown))
-    return Shown(*(None if part is None else source.expand_as(part) for part in parts))
+    return Shown(
+        driven=source.expand_as(like.driven),
+        views=source.expand_as(like.views),
+        front=source.expand_as(like.front),
+        absolute=None if like.absolute is None else source.expand_as(like.absolute),
+        relative=None if like.relative is None else source.expand_as(like.relative),
+    )
 
 
 def true_reading(scene: Scene, read: Reading, config: ModelConfig) -> Reading | None:

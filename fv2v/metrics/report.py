@@ -143,7 +143,7 @@ def tables(report: Report) -> list[Table]:
 
 def _likenesses(report: Report) -> Table:
     setting = report.setting
-    title = f"{setting.model} on {setting.data}, {setting.scenes} × {setting.frames} frames"
+    title = f"{setting.model} on {setting.data}, {setting.scenes} scenes of up to {setting.frames} frames"
     caption = (
         "L1 of 255; ratio and gain against the source unchanged; true keypoints: the model's pictures by the "
         f"renderer's keypoints and motion. MS-SSIM of {setting.ms_ssim_scales} scales"

@@ -1,7 +1,7 @@
 """What pictures and motions are worth, gathered head by head and told as means."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -32,15 +32,22 @@ class Likeness:
     """How like the true pictures those of one protocol are: means over pictures. None: not known."""
 
     pictures: int
-    l1: float | None  # of 255
-    l1_ratio: float | None  # to that of the source unchanged: a ratio of sums
-    psnr: float | None  # dB
-    psnr_gain: float | None  # over the source unchanged
-    ssim: float | None
-    ms_ssim: float | None
-    fid: float | None  # without true pictures, against the source's own clip
-    akd: float | None  # pixels
-    csim: float | None  # with the source
+    l1: float | None = None  # of 255
+    psnr: float | None = None  # dB
+    ssim: float | None = None
+    ms_ssim: float | None = None
+    fid: float | None = None  # without true pictures, against the source's own clip
+    akd: float | None = None  # pixels
+    csim: float | None = None  # with the source
+    l1_ratio: float | None = None  # to the L1 of the source unchanged: a ratio of sums
+    psnr_gain: float | None = None  # over the PSNR of the source unchanged
+
+    def against(self, still: "Likeness") -> "Likeness":
+        """With ratio and gain; `still` is the source unchanged, of the same pictures."""
+        if self.l1 is None or self.psnr is None or still.l1 is None or still.psnr is None:
+            return self
+        ratio = self.l1 / still.l1 if still.l1 else None
+        return replace(self, l1_ratio=ratio, psnr_gain=self.psnr - still.psnr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,18 @@ class Protocols:
     frontalization: Likeness
     cross_absolute: Likeness | None
     cross_relative: Likeness | None
+
+    def against(self, still: "Protocols") -> "Protocols":
+        """With ratio and gain everywhere; `still` are the sources unchanged."""
+        absolute, relative = self.cross_absolute, self.cross_relative
+        return replace(
+            self,
+            same_identity=self.same_identity.against(still.same_identity),
+            free_view=self.free_view.against(still.free_view),
+            frontalization=self.frontalization.against(still.frontalization),
+            cross_absolute=absolute and still.cross_absolute and absolute.against(still.cross_absolute),
+            cross_relative=relative and still.cross_relative and relative.against(still.cross_relative),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +119,9 @@ class Comparison:
         if self._fid:
             self._fid.add(shown, clip if true is None else true)
 
-    def likeness(self, still: Likeness | None = None) -> Likeness:
-        """`still`: of the source unchanged; None: this is it."""
-        mean = {name: float(torch.cat(found).mean()) for name, found in self._found.items()}
-        mean_l1, mean_psnr = mean.get("l1"), mean.get("psnr")
-        base_l1, base_psnr = (still.l1, still.psnr) if still else (mean_l1, mean_psnr)
-        return Likeness(
-            pictures=self.count,
-            l1=mean_l1,
-            l1_ratio=mean_l1 / base_l1 if mean_l1 is not None and base_l1 else None,
-            psnr=mean_psnr,
-            psnr_gain=mean_psnr - base_psnr if mean_psnr is not None and base_psnr is not None else None,
-            ssim=mean.get("ssim"),
-            ms_ssim=mean.get("ms_ssim"),
-            fid=self._fid.value() if self._fid else None,
-            akd=mean.get("akd"),
-            csim=mean.get("csim"),
-        )
+    def likeness(self) -> Likeness:
+        mean = {name: float(torch.cat(found).double().mean()) for name, found in self._found.items()}
+        return Likeness(pictures=self.count, fid=self._fid.value() if self._fid else None, **mean)
 
 
 class Scores:
@@ -142,16 +147,16 @@ class Scores:
             self.absolute.add(shown.absolute, answers.cross, clip)
             self.relative.add(shown.relative, answers.cross, clip)
 
-    def protocols(self, still: Protocols | None = None) -> Protocols:
-        """Means; `still`: of the sources unchanged, None: these are they."""
+    def protocols(self) -> Protocols:
+        """Means over all pictures."""
         crossed = self.absolute.count > 0
         return Protocols(
-            same_identity=self.same.likeness(still and still.same_identity),
-            free_view=self.near.likeness(still and still.free_view),
+            same_identity=self.same.likeness(),
+            free_view=self.near.likeness(),
             yaw_check=yaw_check(torch.stack(self._hits)) if self._hits else None,
-            frontalization=self.front.likeness(still and still.frontalization),
-            cross_absolute=self.absolute.likeness(still and still.cross_absolute) if crossed else None,
-            cross_relative=self.relative.likeness(still and still.cross_relative) if crossed else None,
+            frontalization=self.front.likeness(),
+            cross_absolute=self.absolute.likeness() if crossed else None,
+            cross_relative=self.relative.likeness() if crossed else None,
         )
 
 
@@ -192,9 +197,8 @@ class MotionErrors:
 
     def mean(self) -> MotionError:
         pitch, yaw, roll = torch.cat(self._degrees).double().mean(0).tolist()
-        expression, expressed = (
-            torch.cat(part).double().sum() for part in (self._expression, self._expressed)
-        )
+        expression = torch.cat(self._expression).double().sum()
+        expressed = torch.cat(self._expressed).double().sum()
         return MotionError(
             yaw=yaw,
             pitch=pitch,

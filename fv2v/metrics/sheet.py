@@ -14,6 +14,7 @@ from fv2v.tensors import to_uint8
 
 COLUMNS = 1 + len(YAWS)
 CAPTION, GAP = 16, 8  # pixels: above each picture, and above each example
+LEAST = 96  # pixels: smaller pictures are enlarged, so that captions can be read
 PAPER, INK = 255, (40, 40, 40)
 
 Cell = tuple[str, np.ndarray]  # what a picture is, and the picture, (n, n, 3) uint8
@@ -31,7 +32,7 @@ def write_sheet(path: PathLike, examples: Sequence[Example]) -> None:
     """
     if not examples:
         raise ValueError("expected examples to show, got none")
-    size = examples[0].source.shape[-1]
+    size = _enlarged(examples[0].source.shape[-1])
     bands = [_row(line, size) for example in examples for line in [[], *_lines(example)]]
     write_image(path, np.concatenate(bands))
 
@@ -60,7 +61,14 @@ def _lines(example: Example) -> list[list[Cell]]:
 def _cells(captions: Sequence[str], pictures: Tensor) -> list[Cell]:
     """As many of (B, 3, n, n) as there are captions, or all."""
     count = min(len(captions), len(pictures))
-    return list(zip(captions[:count], to_uint8(pictures[:count]), strict=True))
+    times = _enlarged(pictures.shape[-1]) // pictures.shape[-1]
+    large = pictures[:count].repeat_interleave(times, 2).repeat_interleave(times, 3)
+    return list(zip(captions[:count], to_uint8(large), strict=True))
+
+
+def _enlarged(size: int) -> int:
+    """A multiple of `size`, itself where that will do."""
+    return size * -(-LEAST // size)
 
 
 def _row(cells: Sequence[Cell], size: int) -> np.ndarray:
