@@ -33,6 +33,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
+    """What comes of `evaluate`."""
+
+    scenes: int  # that there were
     results: Results
     examples: list[Example]
 
@@ -91,7 +94,7 @@ def evaluate(
         motion=errors.mean() if told else None,
         seconds_per_frame=performer.seconds,
     )
-    return Evaluation(results, kept)
+    return Evaluation(done, results, kept)
 
 
 def _check_size(source: Tensor, size: int) -> None:

@@ -1,6 +1,6 @@
 """Weights in, numbers and pictures out: what `fv2v evaluate` does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from torch import Tensor
 from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.image import IMAGE_SUFFIXES
+from fv2v.metrics.clips import Clips
 from fv2v.metrics.evaluation import evaluate
 from fv2v.metrics.heads import HeldOut
-from fv2v.metrics.protocols import Scene
+from fv2v.metrics.pictures import check_installed
 from fv2v.metrics.report import SUFFIXES, JudgesUsed, Report, describe, weights_file
 from fv2v.metrics.scores import Judges
 from fv2v.metrics.sheet import write_sheet
@@ -20,6 +21,7 @@ from fv2v.paths import PathLike, check_input, check_output
 from fv2v.reenactor import Reenactor
 
 IDENTITIES, PAIRS = 64, 32  # drawn heads, and how many of them are driven by another face
+HEADS = "held-out drawn heads"  # what the report calls them
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def measure(
         FileNotFoundError: no such folder or file.
         ValueError: what cannot be used; before any work is done.
     """
+    check_installed()
     judges = judges or JudgeFiles()
     if rows < 1:
         raise ValueError(f"expected at least 1 row on the sheet, got {rows}")
@@ -85,11 +88,11 @@ def measure(
         check_output(sheet, IMAGE_SUFFIXES)
     used = judges.used()
     reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
-    scenes, count, described = _scenes(data, reenactor, identities, frames, seed)
+    scenes = _scenes(data, reenactor, identities, frames, seed)
 
     def report_progress(done: int) -> None:
         if progress is not None:
-            progress(done * frames, count * frames)
+            progress(done * frames, len(scenes) * frames)
 
     found = evaluate(
         reenactor,
@@ -103,9 +106,9 @@ def measure(
     setting = describe(
         reenactor,
         weights=weights,
-        data=described,
+        data=HEADS if data is None else Path(data).name,
         seed=seed if data is None else None,
-        scenes=count,
+        scenes=found.scenes,
         frames=frames,
         judges=used,
         batch_size=batch_size,
@@ -120,18 +123,14 @@ def measure(
 
 def _scenes(
     data: PathLike | None, reenactor: Reenactor, identities: int | None, frames: int, seed: int
-) -> tuple[Iterable[Scene], int, str]:
-    """The scenes, how many they are, and what they are called."""
+) -> HeldOut | Clips:
     size = reenactor.config.output_size
-    heads = HeldOut(
-        size=size,
-        identities=IDENTITIES if identities is None else identities,
-        frames=frames,
-        seed=seed,
-        pairs=PAIRS,
-        device=reenactor.device,
+    if data is not None:
+        return Clips(data, size, frames, identities)
+    count = IDENTITIES if identities is None else identities
+    return HeldOut(
+        size=size, identities=count, frames=frames, seed=seed, pairs=PAIRS, device=reenactor.device
     )
-    return heads, len(heads), "held-out drawn heads"
 
 
 def _program(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -4,6 +4,7 @@ Pictures are (B, 3, H, W) in [0, 1]; sums run in float32. SSIM and MS-SSIM are t
 `train`), which is imported when they are asked for.
 """
 
+import importlib.util
 from typing import Any
 
 import torch
@@ -14,6 +15,12 @@ LEAST_SQUARE = 1e-10  # a mean square below it counts as it: equal pictures have
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of each halving (Wang, Simoncelli, Bovik 2003)
 WINDOW = 11  # pixels on a side of the Gaussian window of SSIM
 GRADIENT_SCALES = 3
+
+
+def check_installed() -> None:
+    """ValueError where SSIM cannot be had."""
+    if importlib.util.find_spec("torchmetrics") is None:
+        raise ValueError("SSIM and MS-SSIM need torchmetrics: pip install 'fv2v[train]'")
 
 
 def l1(images: Tensor, true: Tensor) -> Tensor:
@@ -29,7 +36,7 @@ def psnr(images: Tensor, true: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, true: Tensor) -> Tensor:
-    """Structural similarity, in a Gaussian window of 11 pixels: (B,), 1 for equal pictures."""
+    """Structural similarity in a Gaussian window of 11 pixels, edges mirrored: (B,), 1 for equal pictures."""
     images, true = _pair(images, true)
     similarity = _torchmetrics().structural_similarity_index_measure
     return similarity(images, true, reduction="none", data_range=1.0).reshape(len(images))
@@ -90,8 +97,5 @@ def _pair(images: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _torchmetrics() -> Any:
-    try:
-        import torchmetrics.functional.image as functional
-    except ImportError:
-        raise ValueError("SSIM and MS-SSIM need torchmetrics: pip install 'fv2v[train]'") from None
-    return functional
+    check_installed()
+    return importlib.import_module("torchmetrics.functional.image")
