@@ -7,7 +7,7 @@ import clips
 import numpy as np
 import pytest
 import torch
-from perfect import TINY_HEADS, VOXELS, Perfect
+from perfect import TINY_HEADS, Perfect
 from tiny import TINY, TINY_SADTALKER, lively, pictures
 
 from fv2v.animation import joined

@@ -18,7 +18,7 @@ from fv2v.metrics.evaluation import Results
 from fv2v.metrics.pictures import ms_ssim_scales
 from fv2v.metrics.protocols import YAWS
 from fv2v.metrics.scores import Likeness, MotionError, Protocols
-from fv2v.paths import PathLike, check_output, whole_file
+from fv2v.paths import PathLike, check_input, check_output, whole_file
 from fv2v.reenactor import Reenactor
 
 SUFFIXES = (".json",)
@@ -129,7 +129,7 @@ def describe(
 
 def weights_file(path: Path) -> WeightsFile:
     """Which file it is, whatever it is called."""
-    digest = hashlib.sha256()
+    path, digest = check_input(path), hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
