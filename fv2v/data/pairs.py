@@ -23,7 +23,7 @@ class Truth:
     driving: Motion
 
     def on_lattice(self, voxels: int) -> "Truth":
-        """For volumes of so many voxels across: from picture coordinates, edge to edge, to the corner lattice.
+        """For volumes of so many voxels across: from edge-to-edge picture coordinates to the corner lattice.
 
         There -1 and 1 are the middles of the outermost voxels, and points n / (n - 1) times as far out.
         """

@@ -99,12 +99,12 @@ class Identity(Batched):
         u = Uniform(rng, count)
         skin = _skin(u)
         hair = (u.choice(HAIR) * u(0.85, 1.15, 1)).clamp(0, 1)
-        background = (u(0.3, 0.85, 1) + u(-0.2, 0.2, 3)).clamp(0.05, 0.95)
+        background = (u(0.3, 0.85, 1) + u(-0.15, 0.15, 3)).clamp(0.05, 0.95)
         light = torch.stack([u(-0.8, 0.8), u(-0.9, -0.25), u(-1.0, -0.6)], dim=-1)
         long, bald = u.chance(0.42), u.chance(0.08)
         has_bun = u.chance(0.15) * (1 - bald)
         return cls(
-            scale=u(1.04, 1.2),
+            scale=u(1.1, 1.26),
             skull=_triple(u, (0.38, 0.42), (0.39, 0.44), (0.43, 0.47)),
             jaw=_triple(u, (0.28, 0.335), (0.36, 0.42), (0.31, 0.35)),
             chin=u(0.07, 0.11),
@@ -130,7 +130,7 @@ class Identity(Batched):
             hairline=u(-0.42, -0.27),
             hair_slope=u(0.75, 1.05),
             parting=u(-0.25, 0.25),
-            fringe=u.chance(0.5) * u(0.01, 0.035),
+            fringe=u.chance(0.5) * u(0.008, 0.03),
             curls=u.chance(0.3) * u(0.5, 1.0),
             bun=u(0.12, 0.18) * has_bun - (1 - has_bun),
             beard=u.chance(0.25) * (1 - long) * u(0.5, 1.0),
@@ -148,7 +148,7 @@ class Identity(Batched):
             clothes=u(0.1, 0.85, 3),
             pattern=_triple(u, (-0.5, 0.45), (0.0, 12.0), (0.0, 12.0)),
             background=background,
-            backdrop=(background + u(-0.28, 0.28, 3)).clamp(0.03, 0.97),
+            backdrop=(background + u(-0.2, 0.2, 3)).clamp(0.03, 0.97),
             blobs=_triple(u, (0.0, 0.16), (1.0, 5.0), (1.0, 5.0)),
             light=light / light.norm(dim=-1, keepdim=True),
             light_colour=u(0.92, 1.08, 3),

@@ -63,7 +63,7 @@ def _skin(anatomy: Anatomy, local: Points, front: Tensor) -> Tensor:
 def _beard(anatomy: Anatomy, local: Points, colour: Tensor) -> Tensor:
     i, mouth = anatomy.identity, anatomy.mouth
     x, y, z = local
-    low = y - (0.3 - 0.9 * (x.abs() - 0.12).clamp(min=0))  # the beard's upper edge rises to the ears
+    low = y - (0.26 - 4.5 * (x.abs() - 0.12).clamp(min=0) ** 2)  # the beard's upper edge rises to the ears
     edge = torch.minimum(low, 0.12 - z)
     hairs = 0.85 + 0.15 * torch.sin(120 * x + 8 * torch.sin(60 * y)) * torch.sin(95 * y)
     whole = where(edge, 0.06) * i.beard * hairs
@@ -123,7 +123,7 @@ def _brows(anatomy: Anatomy, mirrored: Points, colour: Tensor, front: Tensor) ->
     u = (ax - i.eye_x) / anatomy.brow_width
     v = y - anatomy.brow_line(u)
     thick = i.brow_thickness * (1 - 0.35 * u - 0.25 * u * u)
-    hairs = 0.8 + 0.2 * torch.sin(130 * ax + 60 * y)
+    hairs = 0.92 + 0.08 * torch.sin(110 * ax + 50 * y)
     cover = where(torch.minimum(thick - v.abs(), 0.1 * (1 - u.abs())), 0.012)
     return over(colour, i.hair * 0.7, 0.92 * cover * hairs * front)
 

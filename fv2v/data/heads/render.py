@@ -14,13 +14,14 @@ from fv2v.data.heads.anatomy import Anatomy
 from fv2v.data.heads.expression import Expression
 from fv2v.data.heads.identity import Identity
 from fv2v.data.heads.pose import Pose
-from fv2v.data.heads.shape import Points, Shape
+from fv2v.data.heads.shape import Points, Shape, length
 
 NEAR, FAR = -1.2, 1.0  # z where rays start and end
 CELL = 4  # rays across a cell that walks to the head as one
-STEP = 0.85  # of the distance, which is not exact
-COARSE_STEPS, FINE_STEPS, LAST_STEPS = 24, 5, 24
-REACHED, CLOSE = 0.0015, 0.006  # distances: arrived; near enough after the last step
+STEP = 0.8  # of the distance, which is not exact, that is walked at once
+COARSE_STEPS = 12
+ROUNDS = (2, 3, 4, 8, 10)  # steps, between which rays that have arrived are set aside
+REACHED, CLOSE = 0.0015, 0.004  # distances: arrived; near enough after the last step
 CHUNK = {"cpu": 1 << 16, "cuda": 1 << 21}  # rays at once
 
 
@@ -88,7 +89,7 @@ def _grid(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _approach(shape: Shape, rays: int) -> tuple[Tensor, Tensor]:
-    """For cells of rays (B, n, n): a z before which no ray of the cell meets anything, and whether one may."""
+    """For cells of rays (B, n, n): a z before which no ray of the cell meets anything, whether one may."""
     count = rays // CELL
     x, y = _grid(count, shape.scale)
     x, y = x.expand(len(shape.scale), -1), y.expand(len(shape.scale), -1)
@@ -100,18 +101,27 @@ def _approach(shape: Shape, rays: int) -> tuple[Tensor, Tensor]:
 
 
 def _walk(shape: Shape, points: Points) -> tuple[Tensor, Tensor]:
-    """z (B, N) where rays meet the surface, and whether they do. Most arrive soon; the others walk on."""
+    """z (B, N) where rays meet the surface, and whether they do.
+
+    A step is the distance times a gain, which Newton's rule takes from the step before. Between rounds, rays
+    that have arrived or left are set aside: most arrive soon.
+    """
     x, y, z = points
-    for _ in range(FINE_STEPS):
-        distance = shape.distance((x, y, z))
-        z = z + STEP * distance
-    index = _first((distance > REACHED) & (z < FAR))
-    px, py, pz = _pick(index, x, y, z)
-    for _ in range(LAST_STEPS):
-        distance = shape.distance((px, py, pz))
-        pz = pz + STEP * distance
-    z = z.scatter(1, index, pz)
-    return z, shape.distance((x, y, z)) < CLOSE
+    distance, gain = shape.distance(points), torch.full_like(z, STEP)
+    index = torch.arange(z.shape[1], device=z.device).expand_as(z)
+    for steps in ROUNDS:
+        at_x, at_y, at_z, here, factor = _pick(index, x, y, z, distance, gain)
+        for _ in range(steps):
+            stride = factor * here
+            at_z = at_z + stride
+            before, here = here, shape.distance((at_x, at_y, at_z))
+            slope = (before - here) / torch.where(stride.abs() < 1e-9, 1e-9, stride)
+            factor = (1 / slope.clamp(min=0.5)).clamp(min=0.5)
+        z, distance, gain = (
+            old.scatter(1, index, new) for old, new in ((z, at_z), (distance, here), (gain, factor))
+        )
+        index = _first((distance.abs() > REACHED) & (z < FAR))
+    return z, (distance < CLOSE) & (z < FAR)
 
 
 def _first(mask: Tensor) -> Tensor:
@@ -127,8 +137,8 @@ def _pick(index: Tensor, *tensors: Tensor) -> list[Tensor]:
 def _lit(shape: Shape, points: Points) -> Tensor:
     """The colour (B, 3, N) of points on the surface, as the camera sees them."""
     identity = shape.anatomy.identity
-    normal = _normal(shape, points)
     parts = shape.parts(points)
+    normal = _normal(shape, points, parts.nearest())
     part = torch.stack([p for p in parts if p is not None]).argmin(0)
     local, body = shape.to_head(points), shape.to_body(points)
     colour = paint.face(shape.anatomy, local)
@@ -140,13 +150,14 @@ def _lit(shape: Shape, points: Points) -> Tensor:
     facing = sum_of(normal, light)
     key = ((facing + 0.3) / 1.3).clamp(0, 1) * _unshaded(shape, points, light)
     sky = 0.8 - 0.2 * normal[1]
-    fill = identity.ambient * sky * _unshaded(shape, points, normal) + 0.18 * (-normal[2]).clamp(0, 1)
+    open_ = _unshaded(shape, points, normal)
+    fill = identity.ambient * sky * open_ + 0.18 * (-normal[2]).clamp(0, 1)
     half = torch.nn.functional.normalize(
         identity.light[..., 0] + normal[0].new_tensor([0.0, 0.0, -1.0]), dim=-1
     )
     glance = sum_of(normal, half.unsqueeze(-1).unbind(1)).clamp(min=0)
     shine = torch.where(part == 1, 0.10 * glance**12, 0.05 * glance**22) * key.sqrt()
-    rim = 0.08 * (1 + normal[2]).clamp(0, 1) ** 3
+    rim = 0.08 * open_ * (1 + normal[2]).clamp(0, 1) ** 3
     linear = colour * colour * (fill.unsqueeze(1) + 0.85 * key.unsqueeze(1) * identity.light_colour)
     return (linear + (shine + rim).unsqueeze(1)).clamp(0, 1).sqrt()
 
@@ -155,14 +166,14 @@ def sum_of(a: Points, b: Points) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def _normal(shape: Shape, points: Points, reach: float = 0.008) -> Points:
-    """The unit vector out of the surface: distances at the four corners of a tetrahedron."""
+def _normal(shape: Shape, points: Points, here: Tensor, reach: float = 0.006) -> Points:
+    """The unit vector out of the surface: along which the distance grows from `here` on."""
     x, y, z = points
-    corners = ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1))
-    a, b, c, d = (shape.distance((x + reach * i, y + reach * j, z + reach * k)) for i, j, k in corners)
-    nx, ny, nz = a - b - c + d, -a - b + c + d, -a + b - c + d
-    length = (nx * nx + ny * ny + nz * nz + 1e-12).sqrt()
-    return nx / length, ny / length, nz / length
+    nx = shape.distance((x + reach, y, z)) - here
+    ny = shape.distance((x, y + reach, z)) - here
+    nz = shape.distance((x, y, z + reach)) - here
+    size = length(nx, ny, nz)
+    return nx / size, ny / size, nz / size
 
 
 def _unshaded(shape: Shape, points: Points, towards: Points) -> Tensor:

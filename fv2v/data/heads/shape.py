@@ -26,6 +26,11 @@ class Parts(NamedTuple):
     clothes: Tensor
     glasses: Tensor | None
 
+    def nearest(self) -> Tensor:
+        """(B, N) to whatever is nearest; the face flows into the neck."""
+        nearest = torch.minimum(torch.minimum(melt(self.face, self.neck, 0.05), self.hair), self.clothes)
+        return nearest if self.glasses is None else torch.minimum(nearest, self.glasses)
+
 
 PARTS = ("face", "hair", "neck", "clothes", "glasses")
 
@@ -38,24 +43,24 @@ class Shape:
         self.scale = anatomy.identity.scale
         self.rotation = pose.rotation.unsqueeze(-1)  # (B, 3, 3, 1)
         self.translation = pose.translation.unsqueeze(-1)  # (B, 3, 1)
-        self.has_glasses = bool((anatomy.identity.glasses > 0).any())
+        i = anatomy.identity
+        worn = torch.stack([t.flatten().amax() for t in (i.glasses, 1 - i.bald, i.long, i.bun, i.curls)]) > 0
+        # what none of these heads has is not computed
+        self.has_glasses, self.has_hair, self.has_long, self.has_bun, self.has_curls = worn.tolist()
         # the neck ends in the head and turns with it; the shoulders stay
         top = pose.rotation @ torch.tensor([0.0, 0.28, 0.12], device=pose.rotation.device)
         self.neck_top = (top.unsqueeze(-1) * self.scale.unsqueeze(1) + self.translation).unbind(1)
 
     def distance(self, points: Points) -> Tensor:
         """(B, N) to whatever is nearest."""
-        face, hair, neck, clothes, glasses = self.parts(points)
-        nearest = torch.minimum(torch.minimum(melt(face, neck, 0.05), hair), clothes)
-        return nearest if glasses is None else torch.minimum(nearest, glasses)
+        return self.parts(points).nearest()
 
     def parts(self, points: Points) -> Parts:
         local = self.to_head(points)
         skull = self._skull(local)
-        hair = self._hair(local, skull)
         return Parts(
             face=self.scale * self._face(local, skull),
-            hair=self.scale * hair,
+            hair=self.scale * self._hair(local, skull) if self.has_hair else ABSENT + skull,
             neck=self._neck(points),
             clothes=self._clothes(points),
             glasses=self.scale * self._glasses(local) if self.has_glasses else None,
@@ -65,7 +70,7 @@ class Shape:
         """From the picture's coordinates to the head's."""
         x, y, z = (p - t for p, t in zip(points, self.translation.unbind(1), strict=True))
         columns = (self.rotation / self.scale[:, None, None]).unbind(2)  # three of (B, 3, 1)
-        hx, hy, hz = (c[:, 0] * x + c[:, 1] * y + c[:, 2] * z for c in columns)
+        hx, hy, hz = (torch.addcmul(torch.addcmul(c[:, 0] * x, c[:, 1], y), c[:, 2], z) for c in columns)
         return hx, hy, hz
 
     def to_body(self, points: Points) -> Points:
@@ -128,17 +133,22 @@ class Shape:
         """A coat on the skull that thins out towards the hairline; at the back long hair; a bun."""
         i = self.anatomy.identity
         x, y, z = local
-        wave = torch.sin(34 * x + i.phases[:, 0]) + 0.6 * torch.sin(61 * x + i.phases[:, 1])
+        wave = torch.sin(26 * x + i.phases[:, 0]) + 0.6 * torch.sin(47 * x + i.phases[:, 1])
         line = i.hairline + i.hair_slope * (z + 0.4) + i.parting * x + i.fringe * wave
-        inside = ((line - y) / 0.09).clamp(-1, 1)
+        inside = ((line - y) / 0.1).clamp(-1, 1)
         coat = i.hair_volume * inside * (1.5 - 0.5 * inside * inside)
-        back_width = i.skull[:, 0] + 0.06 + 0.5 * i.hair_volume
-        middle = 0.5 * (i.hair_length - 0.35)
-        back = ellipsoid(local, (0.0, middle, 0.22), (back_width, i.hair_length - middle, 0.27))
-        hair = melt(skull - coat, back + ABSENT * (1 - i.long), 0.05)
-        hair = melt(hair, sphere(local, (0.0, -0.6, 0.18), i.bun), 0.03)
-        curl = torch.sin(27 * x + i.phases[:, 2]) * torch.sin(27 * y + i.phases[:, 3]) * torch.sin(27 * z)
-        return hair - 0.018 * i.curls * curl + ABSENT * i.bald
+        hair = skull - coat
+        if self.has_long:
+            back_width = i.skull[:, 0] + 0.06 + 0.5 * i.hair_volume
+            middle = 0.5 * (i.hair_length - 0.35)
+            back = ellipsoid(local, (0.0, middle, 0.22), (back_width, i.hair_length - middle, 0.27))
+            hair = melt(hair, back + ABSENT * (1 - i.long), 0.05)
+        if self.has_bun:
+            hair = melt(hair, sphere(local, (0.0, -0.6, 0.18), i.bun), 0.03)
+        if self.has_curls:
+            curl = torch.sin(27 * x + i.phases[:, 2]) * torch.sin(27 * y + i.phases[:, 3]) * torch.sin(27 * z)
+            hair = hair - 0.018 * i.curls * curl
+        return hair + ABSENT * i.bald
 
     def _glasses(self, local: Points) -> Tensor:
         """Rims, a bridge, and arms that reach the ears."""
@@ -149,14 +159,14 @@ class Shape:
         corner = roundness * torch.minimum(width, height)
         qx, qy = (ax - i.eye_x - 0.005).abs() - width + corner, v.abs() - height + corner
         outline = torch.hypot(qx.clamp(min=0), qy.clamp(min=0)) + torch.maximum(qx, qy).clamp(max=0) - corner
-        front = -0.475 + 0.3 * ax * ax
+        front = -0.48 + 0.85 * ax * ax
         rim = torch.hypot(outline, z - front)
         inner, outer = i.eye_x + 0.005 - width, i.eye_x + 0.005 + width
         bridge = torch.hypot(torch.hypot(v + 0.03, z - front), (ax - inner).clamp(min=0))
         hinge = i.skull[:, 0] + 0.02
         past = ax - torch.minimum(torch.maximum(ax, outer), hinge)
         joint = torch.hypot(torch.hypot(v + 0.03, z - front), past)
-        along = z - torch.minimum(torch.maximum(z, -0.475 + 0.3 * hinge * hinge), z.new_tensor(0.06))
+        along = z - torch.minimum(torch.maximum(z, -0.48 + 0.85 * hinge * hinge), z.new_tensor(0.03))
         arm = torch.hypot(torch.hypot(ax - hinge, v + 0.03), along)
         frame = torch.minimum(torch.minimum(rim, bridge), torch.minimum(joint, arm))
         return frame - 0.0125 + ABSENT * (1 - i.glasses)
@@ -170,7 +180,7 @@ class Shape:
         along = ((px * bx + py * by + pz * bz) / (bx * bx + by * by + bz * bz)).clamp(0, 1)
         dx, dy, dz = px - along * bx, py - along * by, pz - along * bz
         radius = self.anatomy.identity.neck * self.scale * (0.95 + 0.25 * along * along)
-        return (dx * dx + dy * dy + dz * dz).sqrt() - radius
+        return length(dx, dy, dz) - radius
 
     def _clothes(self, points: Points) -> Tensor:
         width = self.anatomy.identity.shoulders
@@ -179,23 +189,29 @@ class Shape:
 
 def ellipsoid(points: Points, centre: tuple, radii: tuple) -> Tensor:
     """About the distance to an ellipsoid, exact on it and for spheres."""
-    a, b, c = ((p - m) / r for p, m, r in zip(points, centre, radii, strict=True))
-    level = (a * a + b * b + c * c).sqrt()
-    a, b, c = (q / r for q, r in zip((a, b, c), radii, strict=True))
-    return level * (level - 1) / (a * a + b * b + c * c + 1e-9).sqrt()
+    inverse = [1 / r for r in radii]
+    a, b, c = ((p - m) * r for p, m, r in zip(points, centre, inverse, strict=True))
+    level = length(a, b, c)
+    slope = length(*(q * r for q, r in zip((a, b, c), inverse, strict=True)))
+    return level * (level - 1) / slope
 
 
 def sphere(points: Points, centre: tuple, radius: Tensor) -> Tensor:
-    a, b, c = (p - m for p, m in zip(points, centre, strict=True))
-    return (a * a + b * b + c * c).sqrt() - radius
+    return length(*(p - m for p, m in zip(points, centre, strict=True))) - radius
+
+
+def length(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    squares = torch.addcmul(torch.addcmul(a * a, b, b), c, c)
+    return squares.clamp_(min=1e-12).sqrt_()
 
 
 def melt(a: Tensor, b: Tensor, width: float) -> Tensor:
     """The nearer of two surfaces; where both are near, a round seam of about that width."""
-    overlap = (width - (a - b).abs()).clamp(min=0)
-    return torch.minimum(a, b) - overlap * overlap / (4 * width)
+    overlap = (width - (a - b).abs_()).clamp_(min=0)
+    return torch.minimum(a, b).addcmul_(overlap, overlap, value=-0.25 / width)
 
 
 def bump(u: Tensor, v: Tensor, width: Tensor | float, height: Tensor | float) -> Tensor:
     """1 in the middle, a Gaussian around it."""
-    return torch.exp(-((u / width) ** 2) - (v / height) ** 2)
+    a, b = u * (1 / width), v * (1 / height)
+    return torch.addcmul(a * a, b, b).neg_().exp_()
