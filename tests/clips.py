@@ -51,17 +51,19 @@ def write_clip(
     rotation: int = 0,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Write (T, H, W, 3) as a clip.
 
     pts: ticks of TIME_BASE. audio: a codec, for a 440 Hz tone. rotation: degrees clockwise that a player
     should turn the stored pictures by; they are stored turned the other way, so the player shows `images`.
+    options: of the codec, as {"g": "12"} for a keyframe every 12 frames.
     """
     ticks = pts or [i * TIME_BASE.denominator // fps for i in range(len(images))]
     mp4 = {"movie_timescale": str(TIME_BASE.denominator)}  # or a late start is rounded to a millisecond
     with av.open(str(path), "w", options=mp4 if Path(path).suffix in (".mp4", ".mov") else {}) as output:
         stored = np.rot90(images, rotation // 90, axes=(1, 2))  # rot90 turns anticlockwise
-        video = output.add_stream(codec, rate=fps)
+        video = output.add_stream(codec, rate=fps, options=options or {})
         video.height, video.width = stored.shape[1:3]
         video.pix_fmt, video.codec_context.time_base = pix_fmt, TIME_BASE
         if rotation:

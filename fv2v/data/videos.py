@@ -90,8 +90,9 @@ class VideoFolder:
             try:
                 return self._pair(path, rng)
             except (ValueError, OSError) as error:
+                last = f"{path}: {_reason(path, error)}"
                 self.add_broken({str(path): _reason(path, error)})
-        raise ValueError(f"{self.folder}: {TRIES} videos in a row are broken, the last one {path}")
+        raise ValueError(f"{self.folder}: {TRIES} videos in a row are broken, the last one {last}")
 
     def check(self) -> None:
         """Open every video, to have in `broken` at once what is wrong at its beginning or in its header.
