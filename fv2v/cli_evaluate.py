@@ -13,7 +13,7 @@ QUICK_IDENTITIES, QUICK_FRAMES = 4, 6
 Data = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[DATA]",
+        metavar="DATA",
         help="Folder of videos to measure on. Left out: drawn heads that no training draws, of which all is "
         "known.",
         show_default=False,
@@ -31,7 +31,7 @@ Frames = Annotated[int, typer.Option(help="Frames of each: the first is the sour
 Seed = Annotated[
     int,
     typer.Option(
-        help="Which of the streams of heads that are set apart. Tune on others than the numbers you tell."
+        help="Which of the streams of heads set apart: 0 for numbers that are told, others to tune on."
     ),
 ]
 Json = Annotated[

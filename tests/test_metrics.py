@@ -1,6 +1,7 @@
 """Measures of pictures against their formulas in NumPy."""
 
 import math
+import subprocess
 import sys
 
 import numpy as np
@@ -112,6 +113,11 @@ def test_pictures_that_do_not_fit(measure):
 def test_too_small_for_ssim():
     with pytest.raises(ValueError, match="at least 11 pixels on a side, got 8"):
         ms_ssim(batch(side=8), batch(side=8))
+
+
+def test_torchmetrics_is_imported_when_it_is_asked_for():
+    program = "import sys, fv2v.metrics; sys.exit('torchmetrics' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_without_torchmetrics(monkeypatch):

@@ -1,11 +1,11 @@
 """How good a model is: the paper's protocols (Sec. 4), on drawn heads of which all is known, and on clips.
 
-    scenes      heads.py, clips.py     a source, what drives it, and the true pictures where they are known
-    pictures    protocols.py           what a model shows of a scene; what it shows by true keypoints
-    numbers     scores.py              means over pictures.py (L1, PSNR, SSIM, MS-SSIM), fid.py, landmarks.py
-                                       (AKD), identity.py (CSIM); the yaw check; errors of pose and keypoints
-    all of it   evaluation.py          a model beside its two controls
-    for people  report.py, sheet.py    JSON, tables and a contact sheet; files.py is `fv2v evaluate`
+scenes      heads.py, clips.py     a source, what drives it, and the true pictures where they are known
+pictures    protocols.py           what a model shows of a scene; what it shows by true keypoints
+numbers     scores.py              means over pictures.py (L1, PSNR, SSIM, MS-SSIM), fid.py, landmarks.py
+                                   (AKD), identity.py (CSIM); the yaw check; errors of pose and keypoints
+all of it   evaluation.py          a model beside its two controls
+for people  report.py, sheet.py    JSON, tables and a contact sheet; files.py is `fv2v evaluate`
 """
 
 from fv2v.metrics.clips import Clips

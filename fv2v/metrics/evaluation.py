@@ -59,7 +59,7 @@ def evaluate(
         progress: called after each scene, with the number of them so far.
 
     Raises:
-        ValueError: a model that no pictures drive, no scenes, or pictures of another size.
+        ValueError: a model that no pictures drive, or that shows NaN; no scenes, or pictures of another size.
     """
     judges = judges or Judges()
     performer = Performer(reenactor, batch_size)

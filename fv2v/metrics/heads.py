@@ -65,8 +65,8 @@ class HeldOut:
         size: pixels across.
         identities: how many.
         frames: of each, the source included.
-        seed: which of the streams set apart. Whatever is chosen by its results must not be reported of it:
-            tune on other seeds than those of the numbers told.
+        seed: which of the streams set apart. 0 is for numbers that are told; whatever is chosen by results
+            is chosen on others.
         pairs: so many of the first identities are also driven by another face.
         driven: frames of such a pair.
         device: where they are drawn.

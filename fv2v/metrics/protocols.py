@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from fv2v.reenactor import Reenactor
 from fv2v.tensors import to_images
 
 YAWS = tuple(range(-30, 31, 10))  # degrees
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +118,10 @@ class Performer:
         )
 
     def _extract(self, frames: Tensor) -> Motion:
-        return joined(
-            self._in_batches(len(frames), self._read, lambda some: self.reenactor.extract(frames[some]))
-        )
+        def extract(some: slice) -> Motion:
+            return self.reenactor.extract(frames[some])
+
+        return joined(self._in_batches(len(frames), self._read, extract))
 
     def _render(
         self,
@@ -130,9 +134,12 @@ class Performer:
             view = None if views is None else views[some]
             return self.reenactor.render(source, motion[some], anchor, view)
 
-        return torch.cat(self._in_batches(len(motion), self._shown, render)).float().cpu()
+        pictures = torch.cat(self._in_batches(len(motion), self._shown, render)).float().cpu()
+        if not torch.isfinite(pictures).all():
+            raise ValueError(f"{self.reenactor.config.name}: the model shows NaN or infinite numbers")
+        return pictures
 
-    def _in_batches(self, count: int, seconds: list[float], work: Callable[[slice], object]) -> list:
+    def _in_batches(self, count: int, seconds: list[float], work: Callable[[slice], Made]) -> list[Made]:
         """What `work` makes of each batch; `seconds` a frame are noted."""
         made = []
         for start in range(0, count, self.batch_size):

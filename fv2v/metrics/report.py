@@ -168,7 +168,7 @@ def _likenesses(report: Report) -> Table:
 
 
 def _others(report: Report) -> Table:
-    results = report.results
+    results, setting = report.results, report.setting
     table = Table(show_header=False, box=None)
     for label, protocols in _showings(results):
         if check := protocols.yaw_check:
@@ -179,7 +179,10 @@ def _others(report: Report) -> Table:
     if motion := results.motion:
         for name, value in _motion(motion):
             table.add_row(name, value)
-    setting = report.setting
+    elif setting.seed is not None:
+        table.add_row(
+            "pose and keypoints", "not measured: the model's keypoints are not the heads' landmarks"
+        )
     table.add_row(
         "a frame",
         f"{1e3 * results.seconds_per_frame:.3g} ms, batches of {setting.batch_size}, {setting.dtype}, "

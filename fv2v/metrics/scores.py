@@ -36,7 +36,7 @@ class Likeness:
     psnr: float | None = None  # dB
     ssim: float | None = None
     ms_ssim: float | None = None
-    fid: float | None = None  # without true pictures, against the source's own clip
+    fid: float | None = None  # of 2 pictures or more; without true ones, against the source's own clip
     akd: float | None = None  # pixels
     csim: float | None = None  # with the source
     l1_ratio: float | None = None  # to the L1 of the source unchanged: a ratio of sums
@@ -121,7 +121,8 @@ class Comparison:
 
     def likeness(self) -> Likeness:
         mean = {name: float(torch.cat(found).double().mean()) for name, found in self._found.items()}
-        return Likeness(pictures=self.count, fid=self._fid.value() if self._fid else None, **mean)
+        fid = self._fid.value() if self._fid and self.count > 1 else None
+        return Likeness(pictures=self.count, fid=fid, **mean)
 
 
 class Scores:
