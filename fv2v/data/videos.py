@@ -14,7 +14,7 @@ from fv2v.data.layouts import find_items, frame_files, split_folder
 from fv2v.data.pairs import Draw, Pairs
 from fv2v.image import read_image
 from fv2v.paths import PathLike
-from fv2v.random_access import read_frames
+from fv2v.random_access import Choice, read_frames
 from fv2v.video import read_video
 
 TRIES = 64  # videos in a row that may be broken
@@ -118,17 +118,21 @@ class VideoFolder:
                 if get_worker_info() is None:  # a worker's are named by the process that gathers them
                     logger.warning("%s: passed over: %s", path, reason)
 
+    def read(self, path: Path, choose: Choice) -> Tensor:
+        """The chosen frames of one of the videos, (B, 3, size, size) uint8. Errors as `read_frames`."""
+        if path.is_dir():
+            files = frame_files(path)
+            frames = [read_image(files[number]) for number in choose(len(files))]
+        else:
+            frames = read_frames(path, choose)
+        return torch.cat([self._picture(frame) for frame in frames])
+
     def _pair(self, path: Path, rng: np.random.Generator) -> Pairs:
         def two(count: int) -> list[int]:
             self._check_length(count)
             return rng.choice(count, 2, replace=False).tolist()
 
-        if path.is_dir():
-            files = frame_files(path)
-            frames = [read_image(files[number]) for number in two(len(files))]
-        else:
-            frames = read_frames(path, two)
-        source, driving = (self._picture(frame) for frame in frames)
+        source, driving = self.read(path, two).split(1)
         return Pairs(source, driving)
 
     def _check_length(self, count: int) -> None:

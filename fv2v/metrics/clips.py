@@ -1,0 +1,80 @@
+"""Clips of real faces as scenes. Only frames of a person's own clip have true pictures there.
+
+Free views, frontalization and another face's motion are shown all the same: FID against the person's own
+clip, and CSIM with the source, can judge them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from fv2v.data.layouts import find_items
+from fv2v.data.videos import VideoFolder
+from fv2v.metrics.protocols import Answers, Scene
+from fv2v.paths import PathLike
+
+DRIVEN = 4  # frames of another face
+
+
+class Clips:
+    """A scene for each clip under a folder, in order of their names; broken ones are passed over, and named.
+
+    A clip's frames are spread evenly over it, the first included. The face that drives across identities is
+    the next person's, where names tell persons (data/layouts.py), else the next clip's.
+
+    Args:
+        folder: of videos; its sub-folder `test` where there is one.
+        size: pixels across.
+        frames: of each clip, at most; the first is the source.
+        limit: so many clips; None: all.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no videos, none but broken ones, or a number that is no count.
+    """
+
+    def __init__(self, folder: PathLike, size: int, frames: int = 16, limit: int | None = None) -> None:
+        if frames < 2 or (limit is not None and limit < 1):
+            raise ValueError(
+                "expected frames >= 2, a source and one that drives, and a limit >= 1 or none; "
+                f"got {frames} and {limit}"
+            )
+        split = "test" if (Path(folder) / "test").is_dir() else None
+        self.frames = frames
+        self._folder = VideoFolder(folder, size, split=split)
+        self._folder.check()
+        people = [self._whole(videos) for videos in find_items(self._folder.folder, grouped=True)]
+        self._people = [videos for videos in people if videos]
+        self._clips = [(number, video) for number, videos in enumerate(self._people) for video in videos]
+        self._clips = self._clips[:limit]
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __iter__(self) -> Iterator[Scene]:
+        for person, path in self._clips:
+            other = self._people[(person + 1) % len(self._people)][0]
+            frames = self._read(path, self.frames)
+            driver = self._read(other, 1 + DRIVEN) if len(self._people) > 1 else None
+            if frames is not None and (driver is not None or len(self._people) == 1):
+                yield Scene(frames, driver, Answers(frames[1:]))
+
+    def _whole(self, videos: list[str]) -> list[Path]:
+        paths = [self._folder.folder / video for video in videos]
+        return [path for path in paths if str(path) not in self._folder.broken]
+
+    def _read(self, path: Path, frames: int) -> Tensor | None:
+        """(T, 3, n, n) in [0, 1]; None where the clip turns out broken."""
+
+        def spread(count: int) -> list[int]:
+            if count < 2:
+                raise ValueError(f"expected 2 frames or more, got {count}")
+            return np.linspace(0, count - 1, min(frames, count)).round().astype(int).tolist()
+
+        try:
+            return self._folder.read(path, spread).float() / 255
+        except (ValueError, OSError) as error:
+            self._folder.add_broken({str(path): str(error)})
+            return None

@@ -1,0 +1,90 @@
+"""FID: how far apart two sets of pictures are, by the statistics of their features (Heusel et al. 2017).
+
+    d² = |μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁ Σ₂)^½
+
+With Σ = A Aᵀ the last trace is the sum of the singular values of A₁ᵀ A₂: symmetric eigenvalues and singular
+values in place of a matrix square root, exact to rounding also where there are fewer pictures than features.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Network = Callable[[Tensor], Tensor]  # pictures (B, 3, H, W) in [0, 1] -> (B, F)
+
+
+class FeatureStatistics:
+    """Mean and covariance of features, gathered batch by batch in float64; nothing else is kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros(0, dtype=torch.float64)  # (F,)
+        self.scatter = torch.zeros(0, 0, dtype=torch.float64)  # (F, F)  sum of (f − mean)(f − mean)ᵀ
+
+    def add(self, features: Tensor) -> None:
+        """(B, F) more. ValueError where they are something else, or not finite."""
+        if features.dim() != 2 or (self.count and features.shape[1] != len(self.mean)):
+            wanted = f"(B, {len(self.mean)})" if self.count else "(B, F)"
+            raise ValueError(f"FID: expected features {wanted}, got {tuple(features.shape)}")
+        if not torch.isfinite(features).all():
+            raise ValueError("FID: features hold NaN or infinite numbers")
+        more = features.detach().to("cpu", torch.float64)
+        mean = more.mean(0)
+        if not self.count:
+            self.mean, self.scatter = torch.zeros_like(mean), mean.new_zeros(len(mean), len(mean))
+        # deviations from the batch's own mean, and those of the means: no difference of large sums
+        total, step, centred = self.count + len(more), mean - self.mean, more - mean
+        self.scatter += centred.mT @ centred + torch.outer(step, step) * (self.count * len(more) / total)
+        self.mean += step * (len(more) / total)
+        self.count = total
+
+    @property
+    def covariance(self) -> Tensor:
+        """(F, F), unbiased. ValueError for fewer than two pictures."""
+        if self.count < 2:
+            raise ValueError(f"FID: expected at least 2 pictures in each set, got {self.count}")
+        return self.scatter / (self.count - 1)
+
+
+def frechet_distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
+    """d², which is what is called FID: 0 for equal sets.
+
+    Raises:
+        ValueError: fewer than two pictures in a set, or features of different lengths.
+    """
+    first, second = one.covariance, other.covariance
+    if first.shape != second.shape:
+        raise ValueError(f"FID: expected features of one length, got {len(first)} and {len(second)}")
+    common = torch.linalg.svdvals(_root(first).mT @ _root(second)).sum()
+    means = (one.mean - other.mean).square().sum()
+    return max(0.0, float(means + first.trace() + second.trace() - 2 * common))
+
+
+class FrechetDistance:
+    """FID of shown pictures against true ones.
+
+    Args:
+        network: what makes features of pictures, (B, 3, H, W) in [0, 1] to (B, F). Published numbers take
+            Inception-v3's 2048; numbers by different networks do not compare.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.shown, self.true = FeatureStatistics(), FeatureStatistics()
+
+    @torch.no_grad()
+    def add(self, shown: Tensor, true: Tensor) -> None:
+        """Some of each, (B, 3, H, W) in [0, 1]; not necessarily as many."""
+        self.shown.add(self.network(shown))
+        self.true.add(self.network(true))
+
+    def value(self) -> float:
+        return frechet_distance(self.shown, self.true)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """A (F, F) with A Aᵀ = Σ. What is rounding beside the largest eigenvalue counts as none."""
+    values, vectors = torch.linalg.eigh(covariance)
+    rounding = values.abs().max() * len(values) * torch.finfo(values.dtype).eps
+    return vectors * values.where(values > rounding, 0.0).sqrt()
