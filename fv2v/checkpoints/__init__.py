@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from fv2v.checkpoints import liveportrait, own, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_release
-from fv2v.checkpoints.storage import Checkpoint
+from fv2v.checkpoints.storage import Checkpoint, misfits
 from fv2v.config import ModelConfig, preset
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
@@ -137,19 +137,7 @@ def _fitting(found: Checkpoint, config: ModelConfig | None) -> FaceVid2Vid:
     """The model asked for, without storage, known to fit what was found."""
     with torch.device("meta"):
         model = FaceVid2Vid(sadtalker.meant(config, found.config) if config else found.config)
-    wanted, stored = model.state_dict(), found.weights
-    problems = [f"not in the file: {key}" for key in sorted(wanted.keys() - stored.keys())]
-    problems += [f"not in the model: {key}" for key in sorted(stored.keys() - wanted.keys())]
-    problems += [
-        f"shape of {key}: file {tuple(stored[key].shape)}, model {tuple(wanted[key].shape)}"
-        for key in sorted(wanted.keys() & stored.keys())
-        if stored[key].shape != wanted[key].shape
-    ]
-    problems += [
-        f"dtype of {key}: file {stored[key].dtype}, model {wanted[key].dtype}"
-        for key in sorted(wanted.keys() & stored.keys())
-        if stored[key].is_floating_point() != wanted[key].is_floating_point()
-    ]
+    problems = misfits(found.weights, model.state_dict())
     if problems:
         hint = f"; it looks like {found.config.name!r}" if found.config != model.config else ""
         raise ValueError(

@@ -79,6 +79,23 @@ def is_state_dict(value: Any) -> bool:
     )
 
 
+def misfits(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What keeps the tensors of a file from being those of a model, a line each; none where they fit."""
+    problems = [f"not in the file: {key}" for key in sorted(wanted.keys() - stored.keys())]
+    problems += [f"not in the model: {key}" for key in sorted(stored.keys() - wanted.keys())]
+    problems += [
+        f"shape of {key}: file {tuple(stored[key].shape)}, model {tuple(wanted[key].shape)}"
+        for key in sorted(wanted.keys() & stored.keys())
+        if stored[key].shape != wanted[key].shape
+    ]
+    problems += [
+        f"dtype of {key}: file {stored[key].dtype}, model {wanted[key].dtype}"
+        for key in sorted(wanted.keys() & stored.keys())
+        if stored[key].is_floating_point() != wanted[key].is_floating_point()
+    ]
+    return problems
+
+
 def contents(stored: Any) -> str:
     """What a file holds, for errors."""
     if not isinstance(stored, Mapping):

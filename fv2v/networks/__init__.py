@@ -12,9 +12,10 @@ Everything left of M and G that comes from `s` is a `Source`, computed once; `d`
 Releases vary parts of it: one head estimator says x_c in place of L; another reads no driving picture but
 windows of coefficients; one moves x_d once more, so that the head meets its picture (`stitch`).
 
-30 kinds of modules serve every preset, none twice: 9 blocks (blocks.py); F; L and the anti-aliasing before
-it; H with Δ, its angles, and three trunks with what they are made of (trunks.py, 6); the hourglass and M; G,
-its two decoders, and SPADE's block, modulation and spectral norm (spade.py); retargeting; all of it joined.
+33 kinds of modules serve every preset and its training, none twice: 9 blocks (blocks.py); F; L and the
+anti-aliasing before it; H with Δ, its angles, and three trunks with what they are made of (trunks.py, 6); the
+hourglass and M; G, its two decoders, and SPADE's block, modulation and spectral norm (spade.py); retargeting;
+all of it joined; and D, which only training has, at all scales, at one, and its block (discriminator.py).
 """
 
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from fv2v.geometry import Motion, Placement, Source, keypoints_of, place
 from fv2v.networks.appearance import AppearanceExtractor
 from fv2v.networks.canonical import Canonical, CanonicalKeypoints
 from fv2v.networks.dense_motion import DenseMotion, MotionField
+from fv2v.networks.discriminator import Discriminator, PatchScores
 from fv2v.networks.generator import Generator
 from fv2v.networks.head import HeadEstimate, HeadEstimator
 from fv2v.networks.retargeting import Retargeting
@@ -33,11 +35,13 @@ __all__ = [
     "Canonical",
     "CanonicalKeypoints",
     "DenseMotion",
+    "Discriminator",
     "FaceVid2Vid",
     "Generator",
     "HeadEstimate",
     "HeadEstimator",
     "MotionField",
+    "PatchScores",
     "Retargeting",
 ]
 

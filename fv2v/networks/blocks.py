@@ -4,6 +4,22 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
 
+def pyramid(image: Tensor, scales: int) -> list[Tensor]:
+    """The picture (B, C, H, W) and halves of it, each the 2×2 means of the last: `scales` in all.
+
+    ValueError where a side does not halve so often.
+    """
+    if any(side % (1 << (scales - 1)) for side in image.shape[2:]):
+        raise ValueError(
+            f"expected a picture whose sides halve {scales - 1} times, for {scales} scales; "
+            f"got {tuple(image.shape)}"
+        )
+    images = [image]
+    for _ in range(scales - 1):
+        images.append(avg_pool2d(images[-1], 2))
+    return images
+
+
 class SameBlock2d(nn.Module):
     """Convolution, norm, activation; the size stays."""
 

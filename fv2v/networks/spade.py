@@ -55,8 +55,9 @@ class SpectralConv2d(nn.Conv2d):
     """A convolution whose weight is divided by σ = uᵀ W v, W being it as (O, I·k·k) (Miyato et al. 2018).
 
     Weight, u and v are kept as a checkpoint stores them: σ is that estimate, not W's true norm. In training
-    each step refines u and v once and σ has a gradient; for inference W / σ is made once, when weights are
-    loaded or `eval()` is called, and in float32 at least. Call `eval()` again after changing weights by hand.
+    each run refines u and v once and σ has a gradient, which may be asked for after further runs; for
+    inference W / σ is made once, when weights are loaded or `eval()` is called. Either is made in float32 at
+    least, under autocast too. Call `eval()` again after changing weights by hand.
     """
 
     weight_u: Tensor
@@ -88,12 +89,16 @@ class SpectralConv2d(nn.Conv2d):
         """W / σ with u and v as they are."""
         wide = torch.promote_types(self.weight.dtype, torch.float32)
         weight = self.weight.to(wide)
-        sigma = self.weight_u.to(wide) @ weight.flatten(1) @ self.weight_v.to(wide)
+        # copies: the next step refines u and v in place, and this one's gradient may come after it
+        u, v = (vector.to(wide, copy=True) for vector in (self.weight_u, self.weight_v))
+        sigma = (
+            u.unsqueeze(1) * weight.flatten(1) * v
+        ).sum()  # no product of matrices: autocast halves those
         return (weight / sigma).to(self.weight.dtype)
 
     @torch.no_grad()
     def _refine(self) -> None:
         """One step of power iteration."""
         matrix = self.weight.flatten(1)
-        self.weight_v.copy_(normalize(matrix.mT @ self.weight_u, dim=0))
-        self.weight_u.copy_(normalize(matrix @ self.weight_v, dim=0))
+        self.weight_v.copy_(normalize((matrix * self.weight_u.unsqueeze(1)).sum(0), dim=0))
+        self.weight_u.copy_(normalize((matrix * self.weight_v).sum(1), dim=0))

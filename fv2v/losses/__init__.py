@@ -1,0 +1,55 @@
+"""The losses of the paper's Section 3 on one page: training minimises Σ λ L, λ in `LossConfig`.
+
+y is the picture made, d the driving frame it should be; x, J, R and δ are d's keypoints, Jacobians, rotation
+and expression offsets as estimated. A bar marks what is known to be true. Norms are sums, E is a mean.
+
+| term               | function                  | is                                                        |
+|--------------------|---------------------------|-----------------------------------------------------------|
+| L_P perceptual     | `PerceptualLoss`          | Σ_s Σ_l w_l E abs(φ_l(y↓s) − φ_l(d↓s)), φ VGG-19          |
+| L_G GAN            | `generator_loss`          | −E D(y)                                                   |
+|                    | `feature_matching`        | Σ_l E abs(D_l(y) − D_l(d))                                |
+| for D itself       | `discriminator_loss`      | E max(0, 1 − D(d)) + E max(0, 1 + D(y))                   |
+| L_E equivariance   | `equivariance`            | E abs(x_d − T(x_T(d))) in x and y, T a `RandomWarp`       |
+|                    | `equivariance_jacobians`  | E abs(J_d⁻¹ T′ J_T(d) − 1) in x and y                     |
+| L_L keypoint prior | `keypoint_prior`          | Σ_{i≠j} max(0, D_t − ‖x_i − x_j‖²) + abs(E_k z_k − z_t)   |
+| L_H head pose      | `head_pose`               | ‖angles(R) − angles(R̄)‖₁, degrees                         |
+| L_Δ deformation    | `deformation_prior`       | ‖δ‖₁                                                      |
+
+All are means over the batch, and those of D over its scales too. Two more are not the paper's: `supervised`,
+where the data knows the true motion, is E abs(x_c − x̄_c), and likewise of R, t and δ; `reconstruction`
+compares pixels and their gradients, for when there are no weights of a feature network.
+
+Differences and sums are float32 at least, also of what autocast leaves in half precision.
+"""
+
+from fv2v.losses.adversarial import discriminator_loss, feature_matching, generator_loss
+from fv2v.losses.config import LossConfig
+from fv2v.losses.equivariance import RandomWarp, equivariance, equivariance_jacobians
+from fv2v.losses.motion import (
+    SupervisedTerms,
+    deformation_prior,
+    head_pose,
+    keypoint_prior,
+    supervised,
+)
+from fv2v.losses.perceptual import PerceptualLoss
+from fv2v.losses.reconstruction import reconstruction
+from fv2v.losses.vgg import Vgg19Features
+
+__all__ = [
+    "LossConfig",
+    "PerceptualLoss",
+    "RandomWarp",
+    "SupervisedTerms",
+    "Vgg19Features",
+    "deformation_prior",
+    "discriminator_loss",
+    "equivariance",
+    "equivariance_jacobians",
+    "feature_matching",
+    "generator_loss",
+    "head_pose",
+    "keypoint_prior",
+    "reconstruction",
+    "supervised",
+]

@@ -1,0 +1,33 @@
+"""How much each loss counts."""
+
+import math
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """The weights λ of the terms in losses/__init__.py; 0 leaves a term out. The defaults are the paper's.
+
+    The paper does not say how feature matching and Jacobians count: the one has public code's weight, the
+    others that of the keypoints.
+    """
+
+    perceptual: float = 10.0
+    gan: float = 1.0
+    feature_matching: float = 10.0
+    equivariance: float = 20.0
+    equivariance_jacobians: float = 20.0  # of presets whose keypoints have Jacobians
+    keypoint_prior: float = 10.0
+    head_pose: float = 20.0
+    deformation_prior: float = 5.0
+    reconstruction: float = 0.0  # pixels and gradients, in place of a feature network
+    # where the data knows the true motion
+    true_canonical: float = 0.0
+    true_rotation: float = 0.0
+    true_translation: float = 0.0
+    true_expression: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, weight in asdict(self).items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"LossConfig: expected {name} >= 0, got {weight!r}")

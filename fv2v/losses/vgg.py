@@ -1,0 +1,95 @@
+"""VGG-19 up to relu5_1, as torchvision lays it out, for the perceptual loss (Simonyan and Zisserman 2015)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fv2v.checkpoints.storage import is_state_dict, misfits, read_safetensors, read_torch
+from fv2v.paths import PathLike, check_input
+
+# Convolutions between poolings. The last stage ends where the last feature map is read.
+STAGES = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,))
+UNUSED = ("classifier.", "features.30.", "features.32.", "features.34.")  # what comes after relu5_1
+GET_WEIGHTS = (
+    "give the state dict of torchvision's VGG-19, vgg19-dcbb9e9d.pth from "
+    "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth, to Vgg19Features.load"
+)
+
+
+class Vgg19Features(nn.Module):
+    """relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of pictures; frozen, and always in evaluation mode.
+
+    ImageNet's colours are normalised inside. Fresh, the weights are random: see `load`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        self.taps, channels = [], 3
+        for widths in STAGES:
+            if layers:
+                layers.append(nn.MaxPool2d(2))
+            self.taps.append(len(layers) + 1)  # its first ReLU
+            for width in widths:
+                layers += (nn.Conv2d(channels, width, 3, padding=1), nn.ReLU())
+                channels = width
+        self.features = nn.Sequential(*layers)
+        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Vgg19Features":
+        """Evaluation mode, whatever is asked for."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1] -> (B, 64, H, W), (B, 128, H/2, W/2), ... (B, 512, H/16, W/16)."""
+        if min(image.shape[2:]) < 16:
+            raise ValueError(f"VGG-19: expected pictures of 16 px a side at least, got {tuple(image.shape)}")
+        x, maps = (image - self.mean) / self.std, []
+        for place, layer in enumerate(self.features):
+            x = layer(x)
+            if place in self.taps:
+                maps.append(x)
+        return maps
+
+    @classmethod
+    def load(cls, path: PathLike) -> "Vgg19Features":
+        """With the weights in a state dict of torchvision's VGG-19, .pth or .safetensors, in any dtype.
+
+        Layers after relu5_1 are not needed, and left out where they are there.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no state dict, or another network's: every missing, unexpected and misshapen
+                tensor is listed.
+        """
+        path = check_input(path)
+        stored = read_safetensors(path)[1] if path.suffix.lower() == ".safetensors" else read_torch(path)
+        if not is_state_dict(stored):
+            raise ValueError(f"{path}: expected a state dict, tensors under names; {GET_WEIGHTS}")
+        return cls._filled(stored, str(path))
+
+    @classmethod
+    def from_torchvision(cls) -> "Vgg19Features":
+        """With the ImageNet weights that torchvision finds or fetches; ValueError where it cannot."""
+        try:
+            from torchvision.models import VGG19_Weights
+
+            stored = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise ValueError(f"torchvision has no weights of VGG-19 here ({error}); {GET_WEIGHTS}") from error
+        return cls._filled(stored, "torchvision's VGG-19")
+
+    @classmethod
+    def _filled(cls, stored: Mapping[str, Tensor], label: str) -> "Vgg19Features":
+        model = cls()
+        needed = {key: tensor for key, tensor in stored.items() if not key.startswith(UNUSED)}
+        if problems := misfits(needed, model.state_dict()):
+            raise ValueError(f"{label} is no VGG-19; {GET_WEIGHTS}:\n  " + "\n  ".join(problems))
+        model.load_state_dict(needed)
+        return model
