@@ -1,6 +1,6 @@
 """What training reads: two frames of one video, and where the data knows it the true motion of both."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,11 +12,28 @@ from fv2v.geometry import Motion
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What a renderer knows of a pair: x = R x_c + t + δ are its landmarks, in geometry.py's coordinates."""
+    """What a renderer knows of a pair: x = R x_c + t + δ are its landmarks.
+
+    In picture coordinates, which run from edge to edge, as data sets have it; `on_lattice` as networks do.
+    """
 
     canonical: Tensor  # (B, K, 3)  x_c, of the neutral and frontal face
     source: Motion
     driving: Motion
+
+    def on_lattice(self, voxels: int) -> "Truth":
+        """For volumes of so many voxels across: from picture coordinates, edge to edge, to the corner lattice.
+
+        There -1 and 1 are the middles of the outermost voxels, and points n / (n - 1) times as far out.
+        """
+        if voxels < 2:
+            raise ValueError(f"expected 2 voxels across or more, got {voxels}")
+        factor = voxels / (voxels - 1)
+        motions = (
+            replace(motion, translation=factor * motion.translation, expression=factor * motion.expression)
+            for motion in (self.source, self.driving)
+        )
+        return Truth(factor * self.canonical, *motions)
 
 
 @dataclass(frozen=True, slots=True)
