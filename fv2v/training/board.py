@@ -19,7 +19,7 @@ BACKGROUND = 0.15  # grey
 
 
 class Board:
-    """TensorBoard's files in a run's folder, from `step` on: what a killed run wrote after that is dropped."""
+    """TensorBoard's files in a run's folder, from `step` on; what a killed run wrote later goes."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self.writer = SummaryWriter(str(folder), purge_step=step)

@@ -1,7 +1,7 @@
 """Checkpoints of a training run: all that it takes to go on as if nothing had happened, in one file each.
 
-They lie in the run's folder as `step-00001000.pt`: tensors, numbers and strings, read without running anything
-in them. A file appears whole or not at all, so whoever is killed leaves the one before it.
+They lie in the run's folder as `step-00001000.pt`: tensors, numbers and strings, read without running
+anything. A file appears whole or not at all, so whoever is killed leaves the one before it.
 """
 
 import re

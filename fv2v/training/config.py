@@ -1,4 +1,4 @@
-"""What a training run is given: frozen dataclasses, whose defaults are the paper's (Sec. 4 and appendix A)."""
+"""What a training run is given: frozen dataclasses. Their defaults are the paper's (Sec. 4)."""
 
 import math
 from bisect import bisect_right
@@ -33,8 +33,8 @@ class OptimiserConfig:
     divisor: float = 10.0
     warmup: int = 0  # steps over which the rate rises from 0
     clip: float | None = None  # the largest norm of the model's gradient
-    # by the first part of a parameter's name, as "dense_motion" or "generator.decoder": the rate's factor, and
-    # which share of the steps passes before it is learnt at all
+    # by the first parts of parameters' names, as "dense_motion" or "generator.decoder": the rate's factor,
+    # and which share of the steps passes before they learn at all
     rates: Mapping[str, float] = field(default_factory=dict)
     frozen: Mapping[str, float] = field(default_factory=dict)
 
@@ -43,7 +43,9 @@ class OptimiserConfig:
         _require(all(0 <= beta < 1 for beta in self.betas), "optimiser.betas in [0, 1)", self.betas)
         _require(self.schedule in SCHEDULES, f"optimiser.schedule one of {SCHEDULES}", self.schedule)
         given = bool(self.milestones) == (self.schedule == "milestones")
-        _require(given, "optimiser.milestones beside the schedule 'milestones', and no other", self.milestones)
+        _require(
+            given, "optimiser.milestones beside the schedule 'milestones', and no other", self.milestones
+        )
         _require(self.divisor >= 1, "optimiser.divisor >= 1", self.divisor)
         _require(self.warmup >= 0, "optimiser.warmup >= 0", self.warmup)
         _require(self.clip is None or self.clip > 0, "optimiser.clip > 0, or none", self.clip)

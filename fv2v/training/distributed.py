@@ -41,7 +41,7 @@ class World:
 def joined(wish: str | None = None) -> Iterator[World]:
     """The processes that torchrun started, joined while the block runs: over NCCL on GPUs, over gloo on CPUs.
 
-    `wish` is a device as `find_device` takes it; of several GPUs each process takes the one of its local rank.
+    `wish` is a device as `find_device` takes it; each process takes the GPU of its local rank.
     """
     device = find_device(wish)
     if "WORLD_SIZE" not in os.environ:

@@ -11,8 +11,8 @@ from fv2v.networks import FaceVid2Vid
 class Average:
     """An exponential moving average of a model's weights, in a model of its own.
 
-    a ← d a + (1 − d) w after every step, with d = min(decay, (1 + n) / (10 + n)) at the n-th: the start, which
-    is random, is soon forgotten. Parameters and running statistics of batch norms are averaged; what is no
+    a ← d a + (1 − d) w after every step, with d = min(decay, (1 + n) / (10 + n)) at the n-th: the start is
+    soon forgotten. Parameters and running statistics of batch norms are averaged; what is no
     mean of anything (counters, the vectors of spectral norms) is copied.
     """
 

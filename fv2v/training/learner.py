@@ -48,7 +48,7 @@ class NotFinite(ValueError):
 
 
 class Learner:
-    """Trains a model. `step` is one update of everything; the same steps in the same order give the same bits."""
+    """Trains a model: `step` changes everything once. On a CPU the same steps give the same bits."""
 
     def __init__(
         self,
@@ -71,7 +71,9 @@ class Learner:
             synchronise_norms(model, world.device)
         self.model, self.discriminator = model.train(), judges.discriminator
         self.dtype = model.appearance.lift.weight.dtype
-        self.objective = self._shared(Objective(model, config.losses, judges, size, config.expression_weights))
+        self.objective = self._shared(
+            Objective(model, config.losses, judges, size, config.expression_weights)
+        )
         self.optimisers = [self._adam(_groups(model, config))]
         if self.discriminator is not None:
             self.judgement = self._shared(DiscriminatorObjective(self.discriminator.train()))

@@ -1,8 +1,8 @@
 """What training makes small: one forward pass of a batch, and every loss of it.
 
 The source is encoded and rendered with its keypoints where the driving frame has them, absolute, as
-`FaceVid2Vid.forward` does. H sees the source, the driving frame and, for equivariance, the warped driving frame
-in calls of their own, as in public code; batch norms count each in their running statistics.
+`FaceVid2Vid.forward` does. H sees the source, the driving frame and, for equivariance, the warped driving
+frame in calls of their own, as in public code; batch norms count each in their running statistics.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
 
 
 class Objective(nn.Module):
-    """A model and its losses as one module, for DistributedDataParallel to wrap. Judges are no parts of it."""
+    """A model and its losses as one module, for DistributedDataParallel to wrap. Judges are no part of it."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Objective(nn.Module):
         size: int,
         expression_weights: tuple[float, ...] = (),
     ) -> None:
-        """`size`: pixels on a side of what the networks see. `expression_weights`: as `supervised` takes them."""
+        """`size`: pixels on a side of what the networks see. `expression_weights`: as `supervised` has them."""
         super().__init__()
         self.model, self.losses, self.judges, self.size = model, losses, judges, size
         self.expression_weights = expression_weights
@@ -164,7 +164,8 @@ class Objective(nn.Module):
             kp_driving = keypoints_of(source.canonical, motion)
             terms = terms._replace(equivariance=equivariance(kp_driving, kp_warped, warp))
         if by_jacobians:
-            assert source.jacobians is not None and warped.jacobians is not None
+            assert source.jacobians is not None
+            assert warped.jacobians is not None
             jac_driving = motion.rotation.unsqueeze(1) @ source.jacobians  # J = R J_c
             jac_warped = warped_motion.rotation.unsqueeze(1) @ warped.jacobians
             error = equivariance_jacobians(jac_driving, jac_warped, warp, kp_warped)
@@ -188,7 +189,11 @@ class Objective(nn.Module):
         of_driving = supervised(canonical, motion, truth.canonical, truth.driving, each)
         mean = SupervisedTerms(*((a + b) / 2 for a, b in zip(of_source, of_driving, strict=True)))
         return terms._replace(
-            **{f"true_{name}": term for name, term in mean._asdict().items() if getattr(weights, f"true_{name}")}
+            **{
+                f"true_{name}": term
+                for name, term in mean._asdict().items()
+                if getattr(weights, f"true_{name}")
+            }
         )
 
 
@@ -207,7 +212,7 @@ class DiscriminatorObjective(nn.Module):
 def placed(source: Source, motion: Motion, model: FaceVid2Vid) -> Placement:
     """The source's keypoints where a driving frame has them: `place`, absolute.
 
-    LivePortrait's rule for that at inference keeps half of the source's own expression; its training does not.
+    LivePortrait's rule keeps part of the source's own expression, at inference; here the driver's counts.
     """
     geometry = model.config.geometry
     if geometry.transfer == "liveportrait":
@@ -216,7 +221,7 @@ def placed(source: Source, motion: Motion, model: FaceVid2Vid) -> Placement:
 
 
 def _forced(source: Source, motion: Motion, truth: Truth, forced: Tensor) -> tuple[Source, Motion]:
-    """`source` and `motion` with the true keypoints in place of the estimated ones, for those `forced` (B,)."""
+    """`source` and `motion` with true keypoints in place of estimated ones, where `forced` (B,) says so."""
     canonical = torch.where(forced[:, None, None], truth.canonical, source.canonical)
     own = _chosen(forced, truth.source, source.motion)
     shown = replace(source, canonical=canonical, motion=own, keypoints=keypoints_of(canonical, own))

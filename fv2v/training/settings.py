@@ -1,4 +1,4 @@
-"""Frozen dataclasses from tables of TOML and from `name=value` on the command line, typed by their annotations."""
+"""Frozen dataclasses from TOML and from `name=value` on the command line, typed by their annotations."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -88,9 +88,7 @@ def changes(before: Any, after: Any, name: str = "") -> list[str]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = dict.fromkeys((*before, *after))
         prefix = f"{name}." if name else ""
-        return [
-            each for key in keys for each in changes(before.get(key), after.get(key), f"{prefix}{key}")
-        ]
+        return [each for key in keys for each in changes(before.get(key), after.get(key), f"{prefix}{key}")]
     return [] if before == after else [f"{name} {before}, now {after}"]
 
 
@@ -144,7 +142,8 @@ def _tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]
         raise ValueError(f"{name}: expected {wanted}, got {value!r}")
     hints = arguments[:1] * len(value) if endless else arguments
     return tuple(
-        _typed(hint, each, None, f"{name}[{i}]") for i, (hint, each) in enumerate(zip(hints, value, strict=True))
+        _typed(hint, each, None, f"{name}[{i}]")
+        for i, (hint, each) in enumerate(zip(hints, value, strict=True))
     )
 
 

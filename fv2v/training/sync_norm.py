@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def synchronise_norms(model: nn.Module, device: torch.device) -> nn.Module:
     """`model` with every batch norm's statistics over all processes; its tensors keep their names.
 
-    On a GPU these are torch's `SyncBatchNorm`. That class refuses a CPU, where `SharedBatchNorm` does the same.
+    On a GPU these are torch's `SyncBatchNorm`, which refuses a CPU: there `SharedBatchNorm` does the same.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)

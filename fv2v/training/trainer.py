@@ -1,10 +1,9 @@
 """A training run: where it starts or goes on, its steps, and what it leaves in its folder."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
 
 import torch
 
@@ -12,6 +11,7 @@ from fv2v import checkpoints
 from fv2v.data import open_data
 from fv2v.data.loader import pair_loader
 from fv2v.data.pairs import Draw, PairData, Pairs, collate
+from fv2v.progress import ShowStep
 from fv2v.training import checkpoint
 from fv2v.training.board import Board, sheet
 from fv2v.training.checkpoint import TrainingState
@@ -25,15 +25,6 @@ from fv2v.training.start import check_size, judges, starting_model
 MODEL = "model.safetensors"  # the averaged weights, as `Reenactor(weights=...)` takes them
 SHOWN = 4  # pairs in a sheet
 TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression")  # losses against a truth
-
-
-class Progress(NamedTuple):
-    """How far a run is, after a step."""
-
-    step: int  # done
-    steps: int  # in all
-    values: dict[str, float]  # of this step: losses, their sum "loss", norms of gradients
-    pairs: int  # a step, over all processes
 
 
 class Trainer:
@@ -82,11 +73,11 @@ class Trainer:
         self.model = self.learner.average.model
         self.step = self._resume()
 
-    def run(self, show: Callable[[Progress], None] | None = None) -> None:
+    def run(self, show: ShowStep | None = None) -> None:
         """Train to the end, or until SIGINT or SIGTERM: `step` says which.
 
         Then, and every `save_every` steps, a checkpoint and `model.safetensors` are written to the run's
-        folder. `show` is called after every step, in the first process.
+        folder. `show` is called after every step, in the first process (progress.py).
 
         Raises:
             NotFinite: a loss or a gradient; it names the step and the terms. The checkpoints stay.
@@ -100,7 +91,7 @@ class Trainer:
                 if board is not None:
                     self._log(board, learnt.values, done)
                     if show is not None:
-                        show(Progress(self.step, self.steps, learnt.values, self.pairs))
+                        show(self.step, self.steps, self.pairs, learnt.values)
                     if done or self.step % self.config.save_every == 0:
                         self.save()
                 if done:
@@ -179,13 +170,14 @@ class Trainer:
             raise ValueError(
                 f"data: expected pictures of {size} px, got {tuple(self.examples.driving.shape[2:])}"
             )
-        needed = {f"losses.{name}": getattr(losses, name) for name in TRUE} | {"teacher": max(self.config.teacher)}
+        needed = {f"losses.{name}": getattr(losses, name) for name in TRUE} | {
+            "teacher": max(self.config.teacher)
+        }
         wanting = [name for name, weight in needed.items() if weight]
         if wanting and truth is None:
             raise ValueError(f"{wanting[0]}: expected 0, as the data knows no true motion")
         if wanting and truth is not None and truth.canonical.shape[1] != keypoints:
-            raise ValueError(
-                f"{wanting[0]}: the data knows {truth.canonical.shape[1]} keypoints, expected the model's {keypoints}"
-            )
+            known = truth.canonical.shape[1]
+            raise ValueError(f"{wanting[0]}: the data knows {known} keypoints, the model has {keypoints}")
         if losses.head_pose and truth is None and self.config.pose is None:
             self.notes.append("no head_pose term: the data knows no true poses, and `pose` names no weights")
