@@ -55,8 +55,8 @@ class VideoReader:
         self.limit = frames
         self.pts: list[int] = []
         check_not_truncated(self.path)
-        with _open(self.path) as container:
-            stream = _pictures(container)[0]
+        with open_video(self.path) as container:
+            stream = video_streams(container)[0]
             if stream.time_base is None:
                 raise ValueError(f"{self.path}: the video has no time base")
             self.time_base: Fraction = stream.time_base
@@ -88,13 +88,13 @@ class VideoReader:
         pts: list[int] = []  # this iteration's own: an older one, still running, cannot disturb it
         self.pts = pts
         try:
-            with _open(self.path) as container:
+            with open_video(self.path) as container:
                 matrix = None
-                for frame in _decode(container):
+                for frame in chain.from_iterable(packet.decode() for packet in packets_of(container)):
                     if not pts:  # asking each frame would tie it up in a cycle that only the collector frees
-                        matrix = _display_matrix(frame)
+                        matrix = display_matrix(frame)
                     pts.append(self._time_stamp(frame, pts))
-                    yield _upright(frame.to_ndarray(format="rgb24"), matrix)
+                    yield upright(frame.to_ndarray(format="rgb24"), matrix)
                     if len(pts) == self.limit:
                         return
         except av.error.FFmpegError as error:
@@ -214,13 +214,14 @@ def _check_frame(image: np.ndarray, first: np.ndarray) -> None:
         raise ValueError(f"write_video: expected every frame of shape {first.shape}, got {image.shape}")
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def open_video(path: Path) -> av.container.InputContainer:
+    """Raises ValueError, naming the file, where there is no video in it."""
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: not a video that FFmpeg can read ({reason})") from None
-    pictures = _pictures(container)
+    pictures = video_streams(container)
     still = container.format.name in STILL_FORMATS or container.format.name.endswith("_pipe")
     if pictures and not still:
         pictures[0].thread_type = "AUTO"
@@ -230,16 +231,17 @@ def _open(path: Path) -> av.container.InputContainer:
     raise ValueError(f"{path}: expected a video, found {found}")
 
 
-def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
+def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
     """The video streams, but for the cover of a song."""
     return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
 
 
-def _decode(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
-    for packet in container.demux(_pictures(container)[0]):
+def packets_of(container: av.container.InputContainer) -> Iterator[av.Packet]:
+    """The first video's, from where the container stands; an empty one comes last."""
+    for packet in container.demux(video_streams(container)[0]):
         if packet.is_corrupt:
             raise av.error.InvalidDataError(0, "a packet is cut short")
-        yield from packet.decode()
+        yield packet
 
 
 def _frame_rate(stream: av.VideoStream) -> Fraction:
@@ -249,7 +251,7 @@ def _frame_rate(stream: av.VideoStream) -> Fraction:
     return Fraction(25)
 
 
-def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
     """((a, b), (c, d)): a stored point (x, y) is shown at (a x + c y, b x + d y); None: as it is stored."""
     stored: Any = frame.side_data.get("DISPLAYMATRIX")
     if stored is None:
@@ -258,7 +260,7 @@ def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
     return np.rint(fixed_point / 65536).astype(int)
 
 
-def _upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
     """(H, W, 3) as it should be shown: quarter turns and mirrors."""
     if matrix is None:
         return image

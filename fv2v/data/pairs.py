@@ -1,6 +1,7 @@
 """What training reads: two frames of one video, and where the data knows it the true motion of both."""
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -49,21 +50,22 @@ class Pairs:
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Pairs":
         """On `device`, pictures scaled to [0, 1] in `dtype`; motion stays in its own."""
-        pictures = (
-            each.to(device, dtype) / 255 if each.dtype == torch.uint8 else each.to(device, dtype)
-            for each in (self.source, self.driving)
-        )
+        source, driving = (_scaled(each, device, dtype) for each in (self.source, self.driving))
         truth = self.truth
         if truth is not None:
             motions = (each.to(device, each.rotation.dtype) for each in (truth.source, truth.driving))
             truth = Truth(truth.canonical.to(device), *motions)
-        return Pairs(*pictures, truth)
+        return Pairs(source, driving, truth)
+
+    def pin_memory(self) -> "Pairs":
+        """In memory that a GPU reads while the CPU goes on; the loader asks for it. The truth is small."""
+        return Pairs(self.source.pin_memory(), self.driving.pin_memory(), self.truth)
 
 
 class Draw(NamedTuple):
     """Which pair: an item of a data set, and the seed of all that is random in it."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuples have a method of that name, which nobody calls here
     seed: int
 
 
@@ -101,10 +103,20 @@ def draws(step: int, batch: int, length: int, seed: int) -> list[Draw]:
     drawn = []
     for position in range(step * batch, (step + 1) * batch):
         epoch, place = divmod(position, length)
-        order = np.random.default_rng((seed, 0, epoch)).permutation(length)
         pair_seed = np.random.default_rng((seed, 1, position)).integers(1 << 62)
-        drawn.append(Draw(int(order[place]), int(pair_seed)))
+        drawn.append(Draw(int(_order(epoch, length, seed)[place]), int(pair_seed)))
     return drawn
+
+
+@lru_cache(maxsize=2)  # a step may span two epochs
+def _order(epoch: int, length: int, seed: int) -> np.ndarray:
+    return np.random.default_rng((seed, 0, epoch)).permutation(length)
+
+
+def _scaled(pictures: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """uint8 travels as it is, a quarter of float32, and without waiting where it is pinned."""
+    there = pictures.to(device, non_blocking=True)
+    return there.to(dtype) / 255 if there.dtype == torch.uint8 else there.to(dtype)
 
 
 def _joined(motions: list[Motion]) -> Motion:

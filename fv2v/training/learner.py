@@ -21,7 +21,6 @@ from fv2v.training.objective import DiscriminatorObjective, Judges, Objective
 from fv2v.training.spectral import add_spectral_norms, plain_weights
 from fv2v.training.sync_norm import synchronise_norms
 
-
 GRADIENTS = ("gradient", "discriminator_gradient")  # norms, as logs call them
 
 

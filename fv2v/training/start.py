@@ -30,7 +30,7 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
             _take(model, checkpoints.load(config.weights), config.fresh)
     if model.config.head.window:
         raise ValueError(
-            f"{model.config.name!r} is driven by 3DMM coefficients, which videos do not have: expected another model"
+            f"{model.config.name!r} is driven by 3DMM coefficients, no pictures: expected another model"
         )
     if model.retargeting is not None:
         model.retargeting.requires_grad_(False)  # no loss here is about what it does

@@ -1,0 +1,137 @@
+"""Pairs in batches, step after step: read by worker processes, in an order that can be resumed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from fv2v.data.augment import AugmentConfig, augmented
+from fv2v.data.pairs import Draw, PairData, Pairs, collate, draws
+from fv2v.data.videos import VideoFolder
+
+
+def pair_loader(
+    data: PairData,
+    *,
+    batch: int,
+    seed: int,
+    steps: int,
+    first_step: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
+    accumulate: int = 1,
+    workers: int = 0,
+    augment: AugmentConfig | None = None,
+) -> Iterator[Pairs]:
+    """The batches of `steps` steps, `accumulate` for each: uint8 on the CPU, pinned where there is a GPU.
+
+    The pairs of a step depend on its number, `batch` and `seed` alone: a run resumed at a step reads what an
+    uninterrupted one would have read. Ranks and accumulated parts share them out, each pair to one of them.
+
+    Workers are fresh processes. A fork would inherit the locks of the threads that OpenMP, CUDA and FFmpeg
+    have started here, and hang at the first that was held. So a script that calls this needs
+    `if __name__ == "__main__":`, and `data` is pickled. They end when the iterator does, or is let go of.
+
+    Broken videos that workers of a `VideoFolder` meet are gathered in `data.broken`.
+
+    Args:
+        data: what to read.
+        batch: pairs a step, over all ranks and accumulated parts.
+        seed: of the order, and of all that is random in the pairs.
+        steps: how many to read, from `first_step` on.
+        first_step: from 0 on.
+        rank, ranks: which process this is, and of how many.
+        accumulate: parts of a step that are computed one after another.
+        workers: processes that read, each on one thread; 0: this one reads.
+        augment: None leaves pictures as they are.
+
+    Raises:
+        ValueError: a batch that does not divide into ranks times parts, or a number out of range. Later, from
+            the iterator: what `data` raises.
+    """
+    if batch < 1 or ranks < 1 or accumulate < 1 or batch % (ranks * accumulate):
+        raise ValueError(
+            f"expected a batch that divides into {ranks} ranks times {accumulate} accumulated parts, "
+            f"got {batch}"
+        )
+    if not 0 <= rank < ranks:
+        raise ValueError(f"expected a rank from 0 to {ranks - 1}, got {rank}")
+    if steps < 0 or first_step < 0 or workers < 0:
+        raise ValueError(
+            f"expected steps, first_step and workers of 0 or more, got {steps}, {first_step}, {workers}"
+        )
+    order = _Order(len(data), batch, seed, range(first_step, first_step + steps), rank, ranks, accumulate)
+    options: dict[str, Any] = {"multiprocessing_context": "spawn", "prefetch_factor": 2} if workers else {}
+    loader = DataLoader(
+        _Batches(data, augment),
+        batch_size=None,
+        sampler=order,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # or it would draw from the one that training uses
+        **options,
+    )
+    return _gathered(loader, data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What to draw for each part of each step."""
+
+    items: int
+    batch: int
+    seed: int
+    steps: range
+    rank: int
+    ranks: int
+    accumulate: int
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        size = self.batch // (self.ranks * self.accumulate)
+        for step in self.steps:
+            drawn = draws(step, self.batch, self.items, self.seed)
+            for part in range(self.accumulate):
+                start = (part * self.ranks + self.rank) * size
+                yield drawn[start : start + size]
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.accumulate
+
+
+class _Batches(Dataset[tuple[Pairs, dict[str, str]]]):
+    """A batch for a list of draws, and the videos that turned out broken in it, path to reason."""
+
+    def __init__(self, data: PairData, augment: AugmentConfig | None) -> None:
+        self._data = data
+        self._augment = augment
+
+    def __getitem__(self, drawn: list[Draw]) -> tuple[Pairs, dict[str, str]]:
+        known = len(_broken(self._data))
+        pairs = [self._data[draw] for draw in drawn]
+        if self._augment is not None:
+            pairs = [
+                augmented(each, self._augment, draw.seed) for each, draw in zip(pairs, drawn, strict=True)
+            ]
+        return collate(pairs), dict(islice(_broken(self._data).items(), known, None))
+
+
+def _broken(data: PairData) -> dict[str, str]:
+    return data.broken if isinstance(data, VideoFolder) else {}
+
+
+def _gathered(loader: "DataLoader[tuple[Pairs, dict[str, str]]]", data: PairData) -> Iterator[Pairs]:
+    """The loader's batches; what is broken goes to this process's `data`."""
+    for pairs, broken in loader:
+        if isinstance(data, VideoFolder):
+            data.add_broken(broken)
+        yield pairs
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
