@@ -65,7 +65,7 @@ class Learner:
         self.config, self.world, self.steps, self.size = config, world, steps, size
         self.average = Average(deepcopy(model), config.average)
         if config.spectral_norm:
-            add_spectral_norms(model.generator)
+            add_spectral_norms(model.generator, config.seed)
         if world.size > 1:
             synchronise_norms(model, world.device)
         self.model, self.discriminator = model.train(), judges.discriminator
@@ -140,8 +140,8 @@ class Learner:
             terms, output = self.objective(pairs, chance)
         loss = terms.total(self.config.losses)
         self.scalers[0].scale(loss / parts).backward()
-        yield from ((name, term.detach()) for name, term in terms.present())
         yield "loss", loss.detach()
+        yield from ((name, term.detach()) for name, term in terms.present())
         if self.discriminator is None:
             return
         self.discriminator.requires_grad_(True)

@@ -86,7 +86,7 @@ class Objective(nn.Module):
         size: int,
         expression_weights: tuple[float, ...] = (),
     ) -> None:
-        """`size`: pixels on a side of what the networks see; `expression_weights` as `supervised` has them."""
+        """`size`: pixels on a side of what networks see; `expression_weights` as `supervised` has them."""
         super().__init__()
         self.model, self.losses, self.judges, self.size = model, losses, judges, size
         self.expression_weights = expression_weights

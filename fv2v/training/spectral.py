@@ -2,18 +2,24 @@
 
 from collections.abc import Collection
 
+import torch
 from torch import Tensor, nn
 
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.spade import SpectralConv2d
 
 
-def add_spectral_norms(generator: nn.Module) -> None:
-    """Divide the weight of every plain convolution by its largest singular value from now on, in place."""
-    for parent in list(generator.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.Conv2d:
-                setattr(parent, name, _normed(child))
+def add_spectral_norms(generator: nn.Module, seed: int) -> None:
+    """Divide the weight of every plain convolution by its largest singular value from now on, in place.
+
+    `seed` is of the vectors that find it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for parent in list(generator.modules()):
+            for name, child in parent.named_children():
+                if type(child) is nn.Conv2d:
+                    setattr(parent, name, _normed(child))
 
 
 def plain_weights(model: FaceVid2Vid, names: Collection[str]) -> dict[str, Tensor]:
@@ -37,5 +43,5 @@ def _normed(conv: nn.Conv2d) -> SpectralConv2d:
         bias=conv.bias is not None,
         dtype=conv.weight.dtype,
     )
-    normed.load_state_dict(normed.state_dict() | conv.state_dict())
+    normed.to(conv.weight.device).load_state_dict(normed.state_dict() | conv.state_dict())
     return normed.train(conv.training)
