@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from tiny import TINY
+from torch.nn.functional import interpolate
 
 from fv2v.config import DiscriminatorConfig
 from fv2v.data.pairs import Pairs
@@ -68,45 +69,64 @@ def trained(folder: Path, **values: Any) -> Trainer:
 
 
 def pairs(count: int, size: int = 32, seed: int = 0) -> Pairs:
-    """Random pictures."""
+    """Smooth random pictures."""
     generator = torch.Generator().manual_seed(seed)
-    pictures = torch.rand(2, count, 3, size, size, generator=generator)
-    return Pairs(*(255 * pictures).to(torch.uint8).unbind())
+    coarse = torch.rand(2 * count, 3, 4, 4, generator=generator)
+    pictures = interpolate(coarse, (size, size), mode="bilinear")
+    return Pairs(*(255 * pictures).to(torch.uint8).split(count))
 
 
 def learner(world: World = CPU, dtype: torch.dtype = torch.float32, **values: Any) -> Learner:
     """Of the tiny model, with a discriminator."""
-    chosen = replace(config(Path(), **values), spectral_norm=True)
+    chosen = config(Path(), **{"spectral_norm": True} | values)
     model = starting_model(chosen).to(dtype)
     seen = judges(chosen, knows_truth=False, device=world.device)
     if seen.discriminator is not None:
         seen.discriminator.to(dtype)
-    return Learner(model, chosen, seen, world, steps=4, size=TINY.image_size)
+    return Learner(model, chosen, seen, world, steps=4, size=model.config.image_size)
+
+
+def gradients(learning: Learner, parts: Sequence[Pairs]) -> dict[str, Any]:
+    """A first step: its gradients, of model and discriminator, and its values."""
+    found: dict[str, Any] = {}
+    for name, optimiser in zip(("model", "discriminator"), learning.optimisers, strict=False):
+        optimiser.register_step_pre_hook(partial(_note, found, name))
+    return found | {"values": learning.step(0, parts).values}
 
 
 def gradients_of_a_step(world: World) -> dict[str, Any]:
-    """What one step in float64 with four pairs, shared among the processes, leaves behind."""
-    learning = learner(world, torch.float64)
-    found: dict[str, Any] = {}
-    for name, optimiser in zip(("model", "discriminator"), learning.optimisers, strict=True):
-        optimiser.register_step_pre_hook(partial(_note, found, name))
-    share = 4 // world.size
+    """`gradients` in float64 of four pairs that processes share, and the statistics of batch norms then."""
+    learning, whole, share = learner(world, torch.float64), pairs(4), 4 // world.size
     part = slice(world.rank * share, (world.rank + 1) * share)
-    whole = pairs(4)
-    learnt = learning.step(0, [Pairs(whole.source[part], whole.driving[part])])
-    norms = {name: each for name, each in learning.model.state_dict().items() if "running" in name}
-    return found | {"values": learnt.values, "norms": norms}
+    found = gradients(learning, [Pairs(whole.source[part], whole.driving[part])])
+    return found | {
+        "norms": {name: each for name, each in learning.model.state_dict().items() if "running" in name}
+    }
+
+
+def gradients_of(parameters: Iterable[torch.nn.Parameter]) -> torch.Tensor:
+    """In a row; zeros where there are none."""
+    return torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
+    )
 
 
 def _note(found: dict[str, Any], name: str, optimiser: torch.optim.Optimizer, *rest: Any) -> None:
-    found[name] = [each.grad.clone() for group in optimiser.param_groups for each in group["params"]]
+    parameters = [each for group in optimiser.param_groups for each in group["params"]]
+    found[name] = gradients_of(parameters).clone()
 
 
 def start_child(name: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """A function of training_children.py in a process of its own."""
     paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
-        [sys.executable, str(TESTS / "training_children.py"), name, str(folder), str(torch.get_num_threads())],
+        [
+            sys.executable,
+            str(TESTS / "training_children.py"),
+            name,
+            str(folder),
+            str(torch.get_num_threads()),
+        ],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

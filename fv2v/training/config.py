@@ -91,7 +91,7 @@ class TrainConfig:
     epochs: int = 100  # each takes every video once
     steps: int | None = None  # in place of epochs
     batch: int = 4  # pairs that one process takes at a time
-    accumulate: int = 1  # so many times a step
+    accumulate: int = 1  # so many times a step; batch norms see each time alone
     precision: str = "float32"  # of convolutions, under autocast; weights and coordinates stay float32
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     average: float = 0.999  # decay of the moving average of the weights
