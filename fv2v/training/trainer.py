@@ -30,7 +30,7 @@ TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression"
 class Trainer:
     """A run of a config, from its newest checkpoint on where its folder has one.
 
-    What is wrong with what is given is told here, before the first step.
+    What is wrong with what is given is told here, or in the first step.
 
     Attributes:
         model: what training gives out, a `FaceVid2Vid` of averaged weights, in evaluation mode.
