@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
-from math import inf, isfinite
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -87,7 +87,7 @@ class Learner:
         `step` is its number, from 0 on; `stop`: this process was asked to stop.
 
         Raises:
-            NotFinite: before anything is changed; it names step and terms.
+            NotFinite: before a weight is changed; it names step and terms.
         """
         sums: dict[str, Tensor] = {}
         for i, pairs in enumerate(parts):
@@ -156,8 +156,10 @@ class Learner:
         for optimiser, scaler in zip(self.optimisers, self.scalers, strict=True):
             scaler.unscale_(optimiser)
             parameters = [each for group in optimiser.param_groups for each in group["params"]]
-            clip = self.config.optimiser.clip if optimiser is self.optimisers[0] else None
-            norms.append(nn.utils.clip_grad_norm_(parameters, inf if clip is None else clip))
+            norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+            if self.config.optimiser.clip is not None and optimiser is self.optimisers[0]:
+                nn.utils.clip_grads_with_norm_(parameters, self.config.optimiser.clip, norm)
+            norms.append(norm)
         return norms
 
     def _update(self, step: int) -> None:

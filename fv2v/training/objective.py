@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fv2v.data.pairs import Pairs, Truth
+from fv2v.devices import unhalved
 from fv2v.geometry import Motion, Placement, Source, keypoints_of, place
 from fv2v.losses import (
     LossConfig,
@@ -166,8 +167,9 @@ class Objective(nn.Module):
         if by_jacobians:
             assert source.jacobians is not None
             assert warped.jacobians is not None
-            jac_driving = motion.rotation.unsqueeze(1) @ source.jacobians  # J = R J_c
-            jac_warped = warped_motion.rotation.unsqueeze(1) @ warped.jacobians
+            with unhalved(source.jacobians):
+                jac_driving = motion.rotation.unsqueeze(1) @ source.jacobians  # J = R J_c
+                jac_warped = warped_motion.rotation.unsqueeze(1) @ warped.jacobians
             error = equivariance_jacobians(jac_driving, jac_warped, warp, kp_warped)
             terms = terms._replace(equivariance_jacobians=error)
         return terms

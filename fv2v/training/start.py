@@ -32,8 +32,7 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients, no pictures: expected another model"
         )
-    if model.retargeting is not None:
-        model.retargeting.requires_grad_(False)  # no loss here is about what it does
+    _freeze_what_no_loss_reaches(model, config)
     for field in ("rates", "frozen"):
         check_names(model, list(getattr(config.optimiser, field)), f"optimiser.{field}")
     return model.float()
@@ -79,6 +78,14 @@ def check_size(config: ModelConfig, size: int) -> None:
     for step in steps:
         if size < 1 or size % step:
             raise ValueError(f"size: {config.name!r} sees multiples of {step} pixels, got {size}")
+
+
+def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> None:
+    if model.retargeting is not None:
+        model.retargeting.requires_grad_(False)
+    shown = model.config.geometry.transfer == "keypoint"  # elsewhere J_s J_d⁻¹ is R_s R_d⁻¹, whatever J_c
+    if model.canonical is not None and model.canonical.jacobian is not None:
+        model.canonical.jacobian.requires_grad_(shown or bool(config.losses.equivariance_jacobians))
 
 
 def _vgg(name: str | None) -> Vgg19Features:

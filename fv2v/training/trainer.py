@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import islice
 
@@ -82,22 +83,22 @@ class Trainer:
         Raises:
             NotFinite: a loss or a gradient; it names the step and the terms. The checkpoints stay.
         """
-        board = Board(self.config.output, self.step) if self.world.first else None
-        with waiting() as interrupts:
+        with ExitStack() as stack:
+            interrupts = stack.enter_context(waiting())
+            board = None
+            if self.world.first:
+                board = stack.enter_context(closing(Board(self.config.output, self.step)))
             for parts in self._batches():
                 learnt = self._learn(parts, interrupts.arrived)
                 self.step += 1
-                done = learnt.stopped or self.step == self.steps
                 if board is not None:
-                    self._log(board, learnt.values, done)
+                    if learnt.stopped or self._due(self.config.save_every):
+                        self.save()
+                    self._log(board, learnt.values)
                     if show is not None:
                         show(self.step, self.steps, self.pairs, learnt.values)
-                    if done or self.step % self.config.save_every == 0:
-                        self.save()
-                if done:
+                if learnt.stopped:
                     break
-        if board is not None:
-            board.close()
         self.world.wait()
 
     def save(self) -> None:
@@ -109,12 +110,16 @@ class Trainer:
         checkpoint.write(state, self.config.output, self.config.keep)
         checkpoints.save(self.model, self.config.output / MODEL)
 
-    def _log(self, board: Board, values: dict[str, float], done: bool) -> None:
+    def _due(self, every: int) -> bool:
+        """After every so many steps, and after the last."""
+        return self.step % every == 0 or self.step == self.steps
+
+    def _log(self, board: Board, values: dict[str, float]) -> None:
         config = self.config
-        if self.step % config.log_every == 0:
+        if self._due(config.log_every):
             losses = {f"loss/{name}": value for name, value in values.items()}
             board.numbers(self.step, losses | {"rate": config.optimiser.rate(self.step - 1, self.steps)})
-        if done or self.step % config.sheet_every == 0:
+        if self._due(config.sheet_every):
             board.picture(self.step, "pairs", sheet(self.model, self.examples, self.learner.size))
 
     def _learn(self, parts: list[Pairs], stop: bool) -> Learnt:
