@@ -102,7 +102,7 @@ def time_beside(
     benchmark: BenchmarkFixture,
     run: Run,
     baseline: Run,
-    moved: int,
+    moved: int | None,
     *,
     max_time: float,
     min_rounds: int,
@@ -112,7 +112,8 @@ def time_beside(
 
     Args:
         benchmark: its rounds are those of `run`; `run is baseline` is the baseline's own row.
-        moved: bytes that no implementation can avoid moving: each input and each result once.
+        moved: bytes that no implementation can avoid moving: each input and each result once. None where
+            that says nothing, and is not recorded.
         max_time, min_rounds: --benchmark-max-time, seconds of pairs a row, and --benchmark-min-rounds. A pair
             longer than max_time gets three rounds at most.
         replayed: on a GPU, time both as replays of CUDA graphs, or neither where one can't be captured.
@@ -147,11 +148,14 @@ def time_beside(
     if benchmark.stats is None:  # --benchmark-disable
         return
     took = benchmark.stats.stats.median
-    bandwidth = moved / took / 1e9
+    if moved is not None:
+        bandwidth = moved / took / 1e9
+        benchmark.extra_info |= {
+            "moved_bytes": moved,
+            "GB/s": round(bandwidth, 2),
+            "share": round(bandwidth / copy_bandwidth(), 4),
+        }
     benchmark.extra_info |= {
-        "moved_bytes": moved,
-        "GB/s": round(bandwidth, 2),
-        "share": round(bandwidth / copy_bandwidth(), 4),
         "ratio": round(median(beside) / took, 3) if beside else 1.0,
         "peak_bytes": peak,
         "process_peak_bytes": process_peak,

@@ -26,13 +26,14 @@ MODES = ("forward", "forward+backward")
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The machine in a line, and tables of the frames, the rewrites and the operators that were measured."""
+    """The machine in a line, and tables of what was measured: frames, rewrites, training, operators."""
     rows = bench_table.read_rows(results)
     frames = [row for row in rows if row.is_frame]
     parts = [
         _frames([row for row in frames if "stage" in row.extra]),
         _rewrites([row for row in frames if "rewrite" in row.extra]),
         _soak([row for row in rows if "broken" in row.extra]),
+        _training([row for row in rows if "training" in row.extra]),
         _operators([row for row in rows if not row.is_frame], results["machine_info"].get("backends", {})),
     ]
     return "\n\n".join((machine(results), *(part for part in parts if part)))
@@ -119,6 +120,22 @@ def _soak(rows: Sequence[Row]) -> str:
             (f"`{preset}`", f"{row.extra['frames']}", f"{row.extra['broken']}", f"{ours:.3f}", f"{stock:.3f}")
         )
     headings = ("half precision", "frames", "with NaN", "mean error, of 255", "stock PyTorch's")
+    return _table(headings, lines)
+
+
+def _training(rows: Sequence[Row]) -> str:
+    """A line a model: pairs a second in training, in stock PyTorch and with the operators."""
+    found = {tuple(row.extra[key] for key in ("training", "batch", "operators")): row for row in rows}
+    names = list(dict.fromkeys(row.extra["operators"] for row in rows))
+    lines = []
+    for model, batch in dict.fromkeys(key[:2] for key in found):
+        of = [found.get((model, batch, name)) for name in names]
+        stock, ours = of[0], of[-1]
+        if stock is None or ours is None:
+            continue
+        speeds = [_number(row.extra["samples/s"]) for row in (stock, ours)]
+        lines.append((model, f"{batch}", *speeds, _ratio(ours), _memory(ours, stock)))
+    headings = ("training step", "pairs", *(f"samples/s, {name}" for name in names), "faster", "peak memory")
     return _table(headings, lines)
 
 

@@ -1,6 +1,9 @@
 """Where the networks run, and in which dtype."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
+from torch import Tensor
 
 DTYPES = {
     "float32": torch.float32,
@@ -29,3 +32,11 @@ def find_device(wish: str | torch.device | None) -> torch.device:
         raise ValueError(
             f"cannot run on the device {str(wish)!r} on this machine ({reason}); 'cpu' is always there"
         ) from error
+
+
+def unhalved(coordinates: Tensor) -> AbstractContextManager[None]:
+    """Where autocast leaves matrix products alone: of coordinates none is in half precision."""
+    kind = coordinates.device.type
+    # not always: exported and compiled programs would have autocast in them; and "meta" knows of none
+    halves = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if halves else nullcontext()

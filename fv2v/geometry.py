@@ -48,6 +48,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from fv2v.config import GeometryConfig
+from fv2v.devices import unhalved
 from fv2v.liveportrait import DRIVEN_EXPRESSION, LIPS_AT_REST
 from fv2v.rotation import euler_degrees as euler_degrees
 from fv2v.rotation import rotation_from_euler as rotation_from_euler
@@ -114,7 +115,8 @@ def used_translation(translation: Tensor, geometry: GeometryConfig) -> Tensor:
 
 def keypoints_of(canonical: Tensor, motion: Motion) -> Tensor:
     """T_x (paper, Eq. 1): x = s (R x_c + δ) + t. canonical (B or 1, K, 3) -> (B, K, 3)."""
-    turned = canonical @ motion.rotation.mT + motion.expression
+    with unhalved(canonical):
+        turned = canonical @ motion.rotation.mT + motion.expression
     return motion.scale.unsqueeze(1) * turned + motion.translation.unsqueeze(1)
 
 
@@ -132,11 +134,12 @@ def place(
     `motion` has B frames; `source` and `anchor` have one, or B. `view` is one for all frames or B of them.
     `anchor=None` is absolute. `movement` is the factor a of the `keypoint` rule (hull.py).
     """
-    if geometry.transfer == "pose":
-        return _place_pose(source, motion, anchor, view, geometry)
-    if geometry.transfer == "liveportrait":
-        return _place_liveportrait(source, motion, anchor, view, geometry)
-    return _place_keypoints(source, motion, anchor, view, geometry, movement)
+    with unhalved(source.canonical):
+        if geometry.transfer == "pose":
+            return _place_pose(source, motion, anchor, view, geometry)
+        if geometry.transfer == "liveportrait":
+            return _place_liveportrait(source, motion, anchor, view, geometry)
+        return _place_keypoints(source, motion, anchor, view, geometry, movement)
 
 
 def resting(motion: Motion, geometry: GeometryConfig) -> Motion | None:

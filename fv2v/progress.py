@@ -1,10 +1,14 @@
 """How far a long command has come, on the terminal."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+ShowStep = Callable[[int, int, int, Mapping[str, float]], None]
 
 
 @contextmanager
@@ -13,15 +17,7 @@ def frame_progress() -> Iterator[Callable[[int, int | None], None]]:
 
     What it yields is called after each frame, with the frames done and the frames in all (None: not known).
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with _bar(Console(stderr=True)) as bar:
         task = bar.add_task("loading", total=None, rate="")
 
         def show(done: int, total: int | None) -> None:
@@ -30,3 +26,51 @@ def frame_progress() -> Iterator[Callable[[int, int | None], None]]:
             bar.update(task, description="frames", completed=done, total=total, rate=rate)
 
         yield show
+
+
+@contextmanager
+def step_progress(every: int) -> Iterator[ShowStep]:
+    """A line on stderr after every so many steps of training; where it is a terminal, a bar below them.
+
+    What it yields is called after each step with the steps done, the steps in all, the samples of a step, and
+    the losses by name.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    with _bar(console) as bar:
+        task = bar.add_task("loading", total=None, rate="")
+        since: tuple[int, float] | None = None  # step and time of the last line
+
+        def show(done: int, total: int, samples: int, values: Mapping[str, float]) -> None:
+            nonlocal since
+            now = time.monotonic()
+            if since is None:  # the first step took longer: its time is no one's
+                since = done, now
+                bar.reset(task, completed=done, total=total, description="steps")
+            bar.update(task, completed=done)
+            if done % every and done != total:
+                return
+            losses = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            pace = ""
+            if done > since[0]:
+                step = (now - since[1]) / (done - since[0])
+                left = timedelta(seconds=round(step * (total - done)))
+                pace = f", {samples / step:.1f} samples/s, {left} left"
+                bar.update(task, rate=f"{samples / step:.1f} samples/s")
+            console.print(f"step {done} of {total}{pace}: {losses}", highlight=False)
+            since = done, now
+
+        yield show
+
+
+def _bar(console: Console) -> Progress:
+    """Shown where the console is a terminal; `rate` is a field of its tasks."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

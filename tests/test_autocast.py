@@ -4,9 +4,9 @@ tensors stored in two dtypes to the wider one, and nothing is narrowed.
 
 import pytest
 import torch
-from tiny import TINY_VOX
+from tiny import TINY, TINY_VOX
 
-from fv2v.geometry import place
+from fv2v.geometry import keypoints_of, place
 from fv2v.networks import FaceVid2Vid
 from fv2v_kernels import (
     compose_flow,
@@ -79,6 +79,22 @@ def test_gradients_have_their_tensors_dtype():
     flow.square().sum().backward()
     assert points.grad.dtype == logits.grad.dtype == HALF
     assert points.grad.abs().sum() > 0
+
+
+def test_keypoints_and_poses_are_not_halved():
+    """Whatever the trunk is computed in: matrix products of coordinates stay what they are."""
+    model = FaceVid2Vid(TINY).eval()
+    source, driving = torch.rand(2, 2, 3, TINY.image_size, TINY.image_size)
+    encoded, motion = model.encode(source), model.extract(driving)
+    expected = place(encoded, motion, geometry=TINY.geometry)
+    with torch.autocast("cpu", dtype=HALF):
+        rotation = model.extract(driving).rotation
+        found = place(encoded, motion, geometry=TINY.geometry)
+        keypoints = keypoints_of(encoded.canonical, encoded.motion)
+    torch.testing.assert_close(rotation @ rotation.mT, torch.eye(3).expand(2, 3, 3), rtol=0, atol=1e-6)
+    assert torch.equal(found.kp_driving, expected.kp_driving)
+    assert torch.equal(found.affine, expected.affine)
+    assert torch.equal(keypoints, encoded.keypoints)
 
 
 def test_the_networks_run_and_train():

@@ -65,8 +65,7 @@ class FaceVid2Vid(nn.Module):
         `window` is what H and Δ see of it where that is no picture: the portrait's own coefficients.
         """
         features = self.appearance(image)
-        motion, said = self.head(image if window is None else window)
-        canonical = self.canonical(image) if self.canonical else Canonical(said, None)
+        motion, canonical = self.look(image, window)
         return Source(
             features=features,
             compressed=self.dense_motion.compress(features),
@@ -75,6 +74,11 @@ class FaceVid2Vid(nn.Module):
             motion=motion,
             keypoints=keypoints_of(canonical.keypoints, motion),
         )
+
+    def look(self, image: Tensor, window: Tensor | None = None) -> tuple[Motion, Canonical]:
+        """H, Δ and L: all that is needed to know where a picture's keypoints are."""
+        motion, said = self.head(image if window is None else window)
+        return motion, self.canonical(image) if self.canonical else Canonical(said, None)
 
     def extract(self, seen: Tensor) -> Motion:
         """H and Δ: all that is needed of a driving frame."""

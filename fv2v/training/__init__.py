@@ -1,0 +1,1 @@
+"""How networks learn: `fv2v train CONFIG`."""

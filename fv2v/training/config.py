@@ -1,0 +1,151 @@
+"""What a training run is given: frozen dataclasses. Their defaults are the paper's (Sec. 4)."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fv2v.config import DiscriminatorConfig, ModelConfig
+from fv2v.data.augment import AugmentConfig
+from fv2v.losses import LossConfig
+from fv2v.paths import PathLike
+from fv2v.training.settings import build, read_table, with_assignments
+
+SCHEDULES = ("constant", "cosine", "milestones")
+PRECISIONS = ("float32", "float16", "bfloat16")
+EXAMPLES = Path(__file__).parent / "configs"
+
+
+def _require(holds: bool, expected: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"TrainConfig: expected {expected}, got {got!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimiserConfig:
+    """Adam, for the model and for the discriminator alike."""
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    schedule: str = "constant"  # or "cosine", down to 0 at the end; or "milestones"
+    milestones: tuple[int, ...] = ()  # steps at which the rate is divided by `divisor`
+    divisor: float = 10.0
+    warmup: int = 0  # steps over which the rate rises from 0
+    clip: float | None = None  # the largest norm of the model's gradient
+    # by the first parts of parameters' names, as "dense_motion" or "generator.decoder": the rate's factor,
+    # and which share of the steps passes before they learn at all
+    rates: Mapping[str, float] = field(default_factory=dict)
+    frozen: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(self.lr > 0, "optimiser.lr > 0", self.lr)
+        _require(all(0 <= beta < 1 for beta in self.betas), "optimiser.betas in [0, 1)", self.betas)
+        _require(self.schedule in SCHEDULES, f"optimiser.schedule one of {SCHEDULES}", self.schedule)
+        given = bool(self.milestones) == (self.schedule == "milestones")
+        _require(
+            given, "optimiser.milestones beside the schedule 'milestones', and no other", self.milestones
+        )
+        _require(self.divisor >= 1, "optimiser.divisor >= 1", self.divisor)
+        _require(self.warmup >= 0, "optimiser.warmup >= 0", self.warmup)
+        _require(self.clip is None or self.clip > 0, "optimiser.clip > 0, or none", self.clip)
+        _require(all(rate >= 0 for rate in self.rates.values()), "optimiser.rates >= 0", self.rates)
+        shares = all(0 <= share <= 1 for share in self.frozen.values())
+        _require(shares, "optimiser.frozen from 0 to 1", self.frozen)
+
+    def rate(self, step: int, steps: int, name: str = "") -> float:
+        """The learning rate at a step of so many, from 0 on, for the parameter of that name.
+
+        A function of the step alone, so that who resumes has nothing to restore.
+        """
+        factor = 1.0
+        if self.warmup:
+            factor = min(1.0, (step + 1) / self.warmup)
+        if self.schedule == "cosine":
+            factor *= (1 + math.cos(math.pi * step / steps)) / 2
+        factor /= self.divisor ** bisect_right(self.milestones, step)
+        pace, share = self.pace(name)
+        return self.lr * factor * pace if step >= share * steps else 0.0
+
+    def pace(self, name: str) -> tuple[float, float]:
+        """What `rates` and `frozen` say of the parameter of that name."""
+        return _of(self.rates, name, 1.0), _of(self.frozen, name, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """A run. Left to themselves, all values but the two folders are the paper's at 256 px.
+
+    Not stated by the paper, and chosen: batch, precision, the average of the weights.
+    """
+
+    data: Path  # a folder of videos, as `open_data` takes it
+    output: Path  # the run's folder: checkpoints, the trained model, TensorBoard's files
+    model: ModelConfig | None = None  # None: that of `weights`, or else the paper's
+    weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew
+    fresh: tuple[str, ...] = ()  # first parts of names that are not taken from `weights` but start anew
+    spectral_norm: bool | None = None  # on G's convolutions; None: where training starts anew
+    seed: int = 0
+
+    size: int | None = None  # pixels on a side of what the networks see; None: the model's image_size
+    epochs: int = 100  # each takes every video once
+    steps: int | None = None  # in place of epochs
+    batch: int = 4  # pairs that one process takes at a time
+    accumulate: int = 1  # so many times a step; batch norms see each time alone
+    precision: str = "float32"  # of convolutions, under autocast; weights and coordinates stay float32
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    average: float = 0.999  # decay of the moving average of the weights
+
+    losses: LossConfig = field(default_factory=LossConfig)
+    vgg: str | None = "torchvision"  # the perceptual loss's VGG-19: a file, or torchvision's
+    # whose H says what rotation is true where the data does not know: weights as `weights` takes them. None:
+    # without truths there is no head_pose term
+    pose: Path | None = None
+    expression_weights: tuple[float, ...] = ()  # of each keypoint in true_expression; (): all alike
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    # share of pairs moved by true keypoints in place of H's, Δ's and L's, at the first step and at the last
+    teacher: tuple[float, float] = (0.0, 0.0)
+    augment: AugmentConfig | None = None
+    workers: int = 2  # processes that read pairs
+
+    log_every: int = 50  # steps
+    sheet_every: int = 1000  # pictures
+    save_every: int = 1000
+    keep: int = 3  # checkpoints
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "accumulate", "log_every", "sheet_every", "save_every", "keep"):
+            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+        _require(self.steps is None or self.steps >= 1, "steps >= 1, or none", self.steps)
+        _require(self.workers >= 0, "workers >= 0", self.workers)
+        _require(self.precision in PRECISIONS, f"precision one of {PRECISIONS}", self.precision)
+        _require(0 <= self.average < 1, "average in [0, 1)", self.average)
+        _require(all(0 <= share <= 1 for share in self.teacher), "teacher from 0 to 1", self.teacher)
+        _require(not self.fresh or self.weights is not None, "fresh beside weights alone", self.fresh)
+
+
+def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
+    """The run that a TOML file describes, or one of those that come along, by its name: `paper-256`.
+
+    Args:
+        name: a file, or the name of an example.
+        assignments: `name=value`, which replace what the file says.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no TOML; a name or a type that is not the config's; a value out of range.
+    """
+    examples = {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
+    path = examples.get(str(name), Path(name))
+    if not path.exists():
+        raise FileNotFoundError(f"{name}: no such file, and none of the examples {', '.join(examples)}")
+    return build(TrainConfig, with_assignments(read_table(path), assignments))
+
+
+def _of(values: Mapping[str, float], name: str, default: float) -> float:
+    """The value of the longest first part of `name` that is there."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        if (value := values.get(".".join(parts[:end]))) is not None:
+            return value
+    return default

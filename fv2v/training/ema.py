@@ -1,0 +1,34 @@
+"""The average of the weights over the last steps, which is what training gives out."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fv2v.networks import FaceVid2Vid
+
+
+class Average:
+    """An exponential moving average of a model's weights, in a model of its own.
+
+    a ← d a + (1 − d) w after every step, with d = min(decay, (1 + n) / (10 + n)) at the n-th: the start is
+    soon forgotten. Parameters and running statistics of batch norms are averaged; what is no
+    mean of anything (counters, the vectors of spectral norms) is copied.
+    """
+
+    def __init__(self, model: FaceVid2Vid, decay: float) -> None:
+        self.model, self.decay, self.steps = model.eval().requires_grad_(False), decay, 0
+
+    @torch.no_grad()
+    def update(self, weights: Mapping[str, Tensor]) -> None:
+        """One step. `weights` are those of a model of this config: `plain_weights` of the one in training."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        own = self.model.state_dict()
+        averaged = {name for name, _ in self.model.named_parameters()}
+        averaged |= {name for name in own if name.endswith(("running_mean", "running_var"))}
+        for name, tensor in own.items():
+            if name in averaged:
+                tensor.lerp_(weights[name].to(tensor.dtype), 1 - decay)
+            else:
+                tensor.copy_(weights[name])

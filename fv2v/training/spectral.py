@@ -1,0 +1,47 @@
+"""Spectral norms on a generator that is built without: in training only (the paper's Sec. 4, appendix A)."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from fv2v.networks import FaceVid2Vid
+from fv2v.networks.spade import SpectralConv2d
+
+
+def add_spectral_norms(generator: nn.Module, seed: int) -> None:
+    """Divide the weight of every plain convolution by its largest singular value from now on, in place.
+
+    `seed` is of the vectors that find it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for parent in list(generator.modules()):
+            for name, child in parent.named_children():
+                if type(child) is nn.Conv2d:
+                    setattr(parent, name, _normed(child))
+
+
+def plain_weights(model: FaceVid2Vid, names: Collection[str]) -> dict[str, Tensor]:
+    """The state of a model in training as a model without added norms has it: W / σ in place of W.
+
+    `names` are the tensors of such a model.
+    """
+    state = model.state_dict()
+    for name, module in model.named_modules():
+        if isinstance(module, SpectralConv2d) and f"{name}.weight_u" not in names:
+            state[f"{name}.weight"] = module.quotient().detach()
+    return {name: state[name] for name in names}
+
+
+def _normed(conv: nn.Conv2d) -> SpectralConv2d:
+    normed = SpectralConv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        padding=conv.padding,
+        bias=conv.bias is not None,
+        dtype=conv.weight.dtype,
+    )
+    normed.to(conv.weight.device).load_state_dict(normed.state_dict() | conv.state_dict())
+    return normed.train(conv.training)

@@ -1,0 +1,188 @@
+"""A training run: where it starts or goes on, its steps, and what it leaves in its folder."""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import islice
+
+import torch
+
+from fv2v import checkpoints
+from fv2v.data import open_data
+from fv2v.data.loader import pair_loader
+from fv2v.data.pairs import Draw, PairData, Pairs, collate
+from fv2v.progress import ShowStep
+from fv2v.training import checkpoint
+from fv2v.training.board import Board, sheet
+from fv2v.training.checkpoint import TrainingState
+from fv2v.training.config import TrainConfig
+from fv2v.training.distributed import World
+from fv2v.training.interrupts import waiting
+from fv2v.training.learner import Learner, Learnt, NotFinite
+from fv2v.training.settings import changes, plain
+from fv2v.training.start import check_size, judges, starting_model
+
+MODEL = "model.safetensors"  # the averaged weights, as `Reenactor(weights=...)` takes them
+SHOWN = 4  # pairs in a sheet
+TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression")  # losses against a truth
+
+
+class Trainer:
+    """A run of a config, from its newest checkpoint on where its folder has one.
+
+    What is wrong with what is given is told here, or in the first step.
+
+    Attributes:
+        model: what training gives out, a `FaceVid2Vid` of averaged weights, in evaluation mode.
+        step: steps done.
+        steps: in all.
+        notes: what is worth saying before it starts, a line each.
+    """
+
+    def __init__(self, config: TrainConfig, world: World, data: PairData | None = None) -> None:
+        """`world`: as `joined` gives it. `data`: in place of what lies in `config.data`.
+
+        Raises:
+            FileNotFoundError: a file or folder is absent.
+            ValueError: a config that does not fit its model or its data, or files that cannot be used.
+        """
+        self.config, self.world, self.notes = config, world, list[str]()
+        model = starting_model(config)
+        shape = model.config
+        size = config.size or shape.image_size
+        check_size(shape, size)
+        painted = size * shape.output_size // shape.image_size
+        self.data = open_data(config.data, painted) if data is None else data
+        examples = [self.data[Draw(i % len(self.data), config.seed + i)] for i in range(SHOWN)]
+        self.examples = collate(examples).to(world.device)
+        self._check_data(shape.keypoints, painted)
+        self.pairs = config.batch * config.accumulate * world.size
+        self.steps = config.steps or math.ceil(config.epochs * len(self.data) / self.pairs)
+        if config.spectral_norm is None:
+            config = replace(config, spectral_norm=config.weights is None)
+        self.described = plain(replace(config, model=shape)) | {"processes": world.size}
+        known = self.examples.truth is not None
+        self.learner = Learner(
+            model.to(world.device),
+            config,
+            judges(config, knows_truth=known, device=world.device),
+            world,
+            self.steps,
+            size,
+        )
+        self.model = self.learner.average.model
+        self.step = self._resume()
+
+    def run(self, show: ShowStep | None = None) -> None:
+        """Train to the end, or until SIGINT or SIGTERM: `step` says which.
+
+        Then, and every `save_every` steps, a checkpoint and `model.safetensors` are written to the run's
+        folder. `show` is called after every step, in the first process (progress.py).
+
+        Raises:
+            NotFinite: a loss or a gradient; it names the step and the terms. The checkpoints stay.
+        """
+        with ExitStack() as stack:
+            interrupts = stack.enter_context(waiting())
+            board = None
+            if self.world.first:
+                board = stack.enter_context(closing(Board(self.config.output, self.step)))
+            for parts in self._batches():
+                learnt = self._learn(parts, interrupts.arrived)
+                self.step += 1
+                if board is not None:
+                    if learnt.stopped or self._due(self.config.save_every):
+                        self.save()
+                    self._log(board, learnt.values)
+                    if show is not None:
+                        show(self.step, self.steps, self.pairs, learnt.values)
+                if learnt.stopped:
+                    break
+        self.world.wait()
+
+    def save(self) -> None:
+        """Write a checkpoint, and `model.safetensors`."""
+        random = [torch.get_rng_state()]
+        if self.world.device.type == "cuda":
+            random.append(torch.cuda.get_rng_state(self.world.device))
+        state = TrainingState(self.step, self.described, self.learner.state(), random)
+        checkpoint.write(state, self.config.output, self.config.keep)
+        checkpoints.save(self.model, self.config.output / MODEL)
+
+    def _due(self, every: int) -> bool:
+        """After every so many steps, and after the last."""
+        return self.step % every == 0 or self.step == self.steps
+
+    def _log(self, board: Board, values: dict[str, float]) -> None:
+        config = self.config
+        if self._due(config.log_every):
+            losses = {f"loss/{name}": value for name, value in values.items()}
+            board.numbers(self.step, losses | {"rate": config.optimiser.rate(self.step - 1, self.steps)})
+        if self._due(config.sheet_every):
+            board.picture(self.step, "pairs", sheet(self.model, self.examples, self.learner.size))
+
+    def _learn(self, parts: list[Pairs], stop: bool) -> Learnt:
+        try:
+            return self.learner.step(self.step, parts, stop)
+        except NotFinite as error:
+            kept = checkpoint.found(self.config.output)
+            last = f"{kept[-1]} is from before it" if kept else "no checkpoint was written before it"
+            raise NotFinite(f"{error}; {last}") from None
+
+    def _batches(self) -> Iterator[list[Pairs]]:
+        """The parts of each step that is left."""
+        loader = pair_loader(
+            self.data,
+            batch=self.pairs,
+            seed=self.config.seed,
+            steps=max(0, self.steps - self.step),
+            first_step=self.step,
+            rank=self.world.rank,
+            ranks=self.world.size,
+            accumulate=self.config.accumulate,
+            workers=self.config.workers,
+            augment=self.config.augment,
+        )
+        while parts := list(islice(loader, self.config.accumulate)):
+            yield parts
+
+    def _resume(self) -> int:
+        """Steps done: those of the newest checkpoint, which is loaded, or none."""
+        folder = self.config.output
+        if self.world.first:
+            if folder.exists() and not folder.is_dir():
+                raise ValueError(f"output: {folder} is a file, expected a folder")
+            folder.mkdir(parents=True, exist_ok=True)
+            checkpoint.remove_unfinished(folder)
+        self.world.wait()
+        state = checkpoint.latest(folder)
+        if state is None:
+            return 0
+        if state.config["model"] != self.described["model"]:
+            raise ValueError(f"{folder} holds a run of another model; choose another folder for this one")
+        self.learner.load(state.learner)
+        torch.set_rng_state(state.random[0])
+        if self.world.device.type == "cuda" and len(state.random) > 1:
+            torch.cuda.set_rng_state(state.random[1], self.world.device)
+        self.notes.append(f"{folder}: goes on after step {state.step}")
+        self.notes += [f"as it was not before: {each}" for each in changes(state.config, self.described)]
+        return state.step
+
+    def _check_data(self, keypoints: int, size: int) -> None:
+        losses, truth = self.config.losses, self.examples.truth
+        if self.examples.driving.shape[-1] != size:
+            raise ValueError(
+                f"data: expected pictures of {size} px, got {tuple(self.examples.driving.shape[2:])}"
+            )
+        needed = {f"losses.{name}": getattr(losses, name) for name in TRUE} | {
+            "teacher": max(self.config.teacher)
+        }
+        wanting = [name for name, weight in needed.items() if weight]
+        if wanting and truth is None:
+            raise ValueError(f"{wanting[0]}: expected 0, as the data knows no true motion")
+        if wanting and truth is not None and truth.canonical.shape[1] != keypoints:
+            known = truth.canonical.shape[1]
+            raise ValueError(f"{wanting[0]}: the data knows {known} keypoints, the model has {keypoints}")
+        if losses.head_pose and truth is None and self.config.pose is None:
+            self.notes.append("no head_pose term: the data knows no true poses, and `pose` names no weights")
