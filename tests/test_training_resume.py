@@ -63,6 +63,7 @@ def test_who_is_killed_goes_on(folder, how, monkeypatch, tmp_path):
 
 
 def test_sigterm_saves_and_ends(folder, tmp_path):
+    """Also where processes read the pairs, and get the signal as well; they read the same."""
     (tmp_path / "clips").symlink_to(folder / "clips")
     child = start_child("interrupted", tmp_path)
     out, _ = child.communicate(timeout=120)

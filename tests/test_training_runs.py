@@ -194,11 +194,3 @@ def test_the_command(folder, fv2v):
     code, _, err = fv2v("train", file, "--set", "stps=5")
     assert (code, len(err.splitlines())) == (2, 1)
     assert err.startswith("fv2v: unknown name stps: expected one of data, output")
-
-
-def test_workers_read_the_same(folder):
-    """And they end with the run."""
-    alone = trained(folder, steps=2, output=folder / "alone")
-    two = trained(folder, steps=2, output=folder / "two", workers=1)
-    for name, tensor in alone.model.state_dict().items():
-        assert torch.equal(tensor, two.model.state_dict()[name]), name

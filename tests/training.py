@@ -119,7 +119,7 @@ def _note(found: dict[str, Any], name: str, optimiser: torch.optim.Optimizer, *r
 
 
 def start_child(name: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """A function of training_children.py in a process of its own."""
+    """A function of training_children.py in a process, and a group of processes, of its own."""
     paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [
@@ -133,4 +133,5 @@ def start_child(name: str, folder: Path, **environment: str) -> subprocess.Popen
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )

@@ -48,13 +48,13 @@ def killed_in_a_write(folder: Path) -> None:
 
 
 def interrupted(folder: Path) -> None:
-    """By SIGTERM, while a step runs."""
+    """By SIGTERM, sent to all processes of the run between two steps."""
 
     def show(done: int, *rest: Any) -> None:
         if done == KILLED_AFTER:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.killpg(os.getpgrp(), signal.SIGTERM)
 
-    trainer = Trainer(config(folder, steps=6, save_every=6), CPU)
+    trainer = Trainer(config(folder, steps=6, save_every=6, workers=1), CPU)
     trainer.run(show)
     print(f"stopped after {trainer.step}")
 

@@ -134,6 +134,7 @@ def _gathered(loader: "DataLoader[tuple[Pairs, dict[str, str]]]", data: PairData
 
 
 def _start(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which means the process that reads
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all, they mean the process that reads
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
