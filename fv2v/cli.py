@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fv2v import cli_bench, cli_export, cli_render
+from fv2v import cli_bench, cli_data, cli_export, cli_render
 from fv2v.terminal import print_table
 
 # of click, or of the copy of click that typer has of its own
@@ -26,6 +26,7 @@ app = typer.Typer(
 for command in (cli_render.reenact, cli_render.imitate, cli_render.talk, cli_render.frontalize):
     app.command()(command)
 app.command()(cli_export.export)
+app.command()(cli_data.synthesize)
 
 
 @app.command()
