@@ -32,6 +32,9 @@ def train(
     Fine-tuning is the same: --set weights=PATH starts from a release's weights, or from our .safetensors.
     On several GPUs: torchrun --nproc-per-node 8 --no-python fv2v train CONFIG.
     """
+    from fv2v.training import check_installed
+
+    check_installed()
     from fv2v.progress import step_progress
     from fv2v.training.config import read_config
     from fv2v.training.distributed import joined

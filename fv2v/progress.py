@@ -54,8 +54,8 @@ def step_progress(every: int) -> Iterator[ShowStep]:
             if done > since[0]:
                 step = (now - since[1]) / (done - since[0])
                 left = timedelta(seconds=round(step * (total - done)))
-                pace = f", {samples / step:.1f} samples/s, {left} left"
-                bar.update(task, rate=f"{samples / step:.1f} samples/s")
+                pace = f", {samples / step:.3g} samples/s, {left} left"
+                bar.update(task, rate=f"{samples / step:.3g} samples/s")
             console.print(f"step {done} of {total}{pace}: {losses}", highlight=False)
             since = done, now
 

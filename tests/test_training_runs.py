@@ -7,10 +7,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import TINY, TINY_SADTALKER
-from training import CPU, clips, config, pairs, trained
+from training import CPU, LOSSES, clips, config, pairs, trained
 
 from fv2v import checkpoints
-from fv2v.losses import LossConfig
+from fv2v.losses import LossConfig, Vgg19Features
 from fv2v.reenactor import Reenactor
 from fv2v.training import checkpoint
 from fv2v.training.board import BACKGROUND, sheet, strongest
@@ -160,6 +160,15 @@ def test_where_nobody_knows_the_pose_it_is_said(folder):
     assert not trainer.notes
     trainer.run(lambda *shown: values.append(shown[-1]))
     assert values[0]["head_pose"] > 0
+
+
+def test_the_perceptual_loss_takes_a_network(folder):
+    path = folder / "vgg.pth"
+    torch.save(Vgg19Features().features.state_dict(prefix="features."), path)
+    values = []
+    run = config(folder, size=64, steps=1, batch=1, vgg=str(path), losses=replace(LOSSES, perceptual=10))
+    Trainer(run, CPU).run(lambda *shown: values.append(shown[-1]))
+    assert values[0]["perceptual"] > 0
 
 
 def test_epochs(folder):

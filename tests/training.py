@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ TESTS = Path(__file__).parent
 CPU = World(torch.device("cpu"))
 # every term that a clip without a truth can have, but the VGG's, which wants larger pictures
 LOSSES = LossConfig(perceptual=0, head_pose=0, reconstruction=10)
+WITHOUT_JACOBIANS = replace(LOSSES, equivariance_jacobians=0)  # nothing reaches their head then
 
 
 def clips(folder: Path, count: int = 3, frames: int = 4, size: int = 32) -> Path:

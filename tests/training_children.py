@@ -9,7 +9,7 @@ from threading import Timer
 from typing import Any
 
 import torch
-from training import CPU, config, gradients_of_a_step, trained
+from training import CPU, WITHOUT_JACOBIANS, config, gradients_of_a_step, trained
 
 from fv2v.training.distributed import joined
 from fv2v.training.trainer import Trainer
@@ -65,7 +65,7 @@ def one_of_two(folder: Path) -> None:
         found = gradients_of_a_step(world)
         if world.first:
             torch.save(found, folder / "gradients.pt")
-        Trainer(config(folder, batch=1), world).run()
+        Trainer(config(folder, batch=1, accumulate=2, losses=WITHOUT_JACOBIANS), world).run()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Pairs in batches, step after step: read by worker processes, in an order that can be resumed."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -71,7 +72,7 @@ def pair_loader(
         batch_size=None,
         sampler=order,
         num_workers=workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # or it would draw from the one that training uses
         **options,
@@ -132,6 +133,7 @@ def _gathered(loader: "DataLoader[tuple[Pairs, dict[str, str]]]", data: PairData
         yield pairs
 
 
-def _one_thread(worker: int) -> None:
+def _start(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which means the process that reads
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
