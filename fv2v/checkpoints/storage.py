@@ -63,7 +63,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def write_safetensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
+    path.touch()
+    mode = path.stat().st_mode
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, metadata)
+    path.chmod(mode)  # of a file of anybody's: safetensors makes files that only their owner may read
 
 
 def state_dicts(stored: Any) -> Networks:

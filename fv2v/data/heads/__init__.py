@@ -10,6 +10,7 @@ from fv2v.data.heads.landmarks import LANDMARKS as LANDMARKS
 from fv2v.data.heads.landmarks import TrueMotion as TrueMotion
 from fv2v.data.heads.landmarks import landmarks as landmarks
 from fv2v.data.heads.landmarks import truth as truth
+from fv2v.data.heads.performance import performance as performance
 from fv2v.data.heads.pose import Pose as Pose
 from fv2v.data.heads.render import render as render
 from fv2v.data.heads.synthetic import SyntheticHeads as SyntheticHeads

@@ -67,11 +67,12 @@ class Anatomy:
         i, e = self.identity, self.expression
         lower = LOWER_LID * i.eye_height * (1 - 0.3 * e.smile.clamp(min=0))
         upper = -i.eye_height * (1 + 0.12 * e.brows)
-        lids = []
-        for blink in (e.blink_left, e.blink_right):
-            closed = blink + (1 - blink) * 0.18 * e.gaze_y  # lids follow the gaze
-            lids.append(upper + (lower - upper) * closed)
-        return Eyes(*lids, lower, gaze_x=0.034 * e.gaze_x, gaze_y=0.02 * e.gaze_y)
+        # upper lids follow the gaze
+        left, right = (
+            upper + (lower - upper) * (blink + 0.18 * (1 - blink) * e.gaze_y)
+            for blink in (e.blink_left, e.blink_right)
+        )
+        return Eyes(left, right, lower, gaze_x=0.034 * e.gaze_x, gaze_y=0.02 * e.gaze_y)
 
     def brow_line(self, u: Tensor) -> Tensor:
         """y of a brow at u = (|x| - eye_x) / brow_width: -1 is its inner end, 1 the outer one."""

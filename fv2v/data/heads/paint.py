@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fv2v.data.heads.anatomy import IRIS_RADIUS, PUPIL_RADIUS, Anatomy, side
-from fv2v.data.heads.shape import Points, Shape, bump
+from fv2v.data.heads.shape import Parts, Points, Shape, bump
 
 SOFT = 0.006  # over which edges of paint blend, in head coordinates
 WHITE, DARK = (0.95, 0.95, 0.96), (0.04, 0.03, 0.03)
@@ -28,6 +28,21 @@ def darker(below: Tensor, amount: Tensor) -> Tensor:
 def where(value: Tensor, soft: float = SOFT) -> Tensor:
     """1 where value > 0, else 0, with a ramp between."""
     return (value / soft + 0.5).clamp(0, 1)
+
+
+def surface(shape: Shape, points: Points, parts: Parts) -> Tensor:
+    """The colour of points, in picture coordinates, by the part that they are on."""
+    anatomy, local = shape.anatomy, shape.to_head(points)
+    part = parts.which().unsqueeze(1)
+    colour = face(anatomy, local)
+    for name, other in (
+        ("hair", hair(anatomy, local)),
+        ("neck", anatomy.identity.skin),
+        ("clothes", clothes(anatomy, shape.to_body(points))),
+        ("glasses", anatomy.identity.frames),
+    ):
+        colour = torch.where(part == Parts._fields.index(name), other, colour)
+    return colour
 
 
 def face(anatomy: Anatomy, local: Points) -> Tensor:
@@ -167,9 +182,9 @@ def hair(anatomy: Anatomy, local: Points) -> Tensor:
     return i.hair * (1 + 0.13 * strands).unsqueeze(1)
 
 
-def clothes(shape: Shape, body: Points) -> Tensor:
+def clothes(anatomy: Anatomy, body: Points) -> Tensor:
     """Cloth, and the skin that its neckline leaves free."""
-    i = shape.anatomy.identity
+    i = anatomy.identity
     x, y, _ = body
     strength, across, along = i.pattern.unbind(1)
     stripes = where(torch.sin(across * 4 * y + i.phases[:, 7]), 0.3) * where(torch.sin(along * 4 * x), 0.3)

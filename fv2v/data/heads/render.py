@@ -13,16 +13,20 @@ from fv2v.data.heads import paint
 from fv2v.data.heads.anatomy import Anatomy
 from fv2v.data.heads.expression import Expression
 from fv2v.data.heads.identity import Identity
+from fv2v.data.heads.light import lit
 from fv2v.data.heads.pose import Pose
-from fv2v.data.heads.shape import Points, Shape, length
+from fv2v.data.heads.shape import Points, Shape
 
 NEAR, FAR = -1.2, 1.0  # z where rays start and end
 CELL = 4  # rays across a cell that walks to the head as one
 STEP = 0.8  # of the distance, which is not exact, that is walked at once
 COARSE_STEPS = 12
 ROUNDS = (2, 3, 4, 8, 10)  # steps, between which rays that have arrived are set aside
-REACHED, CLOSE = 0.0015, 0.004  # distances: arrived; near enough after the last step
-CHUNK = {"cpu": 1 << 16, "cuda": 1 << 21}  # rays at once
+REACHED = 0.0015  # distance of a ray that has arrived
+GRAZING = 0.06  # distance at which a ray still on its way has passed so close that it counts as arrived
+GPU_RAYS = (
+    1 << 21
+)  # drawn at once; on a CPU a frame alone, which keeps in cache, and is the same in any batch
 
 
 @torch.no_grad()
@@ -46,7 +50,7 @@ def render(
         )
     check_size(size, supersample)
     rays = size * supersample
-    at_once = max(1, CHUNK[pose.rotation.device.type] // rays**2)
+    at_once = max(1, GPU_RAYS // rays**2) if pose.rotation.is_cuda else 1
     pictures = []
     for start in range(0, len(pose), at_once):
         rows = slice(start, start + at_once)
@@ -75,7 +79,9 @@ def _draw(shape: Shape, rays: int) -> Tensor:
     nearest = _first(hit)
     x, y, z, hit = _pick(nearest, x, y, z, hit)
     index = index.gather(1, nearest)
-    colour = _lit(shape, (x, y, z))
+    points = (x, y, z)
+    parts = shape.parts(points)
+    colour = lit(shape, points, parts, paint.surface(shape, points, parts))
     index = index.unsqueeze(1).expand(-1, 3, -1)
     colour = torch.where(hit.unsqueeze(1), colour, picture.gather(2, index))
     return picture.scatter(2, index, colour).unflatten(2, (rays, rays))
@@ -121,7 +127,7 @@ def _walk(shape: Shape, points: Points) -> tuple[Tensor, Tensor]:
             old.scatter(1, index, new) for old, new in ((z, at_z), (distance, here), (gain, factor))
         )
         index = _first((distance.abs() > REACHED) & (z < FAR))
-    return z, (distance < CLOSE) & (z < FAR)
+    return z, (distance < GRAZING) & (z < FAR)
 
 
 def _first(mask: Tensor) -> Tensor:
@@ -132,54 +138,3 @@ def _first(mask: Tensor) -> Tensor:
 
 def _pick(index: Tensor, *tensors: Tensor) -> list[Tensor]:
     return [tensor.expand(len(index), -1).gather(1, index) for tensor in tensors]
-
-
-def _lit(shape: Shape, points: Points) -> Tensor:
-    """The colour (B, 3, N) of points on the surface, as the camera sees them."""
-    identity = shape.anatomy.identity
-    parts = shape.parts(points)
-    normal = _normal(shape, points, parts.nearest())
-    part = torch.stack([p for p in parts if p is not None]).argmin(0)
-    local, body = shape.to_head(points), shape.to_body(points)
-    colour = paint.face(shape.anatomy, local)
-    colour = torch.where((part == 1).unsqueeze(1), paint.hair(shape.anatomy, local), colour)
-    colour = torch.where((part == 2).unsqueeze(1), identity.skin, colour)
-    colour = torch.where((part == 3).unsqueeze(1), paint.clothes(shape, body), colour)
-    colour = torch.where((part == 4).unsqueeze(1), identity.frames, colour)
-    light = identity.light.unbind(1)
-    facing = sum_of(normal, light)
-    key = ((facing + 0.3) / 1.3).clamp(0, 1) * _unshaded(shape, points, light)
-    sky = 0.8 - 0.2 * normal[1]
-    open_ = _unshaded(shape, points, normal)
-    fill = identity.ambient * sky * open_ + 0.18 * (-normal[2]).clamp(0, 1)
-    half = torch.nn.functional.normalize(
-        identity.light[..., 0] + normal[0].new_tensor([0.0, 0.0, -1.0]), dim=-1
-    )
-    glance = sum_of(normal, half.unsqueeze(-1).unbind(1)).clamp(min=0)
-    shine = torch.where(part == 1, 0.10 * glance**12, 0.05 * glance**22) * key.sqrt()
-    rim = 0.08 * open_ * (1 + normal[2]).clamp(0, 1) ** 3
-    linear = colour * colour * (fill.unsqueeze(1) + 0.85 * key.unsqueeze(1) * identity.light_colour)
-    return (linear + (shine + rim).unsqueeze(1)).clamp(0, 1).sqrt()
-
-
-def sum_of(a: Points, b: Points) -> Tensor:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-def _normal(shape: Shape, points: Points, here: Tensor, reach: float = 0.006) -> Points:
-    """The unit vector out of the surface: along which the distance grows from `here` on."""
-    x, y, z = points
-    nx = shape.distance((x + reach, y, z)) - here
-    ny = shape.distance((x, y + reach, z)) - here
-    nz = shape.distance((x, y, z + reach)) - here
-    size = length(nx, ny, nz)
-    return nx / size, ny / size, nz / size
-
-
-def _unshaded(shape: Shape, points: Points, towards: Points) -> Tensor:
-    """1 where nothing is near in that direction, less where something is."""
-    shade = torch.ones_like(points[0])
-    for reach in (0.05, 0.14):
-        x, y, z = (p + reach * t for p, t in zip(points, towards, strict=True))
-        shade = torch.minimum(shade, shape.distance((x, y, z)) / reach)
-    return (0.25 + 0.75 * shade).clamp(0.25, 1)

@@ -14,25 +14,26 @@ from fv2v.data.heads.pose import Pose
 
 ABSENT = 9.0  # further than anything is from anything
 
-Points = tuple[Tensor, Tensor, Tensor]  # x, y, z, (B, N) each
+Points = tuple[Tensor, ...]  # x, y, z, (B, N) each
 
 
 class Parts(NamedTuple):
-    """Distances (B, N) to each part, in picture coordinates, in the order of `PARTS`."""
+    """Distances (B, N) to each part, in picture coordinates."""
 
     face: Tensor
     hair: Tensor
     neck: Tensor
     clothes: Tensor
-    glasses: Tensor | None
+    glasses: Tensor | None  # None where nobody has any
 
     def nearest(self) -> Tensor:
         """(B, N) to whatever is nearest; the face flows into the neck."""
         nearest = torch.minimum(torch.minimum(melt(self.face, self.neck, 0.05), self.hair), self.clothes)
         return nearest if self.glasses is None else torch.minimum(nearest, self.glasses)
 
-
-PARTS = ("face", "hair", "neck", "clothes", "glasses")
+    def which(self) -> Tensor:
+        """(B, N): the number of the nearest, among `Parts._fields`."""
+        return torch.stack([part for part in self if part is not None]).argmin(0)
 
 
 class Shape:

@@ -1,5 +1,7 @@
 """Pairs of drawn frames, with the truth: what training and evaluation take in place of videos."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,17 +9,18 @@ from torch import Tensor
 from fv2v.data.heads.expression import Expression
 from fv2v.data.heads.identity import Identity
 from fv2v.data.heads.landmarks import truth
+from fv2v.data.heads.performance import performance
 from fv2v.data.heads.pose import Pose
 from fv2v.data.heads.render import check_size, render
 from fv2v.data.pairs import Draw, Pairs, Truth
 
-WHO, HOW = 0, 1  # what a seed is used for
+WHO, HOW, CLIP = 0, 1, 2  # what a seed is used for
 
 
 class SyntheticHeads:
     """A `PairData` of drawn heads: its items are identities, of a stream of them that `seed` names.
 
-    Drawing takes time: training reads `HeadShards` of it.
+    Drawing takes a tenth of a second a frame: training reads `HeadShards`.
 
     Args:
         size: pixels across.
@@ -57,6 +60,16 @@ class SyntheticHeads:
         """What item `index` does in `count` frames, a function of the arguments alone."""
         rng = np.random.default_rng((self.seed, HOW, self.first + index, seed))
         return Expression.sample(rng, count), Pose.sample(rng, count)
+
+    def clip(self, index: int, frames: int, fps: float = 25.0) -> Iterator[np.ndarray]:
+        """Item `index` as it turns, blinks and speaks: pictures (size, size, 3) uint8."""
+        identity = self.identity(index)
+        rng = np.random.default_rng((self.seed, CLIP, self.first + index))
+        expression, pose = performance(rng, frames, fps)
+        for frame in range(frames):
+            now = slice(frame, frame + 1)
+            picture = to_bytes(render(identity, expression[now], pose[now], self.size))
+            yield picture[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def to_bytes(pictures: Tensor) -> Tensor:

@@ -1,0 +1,255 @@
+"""Drawn heads on disk: drawing a frame takes a tenth of a second, reading it next to nothing.
+
+A folder holds `heads.json`, which says what was drawn, and `heads-00000.safetensors` and so on, each with a
+few identities: uint8 pictures and the truth of every frame. A shard appears whole or not at all, and an
+interrupted run goes on with those that are missing. Identities and frames are those of `SyntheticHeads`.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from fv2v.data.heads import LANDMARKS, SyntheticHeads, render, truth
+from fv2v.data.heads.synthetic import to_bytes
+from fv2v.data.pairs import Draw, Pairs, Truth
+from fv2v.geometry import Motion
+from fv2v.paths import PathLike, check_input, check_new_folder, whole_file
+from fv2v.video import write_video
+
+VERSION = 1  # of the files; a renderer that draws other pictures is another version, too
+INDEX = "heads.json"
+IDENTITIES = 8  # in a shard
+FRAMES_SEED = 0  # of `SyntheticHeads.frames`, for the frames that are stored
+CLIP_FRAMES, CLIP_FPS = 100, 25
+
+Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What `heads.json` says."""
+
+    version: int
+    size: int
+    identities: int
+    seed: int
+    first: int
+    frames: int  # of each identity
+    landmarks: list[str]
+
+    @property
+    def heads(self) -> SyntheticHeads:
+        return SyntheticHeads(self.size, self.identities, self.seed, self.first)
+
+    @property
+    def shards(self) -> int:
+        return -(-self.identities // IDENTITIES)
+
+
+class HeadShards:
+    """A `PairData` of the heads that `write_shards` wrote; `heads` draws more of them.
+
+    Raises:
+        FileNotFoundError: the folder or its `heads.json` is absent.
+        ValueError: of another version, or not all shards are there.
+    """
+
+    def __init__(self, folder: PathLike) -> None:
+        self.folder = Path(folder)
+        self.index = _read_index(self.folder / INDEX)
+        missing = [shard for shard in range(self.index.shards) if not _path(self.folder, shard).exists()]
+        if missing:
+            raise ValueError(
+                f"{folder}: {len(missing)} of {self.index.shards} shards are missing "
+                f"({_path(self.folder, missing[0]).name}); "
+                "run the fv2v synthesize that wrote it once more, it goes on where it was"
+            )
+        self.heads = self.index.heads
+
+    def __len__(self) -> int:
+        return self.index.identities
+
+    def __getitem__(self, draw: Draw) -> Pairs:
+        if not 0 <= draw.index < len(self):
+            raise IndexError(f"expected an identity from 0 to {len(self) - 1}, got {draw.index}")
+        pair = _two(draw.seed, self.index.frames)
+        shard, row = divmod(draw.index, IDENTITIES)
+        with safe_open(_path(self.folder, shard), "pt") as file:
+            stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            source, driving = (stored["pictures"][row : row + 1, frame] for frame in pair)
+            canonical = stored["canonical"][row : row + 1]
+            motions = [
+                Motion(**{f.name: stored[f.name][row : row + 1, frame] for f in fields(Motion)})
+                for frame in pair
+            ]
+        return Pairs(source, driving, Truth(canonical, *motions))
+
+
+def write_shards(
+    folder: PathLike,
+    heads: SyntheticHeads,
+    frames: int,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Draw `frames` frames of each identity into a folder, which is new or one that was begun with the same.
+
+    Args:
+        folder: where to; `HeadShards` reads it.
+        heads: whom to draw.
+        frames: of each identity, 2 or more.
+        workers: processes of one thread each, which is the fastest way to use cores.
+        progress: called after each shard with the frames done and the frames in all.
+
+    Raises:
+        FileNotFoundError: the folder that it goes into does not exist.
+        ValueError: no pairs to be made of the frames, no workers, or the folder holds something else.
+    """
+    if frames < 2:
+        raise ValueError(f"expected 2 frames of an identity or more, for pairs; got {frames}")
+    if workers < 1:
+        raise ValueError(f"expected workers >= 1, got {workers}")
+    folder = Path(folder)
+    index = ShardIndex(
+        VERSION, heads.size, heads.identities, heads.seed, heads.first, frames, list(LANDMARKS)
+    )
+    _begin(folder, index)
+    missing = [shard for shard in range(index.shards) if not _path(folder, shard).exists()]
+    total = heads.identities * frames
+    done = total - sum(frames * len(_rows(index, shard)) for shard in missing)
+    for drawn in _in_processes(partial(_write_shard, folder, index), missing, workers):
+        done += drawn
+        if progress:
+            progress(done, total)
+
+
+def write_clips(
+    folder: PathLike,
+    heads: SyntheticHeads,
+    count: int,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Videos of the first `count` identities that turn, blink and speak: clip-00000.mp4 and so on.
+
+    Arguments as of `write_shards`; clips that are there already stay.
+
+    Raises:
+        ValueError: more clips than identities.
+    """
+    if not 0 <= count <= heads.identities:
+        raise ValueError(f"expected from 0 to {heads.identities} clips, one an identity, got {count}")
+    missing = [clip for clip in range(count) if not _clip_path(Path(folder), clip).exists()]
+    done = CLIP_FRAMES * (count - len(missing))
+    for drawn in _in_processes(partial(_write_clip, Path(folder), heads), missing, workers):
+        done += drawn
+        if progress:
+            progress(done, CLIP_FRAMES * count)
+
+
+def _path(folder: Path, shard: int) -> Path:
+    return folder / f"heads-{shard:05d}.safetensors"
+
+
+def _clip_path(folder: Path, clip: int) -> Path:
+    return folder / f"clip-{clip:05d}.mp4"
+
+
+def _rows(index: ShardIndex, shard: int) -> range:
+    """The identities of a shard."""
+    return range(index.identities)[shard * IDENTITIES : (shard + 1) * IDENTITIES]
+
+
+def _two(seed: int, frames: int) -> tuple[int, int]:
+    """Two different frames."""
+    first, second = np.random.default_rng(seed).random(2)
+    source, step = int(first * frames), 1 + int(second * (frames - 1))
+    return source, (source + step) % frames
+
+
+def _read_index(path: Path) -> ShardIndex:
+    try:
+        values = json.loads(check_input(path).read_text())
+        index = ShardIndex(**values)
+    except (json.JSONDecodeError, TypeError):
+        raise ValueError(f"{path}: expected the description of drawn heads, got something else") from None
+    if (index.version, index.landmarks) != (VERSION, list(LANDMARKS)):
+        raise ValueError(
+            f"{path}: expected heads of version {VERSION} with the landmarks of today, "
+            f"got version {index.version}; draw them again with fv2v synthesize"
+        )
+    return index
+
+
+def _begin(folder: Path, index: ShardIndex) -> None:
+    """Make the folder, or see that it was begun with the same."""
+    if (folder / INDEX).exists():
+        begun = _read_index(folder / INDEX)
+        if begun != index:
+            wrong = [f.name for f in fields(index) if getattr(begun, f.name) != getattr(index, f.name)]
+            told = ", ".join(f"{name} {getattr(begun, name)}, not {getattr(index, name)}" for name in wrong)
+            raise ValueError(f"{folder}: was begun with {told}; go on with that, or choose another folder")
+        return
+    check_new_folder(folder).mkdir(exist_ok=True)
+    with whole_file(folder / INDEX) as temporary:
+        temporary.write_text(json.dumps(asdict(index), indent=1) + "\n")
+
+
+def _write_shard(folder: Path, index: ShardIndex, shard: int) -> int:
+    """Draw and write a shard; the frames drawn."""
+    heads, drawn = index.heads, []
+    for row in _rows(index, shard):
+        identity = heads.identity(row).repeat(index.frames)
+        expression, pose = heads.frames(row, index.frames, FRAMES_SEED)
+        canonical, motion = truth(identity, expression, pose)
+        pictures = to_bytes(render(identity, expression, pose, index.size))
+        moved = {f.name: getattr(motion, f.name) for f in fields(motion)}
+        drawn.append({"pictures": pictures, "canonical": canonical[0], **moved})
+    stacked = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
+    with whole_file(_path(folder, shard)) as temporary:
+        temporary.write_bytes(save(stacked))  # save_file makes files that only their owner may read
+    return len(drawn) * index.frames
+
+
+def _write_clip(folder: Path, heads: SyntheticHeads, clip: int) -> int:
+    return write_video(_clip_path(folder, clip), heads.clip(clip, CLIP_FRAMES, CLIP_FPS), fps=CLIP_FPS)
+
+
+def _in_processes(run: Callable[[int], int], jobs: list[int], workers: int) -> Iterator[int]:
+    """What `run` gives for each job, in order, from processes of one thread each, or from one thread here."""
+    if workers == 1:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield from map(run, jobs)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+        yield from pool.map(run, jobs)
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Or a killed command would leave its workers waiting for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
