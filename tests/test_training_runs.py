@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from tiny import TINY, TINY_SADTALKER
 from training import CPU, LOSSES, clips, config, pairs, trained
 
 from fv2v import checkpoints
+from fv2v.data.heads import LANDMARKS, SyntheticHeads
 from fv2v.losses import LossConfig, Vgg19Features
 from fv2v.reenactor import Reenactor
 from fv2v.training import checkpoint
@@ -169,6 +171,30 @@ def test_the_perceptual_loss_takes_a_network(folder):
     run = config(folder, size=64, steps=1, batch=1, vgg=str(path), losses=replace(LOSSES, perceptual=10))
     Trainer(run, CPU).run(lambda *shown: values.append(shown[-1]))
     assert values[0]["perceptual"] > 0
+
+
+def test_drawn_heads_teach_what_they_know(folder):
+    heads = SyntheticHeads(32, identities=3, seed=0)
+    losses = replace(
+        LOSSES, head_pose=0.1, true_canonical=5, true_rotation=1, true_translation=1, true_expression=5
+    )
+    values = []
+    run = config(
+        folder,
+        model=replace(TINY, keypoints=len(LANDMARKS)),
+        losses=losses,
+        teacher=(1.0, 0.0),
+        data=Path("none"),
+        steps=1,
+        batch=1,
+    )
+    Trainer(run, CPU, heads).run(lambda *shown: values.append(shown[-1]))
+    known = {"head_pose", "true_canonical", "true_rotation", "true_translation", "true_expression"}
+    assert all(values[-1][name] > 0 for name in known)
+    with pytest.raises(
+        ValueError, match=rf"teacher: the data knows {len(LANDMARKS)} keypoints, the model has 5"
+    ):
+        Trainer(config(folder, teacher=(1.0, 0.0)), CPU, heads)
 
 
 def test_epochs(folder):

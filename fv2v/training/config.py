@@ -79,7 +79,7 @@ class TrainConfig:
     Not stated by the paper, and chosen: batch, precision, the average of the weights.
     """
 
-    data: Path  # a folder of videos, as `open_data` takes it
+    data: Path  # a folder of videos or of drawn heads, as `open_data` takes it
     output: Path  # the run's folder: checkpoints, the trained model, TensorBoard's files
     model: ModelConfig | None = None  # None: that of `weights`, or else the paper's
     weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew

@@ -34,8 +34,9 @@ class SharedBatchNorm(_BatchNorm):
             return super().forward(input)
         x = input.to(torch.promote_types(input.dtype, torch.float32))
         others = [dim for dim in range(x.dim()) if dim != 1]
-        count = x.new_tensor([x.numel() / x.shape[1]])
-        count, total = _sum(torch.cat([count, x.sum(others)])).split([1, x.shape[1]])
+        own = x.new_tensor([x.numel() / x.shape[1]])
+        count, total = _sum(torch.cat([own, x.sum(others)])).split([1, x.shape[1]])
+        count = count.detach()
         mean = total / count  # (C,)
         # two passes: squares less a squared mean would cancel
         centred = x - _along(mean, x)
