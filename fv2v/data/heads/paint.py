@@ -78,7 +78,8 @@ def _skin(anatomy: Anatomy, local: Points, front: Tensor) -> Tensor:
 def _beard(anatomy: Anatomy, local: Points, colour: Tensor) -> Tensor:
     i, mouth = anatomy.identity, anatomy.mouth
     x, y, z = local
-    low = y - (0.26 - 4.5 * (x.abs() - 0.12).clamp(min=0) ** 2)  # the beard's upper edge rises to the ears
+    low = y - (0.27 - 2.2 * (x.abs() - 0.12).clamp(min=0) ** 2)
+    low = torch.maximum(low, torch.minimum(y + 0.02, z + 0.1))  # whiskers, up to the ears
     edge = torch.minimum(low, 0.12 - z)
     hairs = 0.85 + 0.15 * torch.sin(120 * x + 8 * torch.sin(60 * y)) * torch.sin(95 * y)
     whole = where(edge, 0.06) * i.beard * hairs
@@ -176,6 +177,7 @@ def hair(anatomy: Anatomy, local: Points) -> Tensor:
     x, y, z = local
     phase = i.phases
     around = torch.atan2(x, z + 0.05)
+    around = around + i.combed * (2.6 * x + 0.5 * y - around)
     waves = 2.5 * torch.sin(8 * y + phase[:, 4]) + 1.5 * torch.sin(6 * around + phase[:, 5])
     strands = torch.sin(46 * around + waves) + 0.7 * torch.sin(83 * around + 1.7 * waves + phase[:, 6])
     strands = strands + 0.5 * torch.sin(23 * y + 19 * x + 7 * z)

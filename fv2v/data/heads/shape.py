@@ -136,9 +136,9 @@ class Shape:
         x, y, z = local
         wave = torch.sin(26 * x + i.phases[:, 0]) + 0.6 * torch.sin(47 * x + i.phases[:, 1])
         line = i.hairline + i.hair_slope * (z + 0.4) + i.parting * x + i.fringe * wave
-        inside = ((line - y) / 0.1).clamp(-1, 1)
+        inside = ((line - y) / (0.06 + 0.9 * i.hair_volume)).clamp(-1, 1)
         coat = i.hair_volume * inside * (1.5 - 0.5 * inside * inside)
-        hair = skull - coat
+        hair = skull - coat * (1 + 8 * i.hair_lift * (-0.3 - y).clamp(0, 0.25) ** 2)
         if self.has_long:
             back_width = i.skull[:, 0] + 0.06 + 0.5 * i.hair_volume
             middle = 0.5 * (i.hair_length - 0.35)
