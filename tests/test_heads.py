@@ -24,7 +24,7 @@ from fv2v.data.heads import (
     truth,
 )
 from fv2v.data.heads.anatomy import Anatomy
-from fv2v.data.heads.shape import Shape
+from fv2v.data.heads.figure import Figure
 from fv2v.data.pairs import Draw, Truth
 from fv2v.geometry import View, keypoints_of, rotation_from_euler, seen
 
@@ -218,8 +218,8 @@ def test_truth_is_what_the_renderer_drew():
     x = keypoints_of(canonical, motion)
     own = landmarks(identity, expression)
     torch.testing.assert_close(x, own @ pose.rotation.mT + pose.translation.unsqueeze(1))
-    shape = Shape(Anatomy(identity, expression), pose)
-    off_skin = shape.face(shape.to_head(x.unbind(-1)))
+    figure = Figure(Anatomy(identity, expression), pose)
+    off_skin = figure.parts(x.unbind(-1)).face
     assert off_skin.abs().max() < 2e-3
     still, at_rest = truth(identity, Expression.neutral(5), pose)
     assert torch.equal(still, canonical)
