@@ -38,7 +38,7 @@ def synthesize(
 ) -> None:
     """Draw heads, with the truth of their motion, for `fv2v train`: no videos, no downloads.
 
-    An interrupted run goes on where it was. A frame at 128 pixels takes a core a seventh of a second.
+    An interrupted run goes on where it was.
     """
     from fv2v.data.heads import SyntheticHeads
     from fv2v.data.shards import check_clips, write_clips, write_shards

@@ -1,4 +1,4 @@
-"""Drawn heads on disk: drawing a frame takes a tenth of a second, reading it next to nothing.
+"""Drawn heads on disk: drawing frames takes a while (benches/bench_heads.py), reading them next to nothing.
 
 A folder holds `heads.json`, which says what was drawn, and `heads-00000.safetensors` and so on, each with a
 few identities: uint8 pictures and the truth of every frame. A shard appears whole or not at all, and an
