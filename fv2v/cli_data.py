@@ -34,20 +34,20 @@ def synthesize(
         int,
         typer.Option(help="Also so many .mp4 clips of the first people, who turn, blink and speak."),
     ] = 0,
+    clip_frames: Annotated[int, typer.Option(help="Frames of a clip, 25 a second.")] = 100,
 ) -> None:
     """Draw heads, with the truth of their motion, for `fv2v train`: no videos, no downloads.
 
-    An interrupted run goes on where it was. A frame at 128 pixels takes a core a seventh of a second.
+    An interrupted run goes on where it was.
     """
     from fv2v.data.heads import SyntheticHeads
-    from fv2v.data.shards import write_clips, write_shards
+    from fv2v.data.shards import check_clips, write_clips, write_shards
     from fv2v.progress import frame_progress
 
     heads = SyntheticHeads(size, identities, seed, first)
-    if not 0 <= clips <= identities:
-        raise ValueError(f"--clips: expected from 0 to {identities}, one an identity, got {clips}")
+    check_clips(heads, clips, clip_frames)
     with frame_progress() as progress:
         write_shards(output, heads, frames, workers=workers, progress=progress)
-        write_clips(output, heads, clips, workers=workers, progress=progress)
+        write_clips(output, heads, clips, clip_frames, workers=workers, progress=progress)
     told = f"{identities} identities, {frames} frames each, {size} x {size}"
     typer.echo(f"{output}: {told}" + (f", {clips} clips" if clips else ""))

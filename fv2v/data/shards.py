@@ -1,4 +1,4 @@
-"""Drawn heads on disk: drawing a frame takes a tenth of a second, reading it next to nothing.
+"""Drawn heads on disk: drawing frames takes a while (benches/bench_heads.py), reading them next to nothing.
 
 A folder holds `heads.json`, which says what was drawn, and `heads-00000.safetensors` and so on, each with a
 few identities: uint8 pictures and the truth of every frame. A shard appears whole or not at all, and an
@@ -31,7 +31,7 @@ VERSION = 1  # of the files; a renderer that draws other pictures is another ver
 INDEX = "heads.json"
 IDENTITIES = 8  # in a shard
 FRAMES_SEED = 0  # of `SyntheticHeads.frames`, for the frames that are stored
-CLIP_FRAMES, CLIP_FPS = 100, 25
+FPS = 25  # of clips
 
 Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all
 
@@ -139,25 +139,32 @@ def write_clips(
     folder: PathLike,
     heads: SyntheticHeads,
     count: int,
+    frames: int,
     *,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> None:
     """Videos of the first `count` identities that turn, blink and speak: clip-00000.mp4 and so on.
 
-    Arguments as of `write_shards`; clips that are there already stay.
-
-    Raises:
-        ValueError: more clips than identities.
+    `frames` are those of a clip, 25 a second; the other arguments and errors are those of `write_shards`.
+    Clips that are there already stay.
     """
-    if not 0 <= count <= heads.identities:
-        raise ValueError(f"expected from 0 to {heads.identities} clips, one an identity, got {count}")
+    check_clips(heads, count, frames)
     missing = [clip for clip in range(count) if not _clip_path(Path(folder), clip).exists()]
-    done = CLIP_FRAMES * (count - len(missing))
-    for drawn in _in_processes(partial(_write_clip, Path(folder), heads), missing, workers):
+    done = frames * (count - len(missing))
+    for drawn in _in_processes(partial(_write_clip, Path(folder), heads, frames), missing, workers):
         done += drawn
         if progress:
-            progress(done, CLIP_FRAMES * count)
+            progress(done, frames * count)
+
+
+def check_clips(heads: SyntheticHeads, count: int, frames: int) -> None:
+    """ValueError where there are no such clips."""
+    if not 0 <= count <= heads.identities or frames < 1:
+        raise ValueError(
+            f"expected from 0 to {heads.identities} clips, one an identity, of 1 frame or more; "
+            f"got {count} of {frames}"
+        )
 
 
 def _path(folder: Path, shard: int) -> Path:
@@ -224,8 +231,8 @@ def _write_shard(folder: Path, index: ShardIndex, shard: int) -> int:
     return len(drawn) * index.frames
 
 
-def _write_clip(folder: Path, heads: SyntheticHeads, clip: int) -> int:
-    return write_video(_clip_path(folder, clip), heads.clip(clip, CLIP_FRAMES, CLIP_FPS), fps=CLIP_FPS)
+def _write_clip(folder: Path, heads: SyntheticHeads, frames: int, clip: int) -> int:
+    return write_video(_clip_path(folder, clip), heads.clip(clip, frames, FPS), fps=FPS)
 
 
 def _in_processes(run: Callable[[int], int], jobs: list[int], workers: int) -> Iterator[int]:

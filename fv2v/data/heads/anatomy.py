@@ -1,4 +1,4 @@
-"""Where the features of a face are, in head coordinates: one answer for shape, paint and landmarks.
+"""Where the features of a face are, in head coordinates: one answer for shapes, paint and landmarks.
 
 Head coordinates are geometry.py's (x right, y down, z away from the viewer) of a head seen from the front,
 before it is scaled and moved. All numbers are columns (B, 1), so that they meet points (B, N).

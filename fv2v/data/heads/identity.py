@@ -62,6 +62,8 @@ class Identity(Batched):
     long: Tensor  # (B,)
     hair_length: Tensor  # (B,)  y that long hair reaches
     hair_volume: Tensor  # (B,)  how far it stands off the skull
+    hair_lift: Tensor  # (B,)  how much further it does on top
+    combed: Tensor  # (B,)  to the back; else it falls to all sides
     hairline: Tensor  # (B,)  its y in front
     hair_slope: Tensor  # (B,)  how much lower the hairline is at the back
     parting: Tensor  # (B,)  how much lower it is on one side
@@ -103,6 +105,8 @@ class Identity(Batched):
         light = torch.stack([u(-0.8, 0.8), u(-0.9, -0.25), u(-1.0, -0.6)], dim=-1)
         long, bald = u.chance(0.42), u.chance(0.08)
         has_bun = u.chance(0.15) * (1 - bald)
+        combed, curly = u.chance(0.4), u.chance(0.3)
+        bushy = curly * (1 - long) * u.chance(0.5)
         return cls(
             scale=u(1.1, 1.26),
             skull=_triple(u, (0.38, 0.42), (0.39, 0.44), (0.43, 0.47)),
@@ -126,12 +130,14 @@ class Identity(Batched):
             bald=bald,
             long=long * (1 - bald),
             hair_length=u(0.45, 0.85),
-            hair_volume=u(0.035, 0.085),
-            hairline=u(-0.42, -0.27),
+            hair_volume=u(0.035, 0.08) + bushy * u(0.04, 0.08),
+            hair_lift=(u(0.0, 1.0) + combed * u(0.0, 1.2)) * (1 - 0.8 * bushy),
+            combed=combed,
+            hairline=u(-0.36, -0.27) - 0.06 * combed,
             hair_slope=u(0.75, 1.05),
-            parting=u(-0.25, 0.25),
-            fringe=u.chance(0.5) * u(0.008, 0.03),
-            curls=u.chance(0.3) * u(0.5, 1.0),
+            parting=u(-0.22, 0.22) * (1 + combed),
+            fringe=u.chance(0.5) * u(0.008, 0.03) * (1 - 0.6 * combed),
+            curls=curly * u(0.5, 1.0) * (1 + 0.6 * bushy),
             bun=u(0.12, 0.18) * has_bun - (1 - has_bun),
             beard=u.chance(0.25) * (1 - long) * u(0.5, 1.0),
             glasses=u.chance(0.25),

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from fv2v.data.heads.anatomy import Anatomy
 from fv2v.data.heads.expression import Expression
+from fv2v.data.heads.head import Head
 from fv2v.data.heads.identity import Identity
 from fv2v.data.heads.pose import Pose
-from fv2v.data.heads.shape import Shape
 from fv2v.geometry import Motion
 
 LANDMARKS: tuple[str, ...] = (
@@ -50,12 +50,11 @@ class TrueMotion(NamedTuple):
 def landmarks(identity: Identity, expression: Expression) -> Tensor:
     """(B, K, 3): where `LANDMARKS` are on a head seen from the front, in picture coordinates."""
     anatomy = Anatomy(identity, expression)
-    straight = Pose.at(*torch.zeros(3, len(identity), device=identity.scale.device))
-    shape = Shape(anatomy, straight)
+    head = Head(anatomy)
     x, y, z = _starts(anatomy)
     walk = x.new_tensor([_direction(name) for name in LANDMARKS])  # (K, 3)
     for _ in range(STEPS):
-        distance = 0.8 * shape.face((x, y, z)).clamp(max=0.15)
+        distance = 0.8 * head.face((x, y, z), head.skull((x, y, z))).clamp(max=0.15)
         x, y, z = (p + distance * way for p, way in zip((x, y, z), walk.unbind(1), strict=True))
     return torch.stack([x, y, z], dim=-1) * identity.scale[:, None, None]
 

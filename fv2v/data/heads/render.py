@@ -12,10 +12,11 @@ from torch.nn.functional import avg_pool2d
 from fv2v.data.heads import paint
 from fv2v.data.heads.anatomy import Anatomy
 from fv2v.data.heads.expression import Expression
+from fv2v.data.heads.figure import Figure
 from fv2v.data.heads.identity import Identity
 from fv2v.data.heads.light import lit
 from fv2v.data.heads.pose import Pose
-from fv2v.data.heads.shape import Points, Shape
+from fv2v.data.heads.solids import Points
 
 NEAR, FAR = -1.2, 1.0  # z where rays start and end
 CELL = 4  # rays across a cell that walks to the head as one
@@ -54,7 +55,7 @@ def render(
     pictures = []
     for start in range(0, len(pose), at_once):
         rows = slice(start, start + at_once)
-        picture = _draw(Shape(Anatomy(identity[rows], expression[rows]), pose[rows]), rays)
+        picture = _draw(Figure(Anatomy(identity[rows], expression[rows]), pose[rows]), rays)
         pictures.append(avg_pool2d(picture, supersample))
     return torch.cat(pictures)
 
@@ -68,20 +69,20 @@ def check_size(size: int, supersample: int = 2) -> None:
         )
 
 
-def _draw(shape: Shape, rays: int) -> Tensor:
+def _draw(figure: Figure, rays: int) -> Tensor:
     """(B, 3, rays, rays)"""
-    x, y = _grid(rays, shape.scale)
-    picture = paint.background(shape.anatomy, x, y)
-    z, cells = _approach(shape, rays)
+    x, y = _grid(rays, figure.scale)
+    picture = paint.background(figure.anatomy, x, y)
+    z, cells = _approach(figure, rays)
     index = _first(cells.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2).flatten(1))
     x, y, z = _pick(index, x, y, z.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2).flatten(1))
-    z, hit = _walk(shape, (x, y, z))
+    z, hit = _walk(figure, (x, y, z))
     nearest = _first(hit)
     x, y, z, hit = _pick(nearest, x, y, z, hit)
     index = index.gather(1, nearest)
     points = (x, y, z)
-    parts = shape.parts(points)
-    colour = lit(shape, points, parts, paint.surface(shape, points, parts))
+    parts = figure.parts(points)
+    colour = lit(figure, points, parts, paint.surface(figure, points, parts))
     index = index.unsqueeze(1).expand(-1, 3, -1)
     colour = torch.where(hit.unsqueeze(1), colour, picture.gather(2, index))
     return picture.scatter(2, index, colour).unflatten(2, (rays, rays))
@@ -94,33 +95,33 @@ def _grid(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return x.reshape(1, -1), y.reshape(1, -1)
 
 
-def _approach(shape: Shape, rays: int) -> tuple[Tensor, Tensor]:
+def _approach(figure: Figure, rays: int) -> tuple[Tensor, Tensor]:
     """For cells of rays (B, n, n): a z before which no ray of the cell meets anything, whether one may."""
     count = rays // CELL
-    x, y = _grid(count, shape.scale)
-    x, y = x.expand(len(shape.scale), -1), y.expand(len(shape.scale), -1)
+    x, y = _grid(count, figure.scale)
+    x, y = x.expand(len(figure.scale), -1), y.expand(len(figure.scale), -1)
     radius = 2**0.5 / count
     z = torch.full_like(x, NEAR)
     for _ in range(COARSE_STEPS):
-        z = z + STEP * (shape.distance((x, y, z)) - radius)
+        z = z + STEP * (figure.distance((x, y, z)) - radius)
     return z.unflatten(1, (count, count)), (z < FAR).unflatten(1, (count, count))
 
 
-def _walk(shape: Shape, points: Points) -> tuple[Tensor, Tensor]:
+def _walk(figure: Figure, points: Points) -> tuple[Tensor, Tensor]:
     """z (B, N) where rays meet the surface, and whether they do.
 
     A step is the distance times a gain, which Newton's rule takes from the step before. Between rounds, rays
     that have arrived or left are set aside: most arrive soon.
     """
     x, y, z = points
-    distance, gain = shape.distance(points), torch.full_like(z, STEP)
+    distance, gain = figure.distance(points), torch.full_like(z, STEP)
     index = torch.arange(z.shape[1], device=z.device).expand_as(z)
     for steps in ROUNDS:
         at_x, at_y, at_z, here, factor = _pick(index, x, y, z, distance, gain)
         for _ in range(steps):
             stride = factor * here
             at_z = at_z + stride
-            before, here = here, shape.distance((at_x, at_y, at_z))
+            before, here = here, figure.distance((at_x, at_y, at_z))
             slope = (before - here) / torch.where(stride.abs() < 1e-9, 1e-9, stride)
             factor = (1 / slope.clamp(min=0.5)).clamp(min=0.5)
         z, distance, gain = (

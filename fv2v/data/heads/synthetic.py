@@ -20,7 +20,7 @@ WHO, HOW, CLIP = 0, 1, 2  # what a seed is used for
 class SyntheticHeads:
     """A `PairData` of drawn heads: its items are identities, of a stream of them that `seed` names.
 
-    Drawing takes a tenth of a second a frame: training reads `HeadShards`.
+    Drawing takes its time (benches/bench_heads.py): training reads `HeadShards`.
 
     Args:
         size: pixels across.
