@@ -92,7 +92,7 @@ def main() -> None:
     except USAGE_ERROR as error:
         code = _complain(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
-        _complain("interrupted; nothing was written")
+        _complain("interrupted; no file was left half written")
         code = INTERRUPTED
     except (ValueError, OSError) as error:
         code = _complain(str(error))

@@ -227,7 +227,7 @@ def test_an_interrupt_is_no_traceback(files, tmp_path):
     )
     command = [sys.executable, "-c", script, *map(str, reenact(files, tmp_path / "out.mp4"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "fv2v: interrupted; nothing was written\n")
+    assert (done.returncode, done.stderr) == (130, "fv2v: interrupted; no file was left half written\n")
     assert not list(tmp_path.iterdir())
 
 

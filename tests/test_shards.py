@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fv2v.data import open_data
 from fv2v.data.heads import SyntheticHeads, render, truth
 from fv2v.data.heads.synthetic import to_bytes
 from fv2v.data.pairs import Draw, collate
@@ -69,6 +70,16 @@ def test_draws_are_pairs_of_a_batch(folder):
     assert batch.truth.driving.expression.shape[0] == 9
     with pytest.raises(IndexError, match="from 0 to 8, got 9"):
         shards[Draw(9, 0)]
+
+
+def test_training_reads_them_smaller_than_they_were_drawn(folder):
+    small, large = (open_data(folder, size)[Draw(1, 2)] for size in (8, 16))
+    means = large.source.double().unflatten(3, (8, 2)).unflatten(2, (8, 2)).mean((3, 5))
+    assert (small.source - means).abs().max() <= 0.5 + 1e-4
+    assert small.truth is not None
+    assert torch.equal(small.truth.driving.rotation, large.truth.driving.rotation)
+    with pytest.raises(ValueError, match="expected heads of 5 pixels or a multiple, got 16"):
+        open_data(folder, 5)
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(folder, tmp_path):

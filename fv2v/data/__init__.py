@@ -15,18 +15,13 @@ def open_data(path: PathLike, size: int) -> PairData:
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: nothing in it that is known, or heads drawn at another size.
+        ValueError: nothing in it that is known, or heads drawn at a size that is no multiple of it.
     """
     # here, since PyAV, OpenCV and the renderer take their time
     if (Path(path) / "heads.json").is_file():
         from fv2v.data.shards import HeadShards
 
-        heads = HeadShards(path)
-        if heads.index.size != size:
-            raise ValueError(
-                f"{path}: expected heads of {size} pixels, got {heads.index.size}; draw them anew"
-            )
-        return heads
+        return HeadShards(path, size)
     from fv2v.data.videos import VideoFolder
 
     return VideoFolder(path, size)

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from fv2v.data.heads import LANDMARKS, SyntheticHeads, render, truth
 from fv2v.data.heads.synthetic import to_bytes
@@ -60,14 +62,24 @@ class ShardIndex:
 class HeadShards:
     """A `PairData` of the heads that `write_shards` wrote; `heads` draws more of them.
 
+    Args:
+        folder: where they are.
+        size: side of the pictures, in pixels; None: as they were drawn. Larger ones are averaged down to it.
+
     Raises:
         FileNotFoundError: the folder or its `heads.json` is absent.
-        ValueError: of another version, or not all shards are there.
+        ValueError: of another version, not all shards are there, or their size is no multiple of `size`.
     """
 
-    def __init__(self, folder: PathLike) -> None:
+    def __init__(self, folder: PathLike, size: int | None = None) -> None:
         self.folder = Path(folder)
         self.index = _read_index(self.folder / INDEX)
+        self.size = size or self.index.size
+        if self.index.size % self.size:
+            raise ValueError(
+                f"{folder}: expected heads of {self.size} pixels or a multiple, got {self.index.size}; "
+                "draw them anew"
+            )
         missing = [shard for shard in range(self.index.shards) if not _path(self.folder, shard).exists()]
         if missing:
             raise ValueError(
@@ -87,13 +99,17 @@ class HeadShards:
         shard, row = divmod(draw.index, IDENTITIES)
         with safe_open(_path(self.folder, shard), "pt") as file:
             stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            source, driving = (stored["pictures"][row : row + 1, frame] for frame in pair)
+            source, driving = (self._averaged(stored["pictures"][row : row + 1, frame]) for frame in pair)
             canonical = stored["canonical"][row : row + 1]
             motions = [
                 Motion(**{f.name: stored[f.name][row : row + 1, frame] for f in fields(Motion)})
                 for frame in pair
             ]
         return Pairs(source, driving, Truth(canonical, *motions))
+
+    def _averaged(self, pictures: Tensor) -> Tensor:
+        factor = self.index.size // self.size
+        return pictures if factor == 1 else to_bytes(avg_pool2d(pictures / 255, factor))
 
 
 def write_shards(
