@@ -80,9 +80,9 @@ def _streamed(run: Run) -> float:
 
 
 def frame_memory(preset: str, form: str) -> dict[str, int | None]:
-    """What a process without a GPU holds at most while it makes its first two frames, and what they add.
+    """What a process without a GPU holds at most, from its start to its second frame, and what they add.
 
-    In a process of its own: scratch that stays for the next call counts, and nothing else that ran here.
+    In a process of its own: loading counts, scratch that stays for the next call counts, and nothing else.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
@@ -93,5 +93,8 @@ def _two_frames(preset: str, form: str) -> dict[str, int | None]:
     with torch.inference_mode():
         reenactor = reenactor_of(config_of(preset), form)
         frame = AROUND[form](Scene(reenactor, 1).film())
+        loading = held_at_most()
         grown = process_peak_bytes(lambda: [frame() for _ in range(2)])
-    return {"process_peak_bytes": grown, "process_bytes": held_at_most()}
+        rendering = held_at_most()
+    known = loading is not None and rendering is not None
+    return {"process_peak_bytes": grown, "process_bytes": max(loading, rendering) if known else None}

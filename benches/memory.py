@@ -64,7 +64,7 @@ def process_peak_bytes(run: Callable[[], Any]) -> int | None:
 
 
 def held_at_most() -> int | None:
-    """Resident memory's high-water mark since `process_peak_bytes` was last called."""
+    """Resident memory's high-water mark since `process_peak_bytes` was last called, or since the start."""
     try:
         return _status("VmHWM")
     except OSError:

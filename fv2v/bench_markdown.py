@@ -136,7 +136,7 @@ def _training(rows: Sequence[Row]) -> str:
         speed = ours.extra["samples/s"]
         speeds = [f"{each:.3g}" for each in (speed / ours.ratio, speed)]  # in pairs, as everywhere
         # of tensors: oneDNN's scratch, the same for both, hides it in the process's
-        memory = _megabytes(ours, stock, "peak_bytes")
+        memory = _memory(ours, stock, "peak_bytes")
         lines.append((model, f"{batch}", *speeds, _ratio(ours), memory))
     headings = (
         "training step",
@@ -201,11 +201,10 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.0f} %"
 
 
-def _memory(row: Row, stock: Row) -> str:
-    """What the process grows by, or what torch allocates where that was not seen."""
-    return _megabytes(row, stock, "process_peak_bytes") or _megabytes(row, stock, "peak_bytes")
-
-
-def _megabytes(row: Row, stock: Row, key: str) -> str:
-    own, other = row.extra.get(key), stock.extra.get(key)
-    return f"{own / 1e6:.1f} MB, not {other / 1e6:.1f}" if own is not None and other is not None else ""
+def _memory(row: Row, stock: Row, *keys: str) -> str:
+    """What a process holds in all, or grows by, or what torch allocates: the first that was seen."""
+    for key in keys or ("process_bytes", "process_peak_bytes", "peak_bytes"):
+        own, other = row.extra.get(key), stock.extra.get(key)
+        if own is not None and other is not None:
+            return f"{own / 1e6:.1f} MB, not {other / 1e6:.1f}"
+    return ""

@@ -33,6 +33,7 @@ def frame(stage, form, median, before, gflop, ratio, share, memory):
     return row(f"{stage}-{form}", median, {
         "preset": "vox-256", "batch": 1, "stage": stage, "form": form, "label": f"{stage}, {form}",
         "gflop_before": before, "gflop": gflop, "ratio": ratio, "floor_share": share, "peak_bytes": memory,
+        "process_bytes": 10 * memory if stage == "whole frame" else None,
     })  # fmt: skip
 
 
@@ -86,7 +87,7 @@ Measured on A CPU, copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13.0, 
 
 {FRAMES}
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| `vox-256` | whole frame | 1.9 s | 1.8 s | 950 ms | 2.00x | 342 | 296 | 84 % | 150.0 MB, not 200.0 |
+| `vox-256` | whole frame | 1.9 s | 1.8 s | 950 ms | 2.00x | 342 | 296 | 84 % | 1500.0 MB, not 2000.0 |
 | `vox-256` | compose and warp | 30 ms |  | 2 ms | 15.0x | 0.0 | 0.0 |  | 0.5 MB, not 1.0 |
 
 | whole frame | with, too | takes | faster by this | GFLOP |
