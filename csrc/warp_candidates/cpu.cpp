@@ -102,8 +102,8 @@ FV2V_CLONES void difference_block(const Gaussian<acc_t>& driving, const Gaussian
     of_driving[i] = along_driving[i] * in_driving;
     of_source[i] = along_source[i] * in_source;
   }
-  // Denormal numbers, where Gaussians end, become 0: processors take a hundred times as long to multiply them,
-  // and convolutions that read some took three times as long.
+  // Denormal numbers, where Gaussians end, become 0: processors take a hundred times as long to multiply
+  // them, and convolutions that read some took three times as long.
   constexpr acc_t least = std::numeric_limits<acc_t>::min();
   for (int i = 0; i < block.count; ++i) {
     const acc_t value = of_driving[i] - of_source[i];
