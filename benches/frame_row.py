@@ -10,7 +10,7 @@ import pytest
 import torch
 from floor import Floor
 from frames import AROUND, WHOLE, Scene, Stage, config_of, reenactor_of
-from measuring import DEVICE, SHORT, Run, flush, seconds, wall
+from measuring import DEVICE, SHORT, TINY, Run, flush, seconds, wall
 from memory import held_at_most, process_peak_bytes, torch_peak_bytes
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -85,13 +85,18 @@ def frame_memory(preset: str, form: str) -> dict[str, int | None]:
     """What a process without a GPU holds at most, from its start to its second frame, and what they add.
 
     In a process of its own: loading counts, scratch that stays for the next call counts, and nothing else. It
-    runs with glibc as it comes: told to keep its memory, it holds a tenth more in one run than in the next.
+    runs with glibc as it comes. One process holds a tenth more than the next all the same: the middle of
+    three.
     """
     context = multiprocessing.get_context("spawn")
-    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(1, mp_context=context) as process:
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("MALLOC_")]:
             patch.delenv(name)
-        return process.submit(_two_frames, preset, form).result()
+        for _ in range(1 if TINY else 3):
+            with ProcessPoolExecutor(1, mp_context=context) as process:
+                found.append(process.submit(_two_frames, preset, form).result())
+    return sorted(found, key=lambda each: each["process_bytes"] or 0)[len(found) // 2]
 
 
 def _two_frames(preset: str, form: str) -> dict[str, int | None]:
