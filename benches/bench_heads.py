@@ -55,7 +55,7 @@ def test_render(benchmark, capsys, size):
 @pytest.mark.parametrize("size", [16 if TINY else 128])
 def test_synthesize(benchmark, capsys, tmp_path, size):
     """`fv2v synthesize` as it runs: a process a core. Their start is in it."""
-    identities, frames = (2, 2) if TINY else (64, 4)
+    identities, frames = (2, 2) if TINY else (64, 8)
     cores = len(os.sched_getaffinity(0))
     heads = SyntheticHeads(size, identities, seed=0)
     benchmark.group = f"heads, {identities * frames} of them on {cores} cores"
