@@ -11,10 +11,12 @@ from fv2v.checkpoints import NO_WEIGHTS, Weights, find
 from fv2v.coefficients import driving_coefficients, pose_views, read_coefficients
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
-from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
+from fv2v.crop import SteadyCrop, cut, middle_square
 from fv2v.devices import find_device, find_dtype
+from fv2v.faces import find_first_face
+from fv2v.framing import choose_face, frame_portrait
 from fv2v.geometry import View
-from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
+from fv2v.image import IMAGE_SUFFIXES, write_image
 from fv2v.paths import PathLike, check_output
 from fv2v.pipeline import Ahead, Timed
 from fv2v.reenactor import Reenactor
@@ -39,6 +41,9 @@ def reenact(
     stitch: bool = True,
     frames: int | None = None,
     crop: bool = True,
+    face: Any = 1,
+    driving_face: Any = 1,
+    paste_back: bool = False,
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
@@ -59,6 +64,9 @@ def reenact(
         relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
+        face, driving_face: which one in the portrait and in the video, as `framing.choose_face` takes it: 1
+            is the largest, 2 the next; or its coordinates, or what finds it.
+        paste_back: put the moved face back into the whole portrait, and write that.
         progress: called after each frame with the frames done, and the frames to come in all where known.
 
     Raises:
@@ -70,18 +78,23 @@ def reenact(
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     _check_model(reenactor, preset, weights, device, dtype)
     started = time.perf_counter()
-    picture = _framed(portrait, crop)
+    choice = choose_face(driving_face, crop)
+    framed = frame_portrait(portrait, crop, face)
     reader = read_video(driving, frames=frames)
-    start = find_first_face(reader, str(reader.path)) if crop else None
+    start = find_first_face(reader, str(reader.path), choice.number, choice.detector) if crop else None
     sought = time.perf_counter() - started
     reenactor = reenactor or _load(preset, weights, device, dtype)
     size = reenactor.config.image_size
     started = time.perf_counter()
     decoded = Timed(reader)
-    crops = SteadyCrop(decoded, start, size) if start else (cut(f, middle_square(f), size) for f in decoded)
+    crops: SteadyCrop | Iterator[np.ndarray]
+    if start:
+        crops = SteadyCrop(decoded, start, size, choice.detector)
+    else:
+        crops = (cut(frame, middle_square(frame), size) for frame in decoded)
     cropped = Timed(crops)
     with Ahead(cropped, batch_size + SPARE) as ahead:
-        source = reenactor.encode(picture)
+        source = reenactor.encode(framed.image)
         encoded = time.perf_counter() - started
         drivers = Timed(ahead)
         images = reenactor.animate(
@@ -93,7 +106,8 @@ def reenact(
             stitch=stitch,
             batch_size=batch_size,
         )
-        count, made, written = _write(output, images, batch_size, reader.length, progress, like=reader)
+        shown = framed.with_face if paste_back else None
+        count, made, written = _write(output, images, shown, batch_size, reader.length, progress, like=reader)
     stages = Stages(
         decode=decoded.seconds,
         crop=sought + cropped.seconds - decoded.seconds,
@@ -120,6 +134,8 @@ def talk(
     roll: float | Sequence[float] | None = None,
     fps: float = 25,
     crop: bool = True,
+    face: Any = 1,
+    paste_back: bool = False,
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
@@ -139,6 +155,7 @@ def talk(
             speed; what is left out stays the driver's.
         fps: frames a second; SadTalker makes 25 rows of them.
         crop: cut the square around the face out of the portrait. False takes its middle square.
+        face, paste_back: as `reenact` takes them.
         batch_size: frames rendered at once.
         progress: called after each frame with the frames done and the frames in all.
 
@@ -158,15 +175,16 @@ def talk(
     )
     views = pose_views(len(moved), pitch=pitch, yaw=yaw, roll=roll)
     started = time.perf_counter()
-    picture = _framed(portrait, crop)
+    framed = frame_portrait(portrait, crop, face)
     sought = time.perf_counter() - started
     reenactor = reenactor or _load(preset, weights, device, dtype, by_coefficients=True)
     inputs = reenactor.config.head.inputs  # weights that read no crop leave out its columns, the last
     started = time.perf_counter()
-    source = reenactor.encode(picture, own[:inputs])
+    source = reenactor.encode(framed.image, own[:inputs])
     encoded = time.perf_counter() - started
     images = reenactor.animate(source, moved[:, :inputs], view=views, batch_size=batch_size)
-    count, made, written = _write(output, images, batch_size, len(moved), progress, fps=fps)
+    shown = framed.with_face if paste_back else None
+    count, made, written = _write(output, images, shown, batch_size, len(moved), progress, fps=fps)
     stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
     return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
 
@@ -183,6 +201,9 @@ def imitate(
     view: View | None = None,
     stitch: bool = True,
     crop: bool = True,
+    face: Any = 1,
+    driving_face: Any = 1,
+    paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
 ) -> Report:
@@ -192,11 +213,13 @@ def imitate(
     """
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
     _check_model(reenactor, preset, weights, device, dtype)
-    pictures = [_framed(each, crop) for each in (portrait, driving)]
+    framed = frame_portrait(portrait, crop, face)
+    driver = frame_portrait(driving, crop, driving_face)
     reenactor = reenactor or _load(preset, weights, device, dtype)
     started = time.perf_counter()
-    source = reenactor.encode(pictures[0])
-    write_image(output, reenactor.imitate(source, pictures[1], relative=relative, view=view, stitch=stitch))
+    source = reenactor.encode(framed.image)
+    image = reenactor.imitate(source, driver.image, relative=relative, view=view, stitch=stitch)
+    write_image(output, framed.with_face(image) if paste_back else image)
     return Report(output, 1, time.perf_counter() - started, 0)
 
 
@@ -208,16 +231,19 @@ def frontalize(
     weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     crop: bool = True,
+    face: Any = 1,
+    paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
 ) -> Report:
     """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
     _check_model(reenactor, preset, weights, device, dtype)
-    picture = _framed(portrait, crop)
+    framed = frame_portrait(portrait, crop, face)
     reenactor = reenactor or _load(preset, weights, device, dtype)
     started = time.perf_counter()
-    write_image(output, reenactor.frontalize(reenactor.encode(picture)))
+    image = reenactor.frontalize(reenactor.encode(framed.image))
+    write_image(output, framed.with_face(image) if paste_back else image)
     return Report(output, 1, time.perf_counter() - started, 0)
 
 
@@ -270,16 +296,10 @@ def _load(
     return reenactor
 
 
-def _framed(portrait: PathLike, crop: bool) -> np.ndarray:
-    """The square of the picture that is used, in its own resolution."""
-    image = read_image(portrait)
-    box = box_around(find_face(image, str(portrait)), image.shape[:2]) if crop else middle_square(image)
-    return cut(image, box, box.side)
-
-
 def _write(
     output: Path,
     images: Iterator[np.ndarray],
+    shown: Callable[[np.ndarray], np.ndarray] | None,
     batch_size: int,
     total: int | None,
     progress: Progress | None,
@@ -287,13 +307,14 @@ def _write(
 ) -> tuple[int, float, float]:
     """Write what the networks make while they make more: frames, seconds of making, seconds of writing.
 
-    `images` runs in a thread; writing stays in the caller's, where an interrupt arrives.
+    `images` runs in a thread; writing stays in the caller's, where an interrupt arrives, and so does `shown`,
+    which makes what is written of each.
     """
     started = time.perf_counter()
     made = Timed(images)
     with Ahead(made, batch_size + SPARE) as ahead:
         ready = Timed(ahead)
-        count = write_video(output, _counted(ready, total, progress), **times)
+        count = write_video(output, _counted(map(shown, ready) if shown else ready, total, progress), **times)
     return count, made.seconds, time.perf_counter() - started - ready.seconds
 
 

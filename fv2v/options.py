@@ -38,6 +38,30 @@ Crop = Annotated[
         "for pictures and videos that are face crops already.",
     ),
 ]
+Face = Annotated[
+    str,
+    typer.Option(
+        "--face",
+        metavar="N|FILE",
+        help="Which face of PORTRAIT: 1 is the largest, 2 the next; or a file (.csv, .npy, .npz, .json) with "
+        "its box (left, top, right, bottom) or its landmarks, by which the crop is turned upright.",
+    ),
+]
+DrivingFace = Annotated[
+    str,
+    typer.Option(
+        "--driving-face",
+        metavar="N|FILE",
+        help="Which face of DRIVING, as --face; in a file one for all frames, or one a frame.",
+    ),
+]
+PasteBack = Annotated[
+    bool,
+    typer.Option(
+        "--paste-back",
+        help="Put the face back into the whole of PORTRAIT, at its full size, and write that.",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
@@ -147,3 +171,8 @@ def the_weights(given: list[str] | None) -> str | list[str] | None:
 def the_preset(preset: str | None, weights: list[str] | None, untrained: str = "vox-256") -> str | None:
     """What `Preset` says; random weights are `untrained` where it says nothing."""
     return preset or (untrained if weights == ["random"] else None)
+
+
+def the_face(given: str) -> int | str:
+    """What `Face` says, as `framing.choose_face` takes it: a number, or a file's name."""
+    return int(given) if given.removeprefix("-").isdecimal() else given

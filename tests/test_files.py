@@ -17,7 +17,8 @@ import pytest
 from test_video import audio_codec, leftovers, packets
 from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
 
-from fv2v.crop import SteadyCrop, box_around, crop_face, cut, find_face, find_first_face
+from fv2v.crop import SteadyCrop, box_around, crop_face, cut
+from fv2v.faces import find_face, find_first_face
 from fv2v.files import SPARE, Report, frontalize, reenact
 from fv2v.geometry import View
 from fv2v.image import read_image
