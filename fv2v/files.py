@@ -21,6 +21,7 @@ from fv2v.paths import PathLike, check_output
 from fv2v.pipeline import Ahead, Timed
 from fv2v.reenactor import Reenactor
 from fv2v.report import Report, Stages
+from fv2v.steadiness import SteadyMotion
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
 Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all where known
@@ -39,6 +40,7 @@ def reenact(
     view: View | Iterable[View] | None = None,
     adapt_scale: bool = False,
     stitch: bool = True,
+    steady: bool = False,
     frames: int | None = None,
     crop: bool = True,
     face: Any = 1,
@@ -62,6 +64,7 @@ def reenact(
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is there already, in place of those four.
         relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
+        steady: take the tremor out of the driver's motion, as `steadiness.py` does it.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         face, driving_face: which one in the portrait and in the video, as `framing.choose_face` takes it: 1
@@ -104,6 +107,7 @@ def reenact(
             view=view,
             adapt_scale=adapt_scale,
             stitch=stitch,
+            steady=SteadyMotion(fps=float(reader.rate)) if steady else None,
             batch_size=batch_size,
         )
         shown = framed.with_face if paste_back else None

@@ -46,9 +46,7 @@ def choose_face(face: Any, crop: bool = True) -> FaceChoice:
     """
     choice = _choice(face)
     if not crop and choice != FaceChoice():
-        raise ValueError(
-            "--no-crop, crop=False takes the middle square as it is: expected no face to be chosen"
-        )
+        raise ValueError("--no-crop, crop=False takes the middle square: expected no face to be chosen")
     return choice
 
 

@@ -142,6 +142,10 @@ Stitch = Annotated[
         help="LivePortrait: fit the moved head to the neck and shoulders of the portrait.",
     ),
 ]
+Steady = Annotated[
+    bool,
+    typer.Option("--steady", help="Take the tremor out of the driver's motion; a turn comes a frame late."),
+]
 DrivingPicture = Annotated[
     Path,
     typer.Argument(

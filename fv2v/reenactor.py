@@ -30,6 +30,7 @@ from fv2v.geometry import (
 )
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike
+from fv2v.steadiness import SteadyMotion
 from fv2v.tensors import stacked, to_images, to_uint8
 
 
@@ -174,6 +175,7 @@ class Reenactor:
         view: View | Iterable[View] | None = None,
         adapt_scale: bool = False,
         stitch: bool = True,
+        steady: SteadyMotion | None = None,
         batch_size: int = 1,
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
@@ -189,6 +191,7 @@ class Reenactor:
             adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
                 relative.
             stitch: as in `render`.
+            steady: what takes the tremor out of the driver's motion; it remembers the frames it has seen.
             batch_size: how many driving frames go through the networks together. On a CPU it hardly matters
                 (`test_batches` in benches/bench_files.py).
 
@@ -209,7 +212,13 @@ class Reenactor:
         check_view(view)
         views = view if view is None or isinstance(view, View) else iter(view)
         animation = Animation(
-            self, source, relative=relative, anchor=anchor, adapt_scale=adapt_scale, stitch=stitch
+            self,
+            source,
+            relative=relative,
+            anchor=anchor,
+            adapt_scale=adapt_scale,
+            stitch=stitch,
+            steady=steady,
         )
         return self._animate(animation, iter(frames), views, batch_size)
 
