@@ -52,6 +52,9 @@ class Steadiness:
     speed: Cutoff = Cutoff(5.0, 0.0)  # of the low pass on v, the same for all of them
 
 
+STEADY = Steadiness()
+
+
 class _State(NamedTuple):
     """After a frame, of one part of the motion: (B, 3, 3) rotations, or vectors (..., n)."""
 
@@ -71,10 +74,10 @@ class SteadyMotion:
         fps: frames a second where nobody says when a frame was taken.
     """
 
-    def __init__(self, steadiness: Steadiness | None = None, fps: float = 25.0) -> None:
+    def __init__(self, steadiness: Steadiness = STEADY, fps: float = 25.0) -> None:
         if not 0 < fps < math.inf:
             raise ValueError(f"expected fps above 0, got {fps}")
-        self._steadiness = steadiness or Steadiness()
+        self._steadiness = steadiness
         self._interval = 1 / fps
         self._states: dict[str, _State] = {}
 

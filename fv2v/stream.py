@@ -13,7 +13,7 @@ from fv2v.animation import Animation, joined
 from fv2v.geometry import Motion, Source, View
 from fv2v.pipeline import Worker
 from fv2v.reenactor import Reenactor
-from fv2v.steadiness import Steadiness, SteadyMotion
+from fv2v.steadiness import STEADY, Steadiness, SteadyMotion
 
 WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
 
@@ -93,8 +93,7 @@ class Stream(Worker):
         relative, anchor, adapt_scale, stitch: as `Reenactor.animate` takes them. By default the anchor is the
             first frame that is not dropped; one given has one frame, or one for each source.
         view: as the attribute.
-        steady: how steady each driver's motion is made; None leaves it as it is read. The frames' times count:
-            those that were dropped are missing.
+        steady: how steady each driver's motion is made, by the frames' times; None leaves it as it is read.
         queue: how many frames may wait. 1 has the least latency; more lets a source stutter.
 
     Attributes:
@@ -116,7 +115,7 @@ class Stream(Worker):
         view: View | Sequence[View] | None = None,
         adapt_scale: bool = False,
         stitch: bool = True,
-        steady: Steadiness | None = Steadiness(),
+        steady: Steadiness | None = STEADY,
         queue: int = 2,
     ) -> None:
         super().__init__("fv2v-stream")
