@@ -2,7 +2,7 @@
 
 A box is (left, top, right, bottom) in pixels, around a face from the forehead to the chin, as face detectors
 give it. Landmarks are n points (x, y) in pixels, one of the sets of `landmarks.py`. There is one of either
-for all frames, or one a frame:
+for all frames (T = 1 as well), or one a frame:
 
     (4,)       a box for all frames            (n, 2)     landmarks for all frames
     (T, 4)     a box a frame                   (T, n, 2)  landmarks a frame
@@ -49,11 +49,10 @@ class GivenFaces:
 
     def __init__(self, faces: Any, name: str = "faces") -> None:
         self._name = name
-        rows, each = _rows(faces, name)
-        self.marked = rows.ndim == 3
-        self.frames = len(rows) if each else None
-        self._rows = rows
-        self._faces = [self._face(row) for row in rows]
+        self._rows = _rows(faces, name)
+        self.marked = self._rows.ndim == 3
+        self.frames = len(self._rows) if len(self._rows) > 1 else None
+        self._faces = [self._face(row) for row in self._rows]
         if not any(self._faces):
             raise ValueError(f"{name}: expected a face in some frame, got none")
 
@@ -117,23 +116,19 @@ def read_faces(path: PathLike) -> GivenFaces:
     return GivenFaces(faces, str(path))
 
 
-def _rows(faces: Any, name: str) -> tuple[np.ndarray, bool]:
-    """(T, 4) or (T, n, 2) in float64, and whether there is one a frame."""
+def _rows(faces: Any, name: str) -> np.ndarray:
+    """(T, 4) or (T, n, 2) in float64."""
     try:
         array = np.asarray(faces, np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: expected numbers, {FORMATS}") from None
     match array.shape:
-        case (4,):
-            return array[None], False
-        case (_, 4):
-            return array, True
-        case (_, 2):
-            return array[None], False
-        case (_, _, 2):
-            return array, True
+        case (4,) | (_, 2):
+            return array[None]
+        case (_, 4) | (_, _, 2):
+            return array
         case (_, width) if width % 2 == 0 and (width // 2 in EYES_AND_LIP or width > 202):
-            return array.reshape(len(array), -1, 2), True
+            return array.reshape(len(array), -1, 2)
     raise ValueError(f"{name}: expected {FORMATS}, got {array.shape}")
 
 
