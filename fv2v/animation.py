@@ -52,12 +52,12 @@ class Animation:
         self._adapt_scale, self._stitch = adapt_scale, stitch
         self._movement: Tensor | float | None = None
 
-    def begin(self, seen: Tensor, view: View | Sequence[View] | None) -> Pending:
+    def begin(self, seen: Tensor | Motion, view: View | Sequence[View] | None) -> Pending:
         """The pictures that come next, under way: `result()` is (B, n, n, 3) uint8.
 
         Args:
             seen: as `Reenactor` prepares what drives: B frames in a row of one source; for S sources one
-                frame each, B = S, or one that moves them all.
+                frame each, B = S, or one that moves them all. Or their motion.
             view: one for all pictures, or one each.
         """
         reenactor, sources = self._reenactor, len(self.source)
@@ -72,7 +72,7 @@ class Animation:
         if self._movement is None:
             anchor = self._anchor if self._adapt_scale else None
             self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
-        if reenactor._path is not None:
+        if reenactor._path is not None and isinstance(seen, Tensor):
             frames = seen.expand(sources, *seen.shape[1:]) if len(seen) < sources else seen
             pending = reenactor._path.begin(
                 frames, self.source, self._anchor, self._movement, view, self._stitch
@@ -80,10 +80,11 @@ class Animation:
             if pending is not None:
                 return pending
         motion = self._motion(seen) if motion is None else motion
-        images = reenactor._render(self.source, motion, self._anchor, view, self._movement, self._stitch)
+        show = reenactor._replay if isinstance(seen, Motion) else reenactor._render
+        images = show(self.source, motion, self._anchor, view, self._movement, self._stitch)
         return Pending(to_levels(images).cpu())
 
-    def _motion(self, seen: Tensor) -> Motion:
+    def _motion(self, seen: Tensor | Motion) -> Motion:
         """Of B frames; of S sources, S."""
         motion = self._reenactor._extract(seen)
         return joined([motion] * (len(self.source) // len(motion))) if len(self.source) > 1 else motion

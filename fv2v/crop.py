@@ -194,6 +194,11 @@ class SteadyCrop:
         return self._tracker.missing
 
 
+def driving_crops(frames: Iterable[np.ndarray], start: Face | None, size: int) -> Iterable[np.ndarray]:
+    """The steady square around the driver's face, from `start` on; without one the middle square."""
+    return SteadyCrop(frames, start, size) if start else (cut(f, middle_square(f), size) for f in frames)
+
+
 def _between(a: Face, b: Face, part: float) -> Face:
     return Face(a.x + part * (b.x - a.x), a.y + part * (b.y - a.y), a.side + part * (b.side - a.side))
 

@@ -7,18 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from fv2v.checkpoints import NO_WEIGHTS, Weights, find
+from fv2v.checkpoints import Weights
 from fv2v.coefficients import driving_coefficients, pose_views, read_coefficients
-from fv2v.config import PRESETS, ModelConfig
-from fv2v.config import preset as find_preset
-from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
-from fv2v.devices import find_device, find_dtype
-from fv2v.geometry import View
+from fv2v.config import ModelConfig
+from fv2v.crop import (
+    SteadyCrop,
+    box_around,
+    cut,
+    driving_crops,
+    find_face,
+    find_first_face,
+    middle_square,
+)
+from fv2v.geometry import Motion, View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
+from fv2v.loading import check_model, load_model
 from fv2v.paths import PathLike, check_output
 from fv2v.pipeline import Ahead, Timed
 from fv2v.reenactor import Reenactor
 from fv2v.report import Report, Stages
+from fv2v.timing import Timing
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
 Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all where known
@@ -68,17 +76,17 @@ def reenact(
     output = check_output(output, VIDEO_SUFFIXES, inputs=(portrait, driving))
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-    _check_model(reenactor, preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
     started = time.perf_counter()
-    picture = _framed(portrait, crop)
+    picture = framed(portrait, crop)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path)) if crop else None
     sought = time.perf_counter() - started
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     size = reenactor.config.image_size
     started = time.perf_counter()
     decoded = Timed(reader)
-    crops = SteadyCrop(decoded, start, size) if start else (cut(f, middle_square(f), size) for f in decoded)
+    crops = driving_crops(decoded, start, size)
     cropped = Timed(crops)
     with Ahead(cropped, batch_size + SPARE) as ahead:
         source = reenactor.encode(picture)
@@ -151,24 +159,28 @@ def talk(
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     if not 1 <= fps <= 1000:
         raise ValueError(f"expected fps from 1 to 1000, got {fps}")
-    _check_model(reenactor, preset, weights, device, dtype, by_coefficients=True)
+    check_model(reenactor, preset, weights, device, dtype, by_coefficients=True)
     own = read_coefficients(source_coefficients)[0]
     moved = driving_coefficients(
         read_coefficients(coefficients), own, expression_scale=expression_scale, still=still
     )
     views = pose_views(len(moved), pitch=pitch, yaw=yaw, roll=roll)
     started = time.perf_counter()
-    picture = _framed(portrait, crop)
+    picture = framed(portrait, crop)
     sought = time.perf_counter() - started
-    reenactor = reenactor or _load(preset, weights, device, dtype, by_coefficients=True)
-    inputs = reenactor.config.head.inputs  # weights that read no crop leave out its columns, the last
-    started = time.perf_counter()
-    source = reenactor.encode(picture, own[:inputs])
-    encoded = time.perf_counter() - started
-    images = reenactor.animate(source, moved[:, :inputs], view=views, batch_size=batch_size)
-    count, made, written = _write(output, images, batch_size, len(moved), progress, fps=fps)
-    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
-    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
+    reenactor = reenactor or load_model(preset, weights, device, dtype, by_coefficients=True)
+    return show(
+        reenactor,
+        picture,
+        moved,
+        output,
+        Timing.even(len(moved), fps),
+        own=own,
+        sought=sought,
+        batch_size=batch_size,
+        progress=progress,
+        view=views,
+    )
 
 
 def imitate(
@@ -191,9 +203,9 @@ def imitate(
     Arguments and errors as `reenact`, with a picture of a face for `driving`; writes .png, .jpg or .webp.
     """
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
-    _check_model(reenactor, preset, weights, device, dtype)
-    pictures = [_framed(each, crop) for each in (portrait, driving)]
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
+    pictures = [framed(each, crop) for each in (portrait, driving)]
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     started = time.perf_counter()
     source = reenactor.encode(pictures[0])
     write_image(output, reenactor.imitate(source, pictures[1], relative=relative, view=view, stitch=stitch))
@@ -213,64 +225,53 @@ def frontalize(
 ) -> Report:
     """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
-    _check_model(reenactor, preset, weights, device, dtype)
-    picture = _framed(portrait, crop)
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
+    picture = framed(portrait, crop)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     started = time.perf_counter()
     write_image(output, reenactor.frontalize(reenactor.encode(picture)))
     return Report(output, 1, time.perf_counter() - started, 0)
 
 
-def _check_model(
-    reenactor: Reenactor | None,
-    preset: str | ModelConfig | None,
-    weights: Weights | None,
-    device: str | None,
-    dtype: str,
+def show(
+    reenactor: Reenactor,
+    picture: np.ndarray,
+    frames: Motion | np.ndarray,
+    output: Path,
+    timing: Timing,
     *,
-    by_coefficients: bool = False,
-) -> None:
-    """What is wrong with these is told before faces are sought."""
-    if reenactor is not None:
-        if weights is not None or preset is not None:
-            raise ValueError("expected a reenactor, or a preset and weights, got both")
-        _check_drive(reenactor.config, by_coefficients)
-        return
-    config = find_preset(preset) if isinstance(preset, str) else preset
-    if config is not None:
-        _check_drive(config, by_coefficients)
-    if weights is None:
-        raise ValueError(NO_WEIGHTS)
-    if weights != "random":
-        find(weights, config)
-    find_dtype(dtype)
-    find_device(device)
+    own: np.ndarray | None = None,
+    sound: PathLike | None = None,
+    sought: float,
+    batch_size: int,
+    progress: Progress | None,
+    **how: Any,
+) -> Report:
+    """A portrait moved by what is known whole: motion, or coefficients.
+
+    Args:
+        picture: (n, n, 3), the portrait's square.
+        frames: motion of T frames, or (T, 70 or 73) coefficients; weights that read no crop leave out its
+            columns, the last.
+        own: (70 or 73,), the portrait's own coefficients, where the preset reads them.
+        sound: a file whose sound goes along.
+        sought: seconds that went by before.
+        how: as `Reenactor.animate` takes it.
+    """
+    started = time.perf_counter()
+    if own is not None and reenactor.config.head.window:
+        own = own[: reenactor.config.head.inputs]
+    if isinstance(frames, np.ndarray):
+        frames = frames[:, : reenactor.config.head.inputs]
+    source = reenactor.encode(picture, own)
+    encoded = time.perf_counter() - started
+    images = reenactor.animate(source, frames, batch_size=batch_size, **how)
+    count, made, written = _write(output, images, batch_size, len(frames), progress, like=timing, sound=sound)
+    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
+    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
 
 
-def _check_drive(config: ModelConfig, by_coefficients: bool) -> None:
-    """Whether the preset is driven by what there is: a sequence of coefficients, or pictures."""
-    if by_coefficients and not config.head.window:
-        able = ", ".join(name for name, preset in PRESETS.items() if preset.head.window)
-        raise ValueError(f"{config.name!r} is driven by pictures: expected fv2v reenact, or one of {able}")
-    if config.head.window and not by_coefficients:
-        raise ValueError(f"{config.name!r} is driven by 3DMM coefficients, no pictures: expected fv2v talk")
-
-
-def _load(
-    preset: str | ModelConfig | None,
-    weights: Weights | None,
-    device: str | None,
-    dtype: str,
-    *,
-    by_coefficients: bool = False,
-) -> Reenactor:
-    """The weights, looked at once more: without a preset only their file tells what drives them."""
-    reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
-    _check_drive(reenactor.config, by_coefficients)
-    return reenactor
-
-
-def _framed(portrait: PathLike, crop: bool) -> np.ndarray:
+def framed(portrait: PathLike, crop: bool) -> np.ndarray:
     """The square of the picture that is used, in its own resolution."""
     image = read_image(portrait)
     box = box_around(find_face(image, str(portrait)), image.shape[:2]) if crop else middle_square(image)
