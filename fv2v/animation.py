@@ -56,13 +56,13 @@ class Animation:
         self._movement: Tensor | float | None = None
 
     def begin(
-        self, seen: Tensor, view: View | Sequence[View] | None, seconds: float | None = None
+        self, seen: Tensor | Motion, view: View | Sequence[View] | None, seconds: float | None = None
     ) -> Pending:
         """The pictures that come next, under way: `result()` is (B, n, n, 3) uint8.
 
         Args:
             seen: as `Reenactor` prepares what drives: B frames in a row of one source; for S sources one
-                frame each, B = S, or one that moves them all.
+                frame each, B = S, or one that moves them all. Or their motion.
             view: one for all pictures, or one each.
             seconds: since the frames before, for what makes motion steady; None: as many as it says.
         """
@@ -78,7 +78,8 @@ class Animation:
         if self._movement is None:
             anchor = self._anchor if self._adapt_scale else None
             self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
-        if reenactor._path is not None and self._steady is None:
+        replayed = self._steady is not None or isinstance(seen, Motion)
+        if reenactor._path is not None and isinstance(seen, Tensor) and not replayed:
             frames = seen.expand(sources, *seen.shape[1:]) if len(seen) < sources else seen
             pending = reenactor._path.begin(
                 frames, self.source, self._anchor, self._movement, view, self._stitch
@@ -86,23 +87,15 @@ class Animation:
             if pending is not None:
                 return pending
         motion = self._motion(seen) if motion is None else motion
-        images = self._from_graph(motion, view) if self._steady is not None else None
-        if images is None:
-            images = reenactor._render(self.source, motion, self._anchor, view, self._movement, self._stitch)
+        show = reenactor._replay if replayed else reenactor._render
+        images = show(self.source, motion, self._anchor, view, self._movement, self._stitch)
         return Pending(to_levels(images).cpu())
 
-    def _from_graph(self, motion: Motion, view: View | Sequence[View] | None) -> Tensor | None:
-        """What motion that was made steady shows, where a graph renders it."""
-        path = self._reenactor._path
-        if path is None or isinstance(self._movement, Tensor):
-            return None
-        return path.render(motion, self.source, self._anchor, view, self._stitch)
-
-    def _steadied(self, steady: SteadyMotion, seen: Tensor, seconds: float | None) -> Motion:
+    def _steadied(self, steady: SteadyMotion, seen: Tensor | Motion, seconds: float | None) -> Motion:
         motion = self._motion(seen)
         return steady.run(motion, seconds) if len(self.source) == 1 else steady.step(motion, seconds)
 
-    def _motion(self, seen: Tensor) -> Motion:
+    def _motion(self, seen: Tensor | Motion) -> Motion:
         """Of B frames; of S sources, S."""
         motion = self._reenactor._extract(seen)
         return joined([motion] * (len(self.source) // len(motion))) if len(self.source) > 1 else motion

@@ -1,7 +1,5 @@
 """The commands that make videos and pictures."""
 
-from typing import Any
-
 import typer
 
 from fv2v.options import (
@@ -39,6 +37,7 @@ from fv2v.options import (
     YawWalk,
     the_face,
     the_preset,
+    the_view,
     the_weights,
 )
 
@@ -70,7 +69,7 @@ def reenact(
     from fv2v.files import reenact as run
     from fv2v.progress import frame_progress
 
-    view = _view(pitch, yaw, roll, view_mode)
+    view = the_view(pitch, yaw, roll, view_mode)
     with frame_progress() as progress:
         report = run(
             portrait,
@@ -174,7 +173,7 @@ def imitate(
         the_preset(preset, weights),
         weights=the_weights(weights),
         relative=relative,
-        view=_view(pitch, yaw, roll, view_mode),
+        view=the_view(pitch, yaw, roll, view_mode),
         stitch=stitch,
         crop=crop,
         face=the_face(face),
@@ -212,14 +211,6 @@ def frontalize(
         dtype=dtype,
     )
     typer.echo(f"{report.output}: written")
-
-
-def _view(pitch: float | None, yaw: float | None, roll: float | None, mode: str) -> Any:
-    """The `View` asked for, if any."""
-    from fv2v.geometry import View
-
-    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=mode)  # also refuses a mode there is not
-    return view if any(angle is not None for angle in view.angles) else None
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:

@@ -173,6 +173,15 @@ class SteadyCrop:
         return self._tracker.missing
 
 
+def driving_crops(
+    frames: Iterable[np.ndarray], start: Face | None, size: int, detector: FaceDetector = find_faces
+) -> Iterable[np.ndarray]:
+    """The steady square around the driver's face, from `start` on; without one the middle square."""
+    if start is None:
+        return (cut(frame, middle_square(frame), size) for frame in frames)
+    return SteadyCrop(frames, start, size, detector)
+
+
 def _between(a: Face, b: Face, part: float) -> Face:
     return Face(a.x + part * (b.x - a.x), a.y + part * (b.y - a.y), a.side + part * (b.side - a.side))
 

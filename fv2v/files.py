@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from fv2v.checkpoints import NO_WEIGHTS, Weights, find
+from fv2v.checkpoints import Weights
 from fv2v.coefficients import driving_coefficients, pose_views, read_coefficients
-from fv2v.config import PRESETS, ModelConfig
-from fv2v.config import preset as find_preset
-from fv2v.crop import SteadyCrop, cut, middle_square
-from fv2v.devices import find_device, find_dtype
+from fv2v.config import ModelConfig
+from fv2v.crop import SteadyCrop, driving_crops
 from fv2v.faces import find_first_face
-from fv2v.framing import choose_face, frame_portrait
-from fv2v.geometry import View
+from fv2v.framing import Framed, choose_face, frame_portrait
+from fv2v.geometry import Motion, View
 from fv2v.image import IMAGE_SUFFIXES, write_image
+from fv2v.loading import check_model, load_model
 from fv2v.paths import PathLike, check_output
 from fv2v.pipeline import Ahead, Timed
 from fv2v.reenactor import Reenactor
 from fv2v.report import Report, Stages
 from fv2v.steadiness import SteadyMotion
+from fv2v.timing import Timing
 from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
 
 Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all where known
@@ -79,22 +79,18 @@ def reenact(
     output = check_output(output, VIDEO_SUFFIXES, inputs=(portrait, driving))
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-    _check_model(reenactor, preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
     started = time.perf_counter()
     choice = choose_face(driving_face, crop)
     framed = frame_portrait(portrait, crop, face)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path), choice.number, choice.detector) if crop else None
     sought = time.perf_counter() - started
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     size = reenactor.config.image_size
     started = time.perf_counter()
     decoded = Timed(reader)
-    crops: SteadyCrop | Iterator[np.ndarray]
-    if start:
-        crops = SteadyCrop(decoded, start, size, choice.detector)
-    else:
-        crops = (cut(frame, middle_square(frame), size) for frame in decoded)
+    crops = driving_crops(decoded, start, size, choice.detector)
     cropped = Timed(crops)
     with Ahead(cropped, batch_size + SPARE) as ahead:
         source = reenactor.encode(framed.image)
@@ -172,7 +168,7 @@ def talk(
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     if not 1 <= fps <= 1000:
         raise ValueError(f"expected fps from 1 to 1000, got {fps}")
-    _check_model(reenactor, preset, weights, device, dtype, by_coefficients=True)
+    check_model(reenactor, preset, weights, device, dtype, by_coefficients=True)
     own = read_coefficients(source_coefficients)[0]
     moved = driving_coefficients(
         read_coefficients(coefficients), own, expression_scale=expression_scale, still=still
@@ -181,16 +177,20 @@ def talk(
     started = time.perf_counter()
     framed = frame_portrait(portrait, crop, face)
     sought = time.perf_counter() - started
-    reenactor = reenactor or _load(preset, weights, device, dtype, by_coefficients=True)
-    inputs = reenactor.config.head.inputs  # weights that read no crop leave out its columns, the last
-    started = time.perf_counter()
-    source = reenactor.encode(framed.image, own[:inputs])
-    encoded = time.perf_counter() - started
-    images = reenactor.animate(source, moved[:, :inputs], view=views, batch_size=batch_size)
-    shown = framed.with_face if paste_back else None
-    count, made, written = _write(output, images, shown, batch_size, len(moved), progress, fps=fps)
-    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
-    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
+    reenactor = reenactor or load_model(preset, weights, device, dtype, by_coefficients=True)
+    return show(
+        reenactor,
+        framed,
+        moved,
+        output,
+        Timing.even(len(moved), fps),
+        own=own,
+        paste_back=paste_back,
+        sought=sought,
+        batch_size=batch_size,
+        progress=progress,
+        view=views,
+    )
 
 
 def imitate(
@@ -216,10 +216,10 @@ def imitate(
     Arguments and errors as `reenact`, with a picture of a face for `driving`; writes .png, .jpg or .webp.
     """
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
-    _check_model(reenactor, preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
     framed = frame_portrait(portrait, crop, face)
     driver = frame_portrait(driving, crop, driving_face)
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     started = time.perf_counter()
     source = reenactor.encode(framed.image)
     image = reenactor.imitate(source, driver.image, relative=relative, view=view, stitch=stitch)
@@ -242,62 +242,56 @@ def frontalize(
 ) -> Report:
     """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
-    _check_model(reenactor, preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
     framed = frame_portrait(portrait, crop, face)
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     started = time.perf_counter()
     image = reenactor.frontalize(reenactor.encode(framed.image))
     write_image(output, framed.with_face(image) if paste_back else image)
     return Report(output, 1, time.perf_counter() - started, 0)
 
 
-def _check_model(
-    reenactor: Reenactor | None,
-    preset: str | ModelConfig | None,
-    weights: Weights | None,
-    device: str | None,
-    dtype: str,
+def show(
+    reenactor: Reenactor,
+    framed: Framed,
+    frames: Motion | np.ndarray,
+    output: Path,
+    timing: Timing,
     *,
-    by_coefficients: bool = False,
-) -> None:
-    """What is wrong with these is told before faces are sought."""
-    if reenactor is not None:
-        if weights is not None or preset is not None:
-            raise ValueError("expected a reenactor, or a preset and weights, got both")
-        _check_drive(reenactor.config, by_coefficients)
-        return
-    config = find_preset(preset) if isinstance(preset, str) else preset
-    if config is not None:
-        _check_drive(config, by_coefficients)
-    if weights is None:
-        raise ValueError(NO_WEIGHTS)
-    if weights != "random":
-        find(weights, config)
-    find_dtype(dtype)
-    find_device(device)
+    own: np.ndarray | None = None,
+    sound: PathLike | None = None,
+    paste_back: bool,
+    sought: float,
+    batch_size: int,
+    progress: Progress | None,
+    **how: Any,
+) -> Report:
+    """A portrait moved by what is known whole: motion, or coefficients.
 
-
-def _check_drive(config: ModelConfig, by_coefficients: bool) -> None:
-    """Whether the preset is driven by what there is: a sequence of coefficients, or pictures."""
-    if by_coefficients and not config.head.window:
-        able = ", ".join(name for name, preset in PRESETS.items() if preset.head.window)
-        raise ValueError(f"{config.name!r} is driven by pictures: expected fv2v reenact, or one of {able}")
-    if config.head.window and not by_coefficients:
-        raise ValueError(f"{config.name!r} is driven by 3DMM coefficients, no pictures: expected fv2v talk")
-
-
-def _load(
-    preset: str | ModelConfig | None,
-    weights: Weights | None,
-    device: str | None,
-    dtype: str,
-    *,
-    by_coefficients: bool = False,
-) -> Reenactor:
-    """The weights, looked at once more: without a preset only their file tells what drives them."""
-    reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
-    _check_drive(reenactor.config, by_coefficients)
-    return reenactor
+    Args:
+        framed: the portrait.
+        frames: motion of T frames, or (T, 70 or 73) coefficients; weights that read no crop leave out its
+            columns, the last.
+        own: (70 or 73,), the portrait's own coefficients, where the preset reads them.
+        sound: a file whose sound goes along.
+        paste_back: as `reenact` takes it.
+        sought: seconds that went by before.
+        how: as `Reenactor.animate` takes it.
+    """
+    started = time.perf_counter()
+    if own is not None and reenactor.config.head.window:
+        own = own[: reenactor.config.head.inputs]
+    if isinstance(frames, np.ndarray):
+        frames = frames[:, : reenactor.config.head.inputs]
+    source = reenactor.encode(framed.image, own)
+    encoded = time.perf_counter() - started
+    images = reenactor.animate(source, frames, batch_size=batch_size, **how)
+    shown = framed.with_face if paste_back else None
+    count, made, written = _write(
+        output, images, shown, batch_size, len(frames), progress, like=timing, sound=sound
+    )
+    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
+    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
 
 
 def _write(
