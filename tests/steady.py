@@ -1,14 +1,17 @@
 """Motions that tremble and turn, and how much and how late others follow them: for tests and benches."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.geometry import Motion
+from fv2v.geometry import Motion, keypoints_of
 from fv2v.rotation import rotation_from_euler, rotation_from_vector
 
 # What LivePortrait's trained extractor trembles by on a still face, from its own motion templates: standard
 # deviations of each coordinate, in radians and in the units of keypoints.
 ROTATION, TRANSLATION, EXPRESSION, SCALE = 1e-3, 5e-4, 3e-4, 1e-3
+
+LATEST = 6  # frames
 
 
 def still(frames: int, loud: float = 1.0, *, seed: int = 0, keypoints: int = 21) -> Motion:
@@ -38,13 +41,28 @@ def jitter(values: Tensor) -> float:
     return values.diff(dim=0).norm(dim=-1).square().mean().sqrt().item()
 
 
-def delay(values: Tensor, late: Tensor, most: int = 6) -> float:
-    """By how many frames, at most `most`, (T, ...) has to be late to be `late` as closely as it can be."""
-    after = late[most:]
+def keypoints(motion: Motion) -> Tensor:
+    """(T, K, 3), of a face that nobody has: normal numbers, about as wide as one."""
+    K = motion.expression.shape[1]
+    canonical = np.random.default_rng(0).normal(scale=0.25, size=(1, K, 3))
+    return keypoints_of(torch.from_numpy(canonical).to(motion.expression), motion)
+
+
+def least_and_most(values: Tensor, frames: int) -> tuple[slice, slice]:
+    """The `frames` frames in which (T, K, 3) move least; and most, with those before that `delay` needs."""
+    speeds = values.diff(dim=0).norm(dim=-1).mean(dim=-1)
+    moved = speeds.unfold(0, min(frames, len(speeds)), 1).mean(dim=-1)
+    least, most = (int(each) for each in (moved.argmin(), moved.argmax()))
+    return slice(least, least + frames), slice(max(0, most - LATEST), most + frames)
+
+
+def delay(values: Tensor, late: Tensor) -> float:
+    """By how many frames (T, ...) has to be late to be `late` as closely as it can be; at most 5."""
+    after = late[LATEST:]
     errors = {}
-    for hundredths in range(0, 100 * (most - 1), 5):
+    for hundredths in range(0, 100 * (LATEST - 1), 5):
         whole, part = divmod(hundredths / 100, 1)
-        start = most - int(whole)
+        start = LATEST - int(whole)
         there, before = (values[s : s + len(after)] for s in (start, start - 1))
         errors[hundredths / 100] = ((1 - part) * there + part * before - after).square().sum().item()
     return min(errors, key=errors.__getitem__)

@@ -3,28 +3,24 @@
 import math
 from dataclasses import replace
 
+import clips
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from steady import delay, jitter, still, turning
+from steady import delay, jitter, keypoints, least_and_most, still, turning
 from tiny import TINY_LIVEPORTRAIT, TINY_SADTALKER, TINY_VOX, driving, encoded, lively, pictures
 
 from fv2v.animation import joined
-from fv2v.geometry import Motion, keypoints_of
+from fv2v.film import read_motion
 from fv2v.reenactor import Reenactor
 from fv2v.rotation import rotation_from_vector, rotation_vector
 from fv2v.steadiness import Cutoff, Steadiness, SteadyMotion
 from fv2v.tensors import to_uint8
 
 FPS = (25.0, 30.0, 60.0)
-CANONICAL = torch.from_numpy(np.random.default_rng(0).normal(scale=0.25, size=(1, 21, 3)))
-
-
-def keypoints(motion: Motion) -> torch.Tensor:
-    return keypoints_of(CANONICAL, motion)
 
 
 @pytest.mark.parametrize("fps", FPS)
@@ -49,6 +45,21 @@ def test_a_fast_turn_comes_two_frames_late_at_most(fps, degrees, seconds, capsys
     late = delay(keypoints(motion), keypoints(SteadyMotion(fps=fps).run(motion)))
     with capsys.disabled():
         print(f"\ndelay of {degrees} degrees in {seconds} s, {fps:.0f} fps: {late:.2f} frames")
+    assert late <= 2
+
+
+@pytest.mark.parametrize("name", ["talking.pkl", "shake_face.pkl", "d5.pkl"])
+def test_real_faces_tremble_half_as_much_and_turn_in_time(name, capsys):
+    """A real face is never quite still: what its steps change by is what trembles."""
+    film = read_motion(clips.real(name))
+    fps = float(film.timing.rate)
+    before, after = keypoints(film.motion), keypoints(SteadyMotion(fps=fps).run(film.motion))
+    stillest, fastest = least_and_most(before, round(fps))
+    trembled, trembles = (jitter(values[stillest].diff(dim=0)) for values in (before, after))
+    late = delay(before[fastest], after[fastest])
+    with capsys.disabled():
+        print(f"\n{name}: jitter {trembled:.5f} -> {trembles:.5f}; {late:.2f} frames late")
+    assert trembles < trembled / 2
     assert late <= 2
 
 
