@@ -62,11 +62,13 @@ class Film:
         check_motion(self.motion, self.motion.expression.shape[1], "film", scaled=True)
         T = len(self.motion)
         if len(self.timing.pts) != T:
-            raise ValueError(f"expected a time stamp a frame, {T}, got {len(self.timing.pts)}")
+            raise ValueError(f"expected a time stamp for each of {T} frames, got {len(self.timing.pts)}")
         for name, width in _RATIOS.items():
             ratios = getattr(self, name)
-            if ratios is not None and (ratios.shape != (T, width) or not ratios.isfinite().all()):
-                raise ValueError(f"expected finite {name} {(T, width)}, got {tuple(ratios.shape)}")
+            if ratios is not None and ratios.shape != (T, width):
+                raise ValueError(f"expected {name} {(T, width)}, got {tuple(ratios.shape)}")
+            if ratios is not None and not ratios.isfinite().all():
+                raise ValueError(f"{name} hold NaN or infinite numbers")
         R = self.motion.rotation
         skew = (R @ R.mT - torch.eye(3)).abs().amax(dim=(1, 2))
         skewed = (skew > SKEW) | (torch.linalg.det(R) < 0)

@@ -150,7 +150,7 @@ Driver = Annotated[
     Path,
     typer.Argument(
         metavar="DRIVING",
-        help="Video of the face whose motion is taken; for SadTalker's presets 3DMM coefficients, 25 rows a "
+        help="Video of the face whose motion is taken; for SadTalker's presets 3DMM coefficients, 25 rows "
         "second.",
         show_default=False,
     ),
@@ -159,8 +159,8 @@ MotionInput = Annotated[
     Path,
     typer.Argument(
         metavar="MOTION",
-        help="What `fv2v extract` wrote; LivePortrait's .pkl, for its preset; or 3DMM coefficients, 25 rows a "
-        "second, for SadTalker's.",
+        help="What `fv2v extract` wrote; LivePortrait's .pkl, for its preset; or 3DMM coefficients, 25 rows "
+        "a second, for SadTalker's.",
         show_default=False,
     ),
 ]

@@ -75,6 +75,8 @@ def extract(
     output = check_output(output, MOTION_SUFFIXES, _given(driving, source_coefficients))
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+    if frames is not None and frames < 1:
+        raise ValueError(f"expected at least 1 frame to be asked for, got frames={frames}")
     by_coefficients = Path(driving).suffix.lower() in COEFFICIENT_SUFFIXES
     check_model(reenactor, preset, weights, device, dtype, by_coefficients=by_coefficients)
     if (config := _known(reenactor, preset)) is not None:

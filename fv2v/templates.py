@@ -77,8 +77,8 @@ def write_template(path: Path, film: Film) -> None:
     motion, K = film.motion, film.motion.expression.shape[1]
     if K != _KEYPOINTS:
         raise ValueError(
-            f"{path}: a template has LivePortrait's {_KEYPOINTS} keypoints, the motion of {film.preset!r} has "
-            f"{K}; expected a name that ends in .npz"
+            f"{path}: a template has {_KEYPOINTS} keypoints, motion of {film.preset!r} has {K}; expected a "
+            "name that ends in .npz"
         )
     rows = {"scale": motion.scale, "R": motion.rotation.mT, "exp": motion.expression, "t": motion.translation}
     arrays = {name: values.contiguous().numpy() for name, values in rows.items()}

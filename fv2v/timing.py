@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
+from math import inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Timing:
 
 
 def as_rate(fps: float | Fraction) -> Fraction:
-    """Frames a second as the fraction that is meant: 29.97002997 is 30000/1001. ValueError if not finite."""
-    if not isfinite(fps):
-        raise ValueError(f"expected frames a second, a finite number, got {fps}")
+    """Frames a second as the fraction that is meant: 30000/1001 for 29.97002997. ValueError for 0 or less."""
+    if not 0 < fps < inf:
+        raise ValueError(f"expected frames a second, a number above 0, got {fps}")
     return Fraction(fps).limit_denominator(100_000)
