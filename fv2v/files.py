@@ -1,7 +1,7 @@
 """Whole files in, whole files out. Everything cheap is checked before weights are loaded."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,8 @@ from fv2v.reenactor import Reenactor
 from fv2v.report import Report, Stages
 from fv2v.steadiness import SteadyMotion
 from fv2v.timing import Timing
-from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
-
-Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all where known
-SPARE = 4  # frames that may lie ready between two stages, beside a batch: one of them may be late at times
+from fv2v.video import VIDEO_SUFFIXES, read_video
+from fv2v.writing import SPARE, Progress, write_shown
 
 
 def reenact(
@@ -107,7 +105,9 @@ def reenact(
             batch_size=batch_size,
         )
         shown = framed.with_face if paste_back else None
-        count, made, written = _write(output, images, shown, batch_size, reader.length, progress, like=reader)
+        count, made, written = write_shown(
+            output, images, shown, batch_size, reader.length, progress, like=reader
+        )
     stages = Stages(
         decode=decoded.seconds,
         crop=sought + cropped.seconds - decoded.seconds,
@@ -287,39 +287,8 @@ def show(
     encoded = time.perf_counter() - started
     images = reenactor.animate(source, frames, batch_size=batch_size, **how)
     shown = framed.with_face if paste_back else None
-    count, made, written = _write(
+    count, made, written = write_shown(
         output, images, shown, batch_size, len(frames), progress, like=timing, sound=sound
     )
     stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
     return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
-
-
-def _write(
-    output: Path,
-    images: Iterator[np.ndarray],
-    shown: Callable[[np.ndarray], np.ndarray] | None,
-    batch_size: int,
-    total: int | None,
-    progress: Progress | None,
-    **times: Any,
-) -> tuple[int, float, float]:
-    """Write what the networks make while they make more: frames, seconds of making, seconds of writing.
-
-    `images` runs in a thread; writing stays in the caller's, where an interrupt arrives, and so does `shown`,
-    which makes what is written of each.
-    """
-    started = time.perf_counter()
-    made = Timed(images)
-    with Ahead(made, batch_size + SPARE) as ahead:
-        ready = Timed(ahead)
-        count = write_video(output, _counted(map(shown, ready) if shown else ready, total, progress), **times)
-    return count, made.seconds, time.perf_counter() - started - ready.seconds
-
-
-def _counted(
-    images: Iterable[np.ndarray], total: int | None, progress: Progress | None
-) -> Iterator[np.ndarray]:
-    for done, image in enumerate(images, 1):
-        yield image
-        if progress:
-            progress(done, total)

@@ -22,7 +22,7 @@ from fv2v.config import ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, driving_crops
 from fv2v.faces import find_first_face
-from fv2v.files import SPARE, Progress, show
+from fv2v.files import show
 from fv2v.film import MOTION_SUFFIXES, Film, check_fits, read_motion, write_motion
 from fv2v.framing import choose_face, frame_portrait
 from fv2v.geometry import Motion, View
@@ -35,6 +35,7 @@ from fv2v.steadiness import SteadyMotion
 from fv2v.templates import check_template
 from fv2v.timing import Timing
 from fv2v.video import VIDEO_SUFFIXES, read_video
+from fv2v.writing import SPARE, Progress
 
 COEFFICIENT_RATE = 25  # rows a second, as SadTalker makes them
 
