@@ -22,8 +22,8 @@ from steady import delay, jitter, keypoints, least_and_most, still, turning
 from fv2v.animation import joined
 from fv2v.crop import WIDE
 from fv2v.faces import find_faces, find_first_face
-from fv2v.film import read_motion
 from fv2v.geometry import Motion
+from fv2v.motion_files import read_motion
 from fv2v.steadiness import SteadyMotion
 from fv2v.video import read_video
 

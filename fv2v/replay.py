@@ -23,10 +23,11 @@ from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, driving_crops
 from fv2v.faces import find_first_face
 from fv2v.files import show
-from fv2v.film import MOTION_SUFFIXES, Film, check_fits, read_motion, write_motion
+from fv2v.film import Film, check_fits
 from fv2v.framing import choose_face, frame_portrait
 from fv2v.geometry import Motion, View
 from fv2v.loading import check_model, load_model
+from fv2v.motion_files import MOTION_SUFFIXES, read_motion, write_motion
 from fv2v.paths import PathLike, check_output
 from fv2v.pipeline import Ahead
 from fv2v.reenactor import Reenactor
@@ -63,8 +64,8 @@ def extract(
     Args:
         driving: a video of a face; for a preset that coefficients drive a file of them, as
             `fv2v.read_coefficients` reads it, 25 rows a second.
-        output: .npz, with arrays as film.py lists them; or .pkl, LivePortrait's template, from its preset
-            alone; uneven times go on at their average rate there.
+        output: .npz, with arrays as motion_files.py lists them; or .pkl, LivePortrait's template, from its
+            preset alone; uneven times go on at their average rate there.
         preset, weights, reenactor, device, dtype: as `reenact` takes them.
         source_coefficients: a file of the portrait's own, for weights that read its crop as well (73).
         frames, crop, driving_face, batch_size, progress: as `reenact` takes them.

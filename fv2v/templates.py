@@ -74,7 +74,7 @@ def write_template(path: Path, film: Film) -> None:
     Raises:
         ValueError: a film of other keypoints than LivePortrait's.
     """
-    motion, K = film.motion, film.motion.expression.shape[1]
+    motion, K = film.motion.to(torch.device("cpu"), torch.float32), film.motion.expression.shape[1]
     if K != _KEYPOINTS:
         raise ValueError(
             f"{path}: a template has {_KEYPOINTS} keypoints, motion of {film.preset!r} has {K}; expected a "

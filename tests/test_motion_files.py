@@ -28,13 +28,24 @@ from tiny import (
 )
 
 import fv2v.files
-from fv2v import Film, Motion, Reenactor, View, extract, read_motion, reenact, render, talk, write_motion
+from fv2v import (
+    Film,
+    Motion,
+    Reenactor,
+    Timing,
+    View,
+    extract,
+    read_motion,
+    reenact,
+    render,
+    talk,
+    write_motion,
+)
 from fv2v.audio import check_sound
 from fv2v.coefficients import KEY
 from fv2v.config import ModelConfig
 from fv2v.film import check_fits
 from fv2v.image import write_image
-from fv2v.timing import Timing
 from fv2v.video import read_video
 
 FRAMES = 6

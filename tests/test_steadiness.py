@@ -14,7 +14,7 @@ from steady import delay, jitter, keypoints, least_and_most, still, turning
 from tiny import TINY_LIVEPORTRAIT, TINY_SADTALKER, TINY_VOX, driving, encoded, lively, pictures
 
 from fv2v.animation import joined
-from fv2v.film import read_motion
+from fv2v.motion_files import read_motion
 from fv2v.reenactor import Reenactor
 from fv2v.rotation import rotation_from_vector, rotation_vector
 from fv2v.steadiness import Cutoff, Steadiness, SteadyMotion

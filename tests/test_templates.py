@@ -19,11 +19,10 @@ from test_motion_files import assert_same_film, film, moving
 from test_video import leftovers
 from tiny import TINY_LIVEPORTRAIT, TINY_VOX, pictures
 
-from fv2v import Motion, Reenactor, extract, read_motion, render, write_motion
+from fv2v import Motion, Reenactor, Timing, extract, read_motion, render, write_motion
 from fv2v.geometry import keypoints_of, place, rotation_from_euler
 from fv2v.image import write_image
 from fv2v.plain_pickle import RefusedError, read_plain
-from fv2v.timing import Timing
 from fv2v.video import read_video
 
 REAL = {"talking.pkl": (100, 20), "shake_face.pkl": (93, 20), "d5.pkl": (148, 30)}
