@@ -27,7 +27,7 @@ from tiny import (
     sized_as_trained,
 )
 
-import fv2v.files
+import fv2v.writing
 from fv2v import (
     Film,
     Motion,
@@ -71,13 +71,13 @@ def reenactors() -> dict[str, Reenactor]:
 def painted(monkeypatch) -> list[list[np.ndarray]]:
     """The frames of each video as they are written, before H.264 has changed them."""
     videos: list[list[np.ndarray]] = []
-    write = fv2v.files.write_video
+    write = fv2v.writing.write_video
 
     def written(path, frames, **how):
         videos.append([])
         return write(path, (videos[-1].append(frame) or frame for frame in frames), **how)
 
-    monkeypatch.setattr(fv2v.files, "write_video", written)
+    monkeypatch.setattr(fv2v.writing, "write_video", written)
     return videos
 
 
