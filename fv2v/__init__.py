@@ -10,29 +10,39 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
     from fv2v.coefficients import read_coefficients
     from fv2v.config import PRESETS, ModelConfig, preset
     from fv2v.files import frontalize, imitate, reenact, talk
+    from fv2v.film import Film
     from fv2v.geometry import Motion, Source, View
     from fv2v.image import read_image, write_image
+    from fv2v.motion_files import read_motion, write_motion
     from fv2v.reenactor import Reenactor
+    from fv2v.replay import extract, render
     from fv2v.stream import Stream
+    from fv2v.timing import Timing
     from fv2v.video import read_video, write_video
 
 __all__ = [
     "PRESETS",
+    "Film",
     "ModelConfig",
     "Motion",
     "Reenactor",
     "Source",
     "Stream",
+    "Timing",
     "View",
+    "extract",
     "frontalize",
     "imitate",
     "preset",
     "read_coefficients",
     "read_image",
+    "read_motion",
     "read_video",
     "reenact",
+    "render",
     "talk",
     "write_image",
+    "write_motion",
     "write_video",
 ]
 
@@ -45,13 +55,19 @@ _MODULES = {
     "imitate": "files",
     "reenact": "files",
     "talk": "files",
+    "Film": "film",
     "Motion": "geometry",
     "Source": "geometry",
     "View": "geometry",
     "read_image": "image",
     "write_image": "image",
+    "read_motion": "motion_files",
+    "write_motion": "motion_files",
     "Reenactor": "reenactor",
+    "extract": "replay",
+    "render": "replay",
     "Stream": "stream",
+    "Timing": "timing",
     "read_video": "video",
     "write_video": "video",
 }

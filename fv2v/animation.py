@@ -10,6 +10,7 @@ from torch import Tensor
 from fv2v.engine.graph import Pending
 from fv2v.geometry import Motion, Source, View
 from fv2v.hull import movement_scale
+from fv2v.steadiness import SteadyMotion
 from fv2v.tensors import to_levels
 
 if TYPE_CHECKING:  # it imports this
@@ -31,6 +32,7 @@ class Animation:
         anchor: Motion | None,
         adapt_scale: bool,
         stitch: bool,
+        steady: SteadyMotion | None = None,
     ) -> None:
         geometry, name = reenactor.config.geometry, reenactor.config.name
         relative = geometry.relative if relative is None else relative
@@ -50,29 +52,34 @@ class Animation:
         self._reenactor = reenactor
         self._relative, self._anchor = relative, anchor
         self._adapt_scale, self._stitch = adapt_scale, stitch
+        self._steady = steady
         self._movement: Tensor | float | None = None
 
-    def begin(self, seen: Tensor, view: View | Sequence[View] | None) -> Pending:
+    def begin(
+        self, seen: Tensor | Motion, view: View | Sequence[View] | None, seconds: float | None = None
+    ) -> Pending:
         """The pictures that come next, under way: `result()` is (B, n, n, 3) uint8.
 
         Args:
             seen: as `Reenactor` prepares what drives: B frames in a row of one source; for S sources one
-                frame each, B = S, or one that moves them all.
+                frame each, B = S, or one that moves them all. Or their motion.
             view: one for all pictures, or one each.
+            seconds: since the frames before, for what makes motion steady; None: as many as it says.
         """
         reenactor, sources = self._reenactor, len(self.source)
         if sources > 1 and len(seen) not in (1, sources):
             raise ValueError(
                 f"expected a driving frame for all sources, or {sources}, one for each; got {len(seen)}"
             )
-        motion = None
+        motion = None if self._steady is None else self._steadied(self._steady, seen, seconds)
         if self._relative and self._anchor is None:
-            motion = self._motion(seen)
+            motion = self._motion(seen) if motion is None else motion
             self._anchor = motion[:sources]
         if self._movement is None:
             anchor = self._anchor if self._adapt_scale else None
             self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
-        if reenactor._path is not None:
+        replayed = self._steady is not None or isinstance(seen, Motion)
+        if reenactor._path is not None and isinstance(seen, Tensor) and not replayed:
             frames = seen.expand(sources, *seen.shape[1:]) if len(seen) < sources else seen
             pending = reenactor._path.begin(
                 frames, self.source, self._anchor, self._movement, view, self._stitch
@@ -80,10 +87,15 @@ class Animation:
             if pending is not None:
                 return pending
         motion = self._motion(seen) if motion is None else motion
-        images = reenactor._render(self.source, motion, self._anchor, view, self._movement, self._stitch)
+        show = reenactor._replay if replayed else reenactor._render
+        images = show(self.source, motion, self._anchor, view, self._movement, self._stitch)
         return Pending(to_levels(images).cpu())
 
-    def _motion(self, seen: Tensor) -> Motion:
+    def _steadied(self, steady: SteadyMotion, seen: Tensor | Motion, seconds: float | None) -> Motion:
+        motion = self._motion(seen)
+        return steady.run(motion, seconds) if len(self.source) == 1 else steady.step(motion, seconds)
+
+    def _motion(self, seen: Tensor | Motion) -> Motion:
         """Of B frames; of S sources, S."""
         motion = self._reenactor._extract(seen)
         return joined([motion] * (len(self.source) // len(motion))) if len(self.source) > 1 else motion

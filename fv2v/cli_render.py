@@ -1,7 +1,5 @@
 """The commands that make videos and pictures."""
 
-from typing import Any
-
 import typer
 
 from fv2v.options import (
@@ -11,11 +9,14 @@ from fv2v.options import (
     Crop,
     Device,
     Driving,
+    DrivingFace,
     DrivingPicture,
     Dtype,
     ExpressionScale,
+    Face,
     Fps,
     Frames,
+    PasteBack,
     Picture,
     Pitch,
     PitchWalk,
@@ -26,6 +27,7 @@ from fv2v.options import (
     Roll,
     RollWalk,
     SourceCoefficients,
+    Steady,
     Still,
     Stitch,
     Video,
@@ -33,7 +35,9 @@ from fv2v.options import (
     Weights,
     Yaw,
     YawWalk,
+    the_face,
     the_preset,
+    the_view,
     the_weights,
 )
 
@@ -51,8 +55,12 @@ def reenact(
     view_mode: ViewMode = "compose",
     adapt_scale: AdaptScale = False,
     stitch: Stitch = True,
+    steady: Steady = False,
     frames: Frames = None,
     crop: Crop = True,
+    face: Face = "1",
+    driving_face: DrivingFace = "1",
+    paste_back: PasteBack = False,
     batch_size: BatchSize = 1,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -61,7 +69,7 @@ def reenact(
     from fv2v.files import reenact as run
     from fv2v.progress import frame_progress
 
-    view = _view(pitch, yaw, roll, view_mode)
+    view = the_view(pitch, yaw, roll, view_mode)
     with frame_progress() as progress:
         report = run(
             portrait,
@@ -73,8 +81,12 @@ def reenact(
             view=view,
             adapt_scale=adapt_scale,
             stitch=stitch,
+            steady=steady,
             frames=frames,
             crop=crop,
+            face=the_face(face),
+            driving_face=the_face(driving_face),
+            paste_back=paste_back,
             batch_size=batch_size,
             device=device,
             dtype=dtype,
@@ -97,6 +109,8 @@ def talk(
     roll: RollWalk = None,
     fps: Fps = 25.0,
     crop: Crop = True,
+    face: Face = "1",
+    paste_back: PasteBack = False,
     batch_size: BatchSize = 1,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -120,6 +134,8 @@ def talk(
             roll=_degrees("roll", roll),
             fps=fps,
             crop=crop,
+            face=the_face(face),
+            paste_back=paste_back,
             batch_size=batch_size,
             device=device,
             dtype=dtype,
@@ -141,6 +157,9 @@ def imitate(
     view_mode: ViewMode = "compose",
     stitch: Stitch = True,
     crop: Crop = True,
+    face: Face = "1",
+    driving_face: DrivingFace = "1",
+    paste_back: PasteBack = False,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
@@ -154,9 +173,12 @@ def imitate(
         the_preset(preset, weights),
         weights=the_weights(weights),
         relative=relative,
-        view=_view(pitch, yaw, roll, view_mode),
+        view=the_view(pitch, yaw, roll, view_mode),
         stitch=stitch,
         crop=crop,
+        face=the_face(face),
+        driving_face=the_face(driving_face),
+        paste_back=paste_back,
         device=device,
         dtype=dtype,
     )
@@ -169,6 +191,8 @@ def frontalize(
     weights: Weights = None,
     preset: Preset = None,
     crop: Crop = True,
+    face: Face = "1",
+    paste_back: PasteBack = False,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
@@ -181,18 +205,12 @@ def frontalize(
         the_preset(preset, weights),
         weights=the_weights(weights),
         crop=crop,
+        face=the_face(face),
+        paste_back=paste_back,
         device=device,
         dtype=dtype,
     )
     typer.echo(f"{report.output}: written")
-
-
-def _view(pitch: float | None, yaw: float | None, roll: float | None, mode: str) -> Any:
-    """The `View` asked for, if any."""
-    from fv2v.geometry import View
-
-    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=mode)  # also refuses a mode there is not
-    return view if any(angle is not None for angle in view.angles) else None
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:

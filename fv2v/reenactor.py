@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
-from fv2v.animation import Animation, check_view
+from fv2v.animation import Animation, check_view, joined
 from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
@@ -30,6 +30,7 @@ from fv2v.geometry import (
 )
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike
+from fv2v.steadiness import SteadyMotion
 from fv2v.tensors import stacked, to_images, to_uint8
 
 
@@ -161,19 +162,19 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        image = None if self._path is None else self._path.render(motion, source, anchor, view, stitch)
-        return self._render(source, motion, anchor, view, 1.0, stitch) if image is None else image
+        return self._replay(source, motion, anchor, view, 1.0, stitch)
 
     def animate(
         self,
         source: Source,
-        frames: Iterable[Any],
+        frames: Iterable[Any] | Motion,
         *,
         relative: bool | None = None,
         anchor: Motion | None = None,
         view: View | Iterable[View] | None = None,
         adapt_scale: bool = False,
         stitch: bool = True,
+        steady: SteadyMotion | None = None,
         batch_size: int = 1,
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
@@ -181,7 +182,8 @@ class Reenactor:
         Args:
             source: one portrait, from `encode`.
             frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time, never kept.
-                Where coefficients drive: a sequence of them, (T, n), as `extract` takes it.
+                Where coefficients drive: a sequence of them, (T, n), as `extract` takes it. Or the motion of
+                frames, from `extract` or `fv2v.read_motion`.
             relative: True moves by the change since the anchor, False takes the driver's own pose; None does
                 what the preset's release does.
             anchor: the motion that counts as no change; by default the first frame's.
@@ -189,6 +191,7 @@ class Reenactor:
             adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
                 relative.
             stitch: as in `render`.
+            steady: what takes the tremor out of the driver's motion; it remembers the frames it has seen.
             batch_size: how many driving frames go through the networks together. On a CPU it hardly matters
                 (`test_batches` in benches/bench_files.py).
 
@@ -202,14 +205,23 @@ class Reenactor:
             raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
         if batch_size < 1:
             raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-        if self.config.head.window:
+        if isinstance(frames, Motion):
+            motion = self._given(frames, "frames")
+            frames = (motion[i : i + 1] for i in range(len(motion)))
+        elif self.config.head.window:
             frames = driving_windows(frames, self.config.head)
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
         check_view(view)
         views = view if view is None or isinstance(view, View) else iter(view)
         animation = Animation(
-            self, source, relative=relative, anchor=anchor, adapt_scale=adapt_scale, stitch=stitch
+            self,
+            source,
+            relative=relative,
+            anchor=anchor,
+            adapt_scale=adapt_scale,
+            stitch=stitch,
+            steady=steady,
         )
         return self._animate(animation, iter(frames), views, batch_size)
 
@@ -275,18 +287,36 @@ class Reenactor:
             done += len(seen)
             yield from animation.begin(seen, view).result()
 
-    def _seen(self, driving: Sequence[Any]) -> Tensor:
-        """What drives B frames: pictures, as `stacked` has them, or windows of coefficients."""
+    def _seen(self, driving: Sequence[Any]) -> Tensor | Motion:
+        """What drives B frames: pictures, as `stacked` has them, or windows of coefficients; or motion."""
+        if isinstance(driving[0], Motion):
+            return joined(driving)
         if self.config.head.window:
             return torch.from_numpy(np.stack(driving))
         return stacked(driving, self.config.image_size, self.device)
 
     @torch.inference_mode()
-    def _extract(self, seen: Tensor) -> Motion:
-        """H and Δ on what drives."""
+    def _extract(self, seen: Tensor | Motion) -> Motion:
+        """H and Δ on what drives; motion as it is."""
+        if isinstance(seen, Motion):
+            return seen
         if self.config.head.window:
             return self.networks.extract(seen.to(self.device, self.dtype))
         return self.networks.extract(self._images(seen))
+
+    def _replay(
+        self,
+        source: Source,
+        motion: Motion,
+        anchor: Motion | None,
+        view: View | Sequence[View] | None,
+        movement: Tensor | float,
+        stitch: bool,
+    ) -> Tensor:
+        """`_render`, as a graph where there is one."""
+        path = self._path
+        image = None if path is None else path.render(motion, source, anchor, movement, view, stitch)
+        return self._render(source, motion, anchor, view, movement, stitch) if image is None else image
 
     @torch.inference_mode()
     def _render(

@@ -238,6 +238,8 @@ def test_an_interrupt_is_no_traceback(files, tmp_path):
         ("reenact",),
         ("talk",),
         ("frontalize",),
+        ("extract",),
+        ("render",),
         ("export",),
         ("convert",),
         ("info",),

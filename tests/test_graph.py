@@ -78,6 +78,20 @@ def test_animate(config, relative, device):
     assert captures(reenactor) == (4 if config.retargeting else 3)  # without it, stitched or not is the same
 
 
+@pytest.mark.parametrize("config", [TINIES[1], TINIES[-1]], ids=lambda config: config.name)
+def test_animate_by_motion(config, device):
+    """Motion that is there already has a graph of its own, whatever the options."""
+    reenactor = on_the_path(config, device)
+    plain, source = uncaptured(reenactor), encoded(reenactor)
+    driven = driving(config, 5, seed=1)
+    motion = plain.extract(driven)
+    options = {"adapt_scale": config.geometry.transfer == "keypoint", "view": VIEWS[0]}
+    frames, expected = (list(each.animate(source, motion, **options)) for each in (reenactor, plain))
+    assert_frames_close(frames, expected)
+    assert not np.array_equal(frames[3], frames[4]), "no motion would be seen"
+    assert captures(reenactor) == 1
+
+
 def test_sources_that_take_turns(device):
     reenactor = on_the_path(TINY, device)
     plain, frame = uncaptured(reenactor), pictures(1, seed=1)[0]
