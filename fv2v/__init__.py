@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` finds the same names
     from fv2v.coefficients import read_coefficients
     from fv2v.config import PRESETS, ModelConfig, preset
+    from fv2v.edit import Edit, Openness
     from fv2v.files import frontalize, imitate, reenact, talk
     from fv2v.geometry import Motion, Source, View
     from fv2v.image import read_image, write_image
@@ -18,8 +19,10 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
 
 __all__ = [
     "PRESETS",
+    "Edit",
     "ModelConfig",
     "Motion",
+    "Openness",
     "Reenactor",
     "Source",
     "Stream",
@@ -41,6 +44,8 @@ _MODULES = {
     "PRESETS": "config",
     "ModelConfig": "config",
     "preset": "config",
+    "Edit": "edit",
+    "Openness": "edit",
     "frontalize": "files",
     "imitate": "files",
     "reenact": "files",
