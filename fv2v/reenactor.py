@@ -16,7 +16,8 @@ from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.devices import find_device, find_dtype
-from fv2v.edit import Edit, check_edit, placed
+from fv2v.edit import Edit, check_edit, check_edits
+from fv2v.edited import placed
 from fv2v.engine import arrange
 from fv2v.engine.path import FramePath
 from fv2v.geometry import (
@@ -163,11 +164,7 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        edits = self._edits(edit)
-        if len(edits) > 1 and (len(edits) != len(motion) or len(source) > 1):
-            raise ValueError(
-                f"expected one edit, or one for each of {len(motion)} frames of one source, got {len(edits)}"
-            )
+        edits = check_edits(edit, len(motion), len(source), self.config)
         image = None
         if self._path is not None and not edits:
             image = self._path.render(motion, source, anchor, view, stitch)
@@ -283,7 +280,8 @@ class Reenactor:
             view = next_wishes(views, View, len(seen), done)
             edit = next_wishes(edits, Edit, len(seen), done)
             done += len(seen)
-            yield from animation.begin(seen, view, self._edits(edit)).result()
+            checked = check_edits(edit, len(seen), 1, self.config)
+            yield from animation.begin(seen, view, checked).result()
 
     def _seen(self, driving: Sequence[Any]) -> Tensor:
         """What drives B frames: pictures, as `stacked` has them, or windows of coefficients."""
@@ -313,13 +311,6 @@ class Reenactor:
             self.networks, source, motion, anchor, view, edits, movement=movement, stitch=stitch
         )
         return self.networks.render(source, placement)
-
-    def _edits(self, edit: Edit | Sequence[Edit] | None) -> Sequence[Edit]:
-        """None, one for all frames, or one a frame; each looked at."""
-        edits = [] if edit is None else [edit] if isinstance(edit, Edit) else list(edit)
-        for each in edits:
-            check_edit(each, self.config)
-        return edits
 
     def _images(self, pictures: Tensor) -> Tensor:
         """What is `stacked`, as the networks take it: (B, 3, n, n)."""
