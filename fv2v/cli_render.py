@@ -4,6 +4,20 @@ from typing import Any
 
 import typer
 
+from fv2v.cli_edit import (
+    Blend,
+    DrivingOpen,
+    DrivingOption,
+    Eyes,
+    Lips,
+    Multiplier,
+    NormalizeLips,
+    PortraitOpen,
+    Region,
+    StillPicture,
+    Strength,
+    the_edit,
+)
 from fv2v.options import (
     AdaptScale,
     BatchSize,
@@ -51,6 +65,17 @@ def reenact(
     view_mode: ViewMode = "compose",
     adapt_scale: AdaptScale = False,
     stitch: Stitch = True,
+    region: Region = "all",
+    strength: Strength = None,
+    still: StillPicture = None,
+    blend: Blend = None,
+    multiplier: Multiplier = 1.0,
+    eyes: Eyes = None,
+    lips: Lips = None,
+    portrait_open: PortraitOpen = None,
+    driving_open: DrivingOpen = None,
+    normalize_lips: NormalizeLips = False,
+    driving_option: DrivingOption = "expression-friendly",
     frames: Frames = None,
     crop: Crop = True,
     batch_size: BatchSize = 1,
@@ -62,6 +87,19 @@ def reenact(
     from fv2v.progress import frame_progress
 
     view = _view(pitch, yaw, roll, view_mode)
+    edit = the_edit(
+        region,
+        strength,
+        multiplier,
+        still=still,
+        blend=blend,
+        eyes=eyes,
+        lips=lips,
+        portrait_open=portrait_open,
+        driving_open=driving_open,
+        normalize_lips=normalize_lips,
+        driving_option=driving_option,
+    )
     with frame_progress() as progress:
         report = run(
             portrait,
@@ -73,6 +111,8 @@ def reenact(
             view=view,
             adapt_scale=adapt_scale,
             stitch=stitch,
+            edit=edit,
+            still=still,
             frames=frames,
             crop=crop,
             batch_size=batch_size,
@@ -140,6 +180,9 @@ def imitate(
     roll: Roll = None,
     view_mode: ViewMode = "compose",
     stitch: Stitch = True,
+    region: Region = "all",
+    strength: Strength = None,
+    multiplier: Multiplier = 1.0,
     crop: Crop = True,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -156,6 +199,7 @@ def imitate(
         relative=relative,
         view=_view(pitch, yaw, roll, view_mode),
         stitch=stitch,
+        edit=the_edit(region, strength, multiplier),
         crop=crop,
         device=device,
         dtype=dtype,

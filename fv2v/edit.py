@@ -10,6 +10,7 @@ from fv2v.config import ModelConfig
 from fv2v.geometry import Motion
 from fv2v.landmarks import eye_ratios, lip_ratio
 from fv2v.liveportrait import GROUPS
+from fv2v.paths import PathLike, check_input
 
 REGIONS = ("all", "expression", "pose", "lips", "eyes")
 DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
@@ -97,21 +98,48 @@ class Edit:
         return self.eyes is not None or self.lips is not None
 
 
-def following(edit: Edit, landmarks: Iterable[np.ndarray]) -> Iterator[Edit]:
-    """`edit` once a frame of a driver, with eyes and lips as far open as the driver's.
+def following(
+    edit: Edit, driver: Iterable[Openness], *, eyes: bool = True, lips: bool = True
+) -> Iterator[Edit]:
+    """`edit` once a frame, with eyes, lips or both as far open as the driver's are in that frame.
 
-    Both eyes open as the driver's left one, as in the release; what `edit` says of eyes or lips itself stays.
-
-    Args:
-        landmarks: (203, 2) of each frame. ValueError for another set, at its frame.
+    Both eyes open as the driver's left one, as in the release.
     """
-    for each in landmarks:
-        now = Openness.of(each)
-        yield replace(
-            edit,
-            eyes=now.left_eye if edit.eyes is None else edit.eyes,
-            lips=now.lips if edit.lips is None else edit.lips,
-        )
+    for now in driver:
+        yield replace(edit, eyes=now.left_eye if eyes else edit.eyes, lips=now.lips if lips else edit.lips)
+
+
+def with_still(edit: Edit | Iterable[Edit], still: Motion) -> Edit | Iterator[Edit]:
+    """The edit, or each of them, with a still expression to blend in."""
+    if isinstance(edit, Edit):
+        return replace(edit, still=still)
+    return (replace(each, still=still) for each in edit)
+
+
+def read_openness(path: PathLike) -> list[Openness]:
+    """How open eyes and lips are in each frame that a `.npy` tells of, in a portrait's once.
+
+    It holds 203 landmarks, (203, 2) or (T, 203, 2) in pixels, or the three ratios, (3,) or (T, 3).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that cannot be read, or holds something else.
+    """
+    path = check_input(path)
+    try:
+        with path.open("rb") as file:
+            stored = np.load(file)  # never with allow_pickle
+    except Exception as error:  # damaged and foreign bytes make numpy raise nearly anything
+        raise ValueError(f"{path}: no .npy file of numbers, or a damaged one") from error
+    shape = np.shape(stored)
+    if shape[-2:] == (203, 2) and len(shape) <= 3:
+        return [Openness.of(each) for each in stored.reshape(-1, 203, 2)]
+    if shape[-1:] == (3,) and len(shape) <= 2:
+        return [Openness(*map(float, each)) for each in stored.reshape(-1, 3)]
+    raise ValueError(
+        f"{path}: expected landmarks (203, 2) or (T, 203, 2), or ratios (3,) or (T, 3): left eye, right eye, "
+        f"lips; got {shape or type(stored).__name__}"
+    )
 
 
 def check_edits(

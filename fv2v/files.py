@@ -13,6 +13,7 @@ from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
 from fv2v.devices import find_device, find_dtype
+from fv2v.edit import Edit, with_still
 from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
 from fv2v.paths import PathLike, check_output
@@ -37,6 +38,8 @@ def reenact(
     view: View | Iterable[View] | None = None,
     adapt_scale: bool = False,
     stitch: bool = True,
+    edit: Edit | Iterable[Edit] | None = None,
+    still: PathLike | None = None,
     frames: int | None = None,
     crop: bool = True,
     batch_size: int = 1,
@@ -56,7 +59,8 @@ def reenact(
         output: .mp4, .m4v, .mov or .mkv.
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is there already, in place of those four.
-        relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
+        relative, view, adapt_scale, stitch, edit, batch_size: as `Reenactor.animate` takes them.
+        still: a picture of a face whose expression `edit` blends in.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         progress: called after each frame with the frames done, and the frames to come in all where known.
@@ -71,6 +75,7 @@ def reenact(
     _check_model(reenactor, preset, weights, device, dtype)
     started = time.perf_counter()
     picture = _framed(portrait, crop)
+    blended = None if still is None else _framed(still, crop)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path)) if crop else None
     sought = time.perf_counter() - started
@@ -82,6 +87,8 @@ def reenact(
     cropped = Timed(crops)
     with Ahead(cropped, batch_size + SPARE) as ahead:
         source = reenactor.encode(picture)
+        if blended is not None:
+            edit = with_still(edit or Edit(), reenactor.extract(blended))
         encoded = time.perf_counter() - started
         drivers = Timed(ahead)
         images = reenactor.animate(
@@ -91,6 +98,7 @@ def reenact(
             view=view,
             adapt_scale=adapt_scale,
             stitch=stitch,
+            edit=edit,
             batch_size=batch_size,
         )
         count, made, written = _write(output, images, batch_size, reader.length, progress, like=reader)
@@ -182,6 +190,7 @@ def imitate(
     relative: bool | None = None,
     view: View | None = None,
     stitch: bool = True,
+    edit: Edit | None = None,
     crop: bool = True,
     device: str | None = None,
     dtype: str = "float32",
@@ -196,7 +205,8 @@ def imitate(
     reenactor = reenactor or _load(preset, weights, device, dtype)
     started = time.perf_counter()
     source = reenactor.encode(pictures[0])
-    write_image(output, reenactor.imitate(source, pictures[1], relative=relative, view=view, stitch=stitch))
+    image = reenactor.imitate(source, pictures[1], relative=relative, view=view, stitch=stitch, edit=edit)
+    write_image(output, image)
     return Report(output, 1, time.perf_counter() - started, 0)
 
 

@@ -11,7 +11,7 @@ from tiny import TINY_LIVEPORTRAIT
 from torch import Tensor
 
 from fv2v import Edit, Motion, Source, View
-from fv2v.edit import DRIVING_OPTIONS, REGIONS, Openness, following
+from fv2v.edit import DRIVING_OPTIONS, REGIONS, Openness, following, read_openness
 from fv2v.edited import placed
 from fv2v.geometry import keypoints_of, place, resting
 from fv2v.hull import hull_volume
@@ -147,17 +147,33 @@ def test_opened_eyes_can_be_seen_from_the_side(networks):
     torch.testing.assert_close(found, turned + delta)
 
 
-def test_a_driver_opens_eyes_and_lips():
-    points = np.random.default_rng(0).uniform(0, 256, (2, 203, 2))
-    edits = list(following(Edit(portrait=OPEN, lips=0.4), points))
-    for edit, face in zip(edits, points, strict=True):
-        assert edit.eyes == pytest.approx(math.dist(face[6], face[18]) / math.dist(face[0], face[12]))
-        assert edit.lips == 0.4
-    edits = list(following(Edit(portrait=OPEN), points))
-    assert edits[1].lips == pytest.approx(
-        math.dist(points[1, 90], points[1, 102]) / math.dist(points[1, 48], points[1, 66])
-    )
-    now = Openness.of(points[0])
-    assert now.right_eye == pytest.approx(
-        math.dist(points[0, 30], points[0, 42]) / math.dist(points[0, 24], points[0, 36])
-    )
+def ratio(face: np.ndarray, *points: int) -> float:
+    top, bottom, left, right = face[list(points)]
+    return math.dist(top, bottom) / (math.dist(left, right) + 1e-6)
+
+
+def test_a_driver_opens_eyes_and_lips(tmp_path):
+    faces = np.random.default_rng(0).uniform(0, 256, (2, 203, 2))
+    np.save(tmp_path / "faces.npy", faces)
+    driver = read_openness(tmp_path / "faces.npy")
+    for now, face in zip(driver, faces, strict=True):
+        assert now.left_eye == pytest.approx(ratio(face, 6, 18, 0, 12))
+        assert now.right_eye == pytest.approx(ratio(face, 30, 42, 24, 36))
+        assert now.lips == pytest.approx(ratio(face, 90, 102, 48, 66))
+    edits = list(following(Edit(portrait=OPEN, lips=0.4), driver, lips=False))
+    assert [(edit.eyes, edit.lips) for edit in edits] == [(now.left_eye, 0.4) for now in driver]
+    edits = list(following(Edit(portrait=OPEN), driver, eyes=False))
+    assert [(edit.eyes, edit.lips) for edit in edits] == [(None, now.lips) for now in driver]
+
+
+def test_openness_in_files(tmp_path):
+    np.save(tmp_path / "one.npy", [0.25, 0.5, 0.125])
+    assert read_openness(tmp_path / "one.npy") == [Openness(0.25, 0.5, 0.125)]
+    np.save(tmp_path / "more.npy", np.zeros((2, 3)))
+    assert read_openness(tmp_path / "more.npy") == [Openness(0, 0, 0)] * 2
+    np.save(tmp_path / "few.npy", np.zeros((68, 2)))
+    with pytest.raises(ValueError, match=r"few.npy: expected landmarks \(203, 2\) or .*; got \(68, 2\)"):
+        read_openness(tmp_path / "few.npy")
+    (tmp_path / "text.npy").write_text("no numbers")
+    with pytest.raises(ValueError, match=r"text.npy: no .npy file of numbers"):
+        read_openness(tmp_path / "text.npy")
