@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
     from fv2v.files import frontalize, imitate, reenact, talk
     from fv2v.geometry import Motion, Source, View
     from fv2v.image import read_image, write_image
+    from fv2v.inspection import inspect
     from fv2v.reenactor import Reenactor
     from fv2v.stream import Stream
     from fv2v.video import read_video, write_video
@@ -29,6 +30,7 @@ __all__ = [
     "View",
     "frontalize",
     "imitate",
+    "inspect",
     "preset",
     "read_coefficients",
     "read_image",
@@ -53,6 +55,7 @@ _MODULES = {
     "Motion": "geometry",
     "Source": "geometry",
     "View": "geometry",
+    "inspect": "inspection",
     "read_image": "image",
     "write_image": "image",
     "Reenactor": "reenactor",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fv2v import cli_bench, cli_evaluate, cli_export, cli_render, cli_train
+from fv2v import cli_bench, cli_evaluate, cli_export, cli_inspect, cli_render, cli_train
 from fv2v.terminal import print_table
 
 # of click, or of the copy of click that typer has of its own
@@ -25,6 +25,7 @@ app = typer.Typer(
 
 for command in (cli_render.reenact, cli_render.imitate, cli_render.talk, cli_render.frontalize):
     app.command()(command)
+app.command()(cli_inspect.inspect)
 app.command()(cli_export.export)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_train.train)

@@ -26,6 +26,7 @@ from fv2v.geometry import (
     View,
     check_motion,
     coordinate_dtype,
+    frontal,
     resting,
     used_translation,
 )
@@ -241,22 +242,24 @@ class Reenactor:
             ValueError: as `animate`; `relative=True` for a preset that has no face at rest.
         """
         motion = self.extract(picture)
+        anchor = self.rest(motion, relative)
+        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch, edit=edit))[0]
+
+    def rest(self, motion: Motion, relative: bool | None = None) -> Motion | None:
+        """What a driving picture's motion is measured against, as `imitate` has it; None: nothing."""
         anchor = resting(motion, self.config.geometry) if relative is not False else None
         if relative and anchor is None:
             raise ValueError(
                 "relative motion is measured against a first frame, or a face at rest, which "
                 f"{self.config.name!r} has not: give a video, or leave relative out to take this pose"
             )
-        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch, edit=edit))[0]
+        return anchor
 
     def frontalize(self, source: Source) -> np.ndarray:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
-        own = source.motion
-        ahead = torch.eye(3, dtype=own.rotation.dtype, device=own.rotation.device).unsqueeze(0)
-        motion = Motion(ahead, own.translation, own.expression, own.scale)
-        return to_uint8(self._render(source, motion, None, None, 1.0, stitch=True))[0]
+        return to_uint8(self._render(source, frontal(source.motion), None, None, 1.0, stitch=True))[0]
 
     def save(self, path: PathLike) -> None:
         """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.
