@@ -139,13 +139,13 @@ def marked(name: str, picture: np.ndarray, keypoints: Tensor, voxels: int) -> Ce
 
 
 def pixels_of(points: np.ndarray, voxels: int, size: int) -> np.ndarray:
-    """Points (K, 2) on a volume's corner lattice -> pixels of a picture, where 0 is the middle of the first."""
+    """Points (K, 2) on a volume's corner lattice -> pixels of a picture; 0 is the first one's middle."""
     return ((points + 1) / 2 * (voxels - 1) + 0.5) * size / voxels - 0.5
 
 
 def _inside(pixels: np.ndarray, size: int) -> np.ndarray:
     """(K, 2) -> (K,) bool: whether a point is in the picture; NaN is not."""
-    return ((pixels > -0.5) & (pixels < size - 0.5)).all(axis=1)
+    return np.all((pixels > -0.5) & (pixels < size - 0.5), axis=1)
 
 
 def _composed(
