@@ -125,7 +125,7 @@ def marked(name: str, picture: np.ndarray, keypoints: Tensor, voxels: int) -> Ce
     points = keypoints.double().cpu().numpy()
     pixels = pixels_of(points[:, :2], voxels, side)
     colours = (255 * hues(len(points)).numpy()).round().astype(int).tolist()
-    radius = max(2, side // 85)
+    radius, large = max(2, side // 85), max(1.0, side / 256)
     far_to_near = np.argsort(-points[:, 2], kind="stable")
     for k in far_to_near[_inside(pixels, side)[far_to_near]]:
         x, y = np.rint(pixels[k]).astype(int).tolist()
@@ -133,7 +133,7 @@ def marked(name: str, picture: np.ndarray, keypoints: Tensor, voxels: int) -> Ce
         cv2.circle(image, (x, y), radius, colours[k], cv2.FILLED, cv2.LINE_AA)
         for ink, width in (((0, 0, 0), 2), ((255, 255, 255), 1)):
             corner = (x + radius + 1, y + radius + 1)
-            cv2.putText(image, str(k), corner, cv2.FONT_HERSHEY_SIMPLEX, 0.3, ink, width, cv2.LINE_AA)
+            cv2.putText(image, str(k), corner, cv2.FONT_HERSHEY_SIMPLEX, 0.3 * large, ink, width, cv2.LINE_AA)
     outside = len(points) - int(_inside(pixels, side).sum())
     return f"{name}, {outside} outside" if outside else name, image
 
