@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` finds the same names
     from fv2v.coefficients import read_coefficients
     from fv2v.config import PRESETS, ModelConfig, preset
+    from fv2v.edit import Edit, Openness
     from fv2v.files import frontalize, imitate, reenact, talk
     from fv2v.film import Film
     from fv2v.geometry import Motion, Source, View
     from fv2v.image import read_image, write_image
+    from fv2v.inspection import inspect
     from fv2v.motion_files import read_motion, write_motion
     from fv2v.reenactor import Reenactor
     from fv2v.replay import extract, render
@@ -22,9 +24,11 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
 
 __all__ = [
     "PRESETS",
+    "Edit",
     "Film",
     "ModelConfig",
     "Motion",
+    "Openness",
     "Reenactor",
     "Source",
     "Stream",
@@ -33,6 +37,7 @@ __all__ = [
     "extract",
     "frontalize",
     "imitate",
+    "inspect",
     "preset",
     "read_coefficients",
     "read_image",
@@ -51,6 +56,8 @@ _MODULES = {
     "PRESETS": "config",
     "ModelConfig": "config",
     "preset": "config",
+    "Edit": "edit",
+    "Openness": "edit",
     "frontalize": "files",
     "imitate": "files",
     "reenact": "files",
@@ -59,6 +66,7 @@ _MODULES = {
     "Motion": "geometry",
     "Source": "geometry",
     "View": "geometry",
+    "inspect": "inspection",
     "read_image": "image",
     "write_image": "image",
     "read_motion": "motion_files",

@@ -2,6 +2,20 @@
 
 import typer
 
+from fv2v.cli_edit import (
+    Blend,
+    DrivingOpen,
+    DrivingOption,
+    Eyes,
+    Lips,
+    Multiplier,
+    NormalizeLips,
+    PortraitOpen,
+    Region,
+    StillPicture,
+    Strength,
+    the_edit,
+)
 from fv2v.options import (
     AdaptScale,
     BatchSize,
@@ -86,6 +100,17 @@ def render(
     adapt_scale: AdaptScale = False,
     stitch: Stitch = True,
     steady: Steady = False,
+    region: Region = "all",
+    strength: Strength = None,
+    still: StillPicture = None,
+    blend: Blend = None,
+    multiplier: Multiplier = 1.0,
+    eyes: Eyes = None,
+    lips: Lips = None,
+    portrait_open: PortraitOpen = None,
+    driving_open: DrivingOpen = None,
+    normalize_lips: NormalizeLips = False,
+    driving_option: DrivingOption = "expression-friendly",
     crop: Crop = True,
     face: Face = "1",
     paste_back: PasteBack = False,
@@ -98,6 +123,19 @@ def render(
     from fv2v.replay import render as run
 
     view = the_view(pitch, yaw, roll, view_mode)
+    edit = the_edit(
+        region,
+        strength,
+        multiplier,
+        still=still,
+        blend=blend,
+        eyes=eyes,
+        lips=lips,
+        portrait_open=portrait_open,
+        driving_open=driving_open,
+        normalize_lips=normalize_lips,
+        driving_option=driving_option,
+    )
     with frame_progress() as progress:
         report = run(
             portrait,
@@ -112,6 +150,8 @@ def render(
             adapt_scale=adapt_scale,
             stitch=stitch,
             steady=steady,
+            edit=edit,
+            still=still,
             crop=crop,
             face=the_face(face),
             paste_back=paste_back,

@@ -2,6 +2,20 @@
 
 import typer
 
+from fv2v.cli_edit import (
+    Blend,
+    DrivingOpen,
+    DrivingOption,
+    Eyes,
+    Lips,
+    Multiplier,
+    NormalizeLips,
+    PortraitOpen,
+    Region,
+    StillPicture,
+    Strength,
+    the_edit,
+)
 from fv2v.options import (
     AdaptScale,
     BatchSize,
@@ -56,6 +70,17 @@ def reenact(
     adapt_scale: AdaptScale = False,
     stitch: Stitch = True,
     steady: Steady = False,
+    region: Region = "all",
+    strength: Strength = None,
+    still: StillPicture = None,
+    blend: Blend = None,
+    multiplier: Multiplier = 1.0,
+    eyes: Eyes = None,
+    lips: Lips = None,
+    portrait_open: PortraitOpen = None,
+    driving_open: DrivingOpen = None,
+    normalize_lips: NormalizeLips = False,
+    driving_option: DrivingOption = "expression-friendly",
     frames: Frames = None,
     crop: Crop = True,
     face: Face = "1",
@@ -70,6 +95,19 @@ def reenact(
     from fv2v.progress import frame_progress
 
     view = the_view(pitch, yaw, roll, view_mode)
+    edit = the_edit(
+        region,
+        strength,
+        multiplier,
+        still=still,
+        blend=blend,
+        eyes=eyes,
+        lips=lips,
+        portrait_open=portrait_open,
+        driving_open=driving_open,
+        normalize_lips=normalize_lips,
+        driving_option=driving_option,
+    )
     with frame_progress() as progress:
         report = run(
             portrait,
@@ -82,6 +120,8 @@ def reenact(
             adapt_scale=adapt_scale,
             stitch=stitch,
             steady=steady,
+            edit=edit,
+            still=still,
             frames=frames,
             crop=crop,
             face=the_face(face),
@@ -156,6 +196,9 @@ def imitate(
     roll: Roll = None,
     view_mode: ViewMode = "compose",
     stitch: Stitch = True,
+    region: Region = "all",
+    strength: Strength = None,
+    multiplier: Multiplier = 1.0,
     crop: Crop = True,
     face: Face = "1",
     driving_face: DrivingFace = "1",
@@ -175,6 +218,7 @@ def imitate(
         relative=relative,
         view=the_view(pitch, yaw, roll, view_mode),
         stitch=stitch,
+        edit=the_edit(region, strength, multiplier),
         crop=crop,
         face=the_face(face),
         driving_face=the_face(driving_face),

@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fv2v.checkpoints import Weights
 from fv2v.coefficients import driving_coefficients, pose_views, read_coefficients
 from fv2v.config import ModelConfig
 from fv2v.crop import SteadyCrop, driving_crops
+from fv2v.edit import Edit, with_still
 from fv2v.faces import find_first_face
-from fv2v.framing import Framed, choose_face, frame_portrait
-from fv2v.geometry import Motion, View
+from fv2v.framing import choose_face, frame_portrait
+from fv2v.geometry import View
 from fv2v.image import IMAGE_SUFFIXES, write_image
 from fv2v.loading import check_model, load_model
 from fv2v.paths import PathLike, check_output
@@ -23,7 +21,7 @@ from fv2v.report import Report, Stages
 from fv2v.steadiness import SteadyMotion
 from fv2v.timing import Timing
 from fv2v.video import VIDEO_SUFFIXES, read_video
-from fv2v.writing import SPARE, Progress, write_shown
+from fv2v.writing import SPARE, Progress, show, write_shown
 
 
 def reenact(
@@ -39,6 +37,8 @@ def reenact(
     adapt_scale: bool = False,
     stitch: bool = True,
     steady: bool = False,
+    edit: Edit | Iterable[Edit] | None = None,
+    still: PathLike | None = None,
     frames: int | None = None,
     crop: bool = True,
     face: Any = 1,
@@ -61,8 +61,9 @@ def reenact(
         output: .mp4, .m4v, .mov or .mkv.
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is there already, in place of those four.
-        relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
+        relative, view, adapt_scale, stitch, edit, batch_size: as `Reenactor.animate` takes them.
         steady: take the tremor out of the driver's motion, as `steadiness.py` does it.
+        still: a picture of a face whose expression `edit` blends in.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         face, driving_face: which one in the portrait and in the video, as `framing.choose_face` takes it: 1
@@ -81,6 +82,7 @@ def reenact(
     started = time.perf_counter()
     choice = choose_face(driving_face, crop)
     framed = frame_portrait(portrait, crop, face)
+    blended = None if still is None else frame_portrait(still, crop)
     reader = read_video(driving, frames=frames)
     start = find_first_face(reader, str(reader.path), choice.number, choice.detector) if crop else None
     sought = time.perf_counter() - started
@@ -92,6 +94,8 @@ def reenact(
     cropped = Timed(crops)
     with Ahead(cropped, batch_size + SPARE) as ahead:
         source = reenactor.encode(framed.image)
+        if blended is not None:
+            edit = with_still(edit, reenactor.extract(blended.image))
         encoded = time.perf_counter() - started
         drivers = Timed(ahead)
         images = reenactor.animate(
@@ -102,6 +106,7 @@ def reenact(
             adapt_scale=adapt_scale,
             stitch=stitch,
             steady=SteadyMotion(fps=float(reader.rate)) if steady else None,
+            edit=edit,
             batch_size=batch_size,
         )
         shown = framed.with_face if paste_back else None
@@ -204,6 +209,7 @@ def imitate(
     relative: bool | None = None,
     view: View | None = None,
     stitch: bool = True,
+    edit: Edit | None = None,
     crop: bool = True,
     face: Any = 1,
     driving_face: Any = 1,
@@ -222,7 +228,7 @@ def imitate(
     reenactor = reenactor or load_model(preset, weights, device, dtype)
     started = time.perf_counter()
     source = reenactor.encode(framed.image)
-    image = reenactor.imitate(source, driver.image, relative=relative, view=view, stitch=stitch)
+    image = reenactor.imitate(source, driver.image, relative=relative, view=view, stitch=stitch, edit=edit)
     write_image(output, framed.with_face(image) if paste_back else image)
     return Report(output, 1, time.perf_counter() - started, 0)
 
@@ -249,46 +255,3 @@ def frontalize(
     image = reenactor.frontalize(reenactor.encode(framed.image))
     write_image(output, framed.with_face(image) if paste_back else image)
     return Report(output, 1, time.perf_counter() - started, 0)
-
-
-def show(
-    reenactor: Reenactor,
-    framed: Framed,
-    frames: Motion | np.ndarray,
-    output: Path,
-    timing: Timing,
-    *,
-    own: np.ndarray | None = None,
-    sound: PathLike | None = None,
-    paste_back: bool,
-    sought: float,
-    batch_size: int,
-    progress: Progress | None,
-    **how: Any,
-) -> Report:
-    """A portrait moved by what is known whole: motion, or coefficients.
-
-    Args:
-        framed: the portrait.
-        frames: motion of T frames, or (T, 70 or 73) coefficients; weights that read no crop leave out its
-            columns, the last.
-        own: (70 or 73,), the portrait's own coefficients, where the preset reads them.
-        sound: a file whose sound goes along.
-        paste_back: as `reenact` takes it.
-        sought: seconds that went by before.
-        how: as `Reenactor.animate` takes it.
-    """
-    started = time.perf_counter()
-    if own is not None and reenactor.config.head.window:
-        own = own[: reenactor.config.head.inputs]
-    if isinstance(frames, np.ndarray):
-        frames = frames[:, : reenactor.config.head.inputs]
-    source = reenactor.encode(framed.image, own)
-    encoded = time.perf_counter() - started
-    images = reenactor.animate(source, frames, batch_size=batch_size, **how)
-    shown = framed.with_face if paste_back else None
-    count, made, written = write_shown(
-        output, images, shown, batch_size, len(frames), progress, like=timing, sound=sound
-    )
-    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
-    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)

@@ -151,7 +151,7 @@ Driver = Annotated[
     typer.Argument(
         metavar="DRIVING",
         help="Video of the face whose motion is taken; for SadTalker's presets 3DMM coefficients, 25 rows "
-        "second.",
+        "a second.",
         show_default=False,
     ),
 ]

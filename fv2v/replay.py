@@ -21,8 +21,8 @@ from fv2v.coefficients import (
 from fv2v.config import ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, driving_crops
+from fv2v.edit import Edit, with_still
 from fv2v.faces import find_first_face
-from fv2v.files import show
 from fv2v.film import Film, check_fits
 from fv2v.framing import choose_face, frame_portrait
 from fv2v.geometry import Motion, View
@@ -36,7 +36,7 @@ from fv2v.steadiness import SteadyMotion
 from fv2v.templates import check_template
 from fv2v.timing import Timing
 from fv2v.video import VIDEO_SUFFIXES, read_video
-from fv2v.writing import SPARE, Progress
+from fv2v.writing import SPARE, Progress, show
 
 COEFFICIENT_RATE = 25  # rows a second, as SadTalker makes them
 
@@ -128,6 +128,8 @@ def render(
     adapt_scale: bool = False,
     stitch: bool = True,
     steady: bool = False,
+    edit: Edit | Iterable[Edit] | None = None,
+    still: PathLike | None = None,
     crop: bool = True,
     face: Any = 1,
     paste_back: bool = False,
@@ -147,16 +149,16 @@ def render(
             counts.
         sound: a file whose sound goes along, cut where the motion ends; a file of motion has none.
         preset, weights, reenactor, device, dtype: as `reenact` takes them; the preset that the motion is of.
-        relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
-        steady, face, paste_back: as `reenact` takes them.
-        crop: cut the square around the face out of the portrait. False takes its middle square.
+        relative, view, adapt_scale, stitch, edit, batch_size: as `Reenactor.animate` takes them.
+        steady, still, face, paste_back: as `reenact` takes them.
+        crop: cut the square around the face out of portrait and still. False takes their middle squares.
         progress: called after each frame with the frames done and the frames in all.
 
     Raises:
         FileNotFoundError: a file or the output's folder is absent.
         ValueError: a file that cannot be used, in one line that says why; motion of another preset.
     """
-    output = check_output(output, VIDEO_SUFFIXES, _given(portrait, motion, source_coefficients, sound))
+    output = check_output(output, VIDEO_SUFFIXES, _given(portrait, motion, source_coefficients, sound, still))
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     by_coefficients = True if holds_coefficients(motion) else None
@@ -166,17 +168,20 @@ def render(
     own = None if source_coefficients is None else read_coefficients(source_coefficients)[0]
     film = None if by_coefficients else read_motion(motion)
     if (config := _known(reenactor, preset)) is not None:
-        _check_input(config, film, source_coefficients)
+        _check_input(config, film, source_coefficients, still)
     started = time.perf_counter()
     framed = frame_portrait(portrait, crop, face)
+    blended = None if still is None else frame_portrait(still, crop)
     sought = time.perf_counter() - started
     reenactor = reenactor or load_model(preset, weights, device, dtype, by_coefficients=by_coefficients)
-    _check_input(reenactor.config, film, source_coefficients)
+    _check_input(reenactor.config, film, source_coefficients, still)
     if film is None:
         frames: Any = driving_coefficients(read_coefficients(motion), own)
         timing = Timing.even(len(frames), COEFFICIENT_RATE)
     else:
         frames, timing = film.motion, film.timing
+    if blended is not None:
+        edit = with_still(edit, reenactor.extract(blended.image))
     return show(
         reenactor,
         framed,
@@ -194,6 +199,7 @@ def render(
         adapt_scale=adapt_scale,
         stitch=stitch,
         steady=SteadyMotion(fps=float(timing.rate)) if steady else None,
+        edit=edit,
     )
 
 
@@ -215,7 +221,9 @@ def _watched(
     return motion.to(torch.device("cpu"), torch.float32)
 
 
-def _check_input(config: ModelConfig, film: Film | None, source_coefficients: PathLike | None) -> None:
+def _check_input(
+    config: ModelConfig, film: Film | None, source_coefficients: PathLike | None, still: PathLike | None
+) -> None:
     """What a preset is to be moved by, and what of the portrait it reads beside its picture."""
     if film is not None:
         check_fits(film, config)
@@ -226,6 +234,8 @@ def _check_input(config: ModelConfig, film: Film | None, source_coefficients: Pa
         )
     if source_coefficients is not None and not config.head.window:
         raise ValueError(f"{config.name!r} reads pictures alone: expected no coefficients of the portrait")
+    if config.head.window and still is not None:
+        raise ValueError(f"{config.name!r} reads no motion in pictures: expected no still one to blend in")
 
 
 def _known(reenactor: Reenactor | None, preset: str | ModelConfig | None) -> ModelConfig | None:

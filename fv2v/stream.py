@@ -263,7 +263,7 @@ class Stream(Worker):
             raise ValueError(f"expected one frame at a time, got {len(seen)}")
         seconds = None if self._last is None else frame.time - self._last
         self._last = frame.time
-        return self._animation.begin(seen, self._view, seconds).result()
+        return self._animation.begin(seen, self._view, seconds=seconds).result()
 
     def _show(self, frame: _Frame, images: np.ndarray) -> None:
         with self._changed:

@@ -14,11 +14,12 @@ import torch
 from tiny import SEEING, TINIES, TINY, assert_frames_close, driving, encoded, lively, pictures, uncaptured
 from torch import Tensor
 
-from fv2v import Reenactor, View
+from fv2v import Edit, Reenactor, View
 from fv2v.coefficients import driving_windows
 from fv2v.engine.frame import FrameNetwork
 from fv2v.engine.graph import FrameGraph, capture, paint
 from fv2v.engine.path import MOST, FramePath
+from fv2v.steadiness import SteadyMotion
 from fv2v.tensors import stacked, to_images, to_uint8
 from fv2v_kernels import use_backend
 
@@ -125,6 +126,25 @@ def test_render(config, device):
         expected = [plain.render(source, motion[i : i + 1], **options) for i in range(4)]
         torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
     assert captures(reenactor) == 3
+
+
+def test_edited_frames_run_as_they_are(device):
+    """Of pictures, of motion, and made steady: a graph knows nothing of edits."""
+    reenactor = on_the_path(TINY, device)
+    plain, source, frames = uncaptured(reenactor), encoded(reenactor), pictures(4, seed=1)
+    motion, edit = reenactor.extract(frames), Edit(strength=3.0)
+    for driver in (frames, motion):
+        for steady in (False, True):
+            ours, expected, unedited = (
+                list(each.animate(source, driver, edit=wish, steady=SteadyMotion() if steady else None))
+                for each, wish in ((reenactor, edit), (plain, edit), (plain, None))
+            )
+            assert_frames_close(ours, expected)
+            assert not np.array_equal(ours, unedited)
+    images = [reenactor.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
+    expected = [plain.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
+    assert captures(reenactor) == 0
 
 
 def test_frames_of_any_size_and_kind(device):

@@ -29,6 +29,7 @@ from tiny import (
 
 import fv2v.writing
 from fv2v import (
+    Edit,
     Film,
     Motion,
     Reenactor,
@@ -140,6 +141,7 @@ def test_extracted_and_rendered_it_is_reenacted(config, reenactors, files, paint
         (True, {"view": View(yaw=20)}),
         (False, {"relative": True, "adapt_scale": scaled}),
         (False, {"relative": False, "stitch": False}),
+        (False, {"edit": Edit(strength=2.0, blend=0.5), "still": files / "portrait.png"}),
     ):
         reports = [
             reenact(portrait, clip, output, **how, crop=crop, **options),
@@ -385,7 +387,14 @@ def test_the_commands(fv2v, files, tmp_path):
     assert (code, err) == (0, "")
     assert out.startswith(f"{tmp_path / 'out.mp4'}: {FRAMES} frames in ")
     before = frames_of(tmp_path / "out.mp4")
-    for options in (["--yaw", 40], ["--pitch", 40], ["--roll", 40], ["--absolute"], ["--no-crop"]):
+    for options in (
+        ["--yaw", 40],
+        ["--pitch", 40],
+        ["--roll", 40],
+        ["--absolute"],
+        ["--no-crop"],
+        ["--strength", 9],
+    ):
         assert fv2v(*command(files, "render", tmp_path / "more.mp4"), *options)[0] == 0
         assert not np.array_equal(before, frames_of(tmp_path / "more.mp4")), options
     more = {"input": "driver.npz", "weights": "tiny-sadtalker.safetensors"}
@@ -436,6 +445,17 @@ def test_the_commands(fv2v, files, tmp_path):
             {"input": "sadtalker.npz", "weights": "tiny-sadtalker.safetensors"},
             "reads a portrait's 3DMM coefficients beside its picture: expected a file of them, --source",
         ),
+        (
+            "render",
+            {
+                "input": "sadtalker.npz",
+                "weights": "tiny-sadtalker.safetensors",
+                "source_coefficients": "own.npy",
+                "still": clips.PORTRAIT,
+            },
+            "reads no motion in pictures: expected no still one to blend in",
+        ),
+        ("render", {"eyes": 0.3, "portrait_open": "0.3,0.3,0"}, "has no networks that open eyes and lips"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(fv2v, files, tmp_path, name, changed, message):
