@@ -298,7 +298,7 @@ class Reenactor:
 
     def _seen(self, driving: Sequence[Any]) -> Tensor | Motion:
         """What drives B frames: pictures, as `stacked` has them, or windows of coefficients; or motion."""
-        if isinstance(driving[0], Motion):
+        if driving and isinstance(driving[0], Motion):
             return joined(driving)
         if self.config.head.window:
             return torch.from_numpy(np.stack(driving))
