@@ -3,6 +3,7 @@
 `frames_per_s` is what matters; `processor_s` a frame says more on a machine that others use too.
 """
 
+import os
 import time
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 from measuring import DEVICE, TINY, wall
 
-from fv2v.data.heads import Expression, Identity, Pose, render
+from fv2v.data.heads import Expression, Identity, Pose, SyntheticHeads, render
+from fv2v.data.shards import write_shards
 
 SIZES = (16,) if TINY else (64, 128, 256)
 FRAMES = 2 if TINY else 64 if DEVICE == "cuda" else 12
@@ -48,3 +50,18 @@ def test_render(benchmark, capsys, size):
             print(
                 f"\n{size} x {size}: {rate:.1f} frames a second, {min(spent):.3f} processor seconds a frame"
             )
+
+
+@pytest.mark.parametrize("size", [16 if TINY else 128])
+def test_synthesize(benchmark, capsys, tmp_path, size):
+    """`fv2v synthesize` as it runs: a process a core. Their start is in it."""
+    identities, frames = (2, 2) if TINY else (64, 4)
+    cores = len(os.sched_getaffinity(0))
+    heads = SyntheticHeads(size, identities, seed=0)
+    benchmark.group = f"heads, {identities * frames} of them on {cores} cores"
+    benchmark.pedantic(write_shards, (tmp_path / "heads", heads, frames), {"workers": cores}, rounds=1)
+    if benchmark.stats is not None:  # --benchmark-disable
+        rate = identities * frames / benchmark.stats.stats.median
+        benchmark.extra_info["frames_per_s"] = round(rate, 2)
+        with capsys.disabled():
+            print(f"\n{size} x {size}, {cores} processes: {rate:.1f} frames a second")
