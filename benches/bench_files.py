@@ -21,7 +21,8 @@ from frames import config_of
 from measuring import DEVICE, Run
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fv2v.crop import SteadyCrop, crop_face, find_first_face
+from fv2v.crop import SteadyCrop, crop_face
+from fv2v.faces import find_first_face
 from fv2v.files import reenact
 from fv2v.reenactor import Reenactor
 from fv2v.video import read_video

@@ -1,13 +1,30 @@
 """Sound taken over from the driving video, packet by packet."""
 
-from pathlib import Path
-
 import av
 from av.container import OutputContainer
+
+from fv2v.paths import PathLike, check_input
 
 # Into these containers go only codecs that browsers and phones play; the muxer would take more (PCM, Vorbis).
 PLAYABLE = {"aac", "mp3", "opus", "flac", "ac3", "eac3", "alac"}
 STRICT_FORMATS = {"mp4", "mov", "ipod"}
+
+
+def check_sound(path: PathLike) -> None:
+    """Whether there is sound in a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: there is none in it, or FFmpeg cannot read it.
+    """
+    path = check_input(path)
+    try:
+        with av.open(str(path)) as container:
+            streams = len(container.streams.audio)
+    except (av.error.FFmpegError, UnicodeError) as error:
+        raise ValueError(f"{path}: expected a file with sound, FFmpeg cannot read it ({error})") from None
+    if not streams:
+        raise ValueError(f"{path}: expected a file with sound, found none in it")
 
 
 class AudioCopy:
@@ -17,7 +34,7 @@ class AudioCopy:
     just ahead of the pictures: memory does not grow with the length. Without sound, nothing is copied.
     """
 
-    def __init__(self, source: Path, output: OutputContainer) -> None:
+    def __init__(self, source: PathLike, output: OutputContainer) -> None:
         self._input = av.open(str(source))
         self._output = output
         self._copies, self._next = True, None

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from fv2v import cli_bench, cli_data, cli_evaluate, cli_export, cli_render, cli_train
+from fv2v import (
+    cli_bench,
+    cli_data,
+    cli_evaluate,
+    cli_export,
+    cli_inspect,
+    cli_motion,
+    cli_render,
+    cli_train,
+)
 from fv2v.terminal import print_table
 
 # of click, or of the copy of click that typer has of its own
@@ -25,6 +34,9 @@ app = typer.Typer(
 
 for command in (cli_render.reenact, cli_render.imitate, cli_render.talk, cli_render.frontalize):
     app.command()(command)
+app.command()(cli_motion.extract)
+app.command()(cli_motion.render)
+app.command()(cli_inspect.inspect)
 app.command()(cli_export.export)
 app.command()(cli_data.synthesize)
 app.command()(cli_train.train)

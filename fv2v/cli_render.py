@@ -1,9 +1,21 @@
 """The commands that make videos and pictures."""
 
-from typing import Any
-
 import typer
 
+from fv2v.cli_edit import (
+    Blend,
+    DrivingOpen,
+    DrivingOption,
+    Eyes,
+    Lips,
+    Multiplier,
+    NormalizeLips,
+    PortraitOpen,
+    Region,
+    StillPicture,
+    Strength,
+    the_edit,
+)
 from fv2v.options import (
     AdaptScale,
     BatchSize,
@@ -11,11 +23,14 @@ from fv2v.options import (
     Crop,
     Device,
     Driving,
+    DrivingFace,
     DrivingPicture,
     Dtype,
     ExpressionScale,
+    Face,
     Fps,
     Frames,
+    PasteBack,
     Picture,
     Pitch,
     PitchWalk,
@@ -26,6 +41,7 @@ from fv2v.options import (
     Roll,
     RollWalk,
     SourceCoefficients,
+    Steady,
     Still,
     Stitch,
     Video,
@@ -33,7 +49,9 @@ from fv2v.options import (
     Weights,
     Yaw,
     YawWalk,
+    the_face,
     the_preset,
+    the_view,
     the_weights,
 )
 
@@ -51,8 +69,23 @@ def reenact(
     view_mode: ViewMode = "compose",
     adapt_scale: AdaptScale = False,
     stitch: Stitch = True,
+    steady: Steady = False,
+    region: Region = "all",
+    strength: Strength = None,
+    still: StillPicture = None,
+    blend: Blend = None,
+    multiplier: Multiplier = 1.0,
+    eyes: Eyes = None,
+    lips: Lips = None,
+    portrait_open: PortraitOpen = None,
+    driving_open: DrivingOpen = None,
+    normalize_lips: NormalizeLips = False,
+    driving_option: DrivingOption = "expression-friendly",
     frames: Frames = None,
     crop: Crop = True,
+    face: Face = "1",
+    driving_face: DrivingFace = "1",
+    paste_back: PasteBack = False,
     batch_size: BatchSize = 1,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -61,7 +94,20 @@ def reenact(
     from fv2v.files import reenact as run
     from fv2v.progress import frame_progress
 
-    view = _view(pitch, yaw, roll, view_mode)
+    view = the_view(pitch, yaw, roll, view_mode)
+    edit = the_edit(
+        region,
+        strength,
+        multiplier,
+        still=still,
+        blend=blend,
+        eyes=eyes,
+        lips=lips,
+        portrait_open=portrait_open,
+        driving_open=driving_open,
+        normalize_lips=normalize_lips,
+        driving_option=driving_option,
+    )
     with frame_progress() as progress:
         report = run(
             portrait,
@@ -73,8 +119,14 @@ def reenact(
             view=view,
             adapt_scale=adapt_scale,
             stitch=stitch,
+            steady=steady,
+            edit=edit,
+            still=still,
             frames=frames,
             crop=crop,
+            face=the_face(face),
+            driving_face=the_face(driving_face),
+            paste_back=paste_back,
             batch_size=batch_size,
             device=device,
             dtype=dtype,
@@ -97,6 +149,8 @@ def talk(
     roll: RollWalk = None,
     fps: Fps = 25.0,
     crop: Crop = True,
+    face: Face = "1",
+    paste_back: PasteBack = False,
     batch_size: BatchSize = 1,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -120,6 +174,8 @@ def talk(
             roll=_degrees("roll", roll),
             fps=fps,
             crop=crop,
+            face=the_face(face),
+            paste_back=paste_back,
             batch_size=batch_size,
             device=device,
             dtype=dtype,
@@ -140,7 +196,13 @@ def imitate(
     roll: Roll = None,
     view_mode: ViewMode = "compose",
     stitch: Stitch = True,
+    region: Region = "all",
+    strength: Strength = None,
+    multiplier: Multiplier = 1.0,
     crop: Crop = True,
+    face: Face = "1",
+    driving_face: DrivingFace = "1",
+    paste_back: PasteBack = False,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
@@ -154,9 +216,13 @@ def imitate(
         the_preset(preset, weights),
         weights=the_weights(weights),
         relative=relative,
-        view=_view(pitch, yaw, roll, view_mode),
+        view=the_view(pitch, yaw, roll, view_mode),
         stitch=stitch,
+        edit=the_edit(region, strength, multiplier),
         crop=crop,
+        face=the_face(face),
+        driving_face=the_face(driving_face),
+        paste_back=paste_back,
         device=device,
         dtype=dtype,
     )
@@ -169,6 +235,8 @@ def frontalize(
     weights: Weights = None,
     preset: Preset = None,
     crop: Crop = True,
+    face: Face = "1",
+    paste_back: PasteBack = False,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
@@ -181,18 +249,12 @@ def frontalize(
         the_preset(preset, weights),
         weights=the_weights(weights),
         crop=crop,
+        face=the_face(face),
+        paste_back=paste_back,
         device=device,
         dtype=dtype,
     )
     typer.echo(f"{report.output}: written")
-
-
-def _view(pitch: float | None, yaw: float | None, roll: float | None, mode: str) -> Any:
-    """The `View` asked for, if any."""
-    from fv2v.geometry import View
-
-    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=mode)  # also refuses a mode there is not
-    return view if any(angle is not None for angle in view.angles) else None
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:

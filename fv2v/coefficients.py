@@ -18,6 +18,7 @@ from fv2v.geometry import View
 from fv2v.paths import PathLike, check_input
 
 EXPRESSION, FACE, WITH_CROP = 64, 70, 73  # how many columns hold the expression, the face, the crop too
+COEFFICIENT_SUFFIXES = (".npy", ".npz", ".mat")
 KEY = "coeff_3dmm"  # what the release calls them in its files
 
 
@@ -154,6 +155,17 @@ def read_coefficients(path: PathLike) -> np.ndarray:
     return check_coefficients(rows, (FACE, WITH_CROP), str(path))
 
 
+def holds_coefficients(path: PathLike) -> bool:
+    """Whether a file is for `read_coefficients`: a `.npz` may hold something else instead."""
+    path = check_input(path)
+    if path.suffix.lower() != ".npz":
+        return path.suffix.lower() in COEFFICIENT_SUFFIXES
+    try:
+        return KEY in _read_numpy(path)
+    except Exception:  # damaged: whoever reads it tells
+        return False
+
+
 def check_coefficients(given: Any, widths: Collection[int], name: str) -> np.ndarray:
     """A sequence from outside, (T, n) with n one of `widths`, as float32 on the CPU.
 
@@ -202,10 +214,10 @@ def _advice(values: np.ndarray, widths: Collection[int]) -> str:
 def _reader(path: Path) -> Callable[[Path], Any]:
     """What reads a file of that name: as one array, or as several by name."""
     suffix = path.suffix.lower()
-    if suffix in (".npy", ".npz"):
-        return _read_numpy
-    if suffix != ".mat":
+    if suffix not in COEFFICIENT_SUFFIXES:
         raise ValueError(f"{path}: expected a file that ends in .npy, .npz or .mat, got {path.suffix!r}")
+    if suffix != ".mat":
+        return _read_numpy
     try:
         from scipy.io import loadmat
     except ImportError:

@@ -1,36 +1,20 @@
-"""Where the face is, and the square around it that the networks see.
+"""The square around a face that the networks see.
 
-Faces are found by OpenCV's Haar cascade `haarcascade_frontalface_alt2`, whose box runs from the middle of the
-forehead to the chin. The square is 1.9 times as wide: hair, chin and some shoulder, as in the VoxCeleb crops
-that the public weights learned from. Over a video it holds still: a shift of it would be read as motion.
+It is 1.9 times as wide as the face that a detector finds (`faces.py`): hair, chin and some shoulder, as in
+the VoxCeleb crops that the public weights learned from. Over a video it holds still: a shift of it would be
+read as motion.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import islice
-from pathlib import Path
+from dataclasses import dataclass
 
 import cv2
-import cv2.data
 import numpy as np
 
-SEARCHED = 640  # a picture's longest side when all of it is searched, in pixels
-FOLLOWED = 200  # the same for the neighbourhood of a face already known: 6 ms instead of 100
-LOOK_AHEAD = 150  # the first face is sought in so many frames
+from fv2v.faces import Face, FaceDetector, find_face, find_faces
 
 WIDE, TIGHT = 1.9, 1.6  # the square's side in face sides: wanted, and least where the picture is small
 SHIFT = 0.1  # how far it may move off the face to stay inside the picture, in sides of the square
-
-
-@dataclass(frozen=True, slots=True)
-class Face:
-    """A face in a picture: centre and side of its square box, in pixels."""
-
-    x: float
-    y: float
-    side: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +25,14 @@ class Box:
     top: int
     side: int
 
+    def to_original(self, size: int) -> np.ndarray:
+        """(3, 3): from pixels (x, y) of a crop of `size` x `size`, as `cut` makes it, to the picture's.
 
-def find_faces(image: np.ndarray) -> list[Face]:
-    """The faces in a (H, W, 3) uint8 RGB picture, largest first."""
-    return _search(image, SEARCHED, least=0.0)
-
-
-def find_face(image: np.ndarray, name: str = "the picture") -> Face:
-    """The largest face in a (H, W, 3) uint8 RGB picture. ValueError, naming `name`, if there is none."""
-    faces = find_faces(image)
-    if not faces:
-        H, W = image.shape[:2]
-        raise ValueError(
-            f"{name}: no face found in {W} x {H} pixels; expected one seen from the front "
-            "(or a square crop of a face, used as it is with --no-crop, crop=False)"
-        )
-    return faces[0]
-
-
-def find_first_face(frames: Iterable[np.ndarray], name: str = "the video") -> Face:
-    """The largest face of the first frame that has one. Raises ValueError if the first 150 have none."""
-    count = 0
-    for frame in islice(frames, LOOK_AHEAD):
-        faces = find_faces(frame)
-        if faces:
-            return faces[0]
-        count += 1
-    raise ValueError(
-        f"{name}: no face found in the first {count} frames; cut the video to where a face is seen from the "
-        "front (or give square crops of a face, used as they are with --no-crop, crop=False)"
-    )
+        A pixel stands for its middle, as cv2.resize has it: its first is half a crop's pixel from the edge.
+        """
+        scale = self.side / size
+        edge = (scale - 1) / 2
+        return np.array([[scale, 0, self.left + edge], [0, scale, self.top + edge], [0, 0, 1]])
 
 
 def box_around(face: Face, size: tuple[int, int]) -> Box:
@@ -123,6 +85,10 @@ class FaceTracker:
     glides there and stands again. A tracker looks at every third frame and only near the face that it knows.
     While that one is out of sight the tracker stands; after ten looks in vain it takes the largest anywhere.
 
+    Args:
+        start: where the face is at first.
+        detector: what finds it.
+
     Attributes:
         face: where the square belongs now.
         frames: how many frames it was shown.
@@ -136,8 +102,9 @@ class FaceTracker:
     PACE = 0.1  # part of the remaining way that it takes with each frame
     TRUST = 0.5  # weight of a new measurement: one bad box in between moves nothing
 
-    def __init__(self, start: Face) -> None:
+    def __init__(self, start: Face, detector: FaceDetector = find_faces) -> None:
         self.face = start
+        self._detector = detector
         self.frames = self.missing = 0
         self._seen = self._target = start
         self._in_vain = 0
@@ -153,9 +120,9 @@ class FaceTracker:
         return self.face
 
     def _look(self, frame: np.ndarray) -> None:
-        found = _search_near(frame, self._seen)
+        found = self._largest(frame, self._seen)
         if found is None and self._in_vain >= self.PATIENCE:
-            found = next(iter(find_faces(frame)), None)
+            found = self._largest(frame, None)
             if found is not None:
                 self._target = found  # another place, perhaps another shot: nothing to average with
         if found is None:
@@ -164,6 +131,10 @@ class FaceTracker:
         self._in_vain = 0
         self._seen = found
         self._target = _between(self._target, found, self.TRUST)
+
+    def _largest(self, frame: np.ndarray, near: Face | None) -> Face | None:
+        faces = self._detector(frame, self.frames, near)
+        return max(faces, key=lambda face: face.side, default=None)
 
     def _glide(self) -> None:
         distance = _distance(self.face, self._target)
@@ -176,22 +147,39 @@ class SteadyCrop:
     """Iterates over the square crops of a video, (size, size, 3) uint8, one for each (H, W, 3) frame.
 
     `start` is the first face (`find_first_face`): it places the square until the tracker sees that face. So a
-    video may begin with frames without a face; they are counted in `missing` like those later on.
+    video may begin with frames without a face; they are counted in `missing` like those later on. `detector`
+    is what finds it.
     """
 
-    def __init__(self, frames: Iterable[np.ndarray], start: Face, size: int) -> None:
+    def __init__(
+        self, frames: Iterable[np.ndarray], start: Face, size: int, detector: FaceDetector = find_faces
+    ) -> None:
         self._frames = frames
         self._size = size
-        self._tracker = FaceTracker(start)
+        self._tracker = FaceTracker(start, detector)
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        for frame, box in self.boxes():
+            yield cut(frame, box, self._size)
+
+    def boxes(self) -> Iterator[tuple[np.ndarray, Box]]:
+        """Each frame whole, and the square in it: for pasting back (`paste.py`)."""
         for frame in self._frames:
-            yield cut(frame, box_around(self._tracker.update(frame), frame.shape[:2]), self._size)
+            yield frame, box_around(self._tracker.update(frame), frame.shape[:2])
 
     @property
     def missing(self) -> int:
         """Frames so far in which the face was out of sight."""
         return self._tracker.missing
+
+
+def driving_crops(
+    frames: Iterable[np.ndarray], start: Face | None, size: int, detector: FaceDetector = find_faces
+) -> Iterable[np.ndarray]:
+    """The steady square around the driver's face, from `start` on; without one the middle square."""
+    if start is None:
+        return (cut(frame, middle_square(frame), size) for frame in frames)
+    return SteadyCrop(frames, start, size, detector)
 
 
 def _between(a: Face, b: Face, part: float) -> Face:
@@ -201,47 +189,3 @@ def _between(a: Face, b: Face, part: float) -> Face:
 def _distance(a: Face, b: Face) -> float:
     """How far b is from a, or how much larger or smaller, in sides of a: whichever is more."""
     return max(abs(b.x - a.x), abs(b.y - a.y), abs(b.side - a.side)) / a.side
-
-
-def _search_near(image: np.ndarray, face: Face) -> Face | None:
-    """The largest face of a like size whose centre lies in the box of `face`."""
-    left, top = (max(0, int(centre - face.side)) for centre in (face.x, face.y))
-    near = image[top : int(face.y + face.side), left : int(face.x + face.side)]
-    if near.size == 0:
-        return None
-    for found in _search(near, FOLLOWED, least=0.3):
-        found = replace(found, x=found.x + left, y=found.y + top)
-        if max(abs(found.x - face.x), abs(found.y - face.y)) < face.side / 2:
-            return found
-    return None
-
-
-def _search(image: np.ndarray, longest: int, least: float) -> list[Face]:
-    """Faces, largest first, in the picture reduced to `longest`; `least`: the smallest, as a part of it."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    scale = min(1.0, longest / max(grey.shape))
-    if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    smallest = round(least * min(grey.shape))
-    with _one_thread():
-        boxes = _cascade().detectMultiScale(
-            cv2.equalizeHist(grey), scaleFactor=1.1, minNeighbors=5, minSize=(smallest, smallest)
-        )
-    faces = [Face((x + w / 2) / scale, (y + h / 2) / scale, w / scale) for x, y, w, h in boxes]
-    return sorted(faces, key=lambda face: -face.side)
-
-
-@cache
-def _cascade() -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The cascade is no faster on more threads, and they would take the cores from the networks."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)

@@ -1,28 +1,27 @@
 """Whole files in, whole files out. Everything cheap is checked before weights are loaded."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from fv2v.checkpoints import NO_WEIGHTS, Weights, find
+from fv2v.checkpoints import Weights
 from fv2v.coefficients import driving_coefficients, pose_views, read_coefficients
-from fv2v.config import PRESETS, ModelConfig
-from fv2v.config import preset as find_preset
-from fv2v.crop import SteadyCrop, box_around, cut, find_face, find_first_face, middle_square
-from fv2v.devices import find_device, find_dtype
+from fv2v.config import ModelConfig
+from fv2v.crop import SteadyCrop, driving_crops
+from fv2v.edit import Edit, with_still
+from fv2v.faces import find_first_face
+from fv2v.framing import choose_face, frame_portrait
 from fv2v.geometry import View
-from fv2v.image import IMAGE_SUFFIXES, read_image, write_image
+from fv2v.image import IMAGE_SUFFIXES, write_image
+from fv2v.loading import check_model, load_model
 from fv2v.paths import PathLike, check_output
 from fv2v.pipeline import Ahead, Timed
 from fv2v.reenactor import Reenactor
 from fv2v.report import Report, Stages
-from fv2v.video import VIDEO_SUFFIXES, read_video, write_video
-
-Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all where known
-SPARE = 4  # frames that may lie ready between two stages, beside a batch: one of them may be late at times
+from fv2v.steadiness import SteadyMotion
+from fv2v.timing import Timing
+from fv2v.video import VIDEO_SUFFIXES, read_video
+from fv2v.writing import SPARE, Progress, show, write_shown
 
 
 def reenact(
@@ -37,8 +36,14 @@ def reenact(
     view: View | Iterable[View] | None = None,
     adapt_scale: bool = False,
     stitch: bool = True,
+    steady: bool = False,
+    edit: Edit | Iterable[Edit] | None = None,
+    still: PathLike | None = None,
     frames: int | None = None,
     crop: bool = True,
+    face: Any = 1,
+    driving_face: Any = 1,
+    paste_back: bool = False,
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
@@ -56,9 +61,14 @@ def reenact(
         output: .mp4, .m4v, .mov or .mkv.
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is there already, in place of those four.
-        relative, view, adapt_scale, stitch, batch_size: as `Reenactor.animate` takes them.
+        relative, view, adapt_scale, stitch, edit, batch_size: as `Reenactor.animate` takes them.
+        steady: take the tremor out of the driver's motion, as `steadiness.py` does it.
+        still: a picture of a face whose expression `edit` blends in.
         frames: stop after so many; the sound is cut to match.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
+        face, driving_face: which one in the portrait and in the video, as `framing.choose_face` takes it: 1
+            is the largest, 2 the next; or its coordinates, or what finds it.
+        paste_back: put the moved face back into the whole portrait, and write that.
         progress: called after each frame with the frames done, and the frames to come in all where known.
 
     Raises:
@@ -68,20 +78,24 @@ def reenact(
     output = check_output(output, VIDEO_SUFFIXES, inputs=(portrait, driving))
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-    _check_model(reenactor, preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
     started = time.perf_counter()
-    picture = _framed(portrait, crop)
+    choice = choose_face(driving_face, crop)
+    framed = frame_portrait(portrait, crop, face)
+    blended = None if still is None else frame_portrait(still, crop)
     reader = read_video(driving, frames=frames)
-    start = find_first_face(reader, str(reader.path)) if crop else None
+    start = find_first_face(reader, str(reader.path), choice.number, choice.detector) if crop else None
     sought = time.perf_counter() - started
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     size = reenactor.config.image_size
     started = time.perf_counter()
     decoded = Timed(reader)
-    crops = SteadyCrop(decoded, start, size) if start else (cut(f, middle_square(f), size) for f in decoded)
+    crops = driving_crops(decoded, start, size, choice.detector)
     cropped = Timed(crops)
     with Ahead(cropped, batch_size + SPARE) as ahead:
-        source = reenactor.encode(picture)
+        source = reenactor.encode(framed.image)
+        if blended is not None:
+            edit = with_still(edit, reenactor.extract(blended.image))
         encoded = time.perf_counter() - started
         drivers = Timed(ahead)
         images = reenactor.animate(
@@ -91,9 +105,14 @@ def reenact(
             view=view,
             adapt_scale=adapt_scale,
             stitch=stitch,
+            steady=SteadyMotion(fps=float(reader.rate)) if steady else None,
+            edit=edit,
             batch_size=batch_size,
         )
-        count, made, written = _write(output, images, batch_size, reader.length, progress, like=reader)
+        shown = framed.with_face if paste_back else None
+        count, made, written = write_shown(
+            output, images, shown, batch_size, reader.length, progress, like=reader
+        )
     stages = Stages(
         decode=decoded.seconds,
         crop=sought + cropped.seconds - decoded.seconds,
@@ -120,6 +139,8 @@ def talk(
     roll: float | Sequence[float] | None = None,
     fps: float = 25,
     crop: bool = True,
+    face: Any = 1,
+    paste_back: bool = False,
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
@@ -139,6 +160,7 @@ def talk(
             speed; what is left out stays the driver's.
         fps: frames a second; SadTalker makes 25 rows of them.
         crop: cut the square around the face out of the portrait. False takes its middle square.
+        face, paste_back: as `reenact` takes them.
         batch_size: frames rendered at once.
         progress: called after each frame with the frames done and the frames in all.
 
@@ -151,24 +173,29 @@ def talk(
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     if not 1 <= fps <= 1000:
         raise ValueError(f"expected fps from 1 to 1000, got {fps}")
-    _check_model(reenactor, preset, weights, device, dtype, by_coefficients=True)
+    check_model(reenactor, preset, weights, device, dtype, by_coefficients=True)
     own = read_coefficients(source_coefficients)[0]
     moved = driving_coefficients(
         read_coefficients(coefficients), own, expression_scale=expression_scale, still=still
     )
     views = pose_views(len(moved), pitch=pitch, yaw=yaw, roll=roll)
     started = time.perf_counter()
-    picture = _framed(portrait, crop)
+    framed = frame_portrait(portrait, crop, face)
     sought = time.perf_counter() - started
-    reenactor = reenactor or _load(preset, weights, device, dtype, by_coefficients=True)
-    inputs = reenactor.config.head.inputs  # weights that read no crop leave out its columns, the last
-    started = time.perf_counter()
-    source = reenactor.encode(picture, own[:inputs])
-    encoded = time.perf_counter() - started
-    images = reenactor.animate(source, moved[:, :inputs], view=views, batch_size=batch_size)
-    count, made, written = _write(output, images, batch_size, len(moved), progress, fps=fps)
-    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
-    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
+    reenactor = reenactor or load_model(preset, weights, device, dtype, by_coefficients=True)
+    return show(
+        reenactor,
+        framed,
+        moved,
+        output,
+        Timing.even(len(moved), fps),
+        own=own,
+        paste_back=paste_back,
+        sought=sought,
+        batch_size=batch_size,
+        progress=progress,
+        view=views,
+    )
 
 
 def imitate(
@@ -182,7 +209,11 @@ def imitate(
     relative: bool | None = None,
     view: View | None = None,
     stitch: bool = True,
+    edit: Edit | None = None,
     crop: bool = True,
+    face: Any = 1,
+    driving_face: Any = 1,
+    paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
 ) -> Report:
@@ -191,12 +222,14 @@ def imitate(
     Arguments and errors as `reenact`, with a picture of a face for `driving`; writes .png, .jpg or .webp.
     """
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
-    _check_model(reenactor, preset, weights, device, dtype)
-    pictures = [_framed(each, crop) for each in (portrait, driving)]
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
+    framed = frame_portrait(portrait, crop, face)
+    driver = frame_portrait(driving, crop, driving_face)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     started = time.perf_counter()
-    source = reenactor.encode(pictures[0])
-    write_image(output, reenactor.imitate(source, pictures[1], relative=relative, view=view, stitch=stitch))
+    source = reenactor.encode(framed.image)
+    image = reenactor.imitate(source, driver.image, relative=relative, view=view, stitch=stitch, edit=edit)
+    write_image(output, framed.with_face(image) if paste_back else image)
     return Report(output, 1, time.perf_counter() - started, 0)
 
 
@@ -208,99 +241,17 @@ def frontalize(
     weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     crop: bool = True,
+    face: Any = 1,
+    paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
 ) -> Report:
     """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
-    _check_model(reenactor, preset, weights, device, dtype)
-    picture = _framed(portrait, crop)
-    reenactor = reenactor or _load(preset, weights, device, dtype)
+    check_model(reenactor, preset, weights, device, dtype)
+    framed = frame_portrait(portrait, crop, face)
+    reenactor = reenactor or load_model(preset, weights, device, dtype)
     started = time.perf_counter()
-    write_image(output, reenactor.frontalize(reenactor.encode(picture)))
+    image = reenactor.frontalize(reenactor.encode(framed.image))
+    write_image(output, framed.with_face(image) if paste_back else image)
     return Report(output, 1, time.perf_counter() - started, 0)
-
-
-def _check_model(
-    reenactor: Reenactor | None,
-    preset: str | ModelConfig | None,
-    weights: Weights | None,
-    device: str | None,
-    dtype: str,
-    *,
-    by_coefficients: bool = False,
-) -> None:
-    """What is wrong with these is told before faces are sought."""
-    if reenactor is not None:
-        if weights is not None or preset is not None:
-            raise ValueError("expected a reenactor, or a preset and weights, got both")
-        _check_drive(reenactor.config, by_coefficients)
-        return
-    config = find_preset(preset) if isinstance(preset, str) else preset
-    if config is not None:
-        _check_drive(config, by_coefficients)
-    if weights is None:
-        raise ValueError(NO_WEIGHTS)
-    if weights != "random":
-        find(weights, config)
-    find_dtype(dtype)
-    find_device(device)
-
-
-def _check_drive(config: ModelConfig, by_coefficients: bool) -> None:
-    """Whether the preset is driven by what there is: a sequence of coefficients, or pictures."""
-    if by_coefficients and not config.head.window:
-        able = ", ".join(name for name, preset in PRESETS.items() if preset.head.window)
-        raise ValueError(f"{config.name!r} is driven by pictures: expected fv2v reenact, or one of {able}")
-    if config.head.window and not by_coefficients:
-        raise ValueError(f"{config.name!r} is driven by 3DMM coefficients, no pictures: expected fv2v talk")
-
-
-def _load(
-    preset: str | ModelConfig | None,
-    weights: Weights | None,
-    device: str | None,
-    dtype: str,
-    *,
-    by_coefficients: bool = False,
-) -> Reenactor:
-    """The weights, looked at once more: without a preset only their file tells what drives them."""
-    reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
-    _check_drive(reenactor.config, by_coefficients)
-    return reenactor
-
-
-def _framed(portrait: PathLike, crop: bool) -> np.ndarray:
-    """The square of the picture that is used, in its own resolution."""
-    image = read_image(portrait)
-    box = box_around(find_face(image, str(portrait)), image.shape[:2]) if crop else middle_square(image)
-    return cut(image, box, box.side)
-
-
-def _write(
-    output: Path,
-    images: Iterator[np.ndarray],
-    batch_size: int,
-    total: int | None,
-    progress: Progress | None,
-    **times: Any,
-) -> tuple[int, float, float]:
-    """Write what the networks make while they make more: frames, seconds of making, seconds of writing.
-
-    `images` runs in a thread; writing stays in the caller's, where an interrupt arrives.
-    """
-    started = time.perf_counter()
-    made = Timed(images)
-    with Ahead(made, batch_size + SPARE) as ahead:
-        ready = Timed(ahead)
-        count = write_video(output, _counted(ready, total, progress), **times)
-    return count, made.seconds, time.perf_counter() - started - ready.seconds
-
-
-def _counted(
-    images: Iterable[np.ndarray], total: int | None, progress: Progress | None
-) -> Iterator[np.ndarray]:
-    for done, image in enumerate(images, 1):
-        yield image
-        if progress:
-            progress(done, total)

@@ -154,6 +154,12 @@ def resting(motion: Motion, geometry: GeometryConfig) -> Motion | None:
     return replace(motion, expression=lips.expand_as(motion.expression))
 
 
+def frontal(motion: Motion) -> Motion:
+    """The same face looking straight ahead, its place and expression kept (Sec. 3.3)."""
+    ahead = torch.eye(3, dtype=motion.rotation.dtype, device=motion.rotation.device)
+    return replace(motion, rotation=ahead.expand_as(motion.rotation))
+
+
 def _place_pose(
     source: Source,
     motion: Motion,

@@ -19,6 +19,7 @@ import numpy as np
 # A square's side in sides of the face, and its shift down the face in its own sides.
 SCALE, VY = 2.3, -0.125  # a source's
 DRIVING_SCALE, DRIVING_VY = 2.2, -0.1  # a driving video's
+RELEASE_SIZE = 512  # pixels a side of the release's crop, of a source's and of a driving video's
 SAME = 1e-3  # points no farther apart are one, in pixels
 LONGEST = 32766  # pixels a side that cv2 can warp: it counts them in 16 bits
 

@@ -6,6 +6,9 @@ They mean something for its 21 keypoints and its weights only.
 EYES_MOUTH_BROWS = (1, 2, 6, *range(11, 21))  # keypoints whose δ is all the driver's
 PARTLY = {3: "y", 4: "y", 5: "z", 8: "z", 9: "yz"}  # and those of which only these coordinates are
 
+GROUPS = {"lips": (6, 12, 14, 17, 19, 20), "eyes": (11, 13, 15, 16, 18), "brows": (1, 2)}
+LIPS_APART = 0.03  # height over width, from which on lips count as open
+
 # (21, 3): whether that number of δ comes from the driver when motion is absolute
 DRIVEN_EXPRESSION = tuple(
     tuple(k in EYES_MOUTH_BROWS or axis in PARTLY.get(k, "") for axis in "xyz") for k in range(21)

@@ -1,7 +1,7 @@
 """Arguments and options of the commands that run a model, and what `--help` says of them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +36,30 @@ Crop = Annotated[
         "--crop/--no-crop",
         help="Find the face and cut a steady square around it. --no-crop takes the middle square as it is, "
         "for pictures and videos that are face crops already.",
+    ),
+]
+Face = Annotated[
+    str,
+    typer.Option(
+        "--face",
+        metavar="N|FILE",
+        help="Which face of PORTRAIT: 1 is the largest, 2 the next; or a file (.csv, .npy, .npz, .json) with "
+        "its box (left, top, right, bottom) or its landmarks, by which the crop is turned upright.",
+    ),
+]
+DrivingFace = Annotated[
+    str,
+    typer.Option(
+        "--driving-face",
+        metavar="N|FILE",
+        help="Which face of DRIVING, as --face; in a file one for all frames, or one a frame.",
+    ),
+]
+PasteBack = Annotated[
+    bool,
+    typer.Option(
+        "--paste-back",
+        help="Put the face back into the whole of PORTRAIT, at its full size, and write that.",
     ),
 ]
 Device = Annotated[
@@ -118,6 +142,55 @@ Stitch = Annotated[
         help="LivePortrait: fit the moved head to the neck and shoulders of the portrait.",
     ),
 ]
+Steady = Annotated[
+    bool,
+    typer.Option("--steady", help="Take the tremor out of the driver's motion; a turn comes a frame late."),
+]
+Driver = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DRIVING",
+        help="Video of the face whose motion is taken; for SadTalker's presets 3DMM coefficients, 25 rows "
+        "a second.",
+        show_default=False,
+    ),
+]
+MotionInput = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MOTION",
+        help="What `fv2v extract` wrote; LivePortrait's .pkl, for its preset; or 3DMM coefficients, 25 rows "
+        "a second, for SadTalker's.",
+        show_default=False,
+    ),
+]
+MotionOutput = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Motion to write: .npz, numpy's arrays; or .pkl, a motion template of LivePortrait, from its "
+        "preset and at a constant rate.",
+        show_default=False,
+    ),
+]
+OwnCoefficients = Annotated[
+    Path | None,
+    typer.Option(
+        "--source-coefficients",
+        metavar="FILE",
+        help="The portrait's own 3DMM coefficients, where the preset reads them; the first row counts.",
+        show_default=False,
+    ),
+]
+Sound = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Video or sound that the output's sound is taken from; motion has none.",
+        show_default=False,
+    ),
+]
 DrivingPicture = Annotated[
     Path,
     typer.Argument(
@@ -147,3 +220,16 @@ def the_weights(given: list[str] | None) -> str | list[str] | None:
 def the_preset(preset: str | None, weights: list[str] | None, untrained: str = "vox-256") -> str | None:
     """What `Preset` says; random weights are `untrained` where it says nothing."""
     return preset or (untrained if weights == ["random"] else None)
+
+
+def the_face(given: str) -> int | str:
+    """What `Face` says, as `framing.choose_face` takes it: a number, or a file's name."""
+    return int(given) if given.removeprefix("-").isdecimal() else given
+
+
+def the_view(pitch: float | None, yaw: float | None, roll: float | None, mode: str) -> Any:
+    """The `View` that `Pitch`, `Yaw`, `Roll` and `ViewMode` ask for, if any."""
+    from fv2v.geometry import View
+
+    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=mode)  # also refuses a mode there is not
+    return view if any(angle is not None for angle in view.angles) else None

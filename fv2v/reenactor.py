@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
-from fv2v.animation import Animation, check_view
+from fv2v.animation import Animation, check_wish, joined, next_wishes
 from fv2v.coefficients import driving_windows, source_windows
 from fv2v.config import PRESETS, ModelConfig
 from fv2v.config import preset as find_preset
 from fv2v.devices import find_device, find_dtype
+from fv2v.edit import Edit, check_edit, check_edits
+from fv2v.edited import placed
 from fv2v.engine import arrange
 from fv2v.engine.path import FramePath
 from fv2v.geometry import (
@@ -24,12 +26,13 @@ from fv2v.geometry import (
     View,
     check_motion,
     coordinate_dtype,
-    place,
+    frontal,
     resting,
     used_translation,
 )
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike
+from fv2v.steadiness import SteadyMotion
 from fv2v.tensors import stacked, to_images, to_uint8
 
 
@@ -139,6 +142,7 @@ class Reenactor:
         view: View | Sequence[View] | None = None,
         *,
         stitch: bool = True,
+        edit: Edit | Sequence[Edit] | None = None,
     ) -> Tensor:
         """What a receiver would show: the source moved by a motion of B frames.
 
@@ -148,6 +152,7 @@ class Reenactor:
             anchor: what counts as no change, one frame or B; None moves absolutely.
             view: the head's pose as the receiver wants it, one for all frames or B of them.
             stitch: let the preset's network, where there is one (LivePortrait), fit the head to its picture.
+            edit: what to change of the motion (edit.py); one for all frames, or B of them for one source.
 
         Returns:
             (B, 3, n, n) in [0, 1], n = `config.output_size`, in the dtype of the networks.
@@ -161,19 +166,21 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        image = None if self._path is None else self._path.render(motion, source, anchor, view, stitch)
-        return self._render(source, motion, anchor, view, 1.0, stitch) if image is None else image
+        edits = check_edits(edit, len(motion), len(source), self.config)
+        return self._replay(source, motion, anchor, view, 1.0, stitch, edits)
 
     def animate(
         self,
         source: Source,
-        frames: Iterable[Any],
+        frames: Iterable[Any] | Motion,
         *,
         relative: bool | None = None,
         anchor: Motion | None = None,
         view: View | Iterable[View] | None = None,
         adapt_scale: bool = False,
         stitch: bool = True,
+        steady: SteadyMotion | None = None,
+        edit: Edit | Iterable[Edit] | None = None,
         batch_size: int = 1,
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
@@ -181,7 +188,8 @@ class Reenactor:
         Args:
             source: one portrait, from `encode`.
             frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time, never kept.
-                Where coefficients drive: a sequence of them, (T, n), as `extract` takes it.
+                Where coefficients drive: a sequence of them, (T, n), as `extract` takes it. Or the motion of
+                frames, from `extract` or `fv2v.read_motion`.
             relative: True moves by the change since the anchor, False takes the driver's own pose; None does
                 what the preset's release does.
             anchor: the motion that counts as no change; by default the first frame's.
@@ -189,6 +197,8 @@ class Reenactor:
             adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
                 relative.
             stitch: as in `render`.
+            steady: what takes the tremor out of the driver's motion; it remembers the frames it has seen.
+            edit: what to change of the motion (edit.py); one for all frames, or an iterable of one a frame.
             batch_size: how many driving frames go through the networks together. On a CPU it hardly matters
                 (`test_batches` in benches/bench_files.py).
 
@@ -196,22 +206,32 @@ class Reenactor:
             An iterator over (H, W, 3) uint8 pictures, one a driving frame, each made when it is asked for.
 
         Raises:
-            ValueError: at once for arguments that do not fit; at the frame for frames and views.
+            ValueError: at once for arguments that do not fit; at the frame for frames, their views and edits.
         """
         if len(source) != 1:
             raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
         if batch_size < 1:
             raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-        if self.config.head.window:
+        if isinstance(frames, Motion):
+            motion = self._given(frames, "frames")
+            frames = (motion[i : i + 1] for i in range(len(motion)))
+        elif self.config.head.window:
             frames = driving_windows(frames, self.config.head)
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
-        check_view(view)
-        views = view if view is None or isinstance(view, View) else iter(view)
+        views, edits = check_wish(view, View), check_wish(edit, Edit)
+        if isinstance(edits, Edit):
+            check_edit(edits, self.config)
         animation = Animation(
-            self, source, relative=relative, anchor=anchor, adapt_scale=adapt_scale, stitch=stitch
+            self,
+            source,
+            relative=relative,
+            anchor=anchor,
+            adapt_scale=adapt_scale,
+            stitch=stitch,
+            steady=steady,
         )
-        return self._animate(animation, iter(frames), views, batch_size)
+        return self._animate(animation, iter(frames), views, edits, batch_size)
 
     def imitate(
         self,
@@ -221,6 +241,7 @@ class Reenactor:
         relative: bool | None = None,
         view: View | None = None,
         stitch: bool = True,
+        edit: Edit | None = None,
     ) -> np.ndarray:
         """The source as one driving picture has it, (H, W, 3) uint8.
 
@@ -231,22 +252,24 @@ class Reenactor:
             ValueError: as `animate`; `relative=True` for a preset that has no face at rest.
         """
         motion = self.extract(picture)
+        anchor = self.rest(motion, relative)
+        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch, edit=edit))[0]
+
+    def rest(self, motion: Motion, relative: bool | None = None) -> Motion | None:
+        """What a driving picture's motion is measured against, as `imitate` has it; None: nothing."""
         anchor = resting(motion, self.config.geometry) if relative is not False else None
         if relative and anchor is None:
             raise ValueError(
                 "relative motion is measured against a first frame, or a face at rest, which "
                 f"{self.config.name!r} has not: give a video, or leave relative out to take this pose"
             )
-        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch))[0]
+        return anchor
 
     def frontalize(self, source: Source) -> np.ndarray:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
-        own = source.motion
-        ahead = torch.eye(3, dtype=own.rotation.dtype, device=own.rotation.device).unsqueeze(0)
-        motion = Motion(ahead, own.translation, own.expression, own.scale)
-        return to_uint8(self._render(source, motion, None, None, 1.0, stitch=True))[0]
+        return to_uint8(self._render(source, frontal(source.motion), None, None, 1.0, stitch=True))[0]
 
     def save(self, path: PathLike) -> None:
         """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.
@@ -260,33 +283,51 @@ class Reenactor:
         animation: Animation,
         frames: Iterator[Any],
         views: View | Iterator[View] | None,
+        edits: Edit | Iterator[Edit] | None,
         batch_size: int,
     ) -> Iterator[np.ndarray]:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
         done = 0
         while batch := list(islice(frames, batch_size)):
             seen = self._seen(batch)
-            view = views if views is None or isinstance(views, View) else list(islice(views, len(seen)))
-            if isinstance(view, list) and len(view) < len(seen):
-                raise ValueError(
-                    f"expected a view for each frame, but the views ended after {done + len(view)}; "
-                    "give one View for all frames, or as many as there are"
-                )
+            view = next_wishes(views, View, len(seen), done)
+            edit = next_wishes(edits, Edit, len(seen), done)
             done += len(seen)
-            yield from animation.begin(seen, view).result()
+            checked = check_edits(edit, len(seen), 1, self.config)
+            yield from animation.begin(seen, view, edits=checked).result()
 
-    def _seen(self, driving: Sequence[Any]) -> Tensor:
-        """What drives B frames: pictures, as `stacked` has them, or windows of coefficients."""
+    def _seen(self, driving: Sequence[Any]) -> Tensor | Motion:
+        """What drives B frames: pictures, as `stacked` has them, or windows of coefficients; or motion."""
+        if driving and isinstance(driving[0], Motion):
+            return joined(driving)
         if self.config.head.window:
             return torch.from_numpy(np.stack(driving))
         return stacked(driving, self.config.image_size, self.device)
 
     @torch.inference_mode()
-    def _extract(self, seen: Tensor) -> Motion:
-        """H and Δ on what drives."""
+    def _extract(self, seen: Tensor | Motion) -> Motion:
+        """H and Δ on what drives; motion as it is."""
+        if isinstance(seen, Motion):
+            return seen
         if self.config.head.window:
             return self.networks.extract(seen.to(self.device, self.dtype))
         return self.networks.extract(self._images(seen))
+
+    def _replay(
+        self,
+        source: Source,
+        motion: Motion,
+        anchor: Motion | None,
+        view: View | Sequence[View] | None,
+        movement: Tensor | float,
+        stitch: bool,
+        edits: Sequence[Edit] = (),
+    ) -> Tensor:
+        """`_render`, as a graph where there is one and nothing is edited."""
+        image = None
+        if self._path is not None and not edits:
+            image = self._path.render(motion, source, anchor, movement, view, stitch)
+        return self._render(source, motion, anchor, view, movement, stitch, edits) if image is None else image
 
     @torch.inference_mode()
     def _render(
@@ -297,9 +338,12 @@ class Reenactor:
         view: View | Sequence[View] | None,
         movement: Tensor | float,
         stitch: bool,
+        edits: Sequence[Edit] = (),
     ) -> Tensor:
-        placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
-        return self.networks.render(source, self.networks.stitch(source, placement) if stitch else placement)
+        placement = placed(
+            self.networks, source, motion, anchor, view, edits, movement=movement, stitch=stitch
+        )
+        return self.networks.render(source, placement)
 
     def _images(self, pictures: Tensor) -> Tensor:
         """What is `stacked`, as the networks take it: (B, 3, n, n)."""

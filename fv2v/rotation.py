@@ -43,6 +43,31 @@ def euler_degrees(
     return pitch * degrees, yaw * degrees, roll * degrees
 
 
+def rotation_from_vector(vector: Tensor) -> Tensor:
+    """Axis times angle in radians (..., 3) -> R (..., 3, 3), acting on columns (Rodrigues' formula)."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+    angle = torch.linalg.vector_norm(vector, dim=-1)[..., None, None]
+    first, second = torch.sinc(angle / math.pi), torch.sinc(angle / (2 * math.pi)) ** 2 / 2
+    straight = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    return straight + first * cross + second * cross @ cross
+
+
+def rotation_vector(rotation: Tensor) -> Tensor:
+    """R (..., 3, 3) -> axis times angle in radians (..., 3), the angle from 0 to pi. Undoes the above.
+
+    Near half a turn, where the axis is hardly to be told, it loses precision.
+    """
+    r = rotation
+    twice = torch.stack(
+        [r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]], -1
+    )
+    sine = torch.linalg.vector_norm(twice, dim=-1, keepdim=True) / 2
+    cosine = (r.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) - 1) / 2
+    return twice / 2 / torch.sinc(torch.atan2(sine, cosine) / math.pi)
+
+
 def _check_order(order: str) -> None:
     if order not in EULER_ORDERS:
         raise ValueError(f"expected an Euler order, one of {EULER_ORDERS}, got {order!r}")

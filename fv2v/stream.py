@@ -13,6 +13,7 @@ from fv2v.animation import Animation, joined
 from fv2v.geometry import Motion, Source, View
 from fv2v.pipeline import Worker
 from fv2v.reenactor import Reenactor
+from fv2v.steadiness import STEADY, Steadiness, SteadyMotion
 
 WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
 
@@ -92,6 +93,7 @@ class Stream(Worker):
         relative, anchor, adapt_scale, stitch: as `Reenactor.animate` takes them. By default the anchor is the
             first frame that is not dropped; one given has one frame, or one for each source.
         view: as the attribute.
+        steady: how steady each driver's motion is made, by the frames' times; None leaves it as it is read.
         queue: how many frames may wait. 1 has the least latency; more lets a source stutter.
 
     Attributes:
@@ -113,6 +115,7 @@ class Stream(Worker):
         view: View | Sequence[View] | None = None,
         adapt_scale: bool = False,
         stitch: bool = True,
+        steady: Steadiness | None = STEADY,
         queue: int = 2,
     ) -> None:
         super().__init__("fv2v-stream")
@@ -128,8 +131,15 @@ class Stream(Worker):
         sources: Source = source if isinstance(source, Source) else joined(source)
         self._reenactor, self._queue = reenactor, queue
         self._animation = Animation(
-            reenactor, sources, relative=relative, anchor=anchor, adapt_scale=adapt_scale, stitch=stitch
+            reenactor,
+            sources,
+            relative=relative,
+            anchor=anchor,
+            adapt_scale=adapt_scale,
+            stitch=stitch,
+            steady=None if steady is None else SteadyMotion(steady),
         )
+        self._last: float | None = None  # when the frame was taken that the networks got last
         self.view = view
         self._waiting: deque[_Frame] = deque()
         self._ready: deque[Picture] = deque()
@@ -157,7 +167,7 @@ class Stream(Worker):
         With several sources also a list of frames, one for each.
 
         Args:
-            time: when the frame was taken, by any clock; `get` returns it with the picture.
+            time: when the frame was taken, in seconds by any clock; `get` returns it with the picture.
 
         Raises:
             ValueError: the stream is closed, or has ended by an error: then that error.
@@ -251,7 +261,9 @@ class Stream(Worker):
         seen = self._reenactor._seen(frame.seen)
         if sources == 1 and len(seen) != 1:
             raise ValueError(f"expected one frame at a time, got {len(seen)}")
-        return self._animation.begin(seen, self._view).result()
+        seconds = None if self._last is None else frame.time - self._last
+        self._last = frame.time
+        return self._animation.begin(seen, self._view, seconds=seconds).result()
 
     def _show(self, frame: _Frame, images: np.ndarray) -> None:
         with self._changed:

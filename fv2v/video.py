@@ -13,8 +13,9 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from fv2v.audio import AudioCopy
+from fv2v.audio import AudioCopy, check_sound
 from fv2v.paths import PathLike, check_input, check_output, whole_file
+from fv2v.timing import Timing, as_rate
 from fv2v.truncation import check_not_truncated
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # what write_video writes: containers of H.264
@@ -80,6 +81,11 @@ class VideoReader:
         return [float(ticks * self.time_base) for ticks in self.pts]
 
     @property
+    def timing(self) -> Timing:
+        """Of the frames read so far, of which there is one at least."""
+        return Timing(tuple(self.pts), self.time_base, self.rate)
+
+    @property
     def end(self) -> float:
         """Seconds at which the last frame read so far stops being shown."""
         return float(self.pts[-1] * self.time_base + self._last_duration)
@@ -115,8 +121,9 @@ def write_video(
     path: PathLike,
     frames: Iterable[np.ndarray],
     *,
-    like: VideoReader | None = None,
+    like: VideoReader | Timing | None = None,
     fps: float | Fraction | None = None,
+    sound: PathLike | None = None,
 ) -> int:
     """Write frames as H.264 yuv420p, which browsers and phones play; returns how many there were.
 
@@ -128,7 +135,9 @@ def write_video(
         frames: (H, W, 3) uint8 RGB, all of one size; taken one at a time.
         like: the reader whose frames these were made from, one for one: its time stamps are kept exactly (in
             Matroska to the millisecond) and its sound is copied, cut to match where the reader had a limit.
+            A `Timing` has time stamps alone.
         fps: frames a second where there is no `like`; 25 if neither is given.
+        sound: a file whose sound goes along, cut where the frames end; not beside a reader.
 
     Raises:
         ValueError: no frames, wrong shape or dtype, more frames than `like` has read, a path that cannot be
@@ -137,6 +146,14 @@ def write_video(
     """
     if like is not None and fps is not None:
         raise ValueError("write_video: expected `like` or `fps`, got both")
+    if isinstance(like, VideoReader):
+        if sound is not None:
+            raise ValueError(
+                f"write_video: expected `sound` or a reader, whose own it takes; got {like.path} too"
+            )
+        sound = like.path
+    elif sound is not None:
+        check_sound(sound)
     path = check_output(path, VIDEO_SUFFIXES)
     frames = iter(frames)
     first = next(frames, None)
@@ -145,20 +162,25 @@ def write_video(
     _check_frame(first, first)
     with whole_file(path) as temporary:
         try:
-            return _encode(temporary, first, frames, like, Fraction(fps or 25).limit_denominator(100_000))
+            return _encode(temporary, first, frames, like, as_rate(fps or 25), sound)
         except av.error.FFmpegError as error:
             raise ValueError(f"{path}: FFmpeg could not write the video ({error.strerror})") from error
 
 
 def _encode(
-    path: Path, first: np.ndarray, rest: Iterator[np.ndarray], like: VideoReader | None, fps: Fraction
+    path: Path,
+    first: np.ndarray,
+    rest: Iterator[np.ndarray],
+    like: VideoReader | Timing | None,
+    fps: Fraction,
+    sound: PathLike | None,
 ) -> int:
     time_base = like.time_base if like else 1 / fps
     # a start other than 0 is written in ticks of the movie, a millisecond unless told otherwise
     mp4 = {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
     with av.open(str(path), "w", options={} if path.suffix.lower() == ".mkv" else mp4) as output:
         stream = _video_stream(output, first.shape, like.rate if like else fps, time_base)
-        audio = AudioCopy(like.path, output) if like else None
+        audio = AudioCopy(sound, output) if sound else None
         try:
             count = 0
             for image in chain([first], rest):
@@ -170,8 +192,10 @@ def _encode(
                     audio.advance(float(frame.pts * time_base))
                 count += 1
             output.mux(stream.encode(None))
-            if audio and like:
-                audio.advance(like.end if like.limit else float("inf"))
+            if audio:
+                whole = isinstance(like, VideoReader) and not like.limit
+                end = like.end if like else float(count * time_base)
+                audio.advance(float("inf") if whole else end)
                 audio.finish()
         finally:
             if audio:
@@ -199,11 +223,12 @@ def _to_frame(image: np.ndarray) -> av.VideoFrame:
     return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
 
 
-def _pts(index: int, like: VideoReader | None) -> int:
+def _pts(index: int, like: VideoReader | Timing | None) -> int:
     if like is None:
         return index
     if index >= len(like.pts):
-        raise ValueError(f"write_video: got more frames than were read from {like.path} ({len(like.pts)})")
+        whose = f"were read from {like.path}" if isinstance(like, VideoReader) else "have time stamps"
+        raise ValueError(f"write_video: got more frames than {whose} ({len(like.pts)})")
     return like.pts[index]
 
 

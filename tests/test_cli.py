@@ -213,14 +213,14 @@ def test_without_weights_it_says_where_they_come_from(fv2v, files, command):
 def test_an_interrupt_is_no_traceback(files, tmp_path):
     """Ctrl-C while frames are rendered: one line, exit code 130, nothing half-written."""
     script = (
-        "import os, signal, sys, fv2v.files\n"
+        "import os, signal, sys, fv2v.writing\n"
         "from fv2v.cli import main\n"
-        "counted = fv2v.files._counted\n"
+        "counted = fv2v.writing._counted\n"
         "def interrupted(images, *rest):\n"
         "    for i, image in enumerate(counted(images, *rest)):\n"
         "        if i == 5: os.kill(os.getpid(), signal.SIGINT)\n"
         "        yield image\n"
-        "fv2v.files._counted = interrupted\n"
+        "fv2v.writing._counted = interrupted\n"
         # a job that a script has put in the background is started with Ctrl-C ignored
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "main()\n"
@@ -238,7 +238,13 @@ def test_an_interrupt_is_no_traceback(files, tmp_path):
         ("reenact",),
         ("talk",),
         ("frontalize",),
+        ("extract",),
+        ("render",),
+        ("inspect",),
         ("export",),
+        ("synthesize",),
+        ("train",),
+        ("evaluate",),
         ("convert",),
         ("info",),
         ("doctor",),

@@ -5,18 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fv2v.crop import (
-    Box,
-    Face,
-    FaceTracker,
-    SteadyCrop,
-    box_around,
-    crop_face,
-    cut,
-    find_face,
-    find_faces,
-    find_first_face,
-)
+from fv2v.crop import Box, FaceTracker, SteadyCrop, box_around, crop_face, cut
+from fv2v.faces import Face, find_face, find_faces, find_first_face
 from fv2v.image import read_image
 from fv2v.video import read_video
 

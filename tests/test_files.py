@@ -17,12 +17,14 @@ import pytest
 from test_video import audio_codec, leftovers, packets
 from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
 
-from fv2v.crop import SteadyCrop, box_around, crop_face, cut, find_face, find_first_face
-from fv2v.files import SPARE, Report, frontalize, reenact
+from fv2v.crop import SteadyCrop, box_around, crop_face, cut
+from fv2v.faces import find_face, find_first_face
+from fv2v.files import Report, frontalize, reenact
 from fv2v.geometry import View
 from fv2v.image import read_image
 from fv2v.reenactor import Reenactor
 from fv2v.video import read_video, write_video
+from fv2v.writing import SPARE
 
 REAL_CLIPS = ["talk_480_30fps.mp4", "room_480_25fps.mp4", "close_512_30fps.mp4"]
 

@@ -14,11 +14,12 @@ import torch
 from tiny import SEEING, TINIES, TINY, assert_frames_close, driving, encoded, lively, pictures, uncaptured
 from torch import Tensor
 
-from fv2v import Reenactor, View
+from fv2v import Edit, Reenactor, View
 from fv2v.coefficients import driving_windows
 from fv2v.engine.frame import FrameNetwork
 from fv2v.engine.graph import FrameGraph, capture, paint
 from fv2v.engine.path import MOST, FramePath
+from fv2v.steadiness import SteadyMotion
 from fv2v.tensors import stacked, to_images, to_uint8
 from fv2v_kernels import use_backend
 
@@ -78,6 +79,20 @@ def test_animate(config, relative, device):
     assert captures(reenactor) == (4 if config.retargeting else 3)  # without it, stitched or not is the same
 
 
+@pytest.mark.parametrize("config", [TINIES[1], TINIES[-1]], ids=lambda config: config.name)
+def test_animate_by_motion(config, device):
+    """Motion that is there already has a graph of its own, whatever the options."""
+    reenactor = on_the_path(config, device)
+    plain, source = uncaptured(reenactor), encoded(reenactor)
+    driven = driving(config, 5, seed=1)
+    motion = plain.extract(driven)
+    options = {"adapt_scale": config.geometry.transfer == "keypoint", "view": VIEWS[0]}
+    frames, expected = (list(each.animate(source, motion, **options)) for each in (reenactor, plain))
+    assert_frames_close(frames, expected)
+    assert not np.array_equal(frames[3], frames[4]), "no motion would be seen"
+    assert captures(reenactor) == 1
+
+
 def test_sources_that_take_turns(device):
     reenactor = on_the_path(TINY, device)
     plain, frame = uncaptured(reenactor), pictures(1, seed=1)[0]
@@ -111,6 +126,25 @@ def test_render(config, device):
         expected = [plain.render(source, motion[i : i + 1], **options) for i in range(4)]
         torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
     assert captures(reenactor) == 3
+
+
+def test_edited_frames_run_as_they_are(device):
+    """Of pictures, of motion, and made steady: a graph knows nothing of edits."""
+    reenactor = on_the_path(TINY, device)
+    plain, source, frames = uncaptured(reenactor), encoded(reenactor), pictures(4, seed=1)
+    motion, edit = reenactor.extract(frames), Edit(strength=3.0)
+    for driver in (frames, motion):
+        for steady in (False, True):
+            ours, expected, unedited = (
+                list(each.animate(source, driver, edit=wish, steady=SteadyMotion() if steady else None))
+                for each, wish in ((reenactor, edit), (plain, edit), (plain, None))
+            )
+            assert_frames_close(ours, expected)
+            assert not np.array_equal(ours, unedited)
+    images = [reenactor.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
+    expected = [plain.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
+    assert captures(reenactor) == 0
 
 
 def test_frames_of_any_size_and_kind(device):

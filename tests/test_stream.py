@@ -11,6 +11,8 @@ from streaming import Held, shown
 from tiny import SEEING, TINY_SADTALKER, assert_frames_close, encoded, lively, pictures
 
 from fv2v import Reenactor, Source, Stream, View
+from fv2v.steadiness import SteadyMotion
+from fv2v.tensors import to_uint8
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def reenactor(request, reenactors) -> Reenactor:
 def test_a_slow_source_loses_nothing_and_gets_what_animate_makes(reenactor, relative):
     source, frames = encoded(reenactor), pictures(5, seed=1)
     expected = list(reenactor.animate(source, frames, relative=relative, view=View(yaw=20)))
-    with Stream(reenactor, source, relative=relative, view=View(yaw=20)) as stream:
+    with Stream(reenactor, source, relative=relative, view=View(yaw=20), steady=None) as stream:
         got = [shown(stream, frame) for frame in frames]
     assert_frames_close([picture.image for picture in got], expected)
     assert [picture.number for picture in got] == list(range(5))
@@ -51,7 +53,7 @@ def test_a_slow_source_loses_nothing_and_gets_what_animate_makes(reenactor, rela
 
 def test_too_fast_a_source_loses_the_oldest_frames(tiny):
     held, frames = Held(pictures(1)[0]), pictures(5, seed=1)
-    with Stream(tiny, encoded(tiny), queue=2) as stream:
+    with Stream(tiny, encoded(tiny), queue=2, steady=None) as stream:
         stream.push(held, time=0.5)
         assert held.taken.wait(timeout=60)
         for number, frame in enumerate(frames, start=1):
@@ -107,7 +109,7 @@ def test_the_view_changes_while_live(tiny):
     source, frames = encoded(tiny), pictures(4, seed=1)
     views = [None, View(yaw=30), View(yaw=30, mode="replace"), View()]
     images = []
-    with Stream(tiny, source) as stream:
+    with Stream(tiny, source, steady=None) as stream:
         for view, frame in zip(views, frames, strict=True):
             stream.view = view
             images.append(shown(stream, frame).image)
@@ -121,15 +123,44 @@ def test_options_are_those_of_animate(reenactors):
     reenactor = reenactors["tiny-vox"]
     source, frames = encoded(reenactor), pictures(3, seed=1)
     for options in ({"anchor": reenactor.extract(frames[2])}, {"adapt_scale": True}):
-        with Stream(reenactor, source, relative=True, **options) as stream:
+        with Stream(reenactor, source, relative=True, steady=None, **options) as stream:
             images = [shown(stream, frame).image for frame in frames]
         assert_frames_close(images, list(reenactor.animate(source, frames, relative=True, **options)))
     stitched = reenactors["tiny-liveportrait"]
     source = encoded(stitched)
-    with Stream(stitched, source, stitch=False) as stream:
+    with Stream(stitched, source, stitch=False, steady=None) as stream:
         images = [shown(stream, frame).image for frame in frames]
     assert_frames_close(images, list(stitched.animate(source, frames, stitch=False)))
     assert not np.array_equal(images, list(stitched.animate(source, frames)))
+
+
+@pytest.mark.parametrize("drivers", [1, 2])
+@pytest.mark.parametrize("name", ["tiny-spade", "tiny-liveportrait"])
+def test_motion_is_made_steady_by_the_frames_times_unless_told_otherwise(reenactors, name, drivers):
+    """Each driver's own; a time that stands still counts as a frame of 25 a second."""
+    reenactor = reenactors[name]
+    rows = [pictures(4, seed=driver) for driver in range(drivers)]
+    times = [5.0, 5.5, 5.5, 5.6]
+    sources = sources_of(reenactor, drivers)
+    with Stream(reenactor, sources) as stream:
+        images = []
+        for frame, time_taken in zip(zip(*rows, strict=True), times, strict=True):
+            stream.push(list(frame), time_taken)
+            images.append(stream.get().images)
+    for driver, frames in enumerate(rows):
+        steady = SteadyMotion()
+        motions = [
+            steady.step(reenactor.extract(frame), seconds)
+            for frame, seconds in zip(frames, [None, 0.5, None, 0.1], strict=True)
+        ]
+        relative = reenactor.config.geometry.relative
+        expected = [
+            to_uint8(reenactor.render(sources[driver], motion, motions[0] if relative else None))[0]
+            for motion in motions
+        ]
+        assert_frames_close([each[driver] for each in images], expected)
+        shaken = streamed(reenactor, sources[driver], frames)[:, 0]
+        assert np.abs(shaken.astype(int) - expected).max() > 1, "the test would see no filter"
 
 
 def sources_of(reenactor: Reenactor, count: int) -> list[Source]:
@@ -137,7 +168,7 @@ def sources_of(reenactor: Reenactor, count: int) -> list[Source]:
 
 
 def streamed(reenactor: Reenactor, source: Any, frames: Sequence[Any], **options: Any) -> np.ndarray:
-    with Stream(reenactor, source, **options) as stream:
+    with Stream(reenactor, source, steady=None, **options) as stream:
         return np.stack([shown(stream, frame).images for frame in frames])
 
 

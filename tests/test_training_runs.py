@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -14,8 +15,9 @@ from fv2v import checkpoints
 from fv2v.data.heads import LANDMARKS, SyntheticHeads
 from fv2v.losses import LossConfig, Vgg19Features
 from fv2v.reenactor import Reenactor
+from fv2v.sheet import CAPTION, GAP
 from fv2v.training import checkpoint
-from fv2v.training.board import BACKGROUND, sheet, strongest
+from fv2v.training.board import sheet
 from fv2v.training.learner import NotFinite
 from fv2v.training.settings import plain
 from fv2v.training.trainer import MODEL, Trainer
@@ -48,7 +50,7 @@ def test_what_a_run_leaves(folder):
     assert board.Scalars("rate")[0].value == pytest.approx(1e-3)
     pictures = board.Images("pairs")
     assert [event.step for event in pictures] == [3, 4]
-    assert (pictures[0].width, pictures[0].height) == (7 * 32, 4 * 32)
+    assert (pictures[0].width, pictures[0].height) == (6 * 192, 4 * (2 * (CAPTION + 192) + GAP) - GAP)
     reenactor = Reenactor(weights=run / MODEL)
     assert reenactor.config == TINY
 
@@ -57,21 +59,14 @@ def test_a_sheet(folder):
     model = trained(folder, steps=1).model
     batch = pairs(2).to(CPU.device)
     levels = sheet(model, batch, 32)
-    assert levels.shape == (2 * 32, 7 * 32, 3)
-    assert levels.dtype == torch.uint8
-    for column, pictures in enumerate((batch.source, batch.driving, model(batch.source, batch.driving))):
-        shown = levels[:, 32 * column : 32 * (column + 1)].float() / 255
-        wanted = torch.cat(list(pictures.permute(0, 2, 3, 1)))
-        assert float((shown - wanted).abs().max()) < 0.5 / 255 + 1e-4
-
-
-def test_the_strongest_mask():
-    mask = torch.full((1, 4, 2, 1, 2), 0.1)
-    mask[0, 0, :, 0, 0] = 0.7  # the background, on the left
-    mask[0, 2, :, 0, 1] = 0.7
-    left, right = strongest(mask)[0, :, 0].T
-    assert left.tolist() == pytest.approx([BACKGROUND] * 3)
-    assert right.max() == right[1] == pytest.approx(0.7)  # a third of the way round: green
+    assert levels.dtype == np.uint8
+    band = 2 * (CAPTION + 192) + GAP
+    assert levels.shape == (2 * band - GAP, 6 * 192, 3)
+    wanted = model(batch.source, batch.driving).repeat_interleave(6, 2).repeat_interleave(6, 3)
+    for pair, output in enumerate(wanted.permute(0, 2, 3, 1)):
+        top = pair * band + CAPTION
+        shown = torch.from_numpy(levels[top : top + 192, 2 * 192 : 3 * 192]) / 255
+        assert float((shown - output).abs().max()) < 0.5 / 255 + 1e-4
 
 
 def test_a_run_that_meets_nan_keeps_its_checkpoint(folder):

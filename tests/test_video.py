@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import clips
 import numpy as np
 import pytest
 
+from fv2v.timing import Timing
 from fv2v.video import read_video, write_video
 
 
@@ -210,6 +212,26 @@ def test_more_frames_than_the_model_has_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"more frames than were read from .*in\.mp4 \(4\)"):
         write_video(tmp_path / "out.mp4", [*reader, frames_of(1)[0]], like=reader)
     assert not leftovers(tmp_path, source)
+
+
+def test_time_stamps_alone_serve_as_a_model(tmp_path):
+    """They are kept, and there is sound only where it is asked for, cut where the frames end."""
+    timing = Timing((3000, 9000, 40_000), clips.TIME_BASE, Fraction(5))
+    loud = clips.write_clip(tmp_path / "loud.mp4", frames_of(50), audio="aac")
+    write_video(tmp_path / "out.mp4", frames_of(3), like=timing, sound=loud)
+    made = read_video(tmp_path / "out.mp4")
+    assert len(list(made)) == 3
+    assert made.times == [float(tick * clips.TIME_BASE) for tick in timing.pts]
+    taken = packets(tmp_path / "out.mp4")
+    assert taken == packets(loud)[: len(taken)]
+    assert taken[-1][0] == pytest.approx(timing.end, abs=0.05)
+    with pytest.raises(ValueError, match=r"more frames than have time stamps \(3\)"):
+        write_video(tmp_path / "more.mp4", frames_of(4), like=timing)
+    with pytest.raises(
+        ValueError, match=r"expected `sound` or a reader, whose own it takes; got .*loud\.mp4"
+    ):
+        write_video(tmp_path / "more.mp4", frames_of(3), like=read_video(loud), sound=loud)
+    assert not leftovers(tmp_path, loud, tmp_path / "out.mp4")
 
 
 def test_bad_outputs_are_refused(tmp_path):

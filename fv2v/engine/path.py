@@ -60,12 +60,13 @@ class FramePath:
         motion: Motion,
         source: Source,
         anchor: Motion | None,
+        movement: Tensor | float,
         view: View | Sequence[View] | None,
         stitch: bool,
     ) -> Tensor | None:
         """What a motion shows, (B, 3, n, n), as `FrameNetwork` makes it. None where it has no graph."""
         with _on(source.features.device):
-            network, arguments = self._asked(motion, source, anchor, 1.0, view, stitch)
+            network, arguments = self._asked(motion, source, anchor, movement, view, stitch)
             new, kept = arguments[: len(MOTION)], arguments[len(MOTION) :]
             graph = self._graph(network, arguments, lambda: Captured(network, new, kept, self._by))
             if graph is None:

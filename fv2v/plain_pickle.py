@@ -1,0 +1,134 @@
+"""Pickles of plain values, read without running anything in them: dicts, lists, numbers, text, arrays.
+
+What a pickle may ask for is made by the classes here. numpy, whose own reconstruction trusts what it is
+given, sees no more of it than bytes, a kind of number and a shape.
+"""
+
+import io
+import pickle
+import re
+from typing import Any
+
+import numpy as np
+
+_KIND = re.compile(r"[fiub][1248]")
+
+
+class RefusedError(ValueError):
+    """A pickle asks for more than plain values. What it asks for was not run."""
+
+
+def read_plain(data: bytes) -> Any:
+    """What is pickled in `data`; arrays and numbers of numpy come as `Array`.
+
+    Raises:
+        RefusedError: it asks for anything else; in a line that says what.
+        ValueError: it is no pickle, or a damaged one.
+    """
+    try:
+        return _Unpickler(io.BytesIO(data)).load()
+    except RefusedError:
+        raise
+    except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
+        raise ValueError("no pickle of plain values, or one damaged or cut short") from error
+
+
+class _Sealed:
+    """What a pickle gets in its hands it cannot change, unless a class says how."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("a state that does not belong there")
+
+
+class _Kind(_Sealed):
+    """A dtype of numbers."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, name: str, align: bool = False, copy: bool = True) -> None:
+        if not isinstance(name, str) or not _KIND.fullmatch(name):
+            raise RefusedError(f"it holds an array of {ascii(name)[:20]}, expected arrays of numbers")
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        if order not in (">", "<", "|"):
+            raise pickle.UnpicklingError("an order of bytes that there is not")
+        self.dtype = np.dtype(order + self.dtype.str[1:])
+
+
+class Array(_Sealed):
+    """An array of numbers, or a number, (): `numpy.asarray` takes it."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, *_: object) -> None:
+        """As numpy makes one before its content comes."""
+        self._values = np.empty(0)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, data = state
+        self._values = _filled(data, kind, shape, "F" if fortran else "C")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._values if dtype is None else self._values.astype(dtype)
+
+
+class _Buffer(Array):
+    """As protocol 5 has arrays."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, kind: Any, shape: Any, order: str, axes: Any = None) -> None:
+        self._values = _filled(data, kind, shape, "C" if order == "K" else order)
+        if order == "K" and axes is not None:
+            self._values = self._values.transpose(axes)
+
+    __setstate__ = _Sealed.__setstate__
+
+
+class _Number(Array):
+    """A number of numpy's."""
+
+    __slots__ = ()
+
+    def __init__(self, kind: Any, data: Any) -> None:
+        self._values = _filled(data, kind, (), "C")
+
+    __setstate__ = _Sealed.__setstate__
+
+
+class _Bytes(_Sealed):
+    """As the protocols before 3 have bytes."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
+        return text.encode("latin1")
+
+
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): "ndarray",  # an argument that `Array` does not look at
+    ("numpy", "dtype"): _Kind,
+    ("numpy.core.multiarray", "_reconstruct"): Array,
+    ("numpy.core.multiarray", "scalar"): _Number,
+    ("numpy.core.numeric", "_frombuffer"): _Buffer,
+    ("_codecs", "encode"): _Bytes,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        home = re.sub(r"^numpy\._core\.", "numpy.core.", module)  # numpy 2 has moved it
+        if (home, name) not in _ADMITTED:
+            asked = ascii(f"{module}.{name}"[:80])
+            raise RefusedError(f"it asks for {asked}, expected dicts, lists, numbers, text and arrays alone")
+        return _ADMITTED[home, name]
+
+
+def _filled(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+    if not isinstance(kind, _Kind) or not isinstance(data, bytes | bytearray):
+        raise RefusedError("it holds an array of no numbers")
+    return np.frombuffer(data, kind.dtype).reshape(shape, order=order)
