@@ -7,8 +7,8 @@ Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks": in y a
 a 3×3 kernel take 36 products in place of 144, tiles of 2×2 outputs of a 7×7 kernel 64 in place of 196; taps
 in z are summed directly. Weights stay as they were trained and are transformed in every call, some outputs at
 a time: kept transformed they would be four times as large. That costs time, the more the wider a layer is and
-the smaller its picture. In float32 an output is off a few times as far as a direct sum: 2.5 times for 3×3, 4 times for 7×7 (root mean
-square).
+the smaller its picture. In float32 an output is off a few times as far as a direct sum: 2.5 times for 3×3,
+4 times for 7×7 (root mean square).
 
 Gradient: PyTorch's own, of the reference. It is there so that the operator behaves as any other, not for
 speed.
