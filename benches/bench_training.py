@@ -21,10 +21,11 @@ import torch
 from measuring import DEVICE, TINY, wall
 from torch import Tensor
 
-from fv2v.config import FACE_VID2VID_256, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.data.pairs import Pairs
 from fv2v.losses import LossConfig
 from fv2v.networks import canonical, dense_motion
+from fv2v.presets import FACE_VID2VID_256
 from fv2v.training.config import TrainConfig, read_config
 from fv2v.training.distributed import World
 from fv2v.training.learner import Learner

@@ -17,9 +17,10 @@ import torch
 from measuring import DEVICE, TINY, Run, replay
 from torch import Tensor
 
-from fv2v.config import PRESETS, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.geometry import Placement, place
 from fv2v.layers import Call, recorded
+from fv2v.presets import PRESETS
 from fv2v.reenactor import Reenactor
 from fv2v.tensors import stacked, to_images, to_uint8
 from fv2v_kernels import use_backend

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` finds the same names
     from fv2v.coefficients import read_coefficients
-    from fv2v.config import PRESETS, ModelConfig, preset
+    from fv2v.config import ModelConfig
     from fv2v.edit import Edit, Openness
     from fv2v.files import frontalize, imitate, reenact, talk
     from fv2v.film import Film
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
     from fv2v.image import read_image, write_image
     from fv2v.inspection import inspect
     from fv2v.motion_files import read_motion, write_motion
+    from fv2v.presets import PRESETS, preset
     from fv2v.reenactor import Reenactor
     from fv2v.replay import extract, render
     from fv2v.stream import Stream
@@ -53,9 +54,7 @@ __all__ = [
 
 _MODULES = {
     "read_coefficients": "coefficients",
-    "PRESETS": "config",
     "ModelConfig": "config",
-    "preset": "config",
     "Edit": "edit",
     "Openness": "edit",
     "frontalize": "files",
@@ -71,6 +70,8 @@ _MODULES = {
     "write_image": "image",
     "read_motion": "motion_files",
     "write_motion": "motion_files",
+    "PRESETS": "presets",
+    "preset": "presets",
     "Reenactor": "reenactor",
     "extract": "replay",
     "render": "replay",

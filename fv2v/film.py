@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.config import PRESETS, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.geometry import Motion, check_motion
+from fv2v.presets import PRESETS
 from fv2v.timing import Timing
 
 SKEW = 0.05  # how far R Rᵀ may be from the identity: averages of rotations are not quite rotations

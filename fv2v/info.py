@@ -3,10 +3,11 @@
 import torch
 from rich.table import Table
 
-from fv2v.config import PRESETS, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.geometry import place
 from fv2v.layers import recorded
 from fv2v.networks import FaceVid2Vid
+from fv2v.presets import PRESETS
 
 NETWORKS = {
     "appearance": "F appearance",

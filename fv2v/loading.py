@@ -1,9 +1,10 @@
 """Which model runs. What is wrong with it is told before any work; what only its weights tell, after."""
 
 from fv2v.checkpoints import NO_WEIGHTS, Weights, find
-from fv2v.config import PRESETS, ModelConfig
-from fv2v.config import preset as find_preset
+from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
+from fv2v.presets import PRESETS
+from fv2v.presets import preset as find_preset
 from fv2v.reenactor import Reenactor
 
 

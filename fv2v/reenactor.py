@@ -13,8 +13,7 @@ from torch import Tensor
 from fv2v import checkpoints
 from fv2v.animation import Animation, check_wish, joined, next_wishes
 from fv2v.coefficients import driving_windows, source_windows
-from fv2v.config import PRESETS, ModelConfig
-from fv2v.config import preset as find_preset
+from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.edit import Edit, check_edit, check_edits
 from fv2v.edited import placed
@@ -32,6 +31,8 @@ from fv2v.geometry import (
 )
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike
+from fv2v.presets import PRESETS
+from fv2v.presets import preset as find_preset
 from fv2v.steadiness import SteadyMotion
 from fv2v.tensors import stacked, to_images, to_uint8
 

@@ -19,7 +19,6 @@ from fv2v.coefficients import (
     read_coefficients,
 )
 from fv2v.config import ModelConfig
-from fv2v.config import preset as find_preset
 from fv2v.crop import SteadyCrop, driving_crops
 from fv2v.edit import Edit, with_still
 from fv2v.faces import find_first_face
@@ -30,6 +29,7 @@ from fv2v.loading import check_model, load_model
 from fv2v.motion_files import MOTION_SUFFIXES, read_motion, write_motion
 from fv2v.paths import PathLike, check_output
 from fv2v.pipeline import Ahead
+from fv2v.presets import preset as find_preset
 from fv2v.reenactor import Reenactor
 from fv2v.report import Report
 from fv2v.steadiness import SteadyMotion

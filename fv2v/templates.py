@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.config import LIVEPORTRAIT, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.film import Film, tensor, told_of
 from fv2v.geometry import Motion
 from fv2v.paths import whole_file
 from fv2v.plain_pickle import RefusedError, read_plain
+from fv2v.presets import LIVEPORTRAIT
 from fv2v.timing import Timing
 
 SUFFIX = ".pkl"

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from fv2v import checkpoints
 from fv2v.checkpoints import liveportrait, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_ours, to_release
-from fv2v.config import LIVEPORTRAIT, SADTALKER_256, VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.networks import FaceVid2Vid
+from fv2v.presets import LIVEPORTRAIT, SADTALKER_256, VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE
 
 DATA = Path(__file__).parent / "data"
 Network = dict[str, torch.Tensor]

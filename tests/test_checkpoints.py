@@ -12,9 +12,9 @@ from tiny import TINY, TINY_VOX, TINY_VOX_JACOBIAN
 
 from fv2v import checkpoints
 from fv2v.checkpoints import liveportrait
-from fv2v.config import VOX_256, preset
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import whole_folder
+from fv2v.presets import VOX_256, preset
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, lively
 
-from fv2v.config import PRESETS
 from fv2v.image import read_image, write_image
+from fv2v.presets import PRESETS
 from fv2v.reenactor import Reenactor
 from fv2v.video import read_video
 
@@ -142,7 +142,7 @@ def test_convert(fv2v, files, tmp_path):
         ({"batch_size": "0"}, "expected batch_size >= 1, got 0"),
         ({"view_mode": "sideways"}, "expected mode 'compose' or 'replace', got 'sideways'"),
         ({"yaw": "nan"}, "expected finite numbers"),
-        ({"preset": "vox-512"}, "sadtalker-512, liveportrait; got 'vox-512'"),
+        ({"preset": "vox-512"}, "liveportrait, starter; got 'vox-512'"),
         ({"preset": "vox-256"}, "tiny.safetensors holds a 'tiny-vox' model"),
         ({"weights": "absent.pth.tar"}, "absent.pth.tar: no such file"),
         ({"weights": "cut.safetensors"}, "cut.safetensors is no .safetensors file, or a damaged one"),

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from fv2v import checkpoints
-from fv2v.config import PRESETS
 from fv2v.engine import arrange
 from fv2v.engine.doubling import DoublingConv
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid, blocks
 from fv2v.networks.spade import SpectralConv2d
+from fv2v.presets import PRESETS
 
 
 def trained_like(config) -> FaceVid2Vid:

@@ -12,6 +12,7 @@ from fv2v.image import read_image, write_image
 from fv2v.metrics.clips import Clips
 from fv2v.metrics.evaluation import evaluate
 from fv2v.metrics.pictures import ms_ssim_scales
+from fv2v.metrics.protocols import Performer
 from fv2v.metrics.scores import Judges
 from fv2v.reenactor import Reenactor
 
@@ -28,7 +29,14 @@ def test_the_command_writes_a_whole_report(fv2v, weights, tmp_path):
     options = ("--identities", 1, "--frames", 3, "--seed", 5, "--rows", 1)
     code, out, err = fv2v("evaluate", "-w", weights, *options, "-o", output, "--sheet", sheet)
     assert (code, err) == (0, "")
-    for words in ("same identity", "free view", "cross identity, relative", "yaw check", "keypoint error"):
+    for words in (
+        "same identity",
+        "another frame's motion",
+        "free view",
+        "cross identity, relative",
+        "yaw check",
+        "keypoint error",
+    ):
         assert words in out
     report = json.loads(output.read_text())
     setting, results = report["setting"], report["results"]
@@ -123,12 +131,22 @@ def test_one_clip_has_no_other_face(videos, tmp_path):
     (tmp_path / "a.mp4").write_bytes((videos / "a.mp4").read_bytes())
     (scene,) = Clips(tmp_path, 32, frames=3)
     assert scene.driver is None
-    judges = Judges(features=colours)
-    results = evaluate(lively(Reenactor(TINY, weights="random")), [scene], judges=judges).results
+    judges, reenactor = Judges(features=colours), lively(Reenactor(TINY, weights="random"))
+    results = evaluate(reenactor, [scene], judges=judges).results
     assert results.model.cross_absolute is None
     assert results.model.same_identity.pictures == 2
     assert results.model.same_identity.fid is not None
     assert results.model.frontalization.fid is None, "one picture has no covariance"
+    driven = scene.frames[1:]
+    mean = 255 * (scene.frames.mean(0) - driven).abs().mean()
+    assert results.mean_frame.l1 == pytest.approx(float(mean))
+    performer = Performer(reenactor)
+    swapped = performer.show(performer.read(scene)).driven.flip(0)
+    other = 255 * (swapped - driven).abs().mean()
+    assert results.other_frame.l1 == pytest.approx(float(other))
+    assert results.other_frame.l1_ratio == pytest.approx(
+        results.other_frame.l1 / results.unchanged.same_identity.l1
+    )
 
 
 @pytest.mark.parametrize(

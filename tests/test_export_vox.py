@@ -15,8 +15,8 @@ from exporting import BOUND, MOVED, awake
 
 import fv2v
 from fv2v.cli import app
-from fv2v.config import VOX_256
 from fv2v.export import driving_input
+from fv2v.presets import VOX_256
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = re.findall(r"^fv2v export .*$", README, re.M)

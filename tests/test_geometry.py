@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial import ConvexHull
 
-from fv2v.config import FACE_VID2VID_256, VOX_256, GeometryConfig
+from fv2v.config import GeometryConfig
 from fv2v.geometry import (
     Motion,
     Source,
@@ -21,6 +21,7 @@ from fv2v.geometry import (
     seen,
 )
 from fv2v.hull import hull_volume, movement_scale
+from fv2v.presets import FACE_VID2VID_256, VOX_256
 from fv2v_kernels import keypoint_flow, warp3d
 
 POSE, KEYPOINT = FACE_VID2VID_256.geometry, VOX_256.geometry

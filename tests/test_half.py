@@ -12,9 +12,10 @@ import torch
 from parity_recording import Recording, record_rendering
 from tiny import sized_as_trained
 
-from fv2v.config import PRESETS, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
+from fv2v.presets import PRESETS
 from fv2v_kernels import OPS, available, use_backend
 
 # where an error would show: after L, H, M and the flows; after the reads; at the end
@@ -36,7 +37,7 @@ def narrow(config: ModelConfig) -> ModelConfig:
         dense_motion=replace(config.dense_motion, widths=(16, 32), out_width=8, kernel=3),
         generator=replace(
             generator,
-            width=32,
+            width=generator.width // 8,
             widths=tuple(width // 8 for width in generator.widths),
             residual_blocks=2,
             modulation_width=16,

@@ -11,7 +11,6 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from fv2v.config import FACE_VID2VID_256
 from fv2v.data.heads import (
     LANDMARKS,
     Expression,
@@ -27,6 +26,7 @@ from fv2v.data.heads.anatomy import Anatomy
 from fv2v.data.heads.figure import Figure
 from fv2v.data.pairs import Draw, Truth
 from fv2v.geometry import View, keypoints_of, rotation_from_euler, seen
+from fv2v.presets import FACE_VID2VID_256
 
 SIZE = 128
 HEADS = SyntheticHeads(32, 12, seed=5)

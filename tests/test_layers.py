@@ -8,11 +8,11 @@ from tiny import TINY_SPADE
 from torch import nn
 
 from fv2v import checkpoints
-from fv2v.config import PRESETS
 from fv2v.engine import arrange
 from fv2v.engine.doubling import DoublingConv
 from fv2v.info import ONCE, gflop
 from fv2v.layers import Place, recorded
+from fv2v.presets import PRESETS
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from tiny import TINY_LIVEPORTRAIT, lively, pictures
 
 from fv2v import Motion, Reenactor, Source, View
-from fv2v.config import FACE_VID2VID_256, GeometryConfig, preset
+from fv2v.config import GeometryConfig
 from fv2v.geometry import (
     check_motion,
     keypoints_of,
@@ -18,6 +18,7 @@ from fv2v.geometry import (
 )
 from fv2v.liveportrait import LIPS_AT_REST
 from fv2v.networks import Retargeting
+from fv2v.presets import FACE_VID2VID_256, preset
 
 LIVEPORTRAIT = preset("liveportrait")
 GEOMETRY, K = LIVEPORTRAIT.geometry, LIVEPORTRAIT.keypoints

@@ -12,13 +12,14 @@ from tiny import TINIES, TINY, TINY_SADTALKER, TINY_VOX
 
 from fv2v import networks
 from fv2v.checkpoints.renames import to_ours, to_release
-from fv2v.config import PRESETS, ModelConfig, preset
+from fv2v.config import ModelConfig
 from fv2v.geometry import place
 from fv2v.networks import CanonicalKeypoints, FaceVid2Vid
 from fv2v.networks.canonical import AntiAliasedStride
 from fv2v.networks.head import BinnedAngle
 from fv2v.networks.spade import SpectralConv2d
 from fv2v.networks.trunks import CoefficientTrunk
+from fv2v.presets import PRESETS, preset
 
 ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
 
@@ -137,7 +138,7 @@ def test_presets_survive_json_and_tell_their_names():
     for name, config in PRESETS.items():
         assert config.name == name
         assert ModelConfig.from_dict(config.as_dict()) == config
-    with pytest.raises(ValueError, match=r"one of face-vid2vid-256, .*, liveportrait; got 'vox'"):
+    with pytest.raises(ValueError, match=r"one of face-vid2vid-256, .*, starter; got 'vox'"):
         preset("vox")
 
 

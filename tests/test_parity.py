@@ -18,11 +18,11 @@ from release_weights import DATA, write_release
 from torch import Tensor
 
 from fv2v import checkpoints
-from fv2v.config import preset
 from fv2v.engine import arrange
 from fv2v.geometry import Motion, Placement, Source, View, keypoints_of, place, resting
 from fv2v.hull import hull_volume, movement_scale
 from fv2v.networks import FaceVid2Vid
+from fv2v.presets import preset
 from fv2v_kernels import OPS, available, use_backend
 
 RELEASES = {

@@ -20,7 +20,7 @@ from fv2v import checkpoints
 from fv2v.checkpoints import liveportrait, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_ours
 from fv2v.checkpoints.storage import is_state_dict
-from fv2v.config import preset
+from fv2v.presets import preset
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

@@ -226,6 +226,38 @@ def test_truths_are_learnt():
     assert values[-1]["loss"] < 0.8 * values[0]["loss"]
 
 
+def states(learning, names):
+    """Parameters and statistics of some networks, as one learning step left them."""
+    return {
+        name: each.clone()
+        for name, each in learning.model.state_dict().items()
+        if name.partition(".")[0] in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("losses", "teacher", "still", "term"),
+    [
+        ({"true_expression": 1.0}, 0.0, {"appearance", "dense_motion", "generator"}, "true_expression"),
+        ({"reconstruction": 1.0}, 1.0, {"head", "canonical"}, "reconstruction"),
+    ],
+    ids=["no picture", "true keypoints alone"],
+)
+def test_what_no_loss_reaches_stays_as_it_is(losses, teacher, still, term):
+    weights = replace(PIXELS, **{"reconstruction": 0.0} | losses)
+    learning = learner(losses=weights, teacher=(teacher, teacher), spectral_norm=False, average=0.0)
+    others = {"appearance", "canonical", "dense_motion", "generator", "head"} - still - {"canonical"}
+    before, moving = states(learning, still), states(learning, others)
+    values = learning.step(0, [replace(pairs(2), truth=truth(2))]).values
+    assert values.keys() == {"loss", "gradient", term}
+    for name, each in states(learning, still).items():
+        assert torch.equal(each, before[name]), name
+    assert not all(torch.equal(each, moving[name]) for name, each in states(learning, others).items())
+    chance = Chance.of_step(0, 0, 2, teacher, CPU.device, torch.float32)
+    output = learning.objective(replace(pairs(2).to(CPU.device), truth=truth(2)), chance).output
+    assert (output is None) == (term != "reconstruction")
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision(precision):
     """Weights stay float32, losses near float32's; float16's infinite gradients are no NaN."""

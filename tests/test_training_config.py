@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from fv2v.config import FACE_VID2VID_256, FACE_VID2VID_512, PRESETS, DiscriminatorConfig
+from fv2v.config import DiscriminatorConfig
 from fv2v.data.augment import AugmentConfig
 from fv2v.losses import LossConfig
+from fv2v.presets import FACE_VID2VID_256, FACE_VID2VID_512, PRESETS
 from fv2v.training.config import EXAMPLES, OptimiserConfig, TrainConfig, read_config
 from fv2v.training.objective import Terms
 from fv2v.training.start import check_size, starting_model
@@ -116,6 +117,14 @@ def test_what_does_not_fit_is_told(read, assignment, said):
     assert said in str(raised.value)
 
 
+def test_what_cannot_begin_is_told(read):
+    with pytest.raises(ValueError, match="shows_source where something starts anew"):
+        read(NOTHING, "shows_source=true", "weights=w.safetensors")
+    nothing = [f"losses.{f.name}=0" for f in fields(LossConfig)]
+    with pytest.raises(ValueError, match="expected a loss that counts"):
+        read(NOTHING, *nothing)
+
+
 def test_what_is_needed_is_told(tmp_path):
     (tmp_path / "run.toml").write_text(NOTHING)
     with pytest.raises(ValueError, match="expected a value for data: --set data="):
@@ -129,7 +138,8 @@ def test_what_is_needed_is_told(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.toml")))
 def test_examples_are_read(name):
-    sets = ["weights=w.safetensors"] if name == "paper-512" else []
+    goes_on = ("paper-512", "starter-picture", "starter")
+    sets = ["weights=w.safetensors"] if name in goes_on else []
     config = read_config(name, [*PLACES, *sets])
     model = config.model or FACE_VID2VID_256
     check_size(model, config.size or model.image_size)

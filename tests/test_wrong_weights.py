@@ -17,7 +17,7 @@ from tiny import TINY_VOX
 
 from fv2v import checkpoints
 from fv2v.checkpoints import liveportrait, sadtalker
-from fv2v.config import SADTALKER_256, preset
+from fv2v.presets import SADTALKER_256, preset
 
 ONE = {"one.weight": torch.ones(1)}
 RENDERER, MAPPING, FULL_MAPPING = "SadTalker_V0.0.2_256.safetensors", *sadtalker.MAPPINGS.values()

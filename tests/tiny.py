@@ -9,9 +9,6 @@ import numpy as np
 import torch
 
 from fv2v.config import (
-    LIVEPORTRAIT,
-    SADTALKER_256,
-    VOX_256,
     AppearanceConfig,
     CanonicalConfig,
     DenseMotionConfig,
@@ -22,6 +19,7 @@ from fv2v.config import (
 )
 from fv2v.geometry import Source
 from fv2v.networks import FaceVid2Vid
+from fv2v.presets import LIVEPORTRAIT, SADTALKER_256, VOX_256
 from fv2v.reenactor import Reenactor
 
 TINY = ModelConfig(

@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 from fv2v.checkpoints import liveportrait, own, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_release
 from fv2v.checkpoints.storage import Checkpoint, misfits
-from fv2v.config import ModelConfig, preset
+from fv2v.config import ModelConfig
 from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
+from fv2v.presets import preset
 
 __all__ = ["NO_WEIGHTS", "Weights", "convert", "find", "load", "random", "save"]
 

@@ -18,7 +18,8 @@ from fv2v.checkpoints.storage import (
     state_dicts,
     write_torch,
 )
-from fv2v.config import LIVEPORTRAIT, ModelConfig
+from fv2v.config import ModelConfig
+from fv2v.presets import LIVEPORTRAIT
 
 NAME = "LivePortrait"
 SUFFIX = ""  # `write` writes a folder

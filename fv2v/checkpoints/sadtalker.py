@@ -29,7 +29,8 @@ from fv2v.checkpoints.storage import (
     write_safetensors,
     write_torch,
 )
-from fv2v.config import SADTALKER_256, SADTALKER_512, ModelConfig
+from fv2v.config import ModelConfig
+from fv2v.presets import SADTALKER_256, SADTALKER_512
 
 NAME = "SadTalker"
 SUFFIX = ""  # `write` writes a folder

@@ -18,7 +18,8 @@ from fv2v.checkpoints.renames import (
     to_ours,
 )
 from fv2v.checkpoints.storage import Checkpoint, contents, read_torch, state_dicts, write_torch
-from fv2v.config import VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE, ModelConfig
+from fv2v.config import ModelConfig
+from fv2v.presets import VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE
 
 NAME = "zhanglonghao1992"
 SUFFIX = ".pth.tar"  # of what `write` writes

@@ -3,6 +3,8 @@
 import math
 from dataclasses import asdict, dataclass
 
+OF_PICTURES = ("perceptual", "gan", "feature_matching", "reconstruction")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
@@ -31,3 +33,13 @@ class LossConfig:
         for name, weight in asdict(self).items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"LossConfig: expected {name} >= 0, got {weight!r}")
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether any term looks at the picture made."""
+        return any(getattr(self, name) for name in OF_PICTURES)
+
+    @property
+    def of_motion(self) -> bool:
+        """Whether any term looks at what H, L and Δ say."""
+        return any(weight for name, weight in asdict(self).items() if name not in OF_PICTURES)

@@ -1,4 +1,4 @@
-"""A model in all protocols, beside the source unchanged and what the model makes of true keypoints."""
+"""A model in all protocols, beside what it must do better than, and what it makes of true keypoints."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fv2v.metrics.protocols import Answers, Performer, Scene, Shown, true_reading, unchanged
-from fv2v.metrics.scores import Judges, MotionError, MotionErrors, Protocols, Scores
+from fv2v.metrics.scores import Comparison, Judges, Likeness, MotionError, MotionErrors, Protocols, Scores
 from fv2v.reenactor import Reenactor
 
 
@@ -17,6 +17,8 @@ class Results:
     model: Protocols
     true_keypoints: Protocols | None  # only where the model's keypoints can be the scenes' landmarks
     unchanged: Protocols
+    mean_frame: Likeness  # same identity: the mean of the clip's frames in place of each
+    other_frame: Likeness  # same identity: what the model shows of a frame half a clip away
     motion: MotionError | None  # as true_keypoints
     seconds_per_frame: float  # driving frame to picture: medians of H with Δ and of M with G, in batches
 
@@ -64,6 +66,7 @@ def evaluate(
     judges = judges or Judges()
     performer = Performer(reenactor, batch_size)
     model, control, still = (Scores(judges) for _ in range(3))
+    mean_frame, other_frame = Comparison(judges), Comparison(judges)
     config = reenactor.config
     errors = MotionErrors(config.image_size // config.volume_stride)
     kept: list[Example] = []
@@ -75,6 +78,10 @@ def evaluate(
         shown = performer.show(read)
         model.add(shown, scene.answers, scene.frames)
         still.add(unchanged(source, shown), scene.answers, scene.frames)
+        driven, true_driven = shown.driven, scene.answers.driven
+        mean = scene.frames.mean(0, keepdim=True).expand_as(driven)
+        mean_frame.add(mean, true_driven, scene.frames)
+        other_frame.add(driven.roll(len(driven) // 2, 0), true_driven, scene.frames)
         true = true_reading(scene, read, config)
         if true is not None:
             told += 1
@@ -91,6 +98,8 @@ def evaluate(
         model=model.protocols().against(base),
         true_keypoints=control.protocols().against(base) if told else None,
         unchanged=base.against(base),
+        mean_frame=mean_frame.likeness().against(base.same_identity),
+        other_frame=other_frame.likeness().against(base.same_identity),
         motion=errors.mean() if told else None,
         seconds_per_frame=performer.seconds,
     )

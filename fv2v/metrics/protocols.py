@@ -181,7 +181,7 @@ def true_reading(scene: Scene, read: Reading, config: ModelConfig) -> Reading | 
     no picture.
     """
     truth, like = scene.truth, read.source.canonical
-    if truth is None or config.canonical is None or config.keypoints != truth.canonical.shape[1]:
+    if truth is None or config.head.window or config.keypoints != truth.canonical.shape[1]:
         return None
     voxels, dtype = config.image_size // config.volume_stride, coordinate_dtype(like.dtype)
     known = truth.on_lattice(voxels)

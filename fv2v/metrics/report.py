@@ -31,6 +31,7 @@ PROTOCOLS = {
     "cross_relative": "cross identity, relative",
 }
 SHOWINGS = {"model": "model", "true_keypoints": "true keypoints", "unchanged": "source unchanged"}
+DRIVEN_SHOWINGS = {"mean_frame": "mean of the frames", "other_frame": "another frame's motion"}
 COLUMNS = {  # of `Likeness`: heading, decimals
     "pictures": ("pictures", 0),
     "l1": ("L1", 2),
@@ -149,10 +150,9 @@ def _likenesses(report: Report) -> Table:
         f"renderer's keypoints and motion. MS-SSIM of {setting.ms_ssim_scales} scales"
     )
     rows = [
-        (name, label, getattr(protocols, field))
+        (name, label, likeness)
         for field, name in PROTOCOLS.items()
-        for label, protocols in _showings(report.results)
-        if getattr(protocols, field) is not None
+        for label, likeness in _likenesses_of(report.results, field)
     ]
     measured = [c for c in COLUMNS if any(getattr(likeness, c) is not None for _, _, likeness in rows)]
     table = Table("protocol", "shown", title=title, caption=caption, title_justify="left")
@@ -197,6 +197,14 @@ def _motion(motion: MotionError) -> Sequence[tuple[str, str]]:
         ("keypoint error", f"{motion.keypoints:.4f} in x and y, the picture being 2 across"),
         ("expression error", f"{motion.expression:.3f}, 1 for showing none"),
     )
+
+
+def _likenesses_of(results: Results, protocol: str) -> list[tuple[str, Likeness]]:
+    """The model's and the controls', where there are any."""
+    found = [(label, getattr(protocols, protocol)) for label, protocols in _showings(results)]
+    if protocol == "same_identity":
+        found += [(label, getattr(results, name)) for name, label in DRIVEN_SHOWINGS.items()]
+    return [(label, likeness) for label, likeness in found if likeness is not None]
 
 
 def _showings(results: Results) -> list[tuple[str, Protocols]]:

@@ -64,8 +64,11 @@ class FaceVid2Vid(nn.Module):
 
         `window` is what H and Δ see of it where that is no picture: the portrait's own coefficients.
         """
+        return self.source_of(image, *self.look(image, window))
+
+    def source_of(self, image: Tensor, motion: Motion, canonical: Canonical) -> Source:
+        """F: what is left to compute of a portrait that H, Δ and L have seen."""
         features = self.appearance(image)
-        motion, canonical = self.look(image, window)
         return Source(
             features=features,
             compressed=self.dense_motion.compress(features),

@@ -84,6 +84,7 @@ class TrainConfig:
     model: ModelConfig | None = None  # None: that of `weights`, or else the paper's
     weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew
     fresh: tuple[str, ...] = ()  # first parts of names that are not taken from `weights` but start anew
+    shows_source: bool = False  # whether what starts anew shows the source moved at once: prior.py
     spectral_norm: bool | None = None  # on G's convolutions; None: where training starts anew
     seed: int = 0
 
@@ -121,6 +122,10 @@ class TrainConfig:
         _require(self.precision in PRECISIONS, f"precision one of {PRECISIONS}", self.precision)
         _require(0 <= self.average < 1, "average in [0, 1)", self.average)
         _require(all(0 <= share <= 1 for share in self.teacher), "teacher from 0 to 1", self.teacher)
+        learns = self.losses.of_pictures or self.losses.of_motion
+        _require(learns, "a loss that counts", self.losses)
+        begins = self.weights is None or bool(self.fresh)
+        _require(begins or not self.shows_source, "shows_source where something starts anew", self.weights)
         _require(not self.fresh or self.weights is not None, "fresh beside weights alone", self.fresh)
 
 

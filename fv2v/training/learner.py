@@ -69,6 +69,9 @@ class Learner:
         if world.size > 1:
             synchronise_norms(model, world.device)
         self.model, self.discriminator = model.train(), judges.discriminator
+        for network in model.children():
+            if not any(each.requires_grad for each in network.parameters()):
+                network.eval()  # what does not learn stays as it is, its norms' statistics too
         self.dtype = model.appearance.lift.weight.dtype
         self.objective = self._shared(
             Objective(model, config.losses, judges, size, config.expression_weights)
@@ -142,7 +145,7 @@ class Learner:
         self.scalers[0].scale(loss / parts).backward()
         yield "loss", loss.detach()
         yield from ((name, term.detach()) for name, term in terms.present())
-        if self.discriminator is None:
+        if self.discriminator is None or output is None:
             return
         self.discriminator.requires_grad_(True)
         with self._autocast():

@@ -1,8 +1,9 @@
 """What training makes small: one forward pass of a batch, and every loss of it.
 
-The source is encoded and rendered with its keypoints where the driving frame has them, absolute, as
-`FaceVid2Vid.forward` does. H sees the source, the driving frame and, for equivariance, the warped driving
-frame in calls of their own, as in public code; batch norms count each in their running statistics.
+Where no loss looks at pictures, none is made. The source is encoded and rendered with its keypoints where the
+driving frame has them, absolute, as `FaceVid2Vid.forward` does. H sees the source, the driving frame and, for
+equivariance, the warped driving frame in calls of their own, as in public code; batch norms count each in
+their running statistics.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -30,7 +31,7 @@ from fv2v.losses import (
     reconstruction,
     supervised,
 )
-from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
+from fv2v.networks import Canonical, Discriminator, FaceVid2Vid, HeadEstimator
 from fv2v.tensors import to_images
 from fv2v.training.chance import Chance
 
@@ -73,7 +74,14 @@ class Outcome(NamedTuple):
     """Of a batch."""
 
     terms: Terms
-    output: Tensor  # (B, 3, n, n)  y
+    output: Tensor | None  # (B, 3, n, n)  y; None where no loss looks at it
+
+
+class Looked(NamedTuple):
+    """What H, Δ and L say of the source."""
+
+    motion: Motion
+    canonical: Canonical
 
 
 class Objective(nn.Module):
@@ -96,22 +104,23 @@ class Objective(nn.Module):
         """`pairs` as `Pairs.to` leaves them, as large as the output."""
         model = self.model
         voxels = self.size // model.config.volume_stride
-        driving = to_images(pairs.driving, self.size)
+        portrait, driving = to_images(pairs.source, self.size), to_images(pairs.driving, self.size)
         truth = None if pairs.truth is None else pairs.truth.on_lattice(voxels)
 
-        source = model.encode(to_images(pairs.source, self.size))
+        own = Looked(*model.look(portrait))
         motion, said = model.head(driving)
-        shown, moved = source, motion
-        if truth is not None and chance.forced is not None:
-            shown, moved = _forced(source, motion, truth, chance.forced)
-        output = model.render(shown, placed(shown, moved, model))
-
-        terms = self._of_picture(Terms(), output, pairs.driving)
-        terms = self._of_motion(terms, source, motion, driving, truth)
-        terms = self._of_warp(terms, source, motion, driving, chance.warp, voxels)
+        output, terms = None, Terms()
+        if self.losses.of_pictures:
+            source, moved = model.source_of(portrait, *own), motion
+            if truth is not None and chance.forced is not None:
+                source, moved = _forced(source, motion, truth, chance.forced)
+            output = model.render(source, placed(source, moved, model))
+            terms = self._of_picture(terms, output, pairs.driving)
+        terms = self._of_motion(terms, own, motion, driving, truth)
+        terms = self._of_warp(terms, own, motion, driving, chance.warp, voxels)
         if truth is not None:
-            canonical = source.canonical if said is None else said
-            terms = self._of_truth(terms, source, motion, canonical, truth)
+            canonical = own.canonical.keypoints if said is None else said
+            terms = self._of_truth(terms, own, motion, canonical, truth)
         return Outcome(terms, output)
 
     def _of_picture(self, terms: Terms, output: Tensor, target: Tensor) -> Terms:
@@ -132,11 +141,12 @@ class Objective(nn.Module):
         return terms
 
     def _of_motion(
-        self, terms: Terms, source: Source, motion: Motion, driving: Tensor, truth: Truth | None
+        self, terms: Terms, own: Looked, motion: Motion, driving: Tensor, truth: Truth | None
     ) -> Terms:
         weights = self.losses
         if weights.keypoint_prior:
-            terms = terms._replace(keypoint_prior=keypoint_prior(keypoints_of(source.canonical, motion)))
+            kp_driving = keypoints_of(own.canonical.keypoints, motion)
+            terms = terms._replace(keypoint_prior=keypoint_prior(kp_driving))
         if weights.deformation_prior:
             terms = terms._replace(deformation_prior=deformation_prior(motion.expression))
         rotation = self._true_rotation(driving, truth) if weights.head_pose else None
@@ -153,30 +163,28 @@ class Objective(nn.Module):
         return None if self.judges.pose is None else self.judges.pose(driving).motion.rotation
 
     def _of_warp(
-        self, terms: Terms, source: Source, motion: Motion, driving: Tensor, warp: RandomWarp, voxels: int
+        self, terms: Terms, own: Looked, motion: Motion, driving: Tensor, warp: RandomWarp, voxels: int
     ) -> Terms:
-        weights = self.losses
-        by_jacobians = weights.equivariance_jacobians and source.jacobians is not None
+        weights, jacobians = self.losses, own.canonical.jacobians
+        by_jacobians = weights.equivariance_jacobians and jacobians is not None
         if not (weights.equivariance or by_jacobians):
             return terms
         warped_motion, warped = self.model.look(warp.image(driving, voxels))
         kp_warped = keypoints_of(warped.keypoints, warped_motion)
         if weights.equivariance:
-            kp_driving = keypoints_of(source.canonical, motion)
+            kp_driving = keypoints_of(own.canonical.keypoints, motion)
             terms = terms._replace(equivariance=equivariance(kp_driving, kp_warped, warp))
         if by_jacobians:
-            assert source.jacobians is not None
+            assert jacobians is not None
             assert warped.jacobians is not None
-            with unhalved(source.jacobians):
-                jac_driving = motion.rotation.unsqueeze(1) @ source.jacobians  # J = R J_c
+            with unhalved(jacobians):
+                jac_driving = motion.rotation.unsqueeze(1) @ jacobians  # J = R J_c
                 jac_warped = warped_motion.rotation.unsqueeze(1) @ warped.jacobians
             error = equivariance_jacobians(jac_driving, jac_warped, warp, kp_warped)
             terms = terms._replace(equivariance_jacobians=error)
         return terms
 
-    def _of_truth(
-        self, terms: Terms, source: Source, motion: Motion, canonical: Tensor, truth: Truth
-    ) -> Terms:
+    def _of_truth(self, terms: Terms, own: Looked, motion: Motion, canonical: Tensor, truth: Truth) -> Terms:
         """Means over source and driving frame."""
         weights = self.losses
         if not (
@@ -187,7 +195,7 @@ class Objective(nn.Module):
         ):
             return terms
         each = truth.canonical.new_tensor(self.expression_weights) if self.expression_weights else None
-        of_source = supervised(source.canonical, source.motion, truth.canonical, truth.source, each)
+        of_source = supervised(own.canonical.keypoints, own.motion, truth.canonical, truth.source, each)
         of_driving = supervised(canonical, motion, truth.canonical, truth.driving, each)
         mean = SupervisedTerms(*((a + b) / 2 for a, b in zip(of_source, of_driving, strict=True)))
         return terms._replace(

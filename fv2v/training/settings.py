@@ -7,8 +7,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from fv2v.config import ModelConfig, preset
+from fv2v.config import ModelConfig
 from fv2v.paths import PathLike, check_input
+from fv2v.presets import preset
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -6,11 +6,13 @@ from pathlib import Path
 import torch
 
 from fv2v import checkpoints
-from fv2v.config import FACE_VID2VID_256, ModelConfig
+from fv2v.config import ModelConfig
 from fv2v.losses import PerceptualLoss, Vgg19Features
 from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
+from fv2v.presets import FACE_VID2VID_256
 from fv2v.training.config import TrainConfig
 from fv2v.training.objective import Judges
+from fv2v.training.prior import show_the_source
 
 
 def starting_model(config: TrainConfig) -> FaceVid2Vid:
@@ -26,6 +28,8 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = FaceVid2Vid(config.model or FACE_VID2VID_256)
+            if config.shows_source:
+                show_the_source(model)
         if config.weights is not None:
             _take(model, checkpoints.load(config.weights), config.fresh)
     if model.config.head.window:
@@ -83,6 +87,14 @@ def check_size(config: ModelConfig, size: int) -> None:
 def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> None:
     if model.retargeting is not None:
         model.retargeting.requires_grad_(False)
+    if not config.losses.of_pictures:
+        for network in (model.appearance, model.dense_motion, model.generator):
+            network.requires_grad_(False)
+    by_truth_alone = config.teacher == (1.0, 1.0) or not config.losses.of_pictures
+    if by_truth_alone and not config.losses.of_motion:
+        for looking in (model.head, model.canonical):
+            if looking is not None:
+                looking.requires_grad_(False)
     shown = model.config.geometry.transfer == "keypoint"  # elsewhere J_s J_d⁻¹ is R_s R_d⁻¹, whatever J_c
     if model.canonical is not None and model.canonical.jacobian is not None:
         model.canonical.jacobian.requires_grad_(shown or bool(config.losses.equivariance_jacobians))

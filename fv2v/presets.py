@@ -1,0 +1,106 @@
+"""The presets: configs of published models and of the one that ships, `replace(...)` of one another."""
+
+from dataclasses import replace
+
+from fv2v.config import (
+    AppearanceConfig,
+    CanonicalConfig,
+    DenseMotionConfig,
+    GeneratorConfig,
+    GeometryConfig,
+    HeadConfig,
+    ModelConfig,
+    RetargetingConfig,
+)
+
+FACE_VID2VID_256 = ModelConfig(name="face-vid2vid-256")
+# The networks see 256 px; a third upsampling stage paints 512.
+FACE_VID2VID_512 = replace(
+    FACE_VID2VID_256, name="face-vid2vid-512", generator=GeneratorConfig(widths=(256, 128, 64, 32))
+)
+
+# zhanglonghao1992's release. Its weights learned a flow without rotation, volumes read on the face lattice
+# although flows live on the corner lattice, and π = 3.14: kept, they mean nothing without. Its documented
+# command transfers relative motion.
+_VOX_CANONICAL = CanonicalConfig(kernel=3, jacobian=False)
+VOX_256 = ModelConfig(
+    name="vox-256",
+    keypoints=15,
+    align_corners=False,
+    geometry=GeometryConfig(transfer="keypoint", pi=3.14),
+    canonical=_VOX_CANONICAL,
+)
+VOX_256_JACOBIAN = replace(VOX_256, name="vox-256-jacobian", canonical=replace(_VOX_CANONICAL, jacobian=True))
+
+# The same release's SPADE generator, which it calls `spade`.
+VOX_256_SPADE = replace(
+    VOX_256,
+    name="vox-256-spade",
+    appearance=AppearanceConfig(kernel=3),
+    generator=GeneratorConfig(decoder="spade", widths=(512, 256, 64)),
+)
+
+# SadTalker's renderer: that generator, driven by 3DMM coefficients. Its weights take an angle and the height
+# of t from them; where the head is in x and z, and weak masks, were left out when it ran.
+SADTALKER_256 = replace(
+    VOX_256_SPADE,
+    name="sadtalker-256",
+    geometry=replace(VOX_256.geometry, relative=False, translation="y"),
+    head=HeadConfig(trunk="coefficients", inputs=70, widths=(1024,), blocks=(3,)),
+    dense_motion=DenseMotionConfig(mask_threshold=1e-3),
+)
+SADTALKER_512 = replace(SADTALKER_256, name="sadtalker-512", image_size=512)
+
+# LivePortrait: one trunk says everything about a face, canonical keypoints and its size included; its bins
+# are symmetric, its rotations multiply in the other order, and t in depth is not used.
+LIVEPORTRAIT = replace(
+    VOX_256_SPADE,
+    name="liveportrait",
+    keypoints=21,
+    geometry=GeometryConfig(transfer="liveportrait", euler_order="zyx", translation="xy"),
+    canonical=None,
+    head=HeadConfig(
+        trunk="convnext", widths=(96, 192, 384, 768), blocks=(3, 3, 9, 3), scale=True, degree_offset=97.5
+    ),
+    generator=replace(VOX_256_SPADE.generator, pixel_shuffle=2),
+    retargeting=RetargetingConfig(),
+)
+
+# The model that ships (training/configs/starter-*.toml): keypoints are the drawn heads' landmarks, which one
+# trunk reads with all else that H, L and Δ say.
+STARTER = ModelConfig(
+    name="starter",
+    image_size=128,
+    keypoints=22,
+    volume_channels=16,
+    volume_depth=8,
+    appearance=AppearanceConfig(widths=(32, 64, 128), residual_blocks=2),
+    canonical=None,
+    head=HeadConfig(stem_width=32, widths=(128, 256, 384, 512), blocks=(2, 2, 2, 2)),
+    dense_motion=DenseMotionConfig(
+        compressed_channels=1, widths=(48, 96, 128), out_width=18, kernel=3, variance=0.02
+    ),
+    generator=GeneratorConfig(width=128, widths=(128, 64, 32), residual_blocks=4),
+)
+
+PRESETS: dict[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        FACE_VID2VID_256,
+        FACE_VID2VID_512,
+        VOX_256,
+        VOX_256_JACOBIAN,
+        VOX_256_SPADE,
+        SADTALKER_256,
+        SADTALKER_512,
+        LIVEPORTRAIT,
+        STARTER,
+    )
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """The preset of that name; a ValueError lists the names there are."""
+    if name not in PRESETS:
+        raise ValueError(f"expected a preset, one of {', '.join(PRESETS)}; got {name!r}")
+    return PRESETS[name]
