@@ -15,6 +15,7 @@ import numpy as np
 import parity
 import pytest
 from release_weights import filled, write_release
+from tiny import sized_as_trained
 
 from fv2v import PRESETS, checkpoints, read_video, reenact, talk
 from fv2v.files import Report
@@ -40,7 +41,7 @@ def weights(request, tmp_path_factory) -> Iterator[list[Path]]:
     folder = tmp_path_factory.mktemp("weights")
     if request.param in PRESETS:
         config = PRESETS[request.param]
-        model = checkpoints.random(config) if config.canonical is None else filled(config)
+        model = sized_as_trained(config) if config.canonical is None else filled(config)
         checkpoints.save(model, folder / "ours.safetensors")
         yield [folder / "ours.safetensors"]
     else:
