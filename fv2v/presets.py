@@ -76,7 +76,7 @@ STARTER = ModelConfig(
     volume_depth=8,
     appearance=AppearanceConfig(widths=(32, 64, 128), residual_blocks=2),
     canonical=None,
-    head=HeadConfig(stem_width=32, widths=(128, 256, 384, 512), blocks=(2, 2, 2, 2)),
+    head=HeadConfig(stem_width=32, widths=(64, 128, 256, 512), blocks=(1, 2, 2, 2)),
     dense_motion=DenseMotionConfig(
         compressed_channels=1, widths=(48, 96, 128), out_width=18, kernel=3, variance=0.02
     ),
