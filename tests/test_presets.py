@@ -17,7 +17,8 @@ import pytest
 from release_weights import filled, write_release
 from tiny import sized_as_trained
 
-from fv2v import PRESETS, checkpoints, read_video, reenact, talk
+from fv2v import PRESETS, Reenactor, checkpoints, read_motion, read_video, reenact, talk
+from fv2v.animation import joined
 from fv2v.files import Report
 
 FRAMES = os.environ.get("FV2V_FRAMES")
@@ -93,3 +94,18 @@ def test_end_to_end(preset, weights, inputs, tmp_path):
     with av.open(str(output)) as container:
         stream = container.streams.video[0].codec_context
         assert (stream.name, stream.pix_fmt) == ("h264", "yuv420p")  # what browsers and phones play
+
+
+@pytest.mark.parametrize("weights", ["lp"], indirect=True)
+def test_real_templates_drive_liveportrait(weights):
+    """At full size: two frames of each, a portrait that is none of theirs."""
+    templates = [clips.real(name) for name in ("talking.pkl", "shake_face.pkl", "d5.pkl")]
+    reenactor = Reenactor(weights=weights)
+    source = reenactor.encode(clips.PORTRAIT)
+    for template in templates:
+        film = read_motion(template)
+        chosen = joined([film.motion[:1], film.motion[len(film) // 2 :][:1]])
+        first, second = reenactor.animate(source, chosen)
+        assert first.shape == (512, 512, 3)
+        assert min(first.std(), second.std()) > 5, "a picture has more than one grey"
+        assert not np.array_equal(first, second), template.name

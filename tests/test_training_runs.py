@@ -14,12 +14,14 @@ from training import CPU, LOSSES, clips, config, pairs, trained
 from fv2v import checkpoints
 from fv2v.data.heads import LANDMARKS, SyntheticHeads
 from fv2v.losses import LossConfig, Vgg19Features
+from fv2v.networks import FaceVid2Vid
 from fv2v.reenactor import Reenactor
 from fv2v.sheet import CAPTION, GAP
 from fv2v.training import checkpoint
 from fv2v.training.board import sheet
 from fv2v.training.learner import NotFinite
 from fv2v.training.settings import plain
+from fv2v.training.start import starting_model
 from fv2v.training.trainer import MODEL, Trainer
 
 
@@ -110,6 +112,24 @@ def test_a_larger_model_starts_from_a_smaller_one(folder):
         ValueError, match=r"the weights of 'tiny' do not fit 'tiny' in \d+ tensors that are not `fr"
     ):
         Trainer(config(folder, model=large, weights=weights, fresh=fresh[:1], output=folder / "b"), CPU)
+
+
+def test_a_head_comes_from_elsewhere(folder):
+    """H and Δ of one file, all else of another; and no head that reads other keypoints."""
+    torch.manual_seed(3)
+    checkpoints.save(FaceVid2Vid(TINY), folder / "head.safetensors")
+    checkpoints.save(checkpoints.random(TINY), folder / "rest.safetensors")
+    taken = checkpoints.load(folder / "head.safetensors").state_dict()
+    rest = checkpoints.load(folder / "rest.safetensors").state_dict()
+    model = starting_model(
+        config(folder, weights=folder / "rest.safetensors", head=folder / "head.safetensors")
+    )
+    for name, each in model.state_dict().items():
+        assert torch.equal(each, (taken if name.startswith("head.") else rest)[name]), name
+    assert not torch.equal(taken["head.yaw.bins.weight"], rest["head.yaw.bins.weight"])
+    checkpoints.save(FaceVid2Vid(replace(TINY, name="six", keypoints=6)), folder / "other.safetensors")
+    with pytest.raises(ValueError, match=r"head: 'six' in .*other\.safetensors has another H than 'tiny'"):
+        starting_model(config(folder, head=folder / "other.safetensors"))
 
 
 def test_networks_learn_from_pictures_of_another_size(folder):

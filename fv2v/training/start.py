@@ -18,6 +18,8 @@ from fv2v.training.prior import show_the_source
 def starting_model(config: TrainConfig) -> FaceVid2Vid:
     """On the CPU, in float32: of `config.weights`, but for what is `fresh`; or all of it drawn from the seed.
 
+    H and Δ are those of `config.head` where there is one.
+
     Raises:
         FileNotFoundError: there are no such weights.
         ValueError: weights that do not fit, or a model that no pictures drive.
@@ -32,6 +34,8 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
                 show_the_source(model)
         if config.weights is not None:
             _take(model, checkpoints.load(config.weights), config.fresh)
+    if config.head is not None:
+        _take_head(model, config.head)
     if model.config.head.window:
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients, no pictures: expected another model"
@@ -114,6 +118,14 @@ def _head(weights: Path) -> HeadEstimator:
     if model.config.head.window:
         raise ValueError(f"pose: {weights} reads no pictures, expected the weights of a model that does")
     return model.head.float().eval().requires_grad_(False)
+
+
+def _take_head(model: FaceVid2Vid, weights: Path) -> None:
+    found = checkpoints.load(weights)
+    parts = [(each.head, each.keypoints, each.geometry) for each in (model.config, found.config)]
+    if parts[0] != parts[1]:
+        raise ValueError(f"head: {found.config.name!r} in {weights} has another H than {model.config.name!r}")
+    model.head.load_state_dict(found.head.state_dict())
 
 
 def _take(model: FaceVid2Vid, stored: FaceVid2Vid, fresh: Sequence[str]) -> None:
