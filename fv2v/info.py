@@ -1,5 +1,8 @@
 """The presets as tables."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import torch
 from rich.table import Table
 
@@ -34,6 +37,34 @@ def tables() -> tuple[Table, Table]:
         "millions of parameters, GFLOP (2 for a multiplication and its addition) of convolutions"
     )
     return conventions, networks
+
+
+def preset_tables(config: ModelConfig) -> tuple[Table, Table, Table]:
+    """One preset: what `tables` says of it, a line each; and its config, by the names of training's TOML."""
+    conventions = Table(title=config.name, title_justify="left", show_header=False)
+    for name, value in _conventions(config).items():
+        conventions.add_row(name, value)
+    networks = Table("network", "parameters", "GFLOP", "runs", title="Networks", title_justify="left")
+    counts, work = parameters(config), gflop(config)
+    for name, label in NETWORKS.items():
+        if counts[name]:
+            runs = "once a portrait" if name in ONCE else "every frame"
+            networks.add_row(label, f"{counts[name] / 1e6:.2f} M", f"{work[name]:.2f}", runs)
+    fields = Table(
+        title="Config, as [model] in a training run has it", title_justify="left", show_header=False
+    )
+    for name, value in _flat(config.as_dict()):
+        fields.add_row(name, str(list(value) if isinstance(value, tuple) else value))
+    return conventions, networks, fields
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Numbers and words of tables in tables, by names with dots."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _table(title: str, rows: list[dict[str, str]]) -> Table:

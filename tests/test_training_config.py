@@ -118,8 +118,8 @@ def test_what_does_not_fit_is_told(read, assignment, said):
 
 
 def test_what_cannot_begin_is_told(read):
-    with pytest.raises(ValueError, match="shows_source where something starts anew"):
-        read(NOTHING, "shows_source=true", "weights=w.safetensors")
+    with pytest.raises(ValueError, match="prior where something starts anew"):
+        read(NOTHING, "prior=true", "weights=w.safetensors")
     nothing = [f"losses.{f.name}=0" for f in fields(LossConfig)]
     with pytest.raises(ValueError, match="expected a loss that counts"):
         read(NOTHING, *nothing)

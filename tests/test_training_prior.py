@@ -12,7 +12,7 @@ from fv2v.data.heads import LANDMARKS, SyntheticHeads
 from fv2v.data.pairs import Draw, Pairs, collate
 from fv2v.networks import FaceVid2Vid
 from fv2v.training.objective import _forced, placed
-from fv2v.training.prior import show_the_source
+from fv2v.training.prior import begin_with_prior
 
 CONFIG = replace(
     TINY,
@@ -59,7 +59,7 @@ def test_the_first_picture_is_the_source_moved(heads):
     """Nearer to the driving frame than if nothing moved, and much nearer than random weights' picture."""
     model = fresh()
     random = l1(shown(model, heads), heads.driving)
-    show_the_source(model)
+    begin_with_prior(model)
     moved = shown(model, heads)
     still = Pairs(heads.source, heads.source, replace(heads.truth, driving=heads.truth.source))
     unmoved = shown(model, still)
@@ -68,9 +68,24 @@ def test_the_first_picture_is_the_source_moved(heads):
     assert l1(moved, heads.driving) < 0.97 * l1(unmoved, heads.driving)
 
 
+@torch.no_grad()
+def test_heads_begin_at_rest(heads):
+    model = fresh()
+    loud = model.head(heads.driving)
+    begin_with_prior(model)
+    motion, canonical = model.head(heads.driving)
+    assert float((motion.rotation - torch.eye(3)).abs().max()) < 0.06  # no three bins are the middle
+    for part, before in (
+        (motion.translation, loud.motion.translation),
+        (motion.expression, loud.motion.expression),
+        (canonical, loud.canonical),
+    ):
+        assert float(part.abs().max()) < 0.1 * float(before.abs().max())
+
+
 def test_everything_learns(heads):
     model = fresh()
-    show_the_source(model)
+    begin_with_prior(model)
     (shown(model, heads) - heads.driving).abs().mean().backward()
     for name, each in model.named_parameters():
         if not name.startswith("head."):
@@ -86,4 +101,4 @@ def test_everything_learns(heads):
 )
 def test_other_networks_are_refused(config, got):
     with pytest.raises(ValueError, match=f"expected a residual decoder, and 3 channels or more.*{got}"):
-        show_the_source(FaceVid2Vid(config))
+        begin_with_prior(FaceVid2Vid(config))

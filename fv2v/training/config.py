@@ -85,7 +85,9 @@ class TrainConfig:
     weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew
     fresh: tuple[str, ...] = ()  # first parts of names that are not taken from `weights` but start anew
     head: Path | None = None  # weights whose H and Δ the model gets, whatever else it starts from
-    shows_source: bool = False  # whether what starts anew shows the source moved at once: prior.py
+    prior: bool = (
+        False  # whether what starts anew shows the source moved at once, and heads at rest: prior.py
+    )
     spectral_norm: bool | None = None  # on G's convolutions; None: where training starts anew
     seed: int = 0
 
@@ -126,7 +128,7 @@ class TrainConfig:
         learns = self.losses.of_pictures or self.losses.of_motion
         _require(learns, "a loss that counts", self.losses)
         begins = self.weights is None or bool(self.fresh)
-        _require(begins or not self.shows_source, "shows_source where something starts anew", self.weights)
+        _require(begins or not self.prior, "prior where something starts anew", self.weights)
         _require(not self.fresh or self.weights is not None, "fresh beside weights alone", self.fresh)
 
 

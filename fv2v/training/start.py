@@ -12,7 +12,7 @@ from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
 from fv2v.presets import FACE_VID2VID_256
 from fv2v.training.config import TrainConfig
 from fv2v.training.objective import Judges
-from fv2v.training.prior import show_the_source
+from fv2v.training.prior import begin_with_prior
 
 
 def starting_model(config: TrainConfig) -> FaceVid2Vid:
@@ -30,8 +30,8 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = FaceVid2Vid(config.model or FACE_VID2VID_256)
-            if config.shows_source:
-                show_the_source(model)
+            if config.prior:
+                begin_with_prior(model)
         if config.weights is not None:
             _take(model, checkpoints.load(config.weights), config.fresh)
     if config.head is not None:
