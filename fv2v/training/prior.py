@@ -6,8 +6,8 @@ with each keypoint's own Gaussian, and residual blocks and occlusion change next
 stay random, and every one learns.
 
 The layers that say where a head is, and how it looks, begin with nearly nothing: what they say at random is
-far from any face, and while it is unlearnt the trunk learns little (H at 128 px knew nothing of rotations after
-350 steps, and begins to at the 100th so).
+far from any face, and while it is unlearnt the trunk learns little (H at 128 px knew nothing of rotations
+after 350 steps, and begins to at the 100th so).
 """
 
 import torch
