@@ -56,8 +56,9 @@ PortraitOpen = Annotated[
 DrivingOpen = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE.npy",
-        help=f"The driver's 203 landmarks, (T, 203, 2), or those ratios, (T, 3); for {DRIVER!r}.",
+        metavar="FILE",
+        help=f"For {DRIVER!r}: a .npy of the driver's 203 landmarks, (T, 203, 2), or those ratios, (T, 3); "
+        "or motion that tells them, as LivePortrait's templates do. `fv2v render` looks in MOTION.",
     ),
 ]
 NormalizeLips = Annotated[
@@ -84,15 +85,21 @@ def the_edit(
     lips: str | None = None,
     portrait_open: str | None = None,
     driving_open: Path | None = None,
+    motion: Path | None = None,
     normalize_lips: bool = False,
     driving_option: str = "expression-friendly",
 ) -> Any:
-    """What the options say, as `Reenactor.animate` takes it: None, an `Edit`, or one a frame."""
+    """What the options say, as `Reenactor.animate` takes it: None, an `Edit`, or one a frame.
+
+    `motion` is the file that tells what `driving_open` does where that is left out.
+    """
     from fv2v.edit import Edit, following, read_openness
 
     if blend and still is None:
         raise ValueError("--blend says how much of a still expression counts: expected --still PICTURE, too")
     follows = DRIVER in (eyes, lips)
+    if follows and driving_open is None:
+        driving_open = motion
     if follows != (driving_open is not None):
         raise ValueError(
             f"--eyes {DRIVER} and --lips {DRIVER} follow --driving-open, a file of the driver's landmarks or "

@@ -133,6 +133,7 @@ def render(
         lips=lips,
         portrait_open=portrait_open,
         driving_open=driving_open,
+        motion=motion,
         normalize_lips=normalize_lips,
         driving_option=driving_option,
     )

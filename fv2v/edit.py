@@ -3,13 +3,16 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from fv2v.config import ModelConfig
 from fv2v.geometry import Motion
 from fv2v.landmarks import eye_ratios, lip_ratio
 from fv2v.liveportrait import GROUPS
+from fv2v.motion_files import MOTION_SUFFIXES, read_motion
 from fv2v.paths import PathLike, check_input
 
 REGIONS = ("all", "expression", "pose", "lips", "eyes")
@@ -117,15 +120,18 @@ def with_still(edit: Edit | Iterable[Edit] | None, still: Motion) -> Edit | Iter
 
 
 def read_openness(path: PathLike) -> list[Openness]:
-    """How open eyes and lips are in each frame that a `.npy` tells of, in a portrait's once.
+    """How open eyes and lips are in each frame that a file tells of, in a portrait's once.
 
-    It holds 203 landmarks, (203, 2) or (T, 203, 2) in pixels, or the three ratios, (3,) or (T, 3).
+    A `.npy` holds 203 landmarks, (203, 2) or (T, 203, 2) in pixels, or the three ratios, (3,) or (T, 3); a
+    file of motion (motion_files.py), as LivePortrait's templates, has them beside it.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a file that cannot be read, or holds something else.
     """
     path = check_input(path)
+    if path.suffix.lower() in MOTION_SUFFIXES:
+        return _of_film(path)
     try:
         with path.open("rb") as file:
             stored = np.load(file)  # never with allow_pickle
@@ -140,6 +146,13 @@ def read_openness(path: PathLike) -> list[Openness]:
         f"{path}: expected landmarks (203, 2) or (T, 203, 2), or ratios (3,) or (T, 3): left eye, right eye, "
         f"lips; got {shape or type(stored).__name__}"
     )
+
+
+def _of_film(path: Path) -> list[Openness]:
+    film = read_motion(path)
+    if film.eyes is None or film.lips is None:
+        raise ValueError(f"{path}: the motion tells no ratios of eyes and lips; expected a file that does")
+    return [Openness(*ratios) for ratios in torch.cat([film.eyes, film.lips], dim=1).tolist()]
 
 
 def check_edits(

@@ -5,10 +5,12 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
+from test_templates import saved, template
 from tiny import TINY_LIVEPORTRAIT, lively
 
 from fv2v import Edit, Openness, Reenactor, read_image, read_video, write_image
 from fv2v.cli_edit import the_edit
+from fv2v.edit import read_openness
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,35 @@ def test_what_options_say(files):
     edits = the_edit("all", None, 1.0, eyes="driver", portrait_open="0,0,0", driving_open=files / "open.npy")
     assert [(each.eyes, each.lips) for each in edits] == [(0.3, None), (0.1, None), (0.4, None)]
     assert the_edit("all", None, 1.0) is None
+
+
+def test_a_template_tells_how_open_its_eyes_and_lips_are(fv2v, files, tmp_path):
+    path = saved(tmp_path / "talking.pkl", stored := template(T=3))
+    told = read_openness(path)
+    assert [each.left_eye for each in told] == [float(each[0, 0]) for each in stored["c_eyes_lst"]]
+    assert [each.right_eye for each in told] == [float(each[0, 1]) for each in stored["c_eyes_lst"]]
+    assert [each.lips for each in told] == [float(each[0, 0]) for each in stored["c_lip_lst"]]
+    command = (
+        clips.PORTRAIT,
+        path,
+        "--no-crop",
+        "-w",
+        files / "tiny.safetensors",
+        "-o",
+        tmp_path / "out.mp4",
+    )
+    options = ("--lips", "driver", "--portrait-open", "0.3,0.3,0.1")
+    made = []
+    for more in ([], options, (*options, "--driving-open", path)):
+        code, _, err = fv2v("render", *command, *more)
+        assert (code, err) == (0, "")
+        made.append(np.stack(list(read_video(tmp_path / "out.mp4"))))
+    assert np.array_equal(made[1], made[2])
+    assert not np.array_equal(made[0], made[1])
+    silent = saved(path, {name: each for name, each in stored.items() if not name.endswith("_lst")})
+    code, _, err = fv2v("render", *command, *options)
+    assert code == 2
+    assert f"{silent}: the motion tells no ratios of eyes and lips" in err
 
 
 def test_a_picture_is_imitated_in_part(fv2v, files, tmp_path):
