@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fv2v.losses import PerceptualLoss, Vgg19Features, reconstruction
+from fv2v.losses import PerceptualLoss, Vgg19Features, focus_on, reconstruction
 
 
 def halved(picture: Tensor) -> Tensor:
@@ -231,6 +231,33 @@ def test_reconstruction_is_its_formula():
     assert reconstruction(output, target).item() == pytest.approx(expected / 3, rel=1e-5)
     assert reconstruction(output, output + 0.25, scales=2).item() == pytest.approx(0.25, rel=1e-5)
     assert reconstruction(output, output) == 0
+
+
+def test_pixels_count_as_their_focus_says():
+    """By the formula, of weights that are not 1 anywhere; where all are alike, by none."""
+    output, target = torch.rand(2, 2, 3, 8, 16)
+    focus = 0.5 + torch.rand(2, 1, 8, 16)
+    expected, e, w = 0.0, (output - target).numpy(), focus.numpy()
+    for _ in range(2):
+        expected += np.average(np.abs(e).mean(1, keepdims=True), weights=w)
+        across, down = w[..., 1:], w[:, :, 1:]
+        expected += np.average(np.abs(e[..., 1:] - e[..., :-1]).mean(1, keepdims=True), weights=across)
+        expected += np.average(np.abs(e[:, :, 1:] - e[:, :, :-1]).mean(1, keepdims=True), weights=down)
+        e, w = halved(torch.from_numpy(e)).numpy(), halved(torch.from_numpy(w)).numpy()
+    found = reconstruction(output, target, scales=2, focus=focus)
+    assert found.item() == pytest.approx(expected / 2, rel=1e-5)
+    alike = reconstruction(output, target, focus=torch.full_like(focus, 3))
+    torch.testing.assert_close(alike, reconstruction(output, target))
+
+
+def test_the_focus_is_on_its_points():
+    size = 32
+    points = torch.tensor([[[-0.5, 0.25], [2.0, 2.0]]])  # the second is far outside
+    found = focus_on(points, torch.tensor([3.0, 5.0]), size)
+    assert found.shape == (1, 1, size, size)
+    at = (2 * np.arange(size) + 1) / size - 1
+    squared = (at[None] + 0.5) ** 2 + (at[:, None] - 0.25) ** 2
+    np.testing.assert_allclose(found[0, 0], 1 + 3 * np.exp(-squared / (2 * 0.06**2)), rtol=1e-5)
 
 
 def test_shapes_that_differ_are_an_error():

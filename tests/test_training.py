@@ -9,7 +9,7 @@ from training import CPU, LOSSES, gradients, gradients_of, learner, pairs
 
 from fv2v.data.pairs import Pairs, Truth
 from fv2v.geometry import Motion, keypoints_of, rotation_from_euler
-from fv2v.losses import LossConfig
+from fv2v.losses import LossConfig, focus_on, reconstruction
 from fv2v.networks.spade import SpectralConv2d
 from fv2v.training.chance import Chance
 from fv2v.training.config import OptimiserConfig
@@ -256,6 +256,21 @@ def test_what_no_loss_reaches_stays_as_it_is(losses, teacher, still, term):
     chance = Chance.of_step(0, 0, 2, teacher, CPU.device, torch.float32)
     output = learning.objective(replace(pairs(2).to(CPU.device), truth=truth(2)), chance).output
     assert (output is None) == (term != "reconstruction")
+
+
+def test_pixels_near_true_keypoints_count_more():
+    """The focus is where the driving frame has its landmarks, in picture coordinates."""
+    batch = replace(pairs(2).to(CPU.device), truth=truth(2))
+    chance = Chance.of_step(0, 0, 2, 0.0, CPU.device, torch.float32)
+    learning = learner(losses=PIXELS, focus=(0, 0, 3, 0, 1))
+    learning.model.eval()
+    with torch.no_grad():
+        terms, output = learning.objective(batch, chance)
+    points = keypoints_of(batch.truth.canonical, batch.truth.driving)[..., :2]
+    focus = focus_on(points, torch.tensor([0, 0, 3.0, 0, 1]), 32)
+    expected = reconstruction(output, batch.driving, focus=focus)
+    torch.testing.assert_close(terms.reconstruction, expected)
+    assert abs(float(expected / reconstruction(output, batch.driving)) - 1) > 1e-4
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -146,6 +146,7 @@ def test_networks_learn_from_pictures_of_another_size(folder):
             {"losses": replace(LossConfig(perceptual=0), true_rotation=1)},
             "losses.true_rotation: expected 0, as",
         ),
+        ({"focus": (1.0, 2.0)}, "focus: expected as many as the data knows keypoints, 0; got 2"),
         ({"teacher": (1.0, 0.0)}, "teacher: expected 0, as the data knows no true motion"),
         ({"size": 44}, "size: 'tiny' sees multiples of "),
         ({"model": TINY_SADTALKER}, "'tiny-sadtalker' is driven by 3DMM coefficients, no pictures"),

@@ -17,7 +17,8 @@ and expression offsets as estimated. A bar marks what is known to be true. Norms
 
 All are means over the batch, and those of D over its scales too. Two more are not the paper's: `supervised`,
 where the data knows the true motion, is E abs(x_c − x̄_c), and likewise of R, t and δ; `reconstruction`
-compares pixels and their gradients, for when there are no weights of a feature network.
+compares pixels and their gradients, for when there are no weights of a feature network; eyes and mouth may
+count more there (`focus_on`).
 
 Differences and sums are float32 at least, also of what autocast leaves in half precision.
 """
@@ -33,7 +34,7 @@ from fv2v.losses.motion import (
     supervised,
 )
 from fv2v.losses.perceptual import PerceptualLoss
-from fv2v.losses.reconstruction import reconstruction
+from fv2v.losses.reconstruction import focus_on, reconstruction
 from fv2v.losses.vgg import Vgg19Features
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "equivariance",
     "equivariance_jacobians",
     "feature_matching",
+    "focus_on",
     "generator_loss",
     "head_pose",
     "keypoint_prior",

@@ -106,6 +106,7 @@ class TrainConfig:
     # without truths there is no head_pose term
     pose: Path | None = None
     expression_weights: tuple[float, ...] = ()  # of each keypoint in true_expression; (): all alike
+    focus: tuple[float, ...] = ()  # how much more pixels near each true keypoint count in reconstruction
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     # share of pairs moved by true keypoints in place of H's, Δ's and L's, at the first step and at the last
     teacher: tuple[float, float] = (0.0, 0.0)

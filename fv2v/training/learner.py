@@ -76,7 +76,7 @@ class Learner:
                 network.eval()  # what does not learn stays as it is, its norms' statistics too
         self.dtype = model.appearance.lift.weight.dtype
         self.objective = self._shared(
-            Objective(model, config.losses, judges, size, config.expression_weights)
+            Objective(model, config.losses, judges, size, config.expression_weights, config.focus)
         )
         self.optimisers = [self._adam(_groups(model, config))]
         if self.discriminator is not None:

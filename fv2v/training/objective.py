@@ -25,6 +25,7 @@ from fv2v.losses import (
     equivariance,
     equivariance_jacobians,
     feature_matching,
+    focus_on,
     generator_loss,
     head_pose,
     keypoint_prior,
@@ -94,11 +95,18 @@ class Objective(nn.Module):
         judges: Judges,
         size: int,
         expression_weights: tuple[float, ...] = (),
+        focus: tuple[float, ...] = (),
     ) -> None:
-        """`size`: pixels on a side of what networks see; `expression_weights` as `supervised` has them."""
+        """Of what a config says.
+
+        Args:
+            size: pixels on a side of what networks see.
+            expression_weights: as `supervised` has them.
+            focus: as `focus_on` has them, of true keypoints; (): all pixels are alike.
+        """
         super().__init__()
         self.model, self.losses, self.judges, self.size = model, losses, judges, size
-        self.expression_weights = expression_weights
+        self.expression_weights, self.focus = expression_weights, focus
 
     def forward(self, pairs: Pairs, chance: Chance) -> Outcome:
         """`pairs` as `Pairs.to` leaves them, as large as the output."""
@@ -115,7 +123,7 @@ class Objective(nn.Module):
             if truth is not None and chance.forced is not None:
                 source, moved = _forced(source, motion, truth, chance.forced)
             output = model.render(source, placed(source, moved, model))
-            terms = self._of_picture(terms, output, pairs.driving)
+            terms = self._of_picture(terms, output, pairs)
         terms = self._of_motion(terms, own, motion, driving, truth)
         terms = self._of_warp(terms, own, motion, driving, chance.warp, voxels)
         if truth is not None:
@@ -123,12 +131,13 @@ class Objective(nn.Module):
             terms = self._of_truth(terms, own, motion, canonical, truth)
         return Outcome(terms, output)
 
-    def _of_picture(self, terms: Terms, output: Tensor, target: Tensor) -> Terms:
-        weights, judges = self.losses, self.judges
+    def _of_picture(self, terms: Terms, output: Tensor, pairs: Pairs) -> Terms:
+        weights, judges, target = self.losses, self.judges, pairs.driving
         if judges.perceptual is not None and weights.perceptual:
             terms = terms._replace(perceptual=judges.perceptual(output, target))
         if weights.reconstruction:
-            terms = terms._replace(reconstruction=reconstruction(output, target))
+            focus = self._focus(pairs.truth, output.shape[-1])
+            terms = terms._replace(reconstruction=reconstruction(output, target, focus=focus))
         if judges.discriminator is None:
             return terms
         fake = judges.discriminator(output)
@@ -139,6 +148,12 @@ class Objective(nn.Module):
                 real = judges.discriminator(target)
             terms = terms._replace(feature_matching=feature_matching(real, fake))
         return terms
+
+    def _focus(self, truth: Truth | None, size: int) -> Tensor | None:
+        if truth is None or not self.focus:
+            return None
+        points = keypoints_of(truth.canonical, truth.driving)[..., :2]
+        return focus_on(points, points.new_tensor(self.focus), size)
 
     def _of_motion(
         self, terms: Terms, own: Looked, motion: Motion, driving: Tensor, truth: Truth | None

@@ -184,5 +184,11 @@ class Trainer:
         if wanting and truth is not None and truth.canonical.shape[1] != keypoints:
             known = truth.canonical.shape[1]
             raise ValueError(f"{wanting[0]}: the data knows {known} keypoints, the model has {keypoints}")
+        for name in ("expression_weights", "focus"):
+            count, known = len(getattr(self.config, name)), 0 if truth is None else truth.canonical.shape[1]
+            if count not in (0, known):
+                raise ValueError(
+                    f"{name}: expected as many as the data knows keypoints, {known}; got {count}"
+                )
         if losses.head_pose and truth is None and self.config.pose is None:
             self.notes.append("no head_pose term: the data knows no true poses, and `pose` names no weights")
