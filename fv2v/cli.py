@@ -12,6 +12,7 @@ import typer
 from fv2v import (
     cli_bench,
     cli_data,
+    cli_demo,
     cli_evaluate,
     cli_export,
     cli_inspect,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 
+app.command()(cli_demo.demo)
 for command in (cli_render.reenact, cli_render.imitate, cli_render.talk, cli_render.frontalize):
     app.command()(command)
 app.command()(cli_motion.extract)
@@ -75,11 +77,17 @@ def convert(
 
 
 @app.command()
-def info() -> None:
-    """The presets: sizes and conventions, parameters and GFLOP of each."""
-    from fv2v.info import tables
+def info(
+    preset: Annotated[
+        str | None,
+        typer.Argument(metavar="[PRESET]", help="One of them, with all of its config.", show_default=False),
+    ] = None,
+) -> None:
+    """The presets: sizes and conventions, parameters and GFLOP of each; or one of them, whole."""
+    from fv2v.info import preset_tables, tables
+    from fv2v.presets import preset as find_preset
 
-    for table in tables():
+    for table in tables() if preset is None else preset_tables(find_preset(preset)):
         print_table(table)
 
 

@@ -65,7 +65,7 @@ def inspect(
         portrait,
         driving,
         output,
-        the_preset(preset, weights, untrained),
+        the_preset(preset, weights, untrained, ships=source_coefficients is None),
         weights=the_weights(weights),
         source_coefficients=source_coefficients,
         frames=frame or (),

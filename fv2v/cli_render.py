@@ -164,7 +164,7 @@ def talk(
             portrait,
             coefficients,
             output,
-            the_preset(preset, weights, "sadtalker-256"),
+            the_preset(preset, weights, "sadtalker-256", ships=False),
             source_coefficients=source_coefficients,
             weights=the_weights(weights),
             still=still,

@@ -1,6 +1,6 @@
 """Which model runs. What is wrong with it is told before any work; what only its weights tell, after."""
 
-from fv2v.checkpoints import NO_WEIGHTS, Weights, find
+from fv2v.checkpoints import NO_WEIGHTS, Weights, find, shipped
 from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.presets import PRESETS
@@ -26,9 +26,11 @@ def check_model(
     config = find_preset(preset) if isinstance(preset, str) else preset
     if config is not None:
         check_drive(config, by_coefficients)
-    if weights is None:
+    if weights is None and by_coefficients:
         raise ValueError(NO_WEIGHTS)
-    if weights != "random":
+    if weights is None:
+        shipped(config)
+    elif weights != "random":
         find(weights, config)
     find_dtype(dtype)
     find_device(device)

@@ -18,7 +18,7 @@ Weights = Annotated[
         metavar="PATH|random",
         help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; once "
         "a file for a release of several. `random` runs untrained ones, for timing and plumbing: the "
-        "pictures are grey.",
+        "pictures are grey. Left out: the starter's, which ship and learned on drawn heads alone.",
     ),
 ]
 Preset = Annotated[
@@ -217,9 +217,18 @@ def the_weights(given: list[str] | None) -> str | list[str] | None:
     return given[0] if given and len(given) == 1 else given
 
 
-def the_preset(preset: str | None, weights: list[str] | None, untrained: str = "vox-256") -> str | None:
-    """What `Preset` says; random weights are `untrained` where it says nothing."""
-    return preset or (untrained if weights == ["random"] else None)
+def the_preset(
+    preset: str | None, weights: list[str] | None, untrained: str = "vox-256", *, ships: bool = True
+) -> str | None:
+    """What `Preset` says. Where it says nothing random weights are `untrained`; none, where `ships`, those
+    that come along, and a line says so.
+    """
+    if preset or weights or not ships:
+        return preset or (untrained if weights == ["random"] else None)
+    from fv2v.checkpoints import STARTER_NOTE
+
+    typer.echo(f"fv2v: {STARTER_NOTE}", err=True)
+    return "starter"
 
 
 def the_face(given: str) -> int | str:

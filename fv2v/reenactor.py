@@ -1,6 +1,7 @@
 """Encode a portrait once, animate it many times. State that lasts is a `Source`, held by the caller."""
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -43,7 +44,8 @@ class Reenactor:
     Args:
         preset: a name from `fv2v.PRESETS`, or a `ModelConfig`; None takes what the weights' file says.
         weights: the path of a release's file or folder, or of our `.safetensors`; the paths of a release's
-            files; or "random". `fv2v.checkpoints.load` lists what is taken.
+            files; or "random". `fv2v.checkpoints.load` lists what is taken. None takes those that ship, the
+            preset "starter"'s, and says so where no preset was named.
         device: where to run, as torch names it; by default a GPU where there is one.
         dtype: of the networks: "float32", "float16", "bfloat16" or "float64". Keypoints and rotations stay
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
@@ -64,7 +66,8 @@ class Reenactor:
 
     Raises:
         FileNotFoundError: there is no such file of weights.
-        ValueError: no weights, or a preset, file, device or dtype that cannot be used.
+        ValueError: no weights, where none ship for the preset; or a preset, file, device or dtype that cannot
+            be used.
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class Reenactor:
     ) -> None:
         config = find_preset(preset) if isinstance(preset, str) else preset
         if weights is None:
-            raise ValueError(checkpoints.NO_WEIGHTS)
+            weights = checkpoints.shipped(config)
+            if config is None:
+                warnings.warn(checkpoints.STARTER_NOTE, stacklevel=2)
         self.dtype = find_dtype(dtype)
         self.device = find_device(device)
         if weights == "random" and config is None:

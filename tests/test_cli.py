@@ -198,7 +198,7 @@ def test_other_commands_refuse_alike(fv2v, files, monkeypatch, arguments, messag
 @pytest.mark.parametrize("command", ["reenact", "frontalize"])
 def test_without_weights_it_says_where_they_come_from(fv2v, files, command):
     driving, output = ([files / "driving.mp4"], "out.mp4") if command == "reenact" else ([], "out.png")
-    result = fv2v(command, clips.PORTRAIT, *driving, "-o", files / output)
+    result = fv2v(command, clips.PORTRAIT, *driving, "-o", files / output, "-p", "vox-256")
     for part in (
         "no weights given",
         "00000189-checkpoint.pth.tar",

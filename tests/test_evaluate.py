@@ -177,6 +177,6 @@ def test_files_that_cannot_be_used(fv2v, weights, tmp_path):
     code, _, err = fv2v("evaluate", "-w", weights, "--landmarks", tmp_path / "program.png")
     assert code == 2
     assert "expected a program of torch.export (.pt2)" in err
-    code, _, err = fv2v("evaluate")
+    code, _, err = fv2v("evaluate", "-p", "vox-256")
     assert code == 2
     assert "no weights given" in err

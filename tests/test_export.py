@@ -134,7 +134,7 @@ def test_the_command(fv2v, tmp_path):
         (["--onnx", "frame.onnx", "--torch", "frame.pt"], "expected a name that ends in .pt2, got '.pt'"),
         (["--onnx", "absent/frame.onnx"], "the folder absent does not exist"),
         (["--torch", "frame.pt2", "--dtype", "int8"], "expected a dtype"),
-        (["--onnx", "frame.onnx"], "no weights given"),
+        (["--onnx", "frame.onnx", "-p", "vox-256"], "no weights given"),
         (["--onnx", "frame.onnx", "-w", "absent.safetensors"], "absent.safetensors: no such file"),
         (["--onnx", "frame.onnx", "-w", "random", "-p", "vox"], "expected a preset, one of"),
     ],

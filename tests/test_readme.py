@@ -50,5 +50,5 @@ def test_runs(block, files):
 
 def test_names_the_commands_that_ci_runs():
     install, tests = re.findall(r"^pip install .*$", README.read_text(), re.M)
-    assert "fv2v reenact" in install
+    assert install.endswith("&& fv2v demo")
     assert tests.endswith("&& pytest")

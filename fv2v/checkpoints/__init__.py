@@ -21,12 +21,22 @@ from fv2v.networks import FaceVid2Vid
 from fv2v.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
 from fv2v.presets import preset
 
-__all__ = ["NO_WEIGHTS", "Weights", "convert", "find", "load", "random", "save"]
+__all__ = [
+    "NO_WEIGHTS",
+    "STARTER_NOTE",
+    "Weights",
+    "convert",
+    "find",
+    "load",
+    "random",
+    "save",
+    "shipped",
+]
 
 Weights = PathLike | Sequence[PathLike]  # a file, a folder, or the files that make up a release
 RELEASES: dict[str, ModuleType] = {r.NAME: r for r in (zhanglonghao1992, sadtalker, liveportrait)}
 NO_WEIGHTS = (
-    "no weights given, and none ship with fv2v. weights=PATH (--weights PATH) takes the "
+    "no weights given, and only the starter's ship with fv2v. weights=PATH (--weights PATH) takes the "
     "00000189-checkpoint.pth.tar of "
     "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis, "
     "the folder with the .safetensors and the mapping network of github.com/OpenTalker/SadTalker, the folder "
@@ -34,6 +44,23 @@ NO_WEIGHTS = (
     '`fv2v convert`. weights="random" (--weights random) serves for timing and plumbing only: its pictures '
     "are grey"
 )
+
+SHIPPED = {"starter": Path(__file__).parents[1] / "starter" / "starter.safetensors"}  # by preset
+STARTER_NOTE = (
+    "no weights given: this is the starter, which learned on drawn heads alone; weights=PATH "
+    "(--weights PATH) takes those of a public release (README, Weights), which know photographs"
+)
+
+
+def shipped(config: ModelConfig | None) -> Path:
+    """The weights that come along: the starter's, for it or where no config is asked for.
+
+    ValueError for another one, whose weights the user has to get.
+    """
+    name = "starter" if config is None else config.name
+    if name not in SHIPPED:
+        raise ValueError(NO_WEIGHTS)
+    return SHIPPED[name]
 
 
 def random(config: ModelConfig) -> FaceVid2Vid:

@@ -102,10 +102,9 @@ def measure(
         examples=0 if sheet is None else rows,
         progress=report_progress,
     )
-    assert weights is not None  # Reenactor looked
     setting = describe(
         reenactor,
-        weights=weights,
+        weights=checkpoints.shipped(reenactor.config) if weights is None else weights,
         data=HEADS if data is None else Path(data).name,
         seed=seed if data is None else None,
         scenes=found.scenes,
