@@ -50,9 +50,7 @@ def preset_tables(config: ModelConfig) -> tuple[Table, Table, Table]:
         if counts[name]:
             runs = "once a portrait" if name in ONCE else "every frame"
             networks.add_row(label, f"{counts[name] / 1e6:.2f} M", f"{work[name]:.2f}", runs)
-    fields = Table(
-        title="Config, as [model] in a training run has it", title_justify="left", show_header=False
-    )
+    fields = Table(title="Config: --set model.NAME=VALUE", title_justify="left", show_header=False)
     for name, value in _flat(config.as_dict()):
         fields.add_row(name, str(list(value) if isinstance(value, tuple) else value))
     return conventions, networks, fields

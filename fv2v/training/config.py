@@ -85,9 +85,7 @@ class TrainConfig:
     weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew
     fresh: tuple[str, ...] = ()  # first parts of names that are not taken from `weights` but start anew
     head: Path | None = None  # weights whose H and Δ the model gets, whatever else it starts from
-    prior: bool = (
-        False  # whether what starts anew shows the source moved at once, and heads at rest: prior.py
-    )
+    prior: bool = False  # whether what starts anew begins with what is known of heads: prior.py
     spectral_norm: bool | None = None  # on G's convolutions; None: where training starts anew
     seed: int = 0
 
