@@ -1,5 +1,6 @@
 """The loader: which pairs a step has, whoever reads them and wherever a run begins."""
 
+import atexit
 import logging
 import multiprocessing
 from pathlib import Path
@@ -87,6 +88,26 @@ def test_workers_read_what_one_process_reads_and_report_what_is_broken(folder, c
     assert {Path(path).name for path in shared.broken} == {"broken.mp4", "empty.mp4"}
     assert shared.broken == alone.broken
     assert len(caplog.records) == 2  # once each, whichever of the workers met them
+
+
+class LeavesAMark(Labelled):
+    """Where the process that unpickles it has shut Python down, a file says so."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.__dict__.update(state)
+        atexit.register(self.mark.touch)
+
+
+def test_workers_end_without_a_shutdown_that_cuts_off_the_queue_s_thread(tmp_path):
+    data = LeavesAMark(tmp_path / "shut-down")
+    loader = pair_loader(data, batch=12, seed=3, steps=100, workers=1)
+    assert len(labels(next(loader))) == 12
+    loader.close()
+    assert not multiprocessing.active_children()
+    assert not data.mark.exists()
 
 
 def test_only_whole_clips_are_shown(folder):

@@ -1,5 +1,7 @@
 """Pairs in batches, step after step: read by worker processes, in an order that can be resumed."""
 
+import atexit
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -138,3 +140,6 @@ def _start(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    # The queue's thread may be handing over tensors still. Python's shutdown ends such a thread in the middle
+    # of C++, which answers by abort(), and training's end then reports a killed worker.
+    atexit.register(os._exit, 0)
