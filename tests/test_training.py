@@ -7,9 +7,11 @@ import torch
 from tiny import SEEING, TINY, TINY_LIVEPORTRAIT
 from training import CPU, LOSSES, gradients, gradients_of, learner, pairs
 
+from fv2v import checkpoints
 from fv2v.data.pairs import Pairs, Truth
 from fv2v.geometry import Motion, keypoints_of, rotation_from_euler
 from fv2v.losses import LossConfig, focus_on, reconstruction
+from fv2v.networks import FaceVid2Vid
 from fv2v.networks.spade import SpectralConv2d
 from fv2v.training.chance import Chance
 from fv2v.training.config import OptimiserConfig
@@ -256,6 +258,36 @@ def test_what_no_loss_reaches_stays_as_it_is(losses, teacher, still, term):
     chance = Chance.of_step(0, 0, 2, teacher, CPU.device, torch.float32)
     output = learning.objective(replace(pairs(2).to(CPU.device), truth=truth(2)), chance).output
     assert (output is None) == (term != "reconstruction")
+
+
+@pytest.mark.parametrize("model", [TINY, TINY_LIVEPORTRAIT], ids=["Jacobians", "no Jacobians"])
+def test_a_loss_of_jacobians_reaches_heads_that_have_them(model):
+    losses = replace(PIXELS, equivariance_jacobians=20.0)
+    learning = learner(model=model, losses=losses, teacher=(1.0, 1.0))
+    learns = {
+        name.partition(".")[0] for name, each in learning.model.named_parameters() if each.requires_grad
+    }
+    assert learns == {"appearance", "dense_motion", "generator"} | (
+        {"head", "canonical"} if model.jacobian else set()
+    )
+
+
+def test_fixed_norms_show_in_training_what_is_given_out(tmp_path):
+    """Statistics stay, weights move, and the loss is of the picture that evaluation makes."""
+    weights = tmp_path / "weights.safetensors"
+    checkpoints.save(FaceVid2Vid(TINY), weights)
+    learning = learner(losses=PIXELS, spectral_norm=False, weights=weights, fixed_norms=True, average=0.0)
+    model, batch = learning.average.model, pairs(2)
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    with torch.no_grad():
+        source, driving = batch.source.float() / 255, batch.driving.float() / 255
+        expected = reconstruction(model(source, driving), driving)
+    values = learning.step(0, [batch]).values
+    assert values["reconstruction"] == pytest.approx(float(expected), rel=1e-5)
+    for name, each in learning.model.state_dict().items():
+        statistic = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        assert torch.equal(each, before[name]) or not statistic, name
+    assert not torch.equal(learning.model.generator.mix.weight, before["generator.mix.weight"])
 
 
 def test_pixels_near_true_keypoints_count_more():

@@ -108,6 +108,7 @@ def test_assignments_replace_what_the_file_says(read):
         ("optimiser.schedule=linear", "expected optimiser.schedule one of"),
         ("optimiser.milestones=[3]", "expected optimiser.milestones beside the schedule 'milestones'"),
         ("fresh=['generator']", "expected fresh beside weights alone"),
+        ("fixed_norms=true", "expected fixed_norms of weights, none of them fresh, got None"),
         ("steps", "expected name=value, as in losses.gan=0; got 'steps'"),
     ],
 )

@@ -85,6 +85,9 @@ class TrainConfig:
     weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew
     fresh: tuple[str, ...] = ()  # first parts of names that are not taken from `weights` but start anew
     head: Path | None = None  # weights whose H and Δ the model gets, whatever else it starts from
+    # whether batch norms keep the statistics of `weights`, as in what is given out: those of a small batch are
+    # noise, which hides what the picture lacks
+    fixed_norms: bool = False
     prior: bool = False  # whether what starts anew begins with what is known of heads: prior.py
     spectral_norm: bool | None = None  # on G's convolutions; None: where training starts anew
     seed: int = 0
@@ -126,6 +129,8 @@ class TrainConfig:
         _require(all(0 <= share <= 1 for share in self.teacher), "teacher from 0 to 1", self.teacher)
         learns = self.losses.of_pictures or self.losses.of_motion
         _require(learns, "a loss that counts", self.losses)
+        known = self.weights is not None and not self.fresh
+        _require(known or not self.fixed_norms, "fixed_norms of weights, none of them fresh", self.weights)
         begins = self.weights is None or bool(self.fresh)
         _require(begins or not self.prior, "prior where something starts anew", self.weights)
         _require(not self.fresh or self.weights is not None, "fresh beside weights alone", self.fresh)

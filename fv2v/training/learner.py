@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from fv2v.data.pairs import Pairs
@@ -74,6 +75,10 @@ class Learner:
         for network in model.children():
             if not _learns(network):
                 network.eval()  # what does not learn stays as it is, its norms' statistics too
+        if config.fixed_norms:
+            for module in model.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         self.dtype = model.appearance.lift.weight.dtype
         self.objective = self._shared(
             Objective(model, config.losses, judges, size, config.expression_weights, config.focus)

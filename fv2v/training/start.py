@@ -1,6 +1,7 @@
 """What training starts with: a model of fresh weights or of a file's, and who judges it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -94,8 +95,9 @@ def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> Non
     if not config.losses.of_pictures:
         for network in (model.appearance, model.dense_motion, model.generator):
             network.requires_grad_(False)
-    by_truth_alone = config.teacher == (1.0, 1.0) or not config.losses.of_pictures
-    if by_truth_alone and not config.losses.of_motion:
+    losses = config.losses if model.config.jacobian else replace(config.losses, equivariance_jacobians=0)
+    by_truth_alone = config.teacher == (1.0, 1.0) or not losses.of_pictures
+    if by_truth_alone and not losses.of_motion:
         for looking in (model.head, model.canonical):
             if looking is not None:
                 looking.requires_grad_(False)
