@@ -85,7 +85,7 @@ class TrainConfig:
     weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew
     fresh: tuple[str, ...] = ()  # first parts of names that are not taken from `weights` but start anew
     head: Path | None = None  # weights whose H and Δ the model gets, whatever else it starts from
-    # whether batch norms keep the statistics of `weights`, as in what is given out: those of a small batch are
+    # whether batch norms keep the statistics of `weights`, as in what is given out: a small batch's own are
     # noise, which hides what the picture lacks
     fixed_norms: bool = False
     prior: bool = False  # whether what starts anew begins with what is known of heads: prior.py
