@@ -139,7 +139,7 @@ def test_what_is_needed_is_told(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.toml")))
 def test_examples_are_read(name):
-    goes_on = ("paper-512", "starter-expression", "starter")
+    goes_on = ("paper-512", "starter-expression", "starter-size", "starter")
     sets = ["weights=w.safetensors"] if name in goes_on else []
     config = read_config(name, [*PLACES, *sets])
     model = config.model or FACE_VID2VID_256
