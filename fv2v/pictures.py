@@ -82,13 +82,17 @@ def view_line(model: FaceVid2Vid, source: Source, yaws: Sequence[float] = YAWS) 
 
 
 def strongest(mask: Tensor) -> Tensor:
-    """(B, K+1, D, H, W) -> (B, 3, H, W): which flow counts most, all depths together, and how much.
+    """(B, K+1, D, H, W) -> (B, 3, H, W): which flow counts most, and how much.
 
+    At the depth where the background counts least: a face takes few of them, and their mean is background.
     Each keypoint has a hue; the more it counts, the brighter. Where the background counts most it is grey.
     """
-    weight, index = mask.float().mean(dim=2).max(dim=1)  # (B, H, W) each
+    mask = mask.float()
+    depth = mask[:, :1].argmin(dim=2, keepdim=True)  # (B, 1, 1, H, W)
+    there = mask.gather(2, depth.expand(-1, mask.shape[1], -1, -1, -1))
+    weight, index = there.squeeze(2).max(dim=1)  # (B, H, W) each
     colours = torch.cat([mask.new_full((1, 3), BACKGROUND), hues(mask.shape[1] - 1).to(mask)])
-    seen = colours.float()[index]  # (B, H, W, 3)
+    seen = colours[index]  # (B, H, W, 3)
     bright = torch.where(index > 0, weight.sqrt(), 1.0).unsqueeze(-1)  # weak ones can be seen, too
     return (seen * bright).permute(0, 3, 1, 2)
 

@@ -150,7 +150,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(fv2v, folder, monkeypatch,
 def test_the_strongest_mask():
     mask = torch.full((1, 4, 2, 1, 2), 0.1)
     mask[0, 0, :, 0, 0] = 0.7  # the background, on the left
-    mask[0, 2, :, 0, 1] = 0.64
+    mask[0, 0, 1, 0, 1], mask[0, 2, 1, 0, 1] = 0.0, 0.64  # a keypoint, on the right, at one depth alone
+    mask[0, 0, 0, 0, 1] = 0.9
     left, right = strongest(mask)[0, :, 0].T
     assert left.tolist() == pytest.approx([BACKGROUND] * 3)
     assert right.max() == right[1] == pytest.approx(0.8)  # a third of the way round: green
