@@ -19,7 +19,8 @@ from fv2v.sheet import Cell, cells, enlarged, laid_out
 from fv2v.tensors import to_images, to_uint8
 from fv2v.video import write_video
 
-# of streams of people that neither training nor evaluation draws (metrics/heads.py); the first is lively
+# of streams of people that neither training nor evaluation draws (metrics/heads.py): a driver who
+# opens mouth and shuts eyes, and a portrait without glasses
 SEED = 500_000_024
 FPS = 25
 YAWS = (-30.0, 0.0, 30.0)  # degrees: free views
