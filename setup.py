@@ -19,7 +19,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CSRC = Path("csrc")
-CPU_SOURCES = [*sorted(map(str, CSRC.glob("*/cpu.cpp"))), "csrc/bindings_cpu.cpp"]
+CPU_SOURCES = [*sorted(map(str, [*CSRC.glob("*/cpu.cpp"), *CSRC.glob("cpu/*.cpp")])), "csrc/bindings_cpu.cpp"]
 CUDA_SOURCES = [*sorted(map(str, CSRC.glob("*/cuda.cu"))), "csrc/bindings_cuda.cpp"]
 HEADERS = sorted(map(str, CSRC.rglob("*.h")))
 ARCHS = os.environ.get("FV2V_CUDA_ARCHS", "80;86;89;90;100;120")

@@ -24,12 +24,12 @@ import torch
 from measuring import TINY
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fv2v.crop import cut, middle_square
 from fv2v.data.augment import AugmentConfig
 from fv2v.data.loader import pair_loader
 from fv2v.data.videos import VideoFolder
-from fv2v.image import write_image
-from fv2v.video import read_video
+from fv2v.face.crop import cut, middle_square
+from fv2v.io.image import write_image
+from fv2v.io.video import read_video
 
 SIZE, FRAMES, BATCH, ROUNDS = (32, 10, 2, 1) if TINY else (256, 200, 8, 5)
 KEPT = ("as they are", "a keyframe every 250", "a keyframe every 12", "jpg", "png")

@@ -21,11 +21,11 @@ from frames import config_of
 from measuring import DEVICE, Run
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fv2v.crop import SteadyCrop, crop_face
-from fv2v.faces import find_first_face
-from fv2v.files import reenact
+from fv2v.face.crop import SteadyCrop, crop_face
+from fv2v.face.find import find_first_face
+from fv2v.io.video import read_video
+from fv2v.pipelines.reenact import reenact
 from fv2v.reenactor import Reenactor
-from fv2v.video import read_video
 
 FRAMES = 300 if DEVICE == "cuda" else 12
 BATCHED = 64 if DEVICE == "cuda" else 4

@@ -11,8 +11,8 @@ import pytest
 import torch
 from measuring import DEVICE, TINY, wall
 
-from fv2v.data.heads import Expression, Identity, Pose, SyntheticHeads, render
 from fv2v.data.shards import write_shards
+from fv2v.data.synthetic import Expression, Identity, Pose, SyntheticHeads, render
 
 SIZES = (16,) if TINY else (64, 128, 256)
 FRAMES = 2 if TINY else 64 if DEVICE == "cuda" else 12

@@ -13,7 +13,7 @@ from cases import CHANNELS_LAST, DTYPE, K, keypoints, laid_out, memory_format, r
 from measuring import DEVICE, clock
 from torch import nn
 
-from fv2v.engine.mask import TapsInChannels
+from fv2v.engine.passes.taps_in_channels import TapsInChannels
 from fv2v_kernels import compose_warp, mask_head
 
 pytestmark = pytest.mark.benchmark(timer=clock)

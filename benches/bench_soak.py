@@ -28,8 +28,8 @@ from torch import Tensor
 import fv2v
 from fv2v import checkpoints
 from fv2v.config import ModelConfig
+from fv2v.io.tensors import as_batch, to_images, to_uint8
 from fv2v.reenactor import Reenactor
-from fv2v.tensors import stacked, to_images, to_uint8
 from fv2v_kernels import use_backend
 
 pytestmark = [
@@ -50,7 +50,7 @@ def driving(config: ModelConfig) -> list[np.ndarray]:
     found = sorted(Path(os.environ["FV2V_MEDIA"]).glob("*.mp4"))
     assert found, "no clips in FV2V_MEDIA"
     frames = (frame for path in found for frame in islice(fv2v.read_video(path), EACH))
-    return [to_uint8(to_images(stacked([frame], size, torch.device("cpu")), size))[0] for frame in frames]
+    return [to_uint8(to_images(as_batch([frame], size, torch.device("cpu")), size))[0] for frame in frames]
 
 
 @pytest.fixture(scope="module", params=("vox-256", "vox-256-spade", "liveportrait"))

@@ -2,7 +2,7 @@
 
 With FV2V_MEDIA=folder motion is that of real faces: of LivePortrait's templates there, and of its clips, of
 which nothing is known without trained weights but where the cascade sees the face: so these are a centre and
-a size that tremble as detectors do. Without it a still face and a turn are made (tests/steady.py).
+a size that tremble as detectors do. Without it a still face and a turn are made (tests/support/steady.py).
 
 `jitter` is the root mean square of what keypoints' steps change by from frame to frame, in the second in
 which they move least: steps themselves would count slow movement too. `delay` is how many frames later the
@@ -19,13 +19,13 @@ from measuring import TINY
 from pytest_benchmark.fixture import BenchmarkFixture
 from steady import delay, jitter, keypoints, least_and_most, still, turning
 
-from fv2v.animation import joined
-from fv2v.crop import WIDE
-from fv2v.faces import find_faces, find_first_face
+from fv2v.face.crop import WIDE
+from fv2v.face.find import find_faces, find_first_face
 from fv2v.geometry import Motion
-from fv2v.motion_files import read_motion
-from fv2v.steadiness import SteadyMotion
-from fv2v.video import read_video
+from fv2v.io.video import read_video
+from fv2v.motion.npz import read_motion
+from fv2v.motion.smoothing import SteadyMotion
+from fv2v.reenactor.animation import joined
 
 FRAMES = 40 if TINY else None
 ROUNDS = 1 if TINY else 20

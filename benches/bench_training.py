@@ -26,11 +26,11 @@ from fv2v.data.pairs import Pairs
 from fv2v.losses import LossConfig
 from fv2v.networks import canonical, dense_motion
 from fv2v.presets import FACE_VID2VID_256
+from fv2v.training.build import starting_model
 from fv2v.training.config import TrainConfig, read_config
 from fv2v.training.distributed import World
 from fv2v.training.learner import Learner
 from fv2v.training.objective import Judges
-from fv2v.training.start import starting_model
 from fv2v_kernels.ops import compose_warp, soft_argmax3d, warp_candidates
 
 pytestmark = pytest.mark.benchmark(timer=wall)

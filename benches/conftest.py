@@ -30,7 +30,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from rich.console import Console
 from torch import Tensor
 
-from fv2v import bench_table
+from fv2v.diagnostics import bench_results
 from fv2v_kernels import OPS, available
 
 HERE = Path(__file__).parent
@@ -117,7 +117,7 @@ def _stock_and_large(item: pytest.Item) -> bool:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The frames' rows again, with what the plugin's table has no columns for."""
-    for table in bench_table.tables(bench_table.read_rows({"benchmarks": frame_row.measured})):
+    for table in bench_results.tables(bench_results.read_rows({"benchmarks": frame_row.measured})):
         terminalreporter.write_line("")
         with (console := Console(width=150)).capture() as printed:
             console.print(table)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a machine with one and no network:
 #
-#   benches/gpu.sh [tests] [sanitizers] [benches] [frames]     all four by default; the build always
+#   benches/gpu/gpu.sh [tests] [sanitizers] [benches] [frames]     all four by default; the build always
 #
 # Builds and installs, runs the whole test suite on CUDA, compute-sanitizer on the operators' tests, the
 # operators' benches, and those of a driving frame (float16, CUDA graphs, batch 8, and ten thousand frames of
@@ -148,4 +148,4 @@ for name in "${later[@]}"; do
     *) sanitizer "$name" ;;
   esac
 done
-"$PYTHON" benches/gpu_report.py "$work" "$OUT"
+"$PYTHON" benches/support/gpu_report.py "$work" "$OUT"

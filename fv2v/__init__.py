@@ -7,85 +7,69 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` finds the same names
-    from fv2v.coefficients import read_coefficients
-    from fv2v.config import ModelConfig
-    from fv2v.edit import Edit, Openness
-    from fv2v.files import frontalize, imitate, reenact, talk
-    from fv2v.film import Film
-    from fv2v.geometry import Motion, Source, View
-    from fv2v.image import read_image, write_image
-    from fv2v.inspection import inspect
-    from fv2v.motion_files import read_motion, write_motion
-    from fv2v.presets import PRESETS, preset
-    from fv2v.reenactor import Reenactor
-    from fv2v.replay import extract, render
-    from fv2v.stream import Stream
-    from fv2v.timing import Timing
-    from fv2v.video import read_video, write_video
+    from fv2v.config import ModelConfig as ModelConfig
+    from fv2v.geometry import Motion as Motion
+    from fv2v.geometry import Source as Source
+    from fv2v.geometry import View as View
+    from fv2v.io.image import read_image as read_image
+    from fv2v.io.image import write_image as write_image
+    from fv2v.io.timing import Timing as Timing
+    from fv2v.io.video import read_video as read_video
+    from fv2v.io.video import write_video as write_video
+    from fv2v.live.stream import Stream as Stream
+    from fv2v.motion.coefficients import read_coefficients as read_coefficients
+    from fv2v.motion.edit import Edit as Edit
+    from fv2v.motion.edit import Openness as Openness
+    from fv2v.motion.npz import read_motion as read_motion
+    from fv2v.motion.npz import write_motion as write_motion
+    from fv2v.motion.sequence import MotionSequence as MotionSequence
+    from fv2v.pipelines.inspect import inspect as inspect
+    from fv2v.pipelines.reenact import frontalize as frontalize
+    from fv2v.pipelines.reenact import imitate as imitate
+    from fv2v.pipelines.reenact import reenact as reenact
+    from fv2v.pipelines.reenact import talk as talk
+    from fv2v.pipelines.render import extract as extract
+    from fv2v.pipelines.render import render as render
+    from fv2v.presets import PRESETS as PRESETS
+    from fv2v.presets import preset as preset
+    from fv2v.reenactor import Reenactor as Reenactor
 
-__all__ = [
-    "PRESETS",
-    "Edit",
-    "Film",
-    "ModelConfig",
-    "Motion",
-    "Openness",
-    "Reenactor",
-    "Source",
-    "Stream",
-    "Timing",
-    "View",
-    "extract",
-    "frontalize",
-    "imitate",
-    "inspect",
-    "preset",
-    "read_coefficients",
-    "read_image",
-    "read_motion",
-    "read_video",
-    "reenact",
-    "render",
-    "talk",
-    "write_image",
-    "write_motion",
-    "write_video",
-]
-
-_MODULES = {
-    "read_coefficients": "coefficients",
-    "ModelConfig": "config",
-    "Edit": "edit",
-    "Openness": "edit",
-    "frontalize": "files",
-    "imitate": "files",
-    "reenact": "files",
-    "talk": "files",
-    "Film": "film",
-    "Motion": "geometry",
-    "Source": "geometry",
-    "View": "geometry",
-    "inspect": "inspection",
-    "read_image": "image",
-    "write_image": "image",
-    "read_motion": "motion_files",
-    "write_motion": "motion_files",
-    "PRESETS": "presets",
-    "preset": "presets",
-    "Reenactor": "reenactor",
-    "extract": "replay",
-    "render": "replay",
-    "Stream": "stream",
-    "Timing": "timing",
-    "read_video": "video",
-    "write_video": "video",
+_MODULES = {  # where each public name lives
+    "Edit": "fv2v.motion.edit",
+    "ModelConfig": "fv2v.config",
+    "Motion": "fv2v.geometry",
+    "MotionSequence": "fv2v.motion.sequence",
+    "Openness": "fv2v.motion.edit",
+    "PRESETS": "fv2v.presets",
+    "Reenactor": "fv2v.reenactor",
+    "Source": "fv2v.geometry",
+    "Stream": "fv2v.live.stream",
+    "Timing": "fv2v.io.timing",
+    "View": "fv2v.geometry",
+    "extract": "fv2v.pipelines.render",
+    "frontalize": "fv2v.pipelines.reenact",
+    "imitate": "fv2v.pipelines.reenact",
+    "inspect": "fv2v.pipelines.inspect",
+    "preset": "fv2v.presets",
+    "read_coefficients": "fv2v.motion.coefficients",
+    "read_image": "fv2v.io.image",
+    "read_motion": "fv2v.motion.npz",
+    "read_video": "fv2v.io.video",
+    "reenact": "fv2v.pipelines.reenact",
+    "render": "fv2v.pipelines.render",
+    "talk": "fv2v.pipelines.reenact",
+    "write_image": "fv2v.io.image",
+    "write_motion": "fv2v.motion.npz",
+    "write_video": "fv2v.io.video",
 }
+
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'fv2v' has no attribute {name!r}")
-    return getattr(import_module(f"fv2v.{_MODULES[name]}"), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -34,7 +34,7 @@ def find_device(wish: str | torch.device | None) -> torch.device:
         ) from error
 
 
-def unhalved(coordinates: Tensor) -> AbstractContextManager[None]:
+def no_autocast(coordinates: Tensor) -> AbstractContextManager[None]:
     """Where autocast leaves matrix products alone: of coordinates none is in half precision."""
     kind = coordinates.device.type
     # not always: exported and compiled programs would have autocast in them; and "meta" knows of none

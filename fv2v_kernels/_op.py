@@ -232,7 +232,7 @@ def choose(name: str, device: torch.device, backend: str | None) -> str:
     return wanted
 
 
-def preferred() -> str | None:
+def preferred_backend() -> str | None:
     """The backend that `use_backend` asks for here."""
     return _preferred
 

@@ -3,7 +3,7 @@
 #pragma once
 #include <vector>
 
-#include "common/blocks.h"
+#include "cpu/block.h"
 #include "common/flow_gradients.h"
 #include "compose_flow/compose_flow.h"
 

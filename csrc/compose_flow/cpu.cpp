@@ -1,5 +1,5 @@
 // compose_flow on the CPU: a block of voxels of one row at a time, its K+1 masks in the L1 cache.
-#include "common/parallel.h"
+#include "cpu/parallel.h"
 #include "common/softmax.h"
 #include "compose_flow/blend.h"
 

@@ -2,8 +2,8 @@
 // memory.
 #include "compose_flow/compose_flow.h"
 
-#include "common/flow_sums.h"
-#include "common/mask_tile.h"
+#include "cuda/flow_sums.h"
+#include "cuda/mask_tile.h"
 
 namespace fv2v {
 namespace {

@@ -1,8 +1,8 @@
 // compose_warp on the CPU: the flow of a block of voxels goes straight to where it reads.
 #include "compose_warp/compose_warp.h"
 
-#include "common/packed.h"
-#include "common/parallel.h"
+#include "cpu/packed.h"
+#include "cpu/parallel.h"
 #include "compose_flow/blend.h"
 
 namespace fv2v {

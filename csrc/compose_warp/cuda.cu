@@ -2,8 +2,8 @@
 // them in shared memory, and deals its threads anew, to read there as warp3d does.
 #include "compose_warp/compose_warp.h"
 
-#include "common/corners.h"
-#include "common/mask_tile.h"
+#include "cuda/corners.h"
+#include "cuda/mask_tile.h"
 
 namespace fv2v {
 namespace {

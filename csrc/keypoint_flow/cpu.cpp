@@ -2,7 +2,7 @@
 #include "keypoint_flow/keypoint_flow.h"
 
 #include "common/flow_gradients.h"
-#include "common/parallel.h"
+#include "cpu/parallel.h"
 #include "common/volume.h"
 
 namespace fv2v {

@@ -2,7 +2,7 @@
 // numbers a voxel leave it side by side.
 #include "keypoint_flow/keypoint_flow.h"
 
-#include "common/flow_sums.h"
+#include "cuda/flow_sums.h"
 #include "common/volume.h"
 
 namespace fv2v {

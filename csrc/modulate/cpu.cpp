@@ -3,7 +3,7 @@
 // What was read the first time is in a cache at the second.
 #include <array>
 
-#include "common/parallel.h"
+#include "cpu/parallel.h"
 #include "modulate/rows.h"
 
 namespace fv2v {

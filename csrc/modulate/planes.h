@@ -3,8 +3,8 @@
 #pragma once
 #include <algorithm>
 
-#include "common/block.h"
-#include "common/launch.h"
+#include "cuda/threads.h"
+#include "cuda/launch.h"
 #include "common/volume.h"
 #include "modulate/modulate.h"
 

@@ -1,7 +1,7 @@
 // CPU: what modulate computes of a chunk of numbers, sixteen side by side.
 #pragma once
-#include "common/blocks.h"
-#include "common/vector.h"
+#include "cpu/block.h"
+#include "cpu/vector.h"
 #include "modulate/modulate.h"
 
 namespace fv2v {

@@ -4,9 +4,9 @@
 
 #include <limits>
 
-#include "common/blocks.h"
+#include "cpu/block.h"
 #include "common/flow_gradients.h"
-#include "common/parallel.h"
+#include "cpu/parallel.h"
 
 namespace fv2v {
 namespace {

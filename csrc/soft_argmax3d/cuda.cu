@@ -5,8 +5,8 @@
 
 #include <limits>
 
-#include "common/block.h"
-#include "common/launch.h"
+#include "cuda/threads.h"
+#include "cuda/launch.h"
 #include "common/volume.h"
 
 namespace fv2v {

@@ -1,8 +1,8 @@
 // warp3d on the CPU: pack the features, then read blocks of points, several channels at a time.
 #include "warp3d/warp3d.h"
 
-#include "common/packed.h"
-#include "common/parallel.h"
+#include "cpu/packed.h"
+#include "cpu/parallel.h"
 
 namespace fv2v {
 namespace {

@@ -1,9 +1,9 @@
 // warp3d on the GPU. Channels that lie side by side are read and written 16 bytes at a time, by neighbouring
 // threads; otherwise neighbouring threads take neighbouring points. A thread finds the eight corners once and
 // goes on from channel to channel.
-#include "common/block.h"
-#include "common/corners.h"
-#include "common/launch.h"
+#include "cuda/threads.h"
+#include "cuda/corners.h"
+#include "cuda/launch.h"
 #include "warp3d/warp3d.h"
 
 namespace fv2v {

@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "common/flow_gradients.h"
-#include "common/packed.h"
-#include "common/parallel.h"
+#include "cpu/packed.h"
+#include "cpu/parallel.h"
 
 namespace fv2v {
 namespace {

@@ -3,8 +3,8 @@
 // in shared memory, and leave it whole.
 #include "warp_candidates/warp_candidates.h"
 
-#include "common/corners.h"
-#include "common/flow_sums.h"
+#include "cuda/corners.h"
+#include "cuda/flow_sums.h"
 
 namespace fv2v {
 namespace {

@@ -5,10 +5,10 @@
 //   transform the inputs         a thread takes pixels' tiles, sixteen channels side by side
 //   multiply                     a thread takes one of the a a points: a matrix product of its own
 //   transform the products back  with bias, addend, activation and pooling
-#include "common/blocks.h"
-#include "common/parallel.h"
-#include "common/scratch.h"
-#include "common/vector.h"
+#include "cpu/block.h"
+#include "cpu/parallel.h"
+#include "cpu/scratch.h"
+#include "cpu/vector.h"
 #include "winograd_conv/transforms.h"
 #include "winograd_conv/winograd_conv.h"
 

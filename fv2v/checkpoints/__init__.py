@@ -13,12 +13,12 @@ from types import ModuleType
 import torch
 from safetensors import SafetensorError
 
-from fv2v.checkpoints import liveportrait, own, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import liveportrait, native, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_release
 from fv2v.checkpoints.storage import Checkpoint, misfits
 from fv2v.config import ModelConfig
+from fv2v.io.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
 from fv2v.networks import FaceVid2Vid
-from fv2v.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
 from fv2v.presets import preset
 
 __all__ = [
@@ -94,8 +94,8 @@ def load(weights: Weights, config: ModelConfig | None = None) -> FaceVid2Vid:
 
 def save(model: FaceVid2Vid, path: PathLike) -> None:
     """Write `model` to a .safetensors with its config inside; the file appears whole or not at all."""
-    path = check_output(path, (own.SUFFIX,))
-    _write(Checkpoint(path.name, None, model.config, model.state_dict(), {}), path, own.SUFFIX)
+    path = check_output(path, (native.SUFFIX,))
+    _write(Checkpoint(path.name, None, model.config, model.state_dict(), {}), path, native.SUFFIX)
 
 
 def convert(source: Weights, target: PathLike, name: str | None = None) -> ModelConfig:
@@ -143,7 +143,7 @@ def find(weights: Weights, config: ModelConfig | None = None) -> list[Path]:
         check_input(path)
     if any(path.name in liveportrait.FILES for path in paths):
         liveportrait.check(paths)
-    elif len(paths) != 1 and sorted(path.suffix.lower() == own.SUFFIX for path in paths) != [False, True]:
+    elif len(paths) != 1 and sorted(path.suffix.lower() == native.SUFFIX for path in paths) != [False, True]:
         given = ", ".join(map(str, paths)) or "none"
         raise ValueError(
             f"expected one file of weights, SadTalker's two ({sadtalker.EXAMPLE}) or LivePortrait's five; "
@@ -158,7 +158,7 @@ def _read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
     if len(files) == 2:
         return sadtalker.read(files, config)
     (path,) = files
-    return own.read(path, config) if path.suffix.lower() == own.SUFFIX else zhanglonghao1992.read(path)
+    return native.read(path, config) if path.suffix.lower() == native.SUFFIX else zhanglonghao1992.read(path)
 
 
 def _fitting(found: Checkpoint, config: ModelConfig | None) -> FaceVid2Vid:
@@ -176,7 +176,7 @@ def _fitting(found: Checkpoint, config: ModelConfig | None) -> FaceVid2Vid:
 
 def _kind(target: Path) -> str:
     """How the name of what is to be written ends, as releases have it; "" is a folder."""
-    kinds = (own.SUFFIX, zhanglonghao1992.SUFFIX)
+    kinds = (native.SUFFIX, zhanglonghao1992.SUFFIX)
     kind = next((kind for kind in kinds if target.name.lower().endswith(kind)), "")
     if not kind and target.suffix and not target.is_dir():
         raise ValueError(
@@ -188,14 +188,16 @@ def _kind(target: Path) -> str:
 
 def _write(found: Checkpoint, target: Path, kind: str) -> None:
     try:
-        if kind == own.SUFFIX:
+        if kind == native.SUFFIX:
             with whole_file(target) as temporary:
-                own.write(found, temporary)
+                native.write(found, temporary)
             return
         release = _release(found)
         if kind != release.SUFFIX:
             expected = f"a name that ends in {release.SUFFIX}" if release.SUFFIX else "a new folder's name"
-            raise ValueError(f"{target}: expected {expected}, as {release.NAME} has it, or in {own.SUFFIX}")
+            raise ValueError(
+                f"{target}: expected {expected}, as {release.NAME} has it, or in {native.SUFFIX}"
+            )
         networks = to_release(found.weights, release.renames(found.config))
         with whole_file(target) if kind else whole_folder(target) as temporary:
             release.write(networks, found.others, found.config, temporary)
@@ -213,7 +215,7 @@ def _release(found: Checkpoint) -> ModuleType:
             return release
     raise ValueError(
         f"{found.label} holds a {found.config.name!r} model, whose shapes no public release has: "
-        f"expected a target that ends in {own.SUFFIX}"
+        f"expected a target that ends in {native.SUFFIX}"
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fv2v.data.pairs import PairData
-from fv2v.paths import PathLike
+from fv2v.io.paths import PathLike
 
 
 def open_data(path: PathLike, size: int) -> PairData:

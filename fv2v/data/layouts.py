@@ -19,7 +19,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from fv2v.image import IMAGE_SUFFIXES
+from fv2v.io.image import IMAGE_SUFFIXES
 
 CLIP_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 CROPPED = "cropped_clips"

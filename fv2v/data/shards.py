@@ -22,12 +22,12 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from fv2v.data.heads import LANDMARKS, SyntheticHeads, render, truth
-from fv2v.data.heads.synthetic import to_bytes
 from fv2v.data.pairs import Draw, Pairs, Truth
+from fv2v.data.synthetic import LANDMARKS, SyntheticHeads, render, truth
+from fv2v.data.synthetic.dataset import to_bytes
 from fv2v.geometry import Motion
-from fv2v.paths import PathLike, check_input, check_new_folder, whole_file
-from fv2v.video import write_video
+from fv2v.io.paths import PathLike, check_input, check_new_folder, whole_file
+from fv2v.io.video import write_video
 
 VERSION = 1  # of the files; a renderer that draws other pictures is another version, too
 INDEX = "heads.json"
@@ -241,9 +241,9 @@ def _write_shard(folder: Path, index: ShardIndex, shard: int) -> int:
         pictures = to_bytes(render(identity, expression, pose, index.size))
         moved = {f.name: getattr(motion, f.name) for f in fields(motion)}
         drawn.append({"pictures": pictures, "canonical": canonical[0], **moved})
-    stacked = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
+    as_batch = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
     with whole_file(_path(folder, shard)) as temporary:
-        temporary.write_bytes(save(stacked))  # save_file makes files that only their owner may read
+        temporary.write_bytes(save(as_batch))  # save_file makes files that only their owner may read
     return len(drawn) * index.frames
 
 

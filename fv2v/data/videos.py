@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from fv2v.crop import cut, middle_square
 from fv2v.data.layouts import find_items, frame_files, split_folder
 from fv2v.data.pairs import Draw, Pairs
-from fv2v.image import read_image
-from fv2v.paths import PathLike
-from fv2v.random_access import Choice, read_frames
-from fv2v.video import read_video
+from fv2v.face.crop import cut, middle_square
+from fv2v.io.image import read_image
+from fv2v.io.paths import PathLike
+from fv2v.io.random_access import Choice, read_frames
+from fv2v.io.video import read_video
 
 TRIES = 64  # videos in a row that may be broken
 

@@ -18,13 +18,13 @@ many weights twice.
 import torch
 from torch import nn
 
-from fv2v.engine.convolution import DirectConv, WinogradConv
-from fv2v.engine.cpu import settle_on_cpu
-from fv2v.engine.doubling import DoublingConv, double_in_phases
-from fv2v.engine.fold import fold_norms
-from fv2v.engine.head import join_heads
-from fv2v.engine.mask import taps_in_channels
-from fv2v.engine.spade import join_spades
+from fv2v.engine.passes.convolution import DirectConv, WinogradConv
+from fv2v.engine.passes.double_in_phases import DoublingConv, double_in_phases
+from fv2v.engine.passes.fold_norms import fold_norms
+from fv2v.engine.passes.join_heads import join_heads
+from fv2v.engine.passes.join_spades import join_spades
+from fv2v.engine.passes.settle_on_cpu import settle_on_cpu
+from fv2v.engine.passes.taps_in_channels import taps_in_channels
 from fv2v.networks import FaceVid2Vid
 
 __all__ = ["CONVOLUTIONS", "CPU_PASSES", "GPU_PASSES", "PASSES", "arrange"]

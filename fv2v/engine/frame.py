@@ -6,8 +6,8 @@ from dataclasses import fields
 from torch import Tensor, nn
 
 from fv2v.geometry import Motion, Source, place
+from fv2v.geometry.view import ViewTensors
 from fv2v.networks import FaceVid2Vid
-from fv2v.view import ViewTensors
 
 MOTION = tuple(field.name for field in fields(Motion))
 SOURCE = ("features", "compressed", "canonical", "jacobians", *MOTION, "keypoints")

@@ -32,15 +32,15 @@ import torch
 from torch import Tensor
 
 from fv2v.devices import find_device, find_dtype
-from fv2v.engine.fold import fold_norms
 from fv2v.engine.frame import MOTION, SOURCE, VIEWS, FrameNetwork
-from fv2v.export.describe import describe, examples
-from fv2v.export.operators import OPSET, READS, decompositions
+from fv2v.engine.passes.fold_norms import fold_norms
+from fv2v.export.decompositions import OPSET, READS, decompositions
+from fv2v.export.schema import describe, examples
 from fv2v.geometry import Motion, Source
+from fv2v.geometry.view import ViewTensors
+from fv2v.io.paths import PathLike, check_output, whole_file
+from fv2v.io.tensors import as_batch, to_images
 from fv2v.networks import FaceVid2Vid
-from fv2v.paths import PathLike, check_output, whole_file
-from fv2v.tensors import stacked, to_images
-from fv2v.view import ViewTensors
 
 METADATA = "fv2v.json"  # the name of what `export_torch` writes beside the program
 LARGEST = 2**31 - 2**24  # bytes of weights that one file of ONNX holds, with room for the graph
@@ -151,8 +151,8 @@ def known_inputs(
     Args:
         source: one portrait, from `Reenactor.encode`.
         anchor: with relative motion: one frame's, from `Reenactor.extract`.
-        movement: with `adapt_scale`: from `fv2v.hull.movement_scale(source, anchor)`.
-        view: with views, one for each frame of the batch: from `fv2v.view.view_tensors([view],
+        movement: with `adapt_scale`: from `fv2v.geometry.hull.movement_scale(source, anchor)`.
+        view: with views, one for each frame of the batch: from `fv2v.geometry.view.view_tensors([view],
             source.keypoints, "compose")`, or "replace".
     """
     known: dict[str, Tensor | None] = {
@@ -170,7 +170,7 @@ def known_inputs(
 
 def driving_input(pictures: Sequence[Any], size: int) -> np.ndarray:
     """`driving` of a batch, (B, 3, size, size) float32, from pictures as `Reenactor.extract` takes them."""
-    return to_images(stacked(pictures, size, torch.device("cpu")), size).numpy()
+    return to_images(as_batch(pictures, size, torch.device("cpu")), size).numpy()
 
 
 def check_installed() -> None:

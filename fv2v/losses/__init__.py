@@ -26,7 +26,7 @@ Differences and sums are float32 at least, also of what autocast leaves in half 
 from fv2v.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from fv2v.losses.config import LossConfig
 from fv2v.losses.equivariance import RandomWarp, equivariance, equivariance_jacobians
-from fv2v.losses.motion import (
+from fv2v.losses.keypoints import (
     SupervisedTerms,
     deformation_prior,
     head_pose,

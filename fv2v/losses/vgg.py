@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fv2v.checkpoints.storage import is_state_dict, misfits, read_safetensors, read_torch
-from fv2v.paths import PathLike, check_input
+from fv2v.io.paths import PathLike, check_input
 
 # Convolutions between poolings. The last stage ends where the last feature map is read.
 STAGES = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,))

@@ -8,13 +8,13 @@ all of it   evaluation.py          a model beside its two controls
 for people  report.py, sheet.py    JSON, tables and a contact sheet; files.py is `fv2v evaluate`
 """
 
+from fv2v.metrics.akd import akd
 from fv2v.metrics.clips import Clips
+from fv2v.metrics.csim import csim
+from fv2v.metrics.evaluate import JudgeFiles, measure
 from fv2v.metrics.evaluation import Evaluation, Results, evaluate
 from fv2v.metrics.fid import FeatureStatistics, FrechetDistance, frechet_distance
-from fv2v.metrics.files import JudgeFiles, measure
-from fv2v.metrics.heads import HeldOut
-from fv2v.metrics.identity import csim
-from fv2v.metrics.landmarks import akd
+from fv2v.metrics.held_out import HeldOut
 from fv2v.metrics.pictures import gradient_distance, l1, ms_ssim, psnr, ssim
 from fv2v.metrics.protocols import Scene
 from fv2v.metrics.report import Report

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fv2v.data.layouts import find_items
 from fv2v.data.videos import VideoFolder
+from fv2v.io.paths import PathLike
 from fv2v.metrics.protocols import Answers, Scene
-from fv2v.paths import PathLike
 
 DRIVEN = 4  # frames of another face
 

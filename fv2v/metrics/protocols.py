@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.animation import joined
 from fv2v.config import ModelConfig
 from fv2v.data.pairs import Truth
 from fv2v.geometry import Motion, Source, View, coordinate_dtype, keypoints_of
+from fv2v.io.tensors import to_images
 from fv2v.reenactor import Reenactor
-from fv2v.tensors import to_images
+from fv2v.reenactor.animation import joined
 
 YAWS = tuple(range(-30, 31, 10))  # degrees
 

@@ -14,11 +14,11 @@ import torch
 from rich.table import Table
 
 from fv2v import checkpoints
+from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.metrics.evaluation import Results
 from fv2v.metrics.pictures import ms_ssim_scales
 from fv2v.metrics.protocols import YAWS
 from fv2v.metrics.scores import Likeness, MotionError, Protocols
-from fv2v.paths import PathLike, check_input, check_output, whole_file
 from fv2v.reenactor import Reenactor
 
 SUFFIXES = (".json",)

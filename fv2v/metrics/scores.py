@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from fv2v.geometry import keypoints_of
+from fv2v.geometry.rotation import euler_degrees
+from fv2v.metrics.akd import Detector, akd
+from fv2v.metrics.csim import Embedding, csim
 from fv2v.metrics.fid import FrechetDistance, Network
-from fv2v.metrics.identity import Embedding, csim
-from fv2v.metrics.landmarks import Detector, akd
 from fv2v.metrics.pictures import gradient_distance, l1, ms_ssim, psnr, ssim
 from fv2v.metrics.protocols import YAWS, Answers, Reading, Shown
-from fv2v.rotation import euler_degrees
 
 NEAR_YAWS = (-20, 20)  # of YAWS: the free views whose pictures are compared
 MEASURES = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from fv2v.image import write_image
+from fv2v.io.image import write_image
+from fv2v.io.paths import PathLike
 from fv2v.metrics.evaluation import Example
 from fv2v.metrics.protocols import YAWS
-from fv2v.paths import PathLike
-from fv2v.sheet import Cell, cells, laid_out
+from fv2v.viz.sheet import Cell, cells, laid_out
 
 COLUMNS = 1 + len(YAWS)
 

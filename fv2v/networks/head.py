@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fv2v.config import HeadConfig, ModelConfig
-from fv2v.devices import unhalved
+from fv2v.devices import no_autocast
 from fv2v.geometry import Motion, coordinate_dtype, rotation_from_euler, used_translation
 from fv2v.networks.trunks import trunk
 
@@ -35,7 +35,7 @@ class HeadEstimator(nn.Module):
     def forward(self, seen: Tensor) -> HeadEstimate:
         """Pictures (B, 3, H, W) in [0, 1], or what else the trunk takes. float32 beside half weights."""
         summary = self.trunk(seen)  # (B, C)
-        with unhalved(summary):
+        with no_autocast(summary):
             return self._read(summary.to(self.translation.weight.dtype))
 
     def _read(self, summary: Tensor) -> HeadEstimate:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fv2v.config import DiscriminatorConfig, ModelConfig
 from fv2v.data.augment import AugmentConfig
+from fv2v.io.paths import PathLike
 from fv2v.losses import LossConfig
-from fv2v.paths import PathLike
-from fv2v.training.settings import build, read_table, with_assignments
+from fv2v.training.toml import build, read_table, with_assignments
 
 SCHEDULES = ("constant", "cosine", "milestones")
 PRECISIONS = ("float32", "float16", "bfloat16")

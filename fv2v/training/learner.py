@@ -14,18 +14,18 @@ from torch.nn.parallel import DistributedDataParallel
 from fv2v.data.pairs import Pairs
 from fv2v.devices import find_dtype
 from fv2v.networks import FaceVid2Vid
-from fv2v.training.chance import Chance
 from fv2v.training.config import TrainConfig
 from fv2v.training.distributed import World
 from fv2v.training.ema import Average
 from fv2v.training.objective import DiscriminatorObjective, Judges, Objective
+from fv2v.training.randomness import Chance
 from fv2v.training.spectral import add_spectral_norms, plain_weights
 from fv2v.training.sync_norm import synchronise_norms
 
 GRADIENTS = ("gradient", "discriminator_gradient")  # norms, as logs call them
 
 
-class Learnt(NamedTuple):
+class StepResult(NamedTuple):
     """What a step came to, the same in all processes."""
 
     values: dict[str, float]  # for logs: means of the terms over the batch, their sum "loss", and GRADIENTS
@@ -91,7 +91,7 @@ class Learner:
         half = config.precision == "float16"
         self.scalers = [torch.amp.GradScaler(world.device.type, enabled=half) for _ in self.optimisers]
 
-    def step(self, step: int, parts: Sequence[Pairs], stop: bool = False) -> Learnt:
+    def step(self, step: int, parts: Sequence[Pairs], stop: bool = False) -> StepResult:
         """Learn from the parts of a batch that are this process's, as `pair_loader` gives them.
 
         `step` is its number, from 0 on; `stop`: this process was asked to stop.
@@ -115,7 +115,7 @@ class Learner:
         if wrong:
             raise NotFinite(f"step {step + 1}: not a finite number: {', '.join(wrong)}")
         self._update(step)
-        return Learnt(values, stopped > 0)
+        return StepResult(values, stopped > 0)
 
     def state(self) -> LearnerState:
         """All that changes, not copied."""

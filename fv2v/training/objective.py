@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fv2v.data.pairs import Pairs, Truth
-from fv2v.devices import unhalved
+from fv2v.devices import no_autocast
 from fv2v.geometry import Motion, Placement, Source, keypoints_of, place
+from fv2v.io.tensors import to_images
 from fv2v.losses import (
     LossConfig,
     PerceptualLoss,
@@ -33,8 +34,7 @@ from fv2v.losses import (
     supervised,
 )
 from fv2v.networks import Canonical, Discriminator, FaceVid2Vid, HeadEstimator
-from fv2v.tensors import to_images
-from fv2v.training.chance import Chance
+from fv2v.training.randomness import Chance
 
 
 class Terms(NamedTuple):
@@ -192,7 +192,7 @@ class Objective(nn.Module):
         if by_jacobians:
             assert jacobians is not None
             assert warped.jacobians is not None
-            with unhalved(jacobians):
+            with no_autocast(jacobians):
                 jac_driving = motion.rotation.unsqueeze(1) @ jacobians  # J = R J_c
                 jac_warped = warped_motion.rotation.unsqueeze(1) @ warped.jacobians
             error = equivariance_jacobians(jac_driving, jac_warped, warp, kp_warped)

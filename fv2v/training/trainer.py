@@ -9,19 +9,19 @@ from itertools import islice
 import torch
 
 from fv2v import checkpoints
+from fv2v.cli.progress import ShowStep
 from fv2v.data import open_data
 from fv2v.data.loader import pair_loader
 from fv2v.data.pairs import Draw, PairData, Pairs, collate
-from fv2v.progress import ShowStep
-from fv2v.training import checkpoint
-from fv2v.training.board import Board, sheet
-from fv2v.training.checkpoint import TrainingState
+from fv2v.training import state as run_state
+from fv2v.training.build import check_size, judges, starting_model
 from fv2v.training.config import TrainConfig
 from fv2v.training.distributed import World
 from fv2v.training.interrupts import waiting
-from fv2v.training.learner import Learner, Learnt, NotFinite
-from fv2v.training.settings import changes, plain
-from fv2v.training.start import check_size, judges, starting_model
+from fv2v.training.learner import Learner, NotFinite, StepResult
+from fv2v.training.state import TrainingState
+from fv2v.training.tensorboard import Board, sheet
+from fv2v.training.toml import changes, plain
 
 MODEL = "model.safetensors"  # the averaged weights, as `Reenactor(weights=...)` takes them
 SHOWN = 4  # pairs in a sheet
@@ -107,7 +107,7 @@ class Trainer:
         if self.world.device.type == "cuda":
             random.append(torch.cuda.get_rng_state(self.world.device))
         state = TrainingState(self.step, self.described, self.learner.state(), random)
-        checkpoint.write(state, self.config.output, self.config.keep)
+        run_state.write(state, self.config.output, self.config.keep)
         checkpoints.save(self.model, self.config.output / MODEL)
 
     def _due(self, every: int) -> bool:
@@ -122,11 +122,11 @@ class Trainer:
         if self._due(config.sheet_every):
             board.picture(self.step, "pairs", sheet(self.model, self.examples, self.learner.size))
 
-    def _learn(self, parts: list[Pairs], stop: bool) -> Learnt:
+    def _learn(self, parts: list[Pairs], stop: bool) -> StepResult:
         try:
             return self.learner.step(self.step, parts, stop)
         except NotFinite as error:
-            kept = checkpoint.found(self.config.output)
+            kept = run_state.found(self.config.output)
             last = f"{kept[-1]} is from before it" if kept else "no checkpoint was written before it"
             raise NotFinite(f"{error}; {last}") from None
 
@@ -154,9 +154,9 @@ class Trainer:
             if folder.exists() and not folder.is_dir():
                 raise ValueError(f"output: {folder} is a file, expected a folder")
             folder.mkdir(parents=True, exist_ok=True)
-            checkpoint.remove_unfinished(folder)
+            run_state.remove_unfinished(folder)
         self.world.wait()
-        state = checkpoint.latest(folder)
+        state = run_state.latest(folder)
         if state is None:
             return 0
         if state.config["model"] != self.described["model"]:

@@ -1,0 +1,39 @@
+"""The command for who has no files yet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fv2v.cli.options import Device, Preset, Weights, the_preset, the_weights
+
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder to write to; made where it is not there.")
+]
+Frames = Annotated[int, typer.Option(help="Frames of the video, 25 a second.")]
+Seed = Annotated[int, typer.Option(help="Other seeds draw other people.")]
+
+
+def demo(
+    output: Folder = Path("fv2v-demo"),
+    weights: Weights = None,
+    preset: Preset = None,
+    frames: Frames = 75,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Draw a head, and another one that turns, blinks and speaks; make the first do as the second does.
+
+    Needs no files and no network: the model that ships learned on heads like these.
+    """
+    from fv2v.cli.progress import frame_progress
+    from fv2v.pipelines.demo import demo as run
+    from fv2v.reenactor import Reenactor
+
+    chosen = the_preset(preset, weights) if preset or weights else "starter"
+    reenactor = Reenactor(chosen, weights=the_weights(weights), device=device)
+    with frame_progress() as progress:
+        files = run(output, reenactor=reenactor, frames=frames, seed=seed, progress=progress)
+    typer.echo(f"{files.video}: portrait, driver and output side by side")
+    typer.echo(f"{files.sheet}: frames of it, and free views beside the true ones")
+    typer.echo(f"try: fv2v reenact {files.portrait} {files.driving} --no-crop -o out.mp4")

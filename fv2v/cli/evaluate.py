@@ -1,0 +1,115 @@
+"""The command that measures a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fv2v.cli.options import BatchSize, Device, Dtype, Preset, Weights, the_preset, the_weights
+from fv2v.cli.tables import print_table
+
+QUICK_IDENTITIES, QUICK_FRAMES = 4, 6
+
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of videos to measure on. Left out: drawn heads that no training draws, of which all is "
+        "known.",
+        show_default=False,
+    ),
+]
+Identities = Annotated[
+    int | None,
+    typer.Option(
+        help="Drawn heads, of which up to 32 are also driven by another face; or clips. By default 64 heads, "
+        "or all clips.",
+        show_default=False,
+    ),
+]
+Frames = Annotated[int, typer.Option(help="Frames of each: the first is the source, the others drive.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="Which of the streams of heads set apart: 0 for numbers that are told, others to tune on."
+    ),
+]
+Json = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write all numbers there.")
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(metavar="PICTURE", help="Write a contact sheet: what is shown, beside what is true."),
+]
+Rows = Annotated[int, typer.Option(help="Heads, or clips, on the sheet.")]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.pt2",
+        help="For FID: a program of torch.export from pictures (B, 3, n, n) in [0, 1] to (B, F), for any B.",
+    ),
+]
+Landmarks = Annotated[
+    Path | None, typer.Option(metavar="FILE.pt2", help="For AKD: one to landmarks (B, N, 2) in pixels.")
+]
+Embedding = Annotated[
+    Path | None, typer.Option(metavar="FILE.pt2", help="For CSIM: one to face embeddings (B, E).")
+]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick", help=f"{QUICK_IDENTITIES} identities of {QUICK_FRAMES} frames: to see that it runs."
+    ),
+]
+
+
+def evaluate(
+    data: Data = None,
+    weights: Weights = None,
+    preset: Preset = None,
+    identities: Identities = None,
+    frames: Frames = 16,
+    seed: Seed = 0,
+    output: Json = None,
+    sheet: Sheet = None,
+    rows: Rows = 4,
+    features: Features = None,
+    landmarks: Landmarks = None,
+    embedding: Embedding = None,
+    quick: Quick = False,
+    batch_size: BatchSize = 1,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Measure a model by the paper's protocols, beside the source shown unchanged and true keypoints.
+
+    On drawn heads free views and another face's motion have true pictures, too.
+    """
+    from fv2v.cli.progress import frame_progress
+    from fv2v.metrics.evaluate import JudgeFiles, measure
+    from fv2v.metrics.report import tables
+
+    if quick:
+        identities, frames = identities or QUICK_IDENTITIES, min(frames, QUICK_FRAMES)
+    with frame_progress() as progress:
+        report = measure(
+            data,
+            the_preset(preset, weights),
+            weights=the_weights(weights),
+            identities=identities,
+            frames=frames,
+            seed=seed,
+            output=output,
+            sheet=sheet,
+            rows=rows,
+            judges=JudgeFiles(features, landmarks, embedding),
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    for table in tables(report):
+        print_table(table)
+    for path in (output, sheet):
+        if path is not None:
+            typer.echo(f"{path}: written")

@@ -1,0 +1,100 @@
+"""The command that writes the per-frame network to a file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fv2v.cli.options import (
+    AdaptScale,
+    Device,
+    Dtype,
+    Preset,
+    Relative,
+    Stitch,
+    Weights,
+    the_preset,
+    the_weights,
+)
+
+Onnx = Annotated[Path | None, typer.Option(metavar="FILE.onnx", help="Write it as ONNX, opset 20, float32.")]
+Torch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.pt2",
+        help="Write it as a program of torch.export with fv2v's kernels in it, for --device and --dtype.",
+    ),
+]
+Gather = Annotated[
+    bool,
+    typer.Option(
+        "--gather/--grid-sample",
+        help="How the ONNX file reads volumes: by GridSample in 3D, which onnxruntime has on the CPU and few "
+        "others have; or by Gather and arithmetic, which all have.",
+    ),
+]
+ViewInput = Annotated[
+    str | None,
+    typer.Option(
+        "--view",
+        metavar="compose|replace",
+        help="Make the receiver's view an input: compose turns the head on from where the driver has it; "
+        "replace holds angles as well.",
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Driving frames at once: the file takes so many, of one portrait.")
+]
+
+
+def export(
+    weights: Weights = None,
+    preset: Preset = None,
+    onnx: Onnx = None,
+    torch: Torch = None,
+    gather: Gather = False,
+    relative: Relative = None,
+    view: ViewInput = None,
+    adapt_scale: AdaptScale = False,
+    stitch: Stitch = True,
+    batch_size: BatchSize = 1,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Write what runs for every frame to a file for other runtimes: a driving frame in, a picture out.
+
+    Portraits are encoded with fv2v as ever; `fv2v.export.known_inputs` makes the other inputs of that.
+    """
+    from fv2v.devices import find_device, find_dtype
+    from fv2v.export import check_installed, export_onnx, export_torch
+    from fv2v.io.paths import check_output
+    from fv2v.reenactor import Reenactor
+
+    if onnx is None and torch is None:
+        raise ValueError("expected --onnx FILE.onnx, --torch FILE.pt2, or both; got neither")
+    if onnx is not None:
+        check_output(onnx, (".onnx",))
+        check_installed()
+    if torch is not None:
+        check_output(torch, (".pt2",))
+    where: dict[str, Any] = {"device": find_device(device), "dtype": find_dtype(dtype)}
+    given = the_weights(weights)
+    # float32 on the CPU, as trained: norms are folded before weights are rounded
+    model = Reenactor(the_preset(preset, weights), weights=given, device="cpu", optimize=False).model
+    options: dict[str, Any] = {
+        "relative": relative,
+        "stitch": stitch,
+        "adapt_scale": adapt_scale,
+        "view": view,
+        "batch_size": batch_size,
+    }
+    if onnx is not None:
+        export_onnx(model, onnx, reads="gather" if gather else "grid_sample", **options)
+        typer.echo(f"{onnx}: {_size(onnx)}")
+    if torch is not None:
+        export_torch(model, torch, **where, **options)
+        typer.echo(f"{torch}: {_size(torch)}")
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.0f} MB"

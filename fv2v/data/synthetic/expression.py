@@ -1,0 +1,45 @@
+"""What a face does: a few numbers that mean the same on every identity."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fv2v.data.synthetic.uniform import Batched, Uniform
+
+
+@dataclass(frozen=True)
+class Expression(Batched):
+    """All 0 is the neutral face. Left and right are the picture's, of a head seen from the front."""
+
+    jaw: Tensor  # (B,)  0 closed, 1 wide open
+    smile: Tensor  # (B,)  -0.4 sad, 1 broad
+    pucker: Tensor  # (B,)  0, 1 as in "oo"
+    brows: Tensor  # (B,)  -0.6 lowered, 1 raised
+    blink_left: Tensor  # (B,)  0 open, 1 closed
+    blink_right: Tensor  # (B,)
+    gaze_x: Tensor  # (B,)  -1 to the left of the picture, 1 to its right
+    gaze_y: Tensor  # (B,)  -1 up, 1 down
+
+    @classmethod
+    def neutral(cls, count: int) -> "Expression":
+        return cls(**{f.name: torch.zeros(count) for f in fields(cls)})
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, count: int) -> "Expression":
+        """Every mixture that a lively face shows; a quarter has its eyes closed or nearly, some wink."""
+        u = Uniform(rng, count)
+        blink = u.chance(0.25) * u(0.3, 1.0)
+        wink = u.chance(0.1) * u(0.6, 1.0)
+        left = u.chance(0.5)
+        return cls(
+            jaw=u(0.0, 1.0) ** 1.6,
+            smile=u(-0.4, 1.0),
+            pucker=u.chance(0.25) * u(0.2, 1.0),
+            brows=u(-0.6, 1.0),
+            blink_left=torch.maximum(blink, wink * left),
+            blink_right=torch.maximum(blink, wink * (1 - left)),
+            gaze_x=u(-1.0, 1.0),
+            gaze_y=u(-1.0, 1.0),
+        )

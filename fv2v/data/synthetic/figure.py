@@ -1,0 +1,85 @@
+"""A head in its pose, on neck and shoulders, in picture coordinates (render.py)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fv2v.data.synthetic.anatomy import Anatomy
+from fv2v.data.synthetic.pose import Pose
+from fv2v.data.synthetic.sdf import Points, ellipsoid, length, melt
+from fv2v.data.synthetic.surfaces import Head
+
+
+class Parts(NamedTuple):
+    """Distances (B, N) to each part, in picture coordinates."""
+
+    face: Tensor
+    hair: Tensor
+    neck: Tensor
+    clothes: Tensor
+    glasses: Tensor | None  # None where nobody has any
+
+    def nearest(self) -> Tensor:
+        """(B, N) to whatever is nearest; the face flows into the neck."""
+        nearest = torch.minimum(torch.minimum(melt(self.face, self.neck, 0.05), self.hair), self.clothes)
+        return nearest if self.glasses is None else torch.minimum(nearest, self.glasses)
+
+    def which(self) -> Tensor:
+        """(B, N): the number of the nearest, among `Parts._fields`."""
+        return torch.stack([part for part in self if part is not None]).argmin(0)
+
+
+class Figure:
+    """B of them."""
+
+    def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
+        self.anatomy, self.head = anatomy, Head(anatomy)
+        self.scale = anatomy.identity.scale
+        self.rotation = pose.rotation.unsqueeze(-1)  # (B, 3, 3, 1)
+        self.translation = pose.translation.unsqueeze(-1)  # (B, 3, 1)
+        # the neck ends in the head and turns with it; the shoulders stay
+        top = pose.rotation @ torch.tensor([0.0, 0.28, 0.12], device=pose.rotation.device)
+        self.neck_top = (top.unsqueeze(-1) * self.scale.unsqueeze(1) + self.translation).unbind(1)
+
+    def distance(self, points: Points) -> Tensor:
+        """(B, N) to whatever is nearest."""
+        return self.parts(points).nearest()
+
+    def parts(self, points: Points) -> Parts:
+        local, head = self.to_head(points), self.head
+        skull, glasses = head.skull(local), head.glasses(local)
+        return Parts(
+            face=self.scale * head.face(local, skull),
+            hair=self.scale * head.hair(local, skull),
+            neck=self._neck(points),
+            clothes=self._clothes(points),
+            glasses=None if glasses is None else self.scale * glasses,
+        )
+
+    def to_head(self, points: Points) -> Points:
+        """From the picture's coordinates to the head's."""
+        x, y, z = (p - t for p, t in zip(points, self.translation.unbind(1), strict=True))
+        columns = (self.rotation / self.scale[:, None, None]).unbind(2)  # three of (B, 3, 1)
+        hx, hy, hz = (torch.addcmul(torch.addcmul(c[:, 0] * x, c[:, 1], y), c[:, 2], z) for c in columns)
+        return hx, hy, hz
+
+    def to_body(self, points: Points) -> Points:
+        """From the picture's coordinates to those of the shoulders, which follow the head half way."""
+        x, y, z = points
+        return x - 0.5 * self.translation[:, 0], y - 0.5 * self.translation[:, 1], z
+
+    def _neck(self, points: Points) -> Tensor:
+        """A capsule from the shoulders into the head."""
+        x, y, z = self.to_body(points)
+        tx, ty, tz = self.to_body((self.neck_top[0], self.neck_top[1], self.neck_top[2]))
+        bx, by, bz = -tx, 1.1 - ty, 0.2 - tz  # the axis, from the top
+        px, py, pz = x - tx, y - ty, z - tz
+        along = ((px * bx + py * by + pz * bz) / (bx * bx + by * by + bz * bz)).clamp(0, 1)
+        dx, dy, dz = px - along * bx, py - along * by, pz - along * bz
+        radius = self.anatomy.identity.neck * self.scale * (0.95 + 0.25 * along * along)
+        return length(dx, dy, dz) - radius
+
+    def _clothes(self, points: Points) -> Tensor:
+        width = self.anatomy.identity.shoulders
+        return ellipsoid(self.to_body(points), (0.0, 1.28, 0.2), (width, 0.48, 0.36))

@@ -1,0 +1,1 @@
+"""What is installed, what presets cost, and what benches measured."""

@@ -1,0 +1,210 @@
+"""Saved bench results as the README shows them: Markdown, between two comments that name their file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fv2v.diagnostics import bench_results
+from fv2v.diagnostics.bench_results import Row, time_of
+from fv2v.io.paths import PathLike, check_input
+
+BEGIN, END = "<!-- `fv2v bench --markdown` wrote this from {} -->", "<!-- end of what it wrote -->"
+SECTION = re.compile(
+    re.escape(BEGIN).replace(r"\{\}", r"(?P<path>\S+)") + r"\n(?P<text>.*?)" + re.escape(END), re.S
+)
+# each operator as it is called, and what it stands for
+OPERATORS = {
+    "warp_candidates": ("f, x_s, x_d", "K+1 flows, repeat, `grid_sample`, 2K Gaussians, `cat`"),
+    "compose_warp": ("f, m, x_s, x_d", "softmax, K+1 flows, weighted sum, `grid_sample`"),
+    "mask_head": ("f, taps, x_s, x_d", "sum of shifted taps, then as `compose_warp`"),
+    "compose_flow": ("m, x_s, x_d", "softmax, K+1 flows, weighted sum"),
+    "warp3d": ("f, grid", "`F.grid_sample` in 5-D"),
+    "soft_argmax3d": ("l, temperature=…", "softmax over the volume, expectation"),
+    "modulate": ("x, gamma, beta", "SPADE: `instance_norm`, (1 + gamma) n + beta, `leaky_relu`"),
+}
+MODES = ("forward", "forward+backward")
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The machine in a line, and tables of what was measured: frames, rewrites, training, operators."""
+    rows = bench_results.read_rows(results)
+    frames = [row for row in rows if row.is_frame]
+    parts = [
+        _frames([row for row in frames if "stage" in row.extra]),
+        _rewrites([row for row in frames if "rewrite" in row.extra]),
+        _soak([row for row in rows if "broken" in row.extra]),
+        _training([row for row in rows if "training" in row.extra]),
+        _operators([row for row in rows if not row.is_frame], results["machine_info"].get("backends", {})),
+    ]
+    return "\n\n".join((machine(results), *(part for part in parts if part)))
+
+
+def machine(results: Mapping[str, Any]) -> str:
+    """A line: what it was measured on, and when."""
+    info = results["machine_info"]
+    threads = (
+        f", {info['threads']} threads" if info.get("device") == info.get("cpu") and "threads" in info else ""
+    )
+    kept = (
+        ", glibc told to keep its memory" if "MALLOC_TRIM_THRESHOLD_" in info.get("environment", {}) else ""
+    )
+    torch = f", torch {info['torch']}" if "torch" in info else ""
+    return f"Measured on {bench_results.machine(results)}{threads}{torch}{kept}."
+
+
+def write(path: PathLike, results_path: PathLike) -> None:
+    """Put the tables of `results_path` between the comments in the file `path`.
+
+    Raises:
+        ValueError: no such comments, or results that cannot be read.
+    """
+    path, results_path = check_input(path), check_input(results_path)
+    text = path.read_text()
+    if not SECTION.search(text):
+        raise ValueError(
+            f"{path}: expected a line `{BEGIN.format('FILE')}` and a line `{END}` to write between"
+        )
+    shown = results_path.resolve()
+    if shown.is_relative_to(path.resolve().parent):
+        shown = shown.relative_to(path.resolve().parent)
+    section = section_of(bench_results.load(results_path), shown.as_posix())
+    path.write_text(SECTION.sub(lambda _: section, text, count=1))
+
+
+def section_of(results: Mapping[str, Any], name: str) -> str:
+    return f"{BEGIN.format(name)}\n\n{markdown(results)}\n\n{END}"
+
+
+def _frames(rows: Sequence[Row]) -> str:
+    """A line a stage of a preset: the first form that was measured, the others between, and the last."""
+    found = {tuple(row.extra[key] for key in ("preset", "batch", "stage", "form")): row for row in rows}
+    forms = list(dict.fromkeys(row.extra["form"] for row in rows))
+    lines = []
+    for preset, batch, stage in dict.fromkeys(key[:3] for key in found):
+        of = [found.get((preset, batch, stage, form)) for form in forms]
+        first, last = of[0], of[-1]
+        if first is None or last is None:
+            continue
+        lines.append(
+            (
+                f"`{preset}`" + ("" if batch == 1 else f", {batch} frames"),
+                stage,
+                *(_time(row) for row in of),
+                _ratio(last),
+                _number(last.extra["gflop_before"]),
+                _number(last.extra["gflop"]),
+                _percent(last.extra["floor_share"]),
+                _memory(last, first),
+            )
+        )
+    headings = ("", "stage", *forms, "faster", "GFLOP before", "after", "share of the floor", "peak memory")
+    return _table(headings, lines)
+
+
+def _rewrites(rows: Sequence[Row]) -> str:
+    """A line a pass, each with those before it applied."""
+    lines = (
+        (f"`{row.extra['preset']}`", row.label, time_of(row.median), _ratio(row), _number(row.extra["gflop"]))
+        for row in rows
+    )
+    return _table(("whole frame", "with, too", "takes", "faster by this", "GFLOP"), list(lines))
+
+
+def _soak(rows: Sequence[Row]) -> str:
+    """A line a preset: how far half precision is from float32, in levels of 255."""
+    lines = []
+    for row in rows:
+        ours, stock = row.extra["error"].values()
+        preset = row.params["weights"]
+        lines.append(
+            (f"`{preset}`", f"{row.extra['frames']}", f"{row.extra['broken']}", f"{ours:.3f}", f"{stock:.3f}")
+        )
+    headings = ("half precision", "frames", "with NaN", "mean error, of 255", "stock PyTorch's")
+    return _table(headings, lines)
+
+
+def _training(rows: Sequence[Row]) -> str:
+    """A line a model: pairs a second in training, in stock PyTorch and with the operators."""
+    found = {tuple(row.extra[key] for key in ("training", "batch", "operators")): row for row in rows}
+    names = list(dict.fromkeys(row.extra["operators"] for row in rows))
+    lines = []
+    for model, batch in dict.fromkeys(key[:2] for key in found):
+        of = [found.get((model, batch, name)) for name in names]
+        stock, ours = of[0], of[-1]
+        if stock is None or ours is None or ours.ratio is None:
+            continue
+        speed = ours.extra["samples/s"]
+        speeds = [f"{each:.3g}" for each in (speed / ours.ratio, speed)]  # in pairs, as everywhere
+        # of tensors: oneDNN's scratch, the same for both, hides it in the process's
+        memory = _memory(ours, stock, "peak_bytes")
+        lines.append((model, f"{batch}", *speeds, _ratio(ours), memory))
+    headings = (
+        "training step",
+        "pairs",
+        *(f"samples/s, {name}" for name in names),
+        "faster",
+        "peak of tensors",
+    )
+    return _table(headings, lines)
+
+
+def _operators(rows: Sequence[Row], backends: Mapping[str, Sequence[str]]) -> str:
+    """A line an operator, at the first volume that was measured, by the backend that would be chosen."""
+    lines = []
+    for op, (arguments, stands_for) in OPERATORS.items():
+        own = [row for row in rows if row.name.startswith(f"test_{op}[")]
+        if not own or op not in backends:
+            continue
+        volume = own[0].params["volume"]
+        at = {
+            (row.params["mode"], row.params["backend"]): row for row in own if row.params["volume"] == volume
+        }
+        ours = [at.get((mode, backends[op][0])) for mode in MODES]
+        stock = at.get((MODES[0], "torch"))
+        times = (f"{time_of(row.median)}, {_ratio(row)}" if row else "" for row in ours)
+        memory = _memory(ours[0], stock) if ours[0] and stock else ""
+        lines.append((f"`{op}({arguments})`", stands_for, volume, *times, memory))
+    headings = (
+        "operator",
+        "same as, in stock PyTorch",
+        "volume",
+        "forward",
+        "forward + backward",
+        "peak memory",
+    )
+    return _table(headings, lines)
+
+
+def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    if not lines:
+        return ""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *lines))
+
+
+def _time(row: Row | None) -> str:
+    """One call alone, and where it was measured, one of many in a row."""
+    if row is None:
+        return ""
+    streamed = row.extra.get("streamed")
+    return time_of(row.median) + (f" ({time_of(streamed)} in a film)" if streamed else "")
+
+
+def _ratio(row: Row) -> str:
+    return "" if row.ratio is None else f"{row.ratio:.2f}x" if row.ratio < 3 else f"{row.ratio:.1f}x"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def _memory(row: Row, stock: Row, *keys: str) -> str:
+    """What a process holds in all, or grows by, or what torch allocates: the first that was seen."""
+    for key in keys or ("process_bytes", "process_peak_bytes", "peak_bytes"):
+        own, other = row.extra.get(key), stock.extra.get(key)
+        if own is not None and other is not None:
+            return f"{own / 1e6:.1f} MB, not {other / 1e6:.1f}"
+    return ""

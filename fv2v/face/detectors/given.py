@@ -1,0 +1,177 @@
+"""Faces that the user knows: boxes or landmarks, in an array or a file, in place of a detector.
+
+A box is (left, top, right, bottom) in pixels, around a face from the forehead to the chin, as face detectors
+give it. Landmarks are n points (x, y) in pixels, one of the sets of `landmarks.py`. There is one of either
+for all frames (T = 1 as well), or one a frame:
+
+    (4,)       a box for all frames            (n, 2)     landmarks for all frames
+    (T, 4)     a box a frame                   (T, n, 2)  landmarks a frame
+                                               (T, 2n)    the same, as x, y, x, y, ...
+
+A frame of NaN alone (in .csv empty cells, in .json null) has no face.
+"""
+
+import csv
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fv2v.face.crop import WIDE
+from fv2v.face.find import Face
+from fv2v.face.landmarks import DRIVING_SCALE, DRIVING_VY, EYES_AND_LIP, square_around
+from fv2v.io.paths import PathLike, check_input
+
+FORMATS = "(4,) or (T, 4) boxes, (n, 2), (T, n, 2) or (T, 2n) landmarks"
+
+
+class GivenFaces:
+    """A `FaceDetector` that knows where the face is, frame by frame, and never looks.
+
+    Of landmarks it makes the square that LivePortrait's release crops a driving video to, upright: a tilt of
+    the head is motion to be seen. A portrait is turned by its `landmarks`.
+
+    Args:
+        faces: an array in one of the forms above.
+        name: what errors call it.
+
+    Attributes:
+        frames: how many it knows; None: one for all.
+        marked: whether it has landmarks; else it has boxes.
+
+    Raises:
+        ValueError: another shape, infinite numbers, a frame of which some numbers are NaN, a box without
+            width or height, landmarks that are none (see `landmarks.square_around`), or no face at all.
+    """
+
+    def __init__(self, faces: Any, name: str = "faces") -> None:
+        self._name = name
+        self._rows = _rows(faces, name)
+        self.marked = self._rows.ndim == 3
+        self.frames = len(self._rows) if len(self._rows) > 1 else None
+        self._faces = [self._face(row) for row in self._rows]
+        if not any(self._faces):
+            raise ValueError(f"{name}: expected a face in some frame, got none")
+
+    def __call__(self, image: np.ndarray, frame: int = 0, near: Face | None = None) -> list[Face]:
+        """The face of that frame, wherever the one before was. ValueError for a frame it does not know."""
+        face = self._faces[self._index(frame)]
+        return [] if face is None else [face]
+
+    def landmarks(self, image: np.ndarray, face: Face, frame: int = 0) -> np.ndarray:
+        """(n, 2): those of that frame; a `LandmarkDetector`. ValueError where there are none."""
+        row = self._rows[self._index(frame)]
+        if not self.marked or np.isnan(row).all():
+            raise ValueError(f"{self._name}: no landmarks for frame {frame}")
+        return row
+
+    def _index(self, frame: int) -> int:
+        if self.frames is None:
+            return 0
+        if frame >= self.frames:
+            raise ValueError(
+                f"{self._name}: expected a face for each frame of the video, or one for all; "
+                f"got {self.frames}, and the video has more frames"
+            )
+        return frame
+
+    def _face(self, row: np.ndarray) -> Face | None:
+        """Of a box (4,), or of landmarks (n, 2); None of NaN."""
+        if np.isnan(row).all():
+            return None
+        if not np.isfinite(row).all():
+            raise ValueError(f"{self._name}: expected finite pixels, or a whole frame of NaN, got {row}")
+        if not self.marked:
+            left, top, right, bottom = map(float, row)
+            if not (left < right and top < bottom):
+                raise ValueError(f"{self._name}: expected a box as left, top, right, bottom; got {row}")
+            return Face((left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top))
+        square = square_around(row, DRIVING_SCALE, DRIVING_VY)
+        return Face(*square.centre, square.side / WIDE)  # `box_around` widens it again
+
+
+def read_faces(path: PathLike) -> GivenFaces:
+    """What a file says of the faces, in one of the forms of this module.
+
+    Args:
+        path: .npy; .npz of one array; .json, nested lists; or .csv, a frame a row (four columns are a box,
+            more are landmarks as x, y, x, y, ...) or, of two columns, a point a row. A row of names may come
+            first.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another kind of file, or one that is damaged; or as `GivenFaces`.
+    """
+    path = check_input(path)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: expected faces in {', '.join(READERS)}, got {path.suffix!r}")
+    try:
+        faces = reader(path)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read as numbers ({error})") from None
+    return GivenFaces(faces, str(path))
+
+
+def _rows(faces: Any, name: str) -> np.ndarray:
+    """(T, 4) or (T, n, 2) in float64."""
+    try:
+        array = np.asarray(faces, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected numbers, {FORMATS}") from None
+    match array.shape:
+        case (4,) | (_, 2):
+            return array[None]
+        case (_, 4) | (_, _, 2):
+            return array
+        case (_, width) if width % 2 == 0 and (width // 2 in EYES_AND_LIP or width > 202):
+            return array.reshape(len(array), -1, 2)
+    raise ValueError(f"{name}: expected {FORMATS}, got {array.shape}")
+
+
+def _read_csv(path: Path) -> list[list[float]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = [line for line in csv.reader(file) if line]
+    named = bool(lines) and not any(map(_is_number, lines[0])) and any(map(str.strip, lines[0]))
+    rows = [[float(cell) if cell.strip() else np.nan for cell in line] for line in lines[named:]]
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError("expected rows of one length, at least one")
+    return rows
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_json(path: Path) -> Any:
+    faces = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(faces, list):
+        raise ValueError("expected a list")
+    known = next((np.shape(face) for face in faces if face is not None), ())
+    return [np.full(known, np.nan) if face is None else face for face in faces]
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as arrays:
+        if len(arrays.files) != 1:
+            raise ValueError(f"expected one array, got {', '.join(arrays.files) or 'none'}")
+        return arrays[arrays.files[0]]
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".csv": _read_csv,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".json": _read_json,
+}

@@ -1,0 +1,105 @@
+"""Single frames of a video, without decoding all of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from fv2v.io.integrity import check_not_truncated
+from fv2v.io.paths import PathLike, check_input
+from fv2v.io.video import display_matrix, open_video, packets_of, upright, video_streams
+
+Choice = Callable[[int], Sequence[int]]  # how many frames there are -> the numbers of those wanted
+
+
+class _Packet(NamedTuple):
+    """What the file says of a packet. Lists of them are in the order of decoding."""
+
+    pts: int  # when its frame is shown, in ticks
+    dts: int | None
+    keyframe: bool
+    shown: bool  # some are decoded for the sake of others alone
+
+
+def read_frames(path: PathLike, choose: Choice) -> list[np.ndarray]:
+    """The chosen frames, (H, W, 3) uint8 RGB, upright, in the order of the choice; the file is opened once.
+
+    Its packets are read through without decoding them, which costs little and tells how many frames there
+    are. Then only what lies between the keyframe before a chosen frame and that frame is decoded, and of that
+    only what other frames need. One thread: more would decode ahead of what is wanted.
+
+    Args:
+        path: a video in any container and codec that PyAV reads.
+        choose: gets the number of frames n and returns numbers from 0 to n - 1, in the order of showing (in
+            .avi, which does not tell that order, in the order of decoding).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: empty, truncated, not a video, or damaged where it is read; and what `choose` raises.
+    """
+    path = check_input(path)
+    check_not_truncated(path)
+    with open_video(path) as container:
+        video = video_streams(container)[0]
+        video.thread_type, video.codec_context.thread_count = "NONE", 1
+        try:
+            packets = _packets(container)
+            times = sorted({packet.pts for packet in packets if packet.shown})
+            wanted = [times[number] for number in choose(len(times))]
+            images = dict(_decoded(container, packets, set(wanted)))
+        except av.error.FFmpegError as error:
+            raise ValueError(f"{path}: damaged or truncated ({error.strerror})") from None
+    missing = sorted(set(wanted) - images.keys())
+    if missing:
+        raise ValueError(f"{path}: damaged: no frame comes of the packets at {missing} ({video.time_base} s)")
+    return [images[time] for time in wanted]
+
+
+def _packets(container: av.container.InputContainer) -> list[_Packet]:
+    packets = []
+    for packet in packets_of(container):
+        if packet.size:
+            if packet.pts is None:
+                raise av.error.InvalidDataError(0, "packets without time stamps")
+            packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe, not packet.is_discard))
+    return packets
+
+
+def _decoded(
+    container: av.container.InputContainer, packets: list[_Packet], wanted: set[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames shown at the `wanted` times, each once."""
+    places = sorted(place for place, packet in enumerate(packets) if packet.shown and packet.pts in wanted)
+    context = video_streams(container)[0].codec_context
+    for start, stretch in groupby(places, lambda place: _keyframe_before(packets, place)):
+        needed = set(stretch)
+        context.flush_buffers()
+        for place, packet in enumerate(_packets_from(container, packets[start]), start):
+            context.skip_frame = "DEFAULT" if place in needed else "NONREF"
+            last = place == max(needed)
+            for frame in [*context.decode(packet), *(context.decode(None) if last else ())]:
+                if frame.pts in wanted and not frame.is_corrupt:
+                    yield frame.pts, upright(frame.to_ndarray(format="rgb24"), display_matrix(frame))
+            if last:
+                break
+
+
+def _keyframe_before(packets: list[_Packet], place: int) -> int:
+    """Where to start for the frame at `place`: never at a keyframe that is shown after it."""
+    for start in range(place, 0, -1):
+        if packets[start].keyframe and packets[start].pts <= packets[place].pts:
+            return start
+    return 0
+
+
+def _packets_from(container: av.container.InputContainer, first: _Packet) -> Iterator[av.Packet]:
+    """From `first` on; without a good index a seek lands before it."""
+    stamp = first.pts if first.dts is None else first.dts
+    container.seek(stamp, stream=video_streams(container)[0])
+    found = False
+    for packet in packets_of(container):
+        found = found or (packet.pts, packet.dts) == (first.pts, first.dts)
+        if found:
+            yield packet

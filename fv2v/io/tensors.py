@@ -1,0 +1,85 @@
+"""Pictures as the networks take them, (B, 3, H, W) RGB in [0, 1] of one size, from whatever they come as."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from fv2v.io.image import read_image
+
+KINDS = "a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) or (B, 3, H, W) float tensor in [0, 1]"
+
+
+def as_batch(pictures: Sequence[Any], size: int, device: torch.device) -> Tensor:
+    """Pictures of any kinds and sizes as one tensor, for `to_images` to make of it what networks take.
+
+    Returns:
+        (B, H, W, 3) uint8 on the CPU, where all come so and are of one size; else (B, 3, size, size) float32
+        in [0, 1] on `device`.
+
+    Raises:
+        FileNotFoundError: a path where there is no file.
+        ValueError: no picture, or one that cannot be used.
+    """
+    if not pictures:
+        raise ValueError("expected at least one picture, got none")
+    tensors = [_checked(picture) for picture in pictures]
+    if len({tensor.shape[1:] for tensor in tensors}) == 1 and tensors[0].dtype == torch.uint8:
+        return torch.cat(tensors)
+    return torch.cat([to_images(tensor, size).to(device) for tensor in tensors])
+
+
+def to_images(pictures: Tensor, size: int) -> Tensor:
+    """(B, H, W, 3) uint8, or (B, 3, H, W) in [0, 1] -> (B, 3, size, size) float32 in [0, 1], where they are.
+
+    What is not square is squeezed, as the releases do.
+    """
+    images = pictures.permute(0, 3, 1, 2).float() / 255 if pictures.dtype == torch.uint8 else pictures
+    if images.shape[2:] == (size, size):
+        return images
+    return interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8."""
+    levels = images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous()
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8 on the CPU."""
+    return to_levels(images).cpu().numpy()
+
+
+def _checked(picture: Any) -> Tensor:
+    """(1, H, W, 3) uint8 on the CPU, or (B, 3, H, W) float32 in [0, 1] on the device it came on."""
+    if isinstance(picture, str | os.PathLike):
+        picture = read_image(picture)
+    elif hasattr(picture, "convert"):  # PIL is not needed to know its pictures
+        picture = np.asarray(picture.convert("RGB"))
+    return _from_tensor(picture) if isinstance(picture, Tensor) else _from_array(picture)
+
+
+def _from_array(picture: Any) -> Tensor:
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(f"expected a picture, {KINDS}; got {type(picture).__name__}")
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise ValueError(f"expected an (H, W, 3) uint8 array, got {picture.shape} {picture.dtype}")
+    return torch.from_numpy(np.require(picture, requirements=["C", "W"]))[None]
+
+
+def _from_tensor(picture: Tensor) -> Tensor:
+    images = picture[None] if picture.dim() == 3 else picture
+    if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape or not images.is_floating_point():
+        raise ValueError(
+            "expected a float tensor (3, H, W) or (B, 3, H, W) in [0, 1], got "
+            f"{tuple(picture.shape)} {picture.dtype}"
+        )
+    low, high = images.aminmax()
+    if not (low >= 0 and high <= 1):  # also where they are NaN
+        raise ValueError(f"expected pictures in [0, 1], got values from {float(low):g} to {float(high):g}")
+    return images.float()

@@ -1,0 +1,1 @@
+"""Frames at their own pace: streams."""

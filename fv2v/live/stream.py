@@ -1,0 +1,276 @@
+"""Live use: frames at their own pace, pictures as fast as the networks make them; what is late is dropped."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fv2v.geometry import Motion, Source, View
+from fv2v.io.prefetch import Worker
+from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
+from fv2v.reenactor import Reenactor
+from fv2v.reenactor.animation import Animation, joined
+
+WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What became of a frame."""
+
+    images: np.ndarray  # (S, n, n, 3) uint8, one a source
+    number: int  # of the frame, counted from 0 in the order of `push`, dropped ones included
+    time: float  # of the frame: what `push` was told, or `time.monotonic()` when it was pushed
+    latency: float  # seconds from `push` until the picture was ready
+
+    @property
+    def image(self) -> np.ndarray:
+        """(n, n, 3) uint8: of the first source, or the only one."""
+        return self.images[0]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What a stream has done so far. Frames pushed = shown + dropped + unseen + those under way.
+
+    Latencies are seconds from `push` until the picture was ready, of the last 1000 pictures; NaN before the
+    first.
+    """
+
+    pushed: int
+    shown: int  # pictures that `get` has returned
+    dropped: int  # frames of which there is no picture: newer ones took their place, or the stream ended
+    unseen: int  # pictures that newer ones took the place of before anybody got them
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+
+    def __str__(self) -> str:
+        text = f"{self.pushed} frames pushed, {self.shown} shown, {self.dropped} dropped"
+        if self.unseen:
+            text += f", {self.unseen} rendered and not asked for"
+        if not np.isnan(self.longest):
+            p50, p95, p99, longest = (1e3 * each for each in (self.p50, self.p95, self.p99, self.longest))
+            text += f"; latency {p50:.0f} ms (p95 {p95:.0f}, p99 {p99:.0f}, at most {longest:.0f})"
+        return text
+
+
+class _Frame(NamedTuple):
+    number: int
+    time: float
+    pushed: float
+    seen: Sequence[Any]  # as `Reenactor.extract` takes it
+
+
+class Stream(Worker):
+    """Moves portraits by live frames: `push` a frame, `get` a picture. A thread runs the networks.
+
+    Example::
+
+        with fv2v.Stream(reenactor, source) as stream:
+            for frame in camera:  # square crops around a face
+                stream.push(frame)  # never waits
+                if picture := stream.get(timeout=0):  # None while there is none
+                    show(picture.image)
+        print(stream)  # how many frames were pushed, shown and dropped, and how late pictures came
+
+    At most `queue` frames wait for the networks, and at most `queue` pictures for `get`: one more, and the
+    oldest is dropped. So a frame that is shown was pushed at most about queue + 1 frame times before its
+    picture was ready, however fast frames come; and pictures keep the frames' order. Frames are not copied:
+    don't write into one that was pushed.
+
+    Several sources go through the networks in one batch. A frame moves all of them; a list of as many frames
+    as there are sources moves each by its own (a call with several speakers).
+
+    Args:
+        reenactor: of a preset that pictures drive.
+        source: from `encode`: one, of one or several portraits, or a sequence of them.
+        relative, anchor, adapt_scale, stitch: as `Reenactor.animate` takes them. By default the anchor is the
+            first frame that is not dropped; one given has one frame, or one for each source.
+        view: as the attribute.
+        steady: how steady each driver's motion is made, by the frames' times; None leaves it as it is read.
+        queue: how many frames may wait. 1 has the least latency; more lets a source stutter.
+
+    Attributes:
+        view: the head's pose as the receiver wants it, for all sources or a sequence of one each. Setting it
+            counts from the next frame that the networks take.
+
+    Raises:
+        ValueError: at once for arguments that do not fit. What is wrong with a frame is raised by the next
+            `push`, `get` (after the pictures before it) or `close`; the stream has ended then.
+    """
+
+    def __init__(
+        self,
+        reenactor: Reenactor,
+        source: Source | Sequence[Source],
+        *,
+        relative: bool | None = None,
+        anchor: Motion | None = None,
+        view: View | Sequence[View] | None = None,
+        adapt_scale: bool = False,
+        stitch: bool = True,
+        steady: Steadiness | None = STEADY,
+        queue: int = 2,
+    ) -> None:
+        super().__init__("fv2v-stream")
+        if queue < 1:
+            raise ValueError(f"expected queue >= 1, got {queue}")
+        if reenactor.config.head.window:
+            raise ValueError(
+                f"{reenactor.config.name!r} is driven by 3DMM coefficients, and reads those to come as well: "
+                "expected Reenactor.animate"
+            )
+        if not isinstance(source, Source) and not source:
+            raise ValueError("expected at least one source, got none")
+        sources: Source = source if isinstance(source, Source) else joined(source)
+        self._reenactor, self._queue = reenactor, queue
+        self._animation = Animation(
+            reenactor,
+            sources,
+            relative=relative,
+            anchor=anchor,
+            adapt_scale=adapt_scale,
+            stitch=stitch,
+            steady=None if steady is None else SteadyMotion(steady),
+        )
+        self._last: float | None = None  # when the frame was taken that the networks got last
+        self.view = view
+        self._waiting: deque[_Frame] = deque()
+        self._ready: deque[Picture] = deque()
+        self._latencies: deque[float] = deque(maxlen=WINDOW)
+        self._pushed = self._shown = self._dropped = self._unseen = 0
+        self._told = False  # whether somebody was told the error
+        self._start()
+
+    @property
+    def view(self) -> View | Sequence[View] | None:
+        return self._view
+
+    @view.setter
+    def view(self, view: View | Sequence[View] | None) -> None:
+        sources = len(self._animation.source)
+        if view is not None and not isinstance(view, View):
+            view = list(view) if isinstance(view, Sequence) else [view]
+            if len(view) != sources or not all(isinstance(each, View) for each in view):
+                raise ValueError(f"expected a View, or one for each of {sources} sources, got {view!r}")
+        self._view = view
+
+    def push(self, frame: Any, time: float | None = None) -> int:
+        """Hand over a driving frame, of any kind that `encode` takes, and never wait. Returns its number.
+
+        With several sources also a list of frames, one for each.
+
+        Args:
+            time: when the frame was taken, in seconds by any clock; `get` returns it with the picture.
+
+        Raises:
+            ValueError: the stream is closed, or has ended by an error: then that error.
+        """
+        seen = frame if isinstance(frame, list | tuple) else [frame]
+        with self._changed:
+            self._raise_error()
+            if self._closed:
+                raise ValueError("the stream is closed: it takes no more frames")
+            now = monotonic()
+            number = self._pushed
+            self._waiting.append(_Frame(number, now if time is None else time, now, seen))
+            self._pushed += 1
+            if len(self._waiting) > self._queue:
+                self._waiting.popleft()
+                self._dropped += 1
+            self._changed.notify_all()
+        return number
+
+    def get(self, timeout: float | None = None) -> Picture | None:
+        """The next picture, when it is ready.
+
+        Args:
+            timeout: seconds to wait; 0 looks, None waits for ever.
+
+        Returns:
+            None if there was none in that time, or there will be none: the stream was closed.
+
+        Raises:
+            what a frame raised, once the pictures before it are got.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._ended, timeout)
+            if self._ready:
+                self._shown += 1
+                return self._ready.popleft()
+            self._raise_error()
+            return None
+
+    def __iter__(self) -> Iterator[Picture]:
+        """The pictures, until the stream is closed: for a thread that shows while another pushes."""
+        while (picture := self.get()) is not None:
+            yield picture
+
+    def report(self) -> StreamReport:
+        """The counts and latencies so far; `str(stream)` has them in a line."""
+        with self._changed:
+            made = self._shown + self._unseen + len(self._ready)
+            dropped = self._pushed - made if self._ended else self._dropped
+            counts = (self._pushed, self._shown, dropped, self._unseen)
+            latencies = list(self._latencies) or [np.nan]
+        return StreamReport(*counts, *(float(each) for each in np.percentile(latencies, (50, 95, 99, 100))))
+
+    def __str__(self) -> str:
+        return str(self.report())
+
+    def close(self) -> None:
+        """Drop what waits, let the frame under way be finished, and end. Raises what nobody was told yet."""
+        self._stop()
+        with self._changed:
+            if not self._told:
+                self._raise_error()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:  # what is on its way out is not replaced
+            self._stop()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self._told = True
+            raise self._error
+
+    def _work(self) -> None:
+        while (frame := self._take()) is not None:
+            self._show(frame, self._render(frame))
+
+    def _take(self) -> _Frame | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return None if self._closed else self._waiting.popleft()
+
+    def _render(self, frame: _Frame) -> np.ndarray:
+        sources = len(self._animation.source)
+        seen = self._reenactor._seen(frame.seen)
+        if sources == 1 and len(seen) != 1:
+            raise ValueError(f"expected one frame at a time, got {len(seen)}")
+        seconds = None if self._last is None else frame.time - self._last
+        self._last = frame.time
+        return self._animation.begin(seen, self._view, seconds=seconds).result()
+
+    def _show(self, frame: _Frame, images: np.ndarray) -> None:
+        with self._changed:
+            latency = monotonic() - frame.pushed
+            self._latencies.append(latency)
+            self._ready.append(Picture(images, frame.number, frame.time, latency))
+            if len(self._ready) > self._queue:
+                self._ready.popleft()
+                self._unseen += 1
+            self._changed.notify_all()

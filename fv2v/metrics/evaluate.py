@@ -1,0 +1,145 @@
+"""Weights in, numbers and pictures out: what `fv2v evaluate` does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fv2v import checkpoints
+from fv2v.config import ModelConfig
+from fv2v.io.image import IMAGE_SUFFIXES
+from fv2v.io.paths import PathLike, check_input, check_output
+from fv2v.metrics.clips import Clips
+from fv2v.metrics.evaluation import evaluate
+from fv2v.metrics.held_out import HeldOut
+from fv2v.metrics.pictures import check_installed
+from fv2v.metrics.report import SUFFIXES, JudgesUsed, Report, describe, weights_file
+from fv2v.metrics.scores import Judges
+from fv2v.metrics.sheet import write_sheet
+from fv2v.reenactor import Reenactor
+
+IDENTITIES, PAIRS = 64, 32  # drawn heads, and how many of them are driven by another face
+HEADS = "held-out drawn heads"  # what the report calls them
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeFiles:
+    """Programs of torch.export (.pt2) for `Judges`, which take any number of pictures."""
+
+    features: Path | None = None
+    landmarks: Path | None = None
+    embedding: Path | None = None
+
+    def load(self, device: torch.device) -> Judges:
+        """They run on `device`, where they were exported for, and answer on the CPU."""
+        found = (self.features, self.landmarks, self.embedding)
+        return Judges(*(None if path is None else _program(path, device) for path in found))
+
+    def used(self) -> JudgesUsed:
+        found = (self.features, self.landmarks, self.embedding)
+        return JudgesUsed(*(None if path is None else weights_file(path) for path in found))
+
+
+def measure(
+    data: PathLike | None = None,
+    preset: str | ModelConfig | None = None,
+    *,
+    weights: checkpoints.Weights | None = None,
+    identities: int | None = None,
+    frames: int = 16,
+    seed: int = 0,
+    output: PathLike | None = None,
+    sheet: PathLike | None = None,
+    rows: int = 4,
+    judges: JudgeFiles | None = None,
+    batch_size: int = 1,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "float32",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Report:
+    """Evaluate a model, and write its report and contact sheet, each whole or not at all.
+
+    Args:
+        data: a folder of videos; None: `HeldOut` heads.
+        preset, weights, device, dtype: as `Reenactor` takes them.
+        identities: heads, 64 by default, or clips, by default all.
+        frames: of each, at most; the first is the source.
+        seed: of the heads.
+        output: .json to write.
+        sheet: picture to write.
+        rows: scenes on it.
+        judges: networks for FID, AKD and CSIM.
+        batch_size: frames that go through the networks together.
+        progress: called with the frames done so far, and those in all.
+
+    Raises:
+        FileNotFoundError: no such folder or file.
+        ValueError: what cannot be used; before any work is done.
+    """
+    check_installed()
+    judges = judges or JudgeFiles()
+    if rows < 1:
+        raise ValueError(f"expected at least 1 row on the sheet, got {rows}")
+    if output is not None:
+        check_output(output, SUFFIXES)
+    if sheet is not None:
+        check_output(sheet, IMAGE_SUFFIXES)
+    used = judges.used()
+    reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
+    scenes = _scenes(data, reenactor, identities, frames, seed)
+
+    def report_progress(done: int) -> None:
+        if progress is not None:
+            progress(done * frames, len(scenes) * frames)
+
+    found = evaluate(
+        reenactor,
+        scenes,
+        judges=judges.load(reenactor.device),
+        batch_size=batch_size,
+        examples=0 if sheet is None else rows,
+        progress=report_progress,
+    )
+    setting = describe(
+        reenactor,
+        weights=checkpoints.shipped(reenactor.config) if weights is None else weights,
+        data=HEADS if data is None else Path(data).name,
+        seed=seed if data is None else None,
+        scenes=found.scenes,
+        frames=frames,
+        judges=used,
+        batch_size=batch_size,
+    )
+    report = Report(setting, found.results)
+    if output is not None:
+        report.save(output)
+    if sheet is not None:
+        write_sheet(sheet, found.examples)
+    return report
+
+
+def _scenes(
+    data: PathLike | None, reenactor: Reenactor, identities: int | None, frames: int, seed: int
+) -> HeldOut | Clips:
+    size = reenactor.config.output_size
+    if data is not None:
+        return Clips(data, size, frames, identities)
+    count = IDENTITIES if identities is None else identities
+    return HeldOut(
+        size=size, identities=count, frames=frames, seed=seed, pairs=PAIRS, device=reenactor.device
+    )
+
+
+def _program(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+    path = check_input(path)
+    try:
+        network = torch.export.load(path).module()
+    except Exception as error:  # torch raises whatever its reader meets
+        raise ValueError(f"{path}: expected a program of torch.export (.pt2): {error}") from None
+
+    def judge(pictures: Tensor) -> Tensor:
+        return network(pictures.to(device)).cpu()
+
+    return judge

@@ -1,0 +1,1 @@
+"""What drives: motion sequences, the files that hold them, edits and smoothing."""

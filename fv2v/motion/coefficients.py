@@ -1,0 +1,234 @@
+"""SadTalker's driving: 3DMM coefficients of a face, frame by frame, in place of a driving picture.
+
+A frame is a row of numbers: 64 of expression, 3 of rotation, 3 of translation, and, for the weights that
+paint whole pictures ("full"), 3 more that say where the face was cut out of its picture: 70 or 73. H and Δ
+read a window of them around each frame. Sequences are (T, n) float32 arrays; what is done to them here is
+what the release (OpenTalker/SadTalker) does before its renderer.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fv2v.config import HeadConfig, ModelConfig
+from fv2v.geometry import View
+from fv2v.io.paths import PathLike, check_input
+
+EXPRESSION, FACE, WITH_CROP = 64, 70, 73  # how many columns hold the expression, the face, the crop too
+COEFFICIENT_SUFFIXES = (".npy", ".npz", ".mat")
+KEY = "coeff_3dmm"  # what the release calls them in its files
+
+
+def windows(coefficients: np.ndarray, length: int) -> np.ndarray:
+    """What H and Δ read for each frame: (T, n) -> (T, n, length), a read-only view of a padded copy.
+
+    The window of frame i has it in the middle; before the first frame the first is repeated, after the last
+    the last. `length` is odd: 27, `HeadConfig.window`, sees frames i − 13 … i + 13.
+    """
+    reach = length // 2
+    padded = np.pad(coefficients, ((reach, reach), (0, 0)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, length, axis=0)
+
+
+def driving_windows(coefficients: Any, head: HeadConfig) -> np.ndarray:
+    """The windows of a sequence from outside, as `head` reads them; errors as `check_coefficients`."""
+    sequence = check_coefficients(coefficients, (head.inputs,), "driving coefficients")
+    return windows(sequence, head.window)
+
+
+def source_windows(coefficients: Any, config: ModelConfig, portraits: int) -> np.ndarray | None:
+    """(portraits, n, length): each sees its own row, repeated. None for a preset that reads pictures alone.
+
+    Raises:
+        ValueError: rows that are missing, or not for this preset, or as `check_coefficients`.
+    """
+    if not config.head.window:
+        if coefficients is not None:
+            raise ValueError(
+                f"{config.name!r} reads pictures alone: expected no coefficients of the portrait"
+            )
+        return None
+    if coefficients is None:
+        raise ValueError(
+            f"{config.name!r} reads a portrait's 3DMM coefficients beside its picture: expected "
+            f"encode(portrait, coefficients=row), a row of {config.head.inputs}; got none"
+        )
+    rows = check_rows(coefficients, (config.head.inputs,), portraits)
+    return np.repeat(rows[:, :, None], config.head.window, axis=2)
+
+
+def driving_coefficients(
+    driving: Any, source: Any, *, expression_scale: float = 1.0, still: bool = False
+) -> np.ndarray:
+    """A driver's coefficients, made ready to move a source: (T, 70), or (T, 73) where the source has 73.
+
+    Args:
+        driving: (T, 70); of (T, 73) the crop's three are left out.
+        source: (70,) or (73,), of the portrait that is moved. Its last three, the crop's, go to every frame.
+        expression_scale: how strong the driver's expression is, 1 as it is; the source keeps its own.
+        still: hold the head where the source has it: all but the expression is the source's.
+
+    Raises:
+        ValueError: sizes that do not fit, NaN or infinite numbers, no frames.
+    """
+    moved = check_coefficients(driving, (FACE, WITH_CROP), "driving coefficients")
+    own = check_rows(source, (FACE, WITH_CROP), 1)[0]
+    if not np.isfinite(expression_scale):
+        raise ValueError(f"expected a finite expression_scale, got {expression_scale}")
+    rest = own[EXPRESSION:FACE] if still else moved[:, EXPRESSION:FACE]
+    crop = own[FACE:]
+    frames = len(moved)
+    return np.concatenate(
+        [
+            moved[:, :EXPRESSION] * np.float32(expression_scale),
+            np.broadcast_to(rest, (frames, FACE - EXPRESSION)),
+            np.broadcast_to(crop, (frames, len(crop))),
+        ],
+        axis=1,
+    )
+
+
+def walk(degrees: float | Sequence[float], frames: int) -> np.ndarray:
+    """Angles walked at constant speed over a video, (frames,): (-30, 30, 0) goes up, then half as far down.
+
+    The first frame is at the first angle, the last at the last; one angle holds. The release walks alike, but
+    stops up to a step short of the last one.
+
+    Raises:
+        ValueError: no angles or frames, NaN or infinite numbers.
+    """
+    stops = np.atleast_1d(np.asarray(degrees, np.float64))
+    if stops.ndim != 1 or stops.size == 0 or not np.isfinite(stops).all():
+        raise ValueError(f"expected an angle in degrees, or a list of them to walk through; got {degrees!r}")
+    if frames < 1:
+        raise ValueError(f"expected at least 1 frame to walk over, got {frames}")
+    steps = np.abs(np.diff(stops))
+    stops = stops[np.append(True, steps > 0)]  # an angle said twice takes no time
+    travelled = np.append(0.0, steps[steps > 0]).cumsum()
+    return np.interp(np.linspace(0, travelled[-1], frames), travelled, stops)
+
+
+def pose_views(
+    frames: int,
+    *,
+    pitch: float | Sequence[float] | None = None,
+    yaw: float | Sequence[float] | None = None,
+    roll: float | Sequence[float] | None = None,
+) -> list[View] | None:
+    """The pose override: a `View` a frame that sets the angles given, each walked over the frames.
+
+    Angles left out stay the driver's; None where all are. ValueError as `walk`.
+    """
+    given = (pitch, yaw, roll)
+    if all(degrees is None for degrees in given):
+        return None
+    walked = [[None] * frames if each is None else walk(each, frames).tolist() for each in given]
+    return [View(p, y, r, mode="replace") for p, y, r in zip(*walked, strict=True)]
+
+
+def read_coefficients(path: PathLike) -> np.ndarray:
+    """The sequence in a file, (T, 70 or 73): one of a driver, or of a portrait, whose first row counts.
+
+    `.npy` holds the array alone (one row may be (70,)); `.npz`, and `.mat` where scipy is installed, hold it
+    as `coeff_3dmm`, as SadTalker writes it. Nothing in a file is ever run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that cannot be read, or holds something else; it says what.
+    """
+    path = check_input(path)
+    read = _reader(path)
+    try:
+        stored = read(path)
+    except Exception as error:  # damaged and foreign bytes make these readers raise nearly anything
+        # not numpy's own words: they tell to switch the safety off
+        raise ValueError(f"{path}: no {path.suffix} file of numbers, or a damaged one") from error
+    if isinstance(stored, dict):
+        if KEY not in stored:
+            held = ", ".join(name for name in stored if not name.startswith("__"))
+            raise ValueError(f"{path}: expected the array {KEY!r} in it; the file holds {held or 'nothing'}")
+        stored = stored[KEY]
+    rows = stored[None] if stored.ndim == 1 else stored
+    return check_coefficients(rows, (FACE, WITH_CROP), str(path))
+
+
+def holds_coefficients(path: PathLike) -> bool:
+    """Whether a file is for `read_coefficients`: a `.npz` may hold something else instead."""
+    path = check_input(path)
+    if path.suffix.lower() != ".npz":
+        return path.suffix.lower() in COEFFICIENT_SUFFIXES
+    try:
+        return KEY in _read_numpy(path)
+    except Exception:  # damaged: whoever reads it tells
+        return False
+
+
+def check_coefficients(given: Any, widths: Collection[int], name: str) -> np.ndarray:
+    """A sequence from outside, (T, n) with n one of `widths`, as float32 on the CPU.
+
+    Raises:
+        ValueError: no numbers, another shape, no frames, NaN or infinite numbers. It begins with `name`.
+    """
+    values = given.detach().cpu().float().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    expected = " or ".join(f"(T, {width})" for width in widths)
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: expected coefficients, an array {expected}; got {type(given).__name__}")
+    if values.ndim != 2 or values.shape[1] not in widths:
+        raise ValueError(
+            f"{name}: expected coefficients {expected}, got {values.shape}{_advice(values, widths)}"
+        )
+    if len(values) == 0:
+        raise ValueError(f"{name}: expected coefficients {expected} of at least one frame, got none")
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused
+        values = values.astype(np.float32)
+    broken = ~np.isfinite(values).all(axis=1)
+    if broken.any():
+        raise ValueError(f"{name}: frame {broken.argmax()} holds NaN or infinite numbers")
+    return values
+
+
+def check_rows(given: Any, widths: Collection[int], portraits: int) -> np.ndarray:
+    """Portraits' own coefficients, one row each; one row may be (n,). Errors as `check_coefficients`."""
+    rows = given[None] if getattr(given, "ndim", None) == 1 else given
+    rows = check_coefficients(rows, widths, "source coefficients")
+    if len(rows) != portraits:
+        raise ValueError(f"source coefficients: expected a row a portrait, {portraits}; got {len(rows)}")
+    return rows
+
+
+def _advice(values: np.ndarray, widths: Collection[int]) -> str:
+    width = values.shape[-1] if values.ndim == 2 else None
+    if width == FACE and WITH_CROP in widths:
+        return (
+            f": these weights read the crop's three too; driving_coefficients(driving, source) takes them "
+            f"from a source's {WITH_CROP}"
+        )
+    if width == WITH_CROP and FACE in widths:
+        return f": these weights read no crop; give the first {FACE} columns"
+    return ""
+
+
+def _reader(path: Path) -> Callable[[Path], Any]:
+    """What reads a file of that name: as one array, or as several by name."""
+    suffix = path.suffix.lower()
+    if suffix not in COEFFICIENT_SUFFIXES:
+        raise ValueError(f"{path}: expected a file that ends in .npy, .npz or .mat, got {path.suffix!r}")
+    if suffix != ".mat":
+        return _read_numpy
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise ValueError(
+            f"{path}: reading .mat needs scipy (pip install scipy); or, where there is one, save the array "
+            f'by numpy.save("{path.stem}.npy", scipy.io.loadmat("{path.name}")["{KEY}"]) and give that file'
+        ) from None
+    return loadmat
+
+
+def _read_numpy(path: Path) -> Any:
+    with path.open("rb") as file:
+        stored = np.load(file)  # never with allow_pickle
+        return stored if isinstance(stored, np.ndarray) else dict(stored)

@@ -1,0 +1,230 @@
+"""What to change by hand between a driver and what is shown; edited.py does it."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fv2v.config import ModelConfig
+from fv2v.face.landmarks import eye_ratios, lip_ratio
+from fv2v.geometry import Motion
+from fv2v.geometry.liveportrait import GROUPS
+from fv2v.io.paths import PathLike, check_input
+from fv2v.motion.npz import MOTION_SUFFIXES, read_motion
+
+REGIONS = ("all", "expression", "pose", "lips", "eyes")
+DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
+
+Group = str | tuple[int, ...]  # a name of LivePortrait's `GROUPS`, or numbers of keypoints
+Weights = float | Mapping[Group, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Openness:
+    """How far eyes and lips are open, height over width (landmarks.py): about 0.35 and 0 in a calm face."""
+
+    left_eye: float
+    right_eye: float
+    lips: float
+
+    def __post_init__(self) -> None:
+        _check_ratios("Openness", self.left_eye, self.right_eye, self.lips)
+
+    @classmethod
+    def of(cls, landmarks: np.ndarray) -> "Openness":
+        """From a face's (203, 2) landmarks; ValueError for another set."""
+        left, right = eye_ratios(landmarks)
+        return cls(float(left), float(right), lip_ratio(landmarks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What to change between a driver and what is shown. `Edit()` changes nothing.
+
+    The head's pose has its own offsets, for every preset: `View`.
+
+    Args:
+        region: what of the driver's motion is taken, the rest stays as it was: "all", "expression", "pose";
+            of LivePortrait's keypoints also "lips" and "eyes". In relative motion its release turns the head
+            for "pose" and leaves it where it is; others move it too.
+        strength: how strong the expression is, w: one number, or one for each group of keypoints (then 1 for
+            all others; of groups that overlap the last counts). A group is a tuple of numbers from 0 to
+            K - 1, or of LivePortrait's "lips", "eyes" or "brows".
+        still: a motion of one frame whose expression is blended into the driver's.
+        blend: how much of it, b, as `strength`, and 0 for the keypoints of no group.
+        multiplier: m, how far keypoints move from the source's.
+        eyes, lips: how far eyes and lips should be open, as `Openness` counts; None leaves them alone.
+            Relative motion is dropped then, as the release drops it: the face does nothing else.
+        normalize_lips: close the portrait's lips, where they are open, before the driver opens them; for
+            relative motion.
+        portrait: how open the portrait's eyes and lips are, which these three start from.
+        driving_option: "expression-friendly" or "pose-friendly", of LivePortrait's command line. They are the
+            same: the first scales relative motion by a ratio of hulls that are equal.
+
+    Raises:
+        ValueError: what means nothing; what does not fit a preset is told by `check_edit`.
+    """
+
+    region: str = "all"
+    strength: Weights = 1.0
+    still: Motion | None = None
+    blend: Weights = 1.0
+    multiplier: float = 1.0
+    eyes: float | None = None
+    lips: float | None = None
+    normalize_lips: bool = False
+    portrait: Openness | None = None
+    driving_option: str = "expression-friendly"
+
+    def __post_init__(self) -> None:
+        if self.region not in REGIONS:
+            raise ValueError(f"Edit: expected a region, one of {', '.join(REGIONS)}; got {self.region!r}")
+        if self.driving_option not in DRIVING_OPTIONS:
+            options = " or ".join(map(repr, DRIVING_OPTIONS))
+            raise ValueError(f"Edit: expected driving_option {options}, got {self.driving_option!r}")
+        weights = [*_numbers(self.strength), *_numbers(self.blend), self.multiplier]
+        if not all(map(math.isfinite, weights)):
+            raise ValueError(f"Edit: expected finite strength, blend and multiplier, got {weights}")
+        _check_ratios("Edit", *(ratio for ratio in (self.eyes, self.lips) if ratio is not None))
+        if (self.retargets or self.normalize_lips) and self.portrait is None:
+            raise ValueError(
+                "Edit: eyes, lips and normalize_lips start from how open the portrait's are: expected "
+                "portrait=Openness(left_eye, right_eye, lips), or Openness.of(its 203 landmarks); got none"
+            )
+
+    @property
+    def retargets(self) -> bool:
+        """Whether eyes or lips are opened or closed as asked."""
+        return self.eyes is not None or self.lips is not None
+
+
+def following(
+    edit: Edit, driver: Iterable[Openness], *, eyes: bool = True, lips: bool = True
+) -> Iterator[Edit]:
+    """`edit` once a frame, with eyes, lips or both as far open as the driver's are in that frame.
+
+    Both eyes open as the driver's left one, as in the release.
+    """
+    for now in driver:
+        yield replace(edit, eyes=now.left_eye if eyes else edit.eyes, lips=now.lips if lips else edit.lips)
+
+
+def with_still(edit: Edit | Iterable[Edit] | None, still: Motion) -> Edit | Iterator[Edit]:
+    """The edit, or each of them, with a still expression to blend in; without one, that alone."""
+    if edit is None or isinstance(edit, Edit):
+        return replace(edit or Edit(), still=still)
+    return (replace(each, still=still) for each in edit)
+
+
+def read_openness(path: PathLike) -> list[Openness]:
+    """How open eyes and lips are in each frame that a file tells of, in a portrait's once.
+
+    A `.npy` holds 203 landmarks, (203, 2) or (T, 203, 2) in pixels, or the three ratios, (3,) or (T, 3); a
+    file of motion (motion_files.py), as LivePortrait's templates, has them beside it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that cannot be read, or holds something else.
+    """
+    path = check_input(path)
+    if path.suffix.lower() in MOTION_SUFFIXES:
+        return _of_film(path)
+    try:
+        with path.open("rb") as file:
+            stored = np.load(file)  # never with allow_pickle
+    except Exception as error:  # damaged and foreign bytes make numpy raise nearly anything
+        raise ValueError(f"{path}: no .npy file of numbers, or a damaged one") from error
+    shape = np.shape(stored)
+    if shape[-2:] == (203, 2) and len(shape) <= 3:
+        return [Openness.of(each) for each in stored.reshape(-1, 203, 2)]
+    if shape[-1:] == (3,) and len(shape) <= 2:
+        return [Openness(*map(float, each)) for each in stored.reshape(-1, 3)]
+    raise ValueError(
+        f"{path}: expected landmarks (203, 2) or (T, 203, 2), or ratios (3,) or (T, 3): left eye, right eye, "
+        f"lips; got {shape or type(stored).__name__}"
+    )
+
+
+def _of_film(path: Path) -> list[Openness]:
+    film = read_motion(path)
+    if film.eyes is None or film.lips is None:
+        raise ValueError(f"{path}: the motion tells no ratios of eyes and lips; expected a file that does")
+    return [Openness(*ratios) for ratios in torch.cat([film.eyes, film.lips], dim=1).tolist()]
+
+
+def check_edits(
+    edit: Edit | Sequence[Edit] | None, frames: int, sources: int, config: ModelConfig
+) -> Sequence[Edit]:
+    """None, one for all frames, or one for each; ValueError for another number, or as `check_edit`."""
+    edits = [] if edit is None else [edit] if isinstance(edit, Edit) else list(edit)
+    if len(edits) > 1 and (len(edits) != frames or sources > 1):
+        raise ValueError(
+            f"expected one edit, or one for each of {frames} frames of one source, got {len(edits)}"
+        )
+    for each in edits:
+        check_edit(each, config)
+    return edits
+
+
+def check_edit(edit: Edit, config: ModelConfig) -> None:
+    """ValueError where an edit does not fit a preset; it says why."""
+    if not isinstance(edit, Edit):
+        raise ValueError(f"expected an Edit, got {edit!r}")
+    if (edit.retargets or edit.normalize_lips) and config.retargeting is None:
+        raise ValueError(
+            f"{config.name!r} has no networks that open eyes and lips, as liveportrait has: edit its "
+            "expression by strength and still"
+        )
+    region_of(edit, config)
+    for weights in (edit.strength, edit.blend):
+        by_keypoint(weights, 0.0, config)
+    if edit.still is not None and tuple(edit.still.expression.shape) != (1, config.keypoints, 3):
+        raise ValueError(
+            f"still: expected the motion of one frame with {config.keypoints} keypoints, got expression "
+            f"{tuple(edit.still.expression.shape)}"
+        )
+
+
+def region_of(edit: Edit, config: ModelConfig) -> list[float]:
+    """Whether each keypoint's expression is in the region: 1, or 0."""
+    if edit.region in ("lips", "eyes"):
+        return by_keypoint({edit.region: 1.0}, 0.0, config)
+    return [0.0 if edit.region == "pose" else 1.0] * config.keypoints
+
+
+def by_keypoint(weights: Weights, others: float, config: ModelConfig) -> list[float]:
+    """A weight for each keypoint; ValueError for groups that the preset has not."""
+    if not isinstance(weights, Mapping):
+        return [float(weights)] * config.keypoints
+    result = [others] * config.keypoints
+    for group, weight in weights.items():
+        for keypoint in _members(group, config):
+            result[keypoint] = float(weight)
+    return result
+
+
+def _members(group: Group, config: ModelConfig) -> tuple[int, ...]:
+    if isinstance(group, str):
+        if config.geometry.transfer != "liveportrait":
+            raise ValueError(
+                f"{config.name!r} has no keypoints known as {group!r}: give their numbers, as (0, 3), which "
+                "`fv2v inspect` shows (liveportrait has names)"
+            )
+        if group not in GROUPS:
+            raise ValueError(f"expected a group of keypoints, one of {', '.join(GROUPS)}; got {group!r}")
+        return GROUPS[group]
+    if not all(isinstance(each, int) and 0 <= each < config.keypoints for each in group):
+        raise ValueError(f"expected keypoints from 0 to {config.keypoints - 1}, got {group!r}")
+    return group
+
+
+def _numbers(weights: Weights) -> list[float]:
+    return list(weights.values()) if isinstance(weights, Mapping) else [weights]
+
+
+def _check_ratios(name: str, *ratios: float) -> None:
+    if not all(math.isfinite(ratio) and ratio >= 0 for ratio in ratios):
+        raise ValueError(f"{name}: expected ratios of height to width, at least 0; got {ratios}")

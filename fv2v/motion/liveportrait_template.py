@@ -1,0 +1,151 @@
+"""LivePortrait's motion templates, `.pkl`, which audio-driven generators of its family write as well.
+
+A template is a pickle of plain values: `n_frames`, `output_fps`, and `motion`, a dict for each frame with
+
+    R      (1, 3, 3)   the transpose of R here, since the release multiplies rows (older files: `R_d`)
+    t      (1, 3)
+    exp    (1, 21, 3)  δ
+    scale  (1, 1)
+
+beside them `c_eyes_lst` and `c_lip_lst` (older files: `c_d_eyes_lst`, `c_d_lip_lst`), how far eyes and lips
+are open, (1, 2) and (1, 1) a frame; many files have none. The driver's own keypoints, which newer files hold
+too, move nobody else and are not kept. Frames come at a constant rate.
+"""
+
+import pickle
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fv2v.config import ModelConfig
+from fv2v.geometry import Motion
+from fv2v.io.paths import whole_file
+from fv2v.io.restricted_pickle import RefusedError, read_plain
+from fv2v.io.timing import Timing
+from fv2v.motion.sequence import MotionSequence, tensor, told_of
+from fv2v.presets import LIVEPORTRAIT
+
+SUFFIX = ".pkl"
+RATE = 25  # frames a second, where a template does not say
+PROTOCOL = 4  # as the release's own files
+_KEYPOINTS = LIVEPORTRAIT.keypoints
+_GEOMETRY = LIVEPORTRAIT.geometry, _KEYPOINTS
+_SHAPES = {"R": (3, 3), "t": (3,), "exp": (_KEYPOINTS, 3), "scale": (1,)}  # of one frame
+_EYES, _LIPS = ("c_eyes_lst", "c_d_eyes_lst"), ("c_lip_lst", "c_d_lip_lst")  # as spelled now, and before
+
+
+def read_template(path: Path) -> MotionSequence:
+    """A template as a film; nothing in it is run.
+
+    Raises:
+        ValueError: it is none, damaged, or asks for more than plain values; numbers that are missing, of
+            another K, NaN or infinite. It begins with the path.
+    """
+    try:
+        stored = read_plain(path.read_bytes())
+    except RefusedError as error:
+        raise ValueError(f"{path}: refused, nothing in it was run: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a motion template of LivePortrait, found {error}") from None
+    with told_of(path):
+        return _film(stored)
+
+
+def check_template(path: Path, config: ModelConfig) -> None:
+    """Whether a preset's motion goes into a file of that name: into a template only LivePortrait's.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if path.suffix.lower() == SUFFIX and (config.geometry, config.keypoints) != _GEOMETRY:
+        raise ValueError(
+            f"{path}: templates hold LivePortrait's motion, this is {config.name!r}'s; expected a name that "
+            "ends in .npz"
+        )
+
+
+def write_template(path: Path, film: MotionSequence) -> None:
+    """A film as a template; one at uneven times goes on at its average rate.
+
+    Raises:
+        ValueError: a film of other keypoints than LivePortrait's.
+    """
+    motion, K = film.motion.to(torch.device("cpu"), torch.float32), film.motion.expression.shape[1]
+    if K != _KEYPOINTS:
+        raise ValueError(
+            f"{path}: a template has {_KEYPOINTS} keypoints, motion of {film.preset!r} has {K}; expected a "
+            "name that ends in .npz"
+        )
+    rows = {"scale": motion.scale, "R": motion.rotation.mT, "exp": motion.expression, "t": motion.translation}
+    arrays = {name: values.contiguous().numpy() for name, values in rows.items()}
+    rate = film.timing.rate
+    stored = {
+        "n_frames": len(film),
+        "output_fps": int(rate) if rate.denominator == 1 else float(rate),
+        "motion": [{name: values[i : i + 1] for name, values in arrays.items()} for i in range(len(film))],
+    }
+    for (name, _), ratios in ((_EYES, film.eyes), (_LIPS, film.lips)):
+        if ratios is not None:
+            stored[name] = [ratio.numpy() for ratio in ratios.split(1)]
+    with whole_file(path) as temporary:
+        temporary.write_bytes(pickle.dumps(stored, PROTOCOL))
+
+
+def _film(stored: Any) -> MotionSequence:
+    frames = stored.get("motion") if isinstance(stored, dict) else None
+    if not isinstance(frames, list | tuple) or not all(isinstance(frame, dict) for frame in frames):
+        raise ValueError(
+            "expected a motion template of LivePortrait: `motion`, a list of a dict for each frame"
+        )
+    T = len(frames)
+    said = _number(stored, "n_frames", T)
+    if said != T or T == 0:
+        raise ValueError(
+            f"n_frames says {said:g}, and there is motion of {T} frames: expected as many, one at least"
+        )
+    read = {
+        name: torch.stack([_of_frame(frame, name, i) for i, frame in enumerate(frames)]) for name in _SHAPES
+    }
+    return MotionSequence(
+        Motion(read["R"].mT.contiguous(), read["t"], read["exp"], read["scale"]),
+        Timing.even(T, _number(stored, "output_fps", RATE)),
+        LIVEPORTRAIT.name,
+        eyes=_ratios(stored, _EYES, (T, 2)),
+        lips=_ratios(stored, _LIPS, (T, 1)),
+    )
+
+
+def _number(stored: Mapping[str, Any], name: str, otherwise: float) -> float:
+    value = np.asarray(stored.get(name, otherwise))
+    if value.dtype.kind not in "fiu" or value.size != 1:
+        raise ValueError(f"expected a number for {name}, got {value.shape} of {value.dtype}")
+    return float(value.item())
+
+
+def _of_frame(frame: Mapping[str, Any], name: str, index: int) -> Tensor:
+    """One frame's, as in `_SHAPES`; with more axes of 1, or flat, it will do as well."""
+    key = "R_d" if name == "R" and name not in frame else name
+    if key not in frame:
+        held = ", ".join(map(str, frame)) or "nothing"
+        raise ValueError(f"frame {index}: expected {', '.join(_SHAPES)}; it has {held}")
+    values, wanted = tensor(frame[key], key), _SHAPES[name]
+    long = [size for size in values.shape if size != 1]
+    if long not in ([size for size in wanted if size != 1], [prod(wanted)]):
+        raise ValueError(f"frame {index}: expected {key} {(1, *wanted)}, got {tuple(values.shape)}")
+    return values.reshape(wanted)
+
+
+def _ratios(stored: Mapping[str, Any], names: tuple[str, str], shape: tuple[int, int]) -> Tensor | None:
+    """Under either name; None where there are none, or not for all frames."""
+    rows = stored.get(names[0], stored.get(names[1]))
+    if not isinstance(rows, list | tuple) or len(rows) == 0 or any(row is None for row in rows):
+        return None
+    values = [tensor(row, names[0]).flatten() for row in rows]
+    if len(values) != shape[0] or any(len(row) != shape[1] for row in values):
+        raise ValueError(f"expected {names[0]} of {shape[0]} frames, {shape[1]} numbers each, got others")
+    return torch.stack(values)

@@ -1,0 +1,95 @@
+"""Motion of many frames and when they are shown: what files of motion hold."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fv2v.config import ModelConfig
+from fv2v.geometry import Motion, check_motion
+from fv2v.io.timing import Timing
+from fv2v.presets import PRESETS
+
+SKEW = 0.05  # how far R Rᵀ may be from the identity: averages of rotations are not quite rotations
+RATIOS = {"eyes": 2, "lips": 1}  # what a film may say beside its motion, and how many numbers a frame
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSequence:
+    """Motion of T frames, and when they are shown: all that a driving video contributes but its sound.
+
+    Raises:
+        ValueError: sizes that do not fit, NaN or infinite numbers, scales that are not positive, rotations
+            that are none; it names which.
+    """
+
+    motion: Motion  # of T frames; from a file float32, on the CPU
+    timing: Timing  # of T frames
+    preset: str  # the name of the preset whose H and Δ read it, or whose it is to be
+    eyes: Tensor | None = None  # (T, 2) how far the left and the right eye are open, height over width
+    lips: Tensor | None = None  # (T, 1) how far the lips are
+
+    def __post_init__(self) -> None:
+        check_motion(self.motion, self.motion.expression.shape[1], "film", scaled=True)
+        T = len(self.motion)
+        if len(self.timing.pts) != T:
+            raise ValueError(f"expected a time stamp for each of {T} frames, got {len(self.timing.pts)}")
+        for name, width in RATIOS.items():
+            ratios = getattr(self, name)
+            if ratios is not None and ratios.shape != (T, width):
+                raise ValueError(f"expected {name} {(T, width)}, got {tuple(ratios.shape)}")
+            if ratios is not None and not ratios.isfinite().all():
+                raise ValueError(f"{name} hold NaN or infinite numbers")
+        R = self.motion.rotation.detach().cpu().float()
+        skew = (R @ R.mT - torch.eye(3)).abs().amax(dim=(1, 2))
+        skewed = (skew > SKEW) | (torch.linalg.det(R) < 0)
+        if skewed.any():
+            raise ValueError(
+                f"expected rotations, got at frame {int(skewed.int().argmax())} a matrix that is none"
+            )
+
+    def __len__(self) -> int:
+        return len(self.motion)
+
+
+def check_fits(film: MotionSequence, config: ModelConfig) -> None:
+    """Whether a film's numbers mean something to a preset: its own, or one with its keypoints and geometry.
+
+    Raises:
+        ValueError: they do not; it names both.
+    """
+    meant = PRESETS.get(film.preset, config if film.preset == config.name else None)
+    K = film.motion.expression.shape[1]
+    alike = meant is not None and _meaning(meant) == _meaning(config)
+    if not alike or config.keypoints != K:
+        raise ValueError(
+            f"motion of {film.preset!r} with {K} keypoints cannot move {config.name!r}, which has "
+            f"{config.keypoints}: expected weights of the preset that the motion is of"
+        )
+
+
+def tensor(values: Any, name: str) -> Tensor:
+    """Numbers from a file as float32; those too large for it become infinite, and are refused as such."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"expected numbers for {name}, got an array of {array.dtype}")
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(array.astype(np.float32, order="C"))
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Errors about what a file holds begin with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _meaning(config: ModelConfig) -> tuple[object, ...]:
+    return config.geometry, config.keypoints, config.head.scale

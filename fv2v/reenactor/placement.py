@@ -1,0 +1,151 @@
+"""Motion edited by hand: how much of the driver's goes over, of which parts, how open eyes and lips are.
+
+What can be said of a motion is said of it, before `place`; what LivePortrait's small networks say is added to
+keypoints, after. In order, where x_s are the source's keypoints and 0 is the anchor, or without one the
+source:
+
+  eyes, lips   relative motion counts as none: d ← 0 (the release drops the driver's motion then)
+  still        δ_d ← δ_d + b_k (δ_still − δ_d)                                   for each keypoint k
+  region       of R, t, s and δ_k, what is not in it is 0's
+  strength     δ_d ← δ_0 + w_k (δ_d − δ_0)
+  place        x_d
+  eyes, lips   x_d ← x_d + eye_delta(x_s, ratios) + lip_delta(x_s, ratios)
+  stitch       x_d ← stitch(x_s, x_d)
+  lips closed  x_d ← x_d + lip_delta(x_s, to closed)        relative, no eyes and lips, lips open at first
+  multiplier   x_d ← x_s + m (x_d − x_s)
+
+Eyes, lips, regions and the multiplier are as LivePortrait's release has them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fv2v.config import ModelConfig
+from fv2v.geometry import Motion, Placement, Source, View, place
+from fv2v.geometry.liveportrait import LIPS_APART
+from fv2v.motion.edit import Edit, by_keypoint, region_of
+from fv2v.networks import FaceVid2Vid
+from fv2v.networks.retargeting import Retargeting
+
+
+def edited(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, config: ModelConfig) -> Motion:
+    """What `place` is to take in place of `motion`, B frames of a driver; `own` is the source's."""
+    before = own if anchor is None else anchor
+    if edit.retargets and anchor is not None:
+        motion = _parts(motion, before)
+    expression = motion.expression
+    if edit.still is not None:
+        blend = by_keypoint(edit.blend, 0.0, config)
+        expression = _between(expression, edit.still.expression.to(expression), blend)
+    share = [
+        a * b for a, b in zip(region_of(edit, config), by_keypoint(edit.strength, 1.0, config), strict=True)
+    ]
+    expression = _between(before.expression, expression, share)
+    whole = edit.region == "all"
+    keeps_place = anchor is not None and config.geometry.transfer == "liveportrait"
+    return _parts(
+        replace(motion, expression=expression),
+        before,
+        rotation=whole or edit.region == "pose",
+        translation=whole or (edit.region == "pose" and not keeps_place),
+        expression=True,
+        scale=whole,
+    )
+
+
+def placed(
+    networks: FaceVid2Vid,
+    source: Source,
+    motion: Motion,
+    anchor: Motion | None,
+    view: View | Sequence[View] | None,
+    edits: Sequence[Edit],
+    *,
+    movement: Tensor | float = 1.0,
+    stitch: bool = True,
+) -> Placement:
+    """Where the source's keypoints go, stitched and edited: by one edit for all B frames, or by one each.
+
+    Other arguments as `place` takes them; edits for each frame are of one source.
+    """
+    if len(edits) > 1:
+        frames = [
+            placed(
+                networks,
+                source,
+                motion[i : i + 1],
+                anchor if anchor is None or len(anchor) == 1 else anchor[i : i + 1],
+                view if view is None or isinstance(view, View) else view[i],
+                [edit],
+                movement=movement,
+                stitch=stitch,
+            )
+            for i, edit in enumerate(edits)
+        ]
+        keypoints, affines = zip(*frames, strict=True)
+        return Placement(torch.cat(keypoints), None if affines[0] is None else torch.cat(affines))
+    config, relative = networks.config, anchor is not None
+    for edit in edits:
+        motion = edited(motion, source.motion, anchor, edit, config)
+    placement = place(source, motion, anchor, view, geometry=config.geometry, movement=movement)
+    for edit in edits:
+        placement = _opened(networks.retargeting, source, placement, edit)
+    if stitch:
+        placement = networks.stitch(source, placement)
+    for edit in edits:
+        placement = _multiplied(networks.retargeting, source, placement, edit, relative)
+    return placement
+
+
+def _opened(networks: Retargeting | None, source: Source, placement: Placement, edit: Edit) -> Placement:
+    """Eyes and lips as far open as asked."""
+    keypoints = placement.kp_driving
+    if networks is None or edit.portrait is None:
+        return placement
+    kp_source, now = source.keypoints, edit.portrait
+    if edit.eyes is not None:
+        ratios = kp_source.new_tensor([now.left_eye, now.right_eye, edit.eyes])
+        keypoints = keypoints + networks.eye_delta(kp_source, ratios.expand(len(kp_source), 3))
+    if edit.lips is not None:
+        keypoints = keypoints + _lip_delta(networks, kp_source, now.lips, edit.lips)
+    return placement._replace(kp_driving=keypoints)
+
+
+def _multiplied(
+    networks: Retargeting | None, source: Source, placement: Placement, edit: Edit, relative: bool
+) -> Placement:
+    """Lips closed, where they were open, and all movement multiplied."""
+    keypoints, kp_source = placement.kp_driving, source.keypoints
+    closes = edit.normalize_lips and relative and not edit.retargets
+    if closes and networks is not None and edit.portrait is not None and edit.portrait.lips >= LIPS_APART:
+        keypoints = keypoints + _lip_delta(networks, kp_source, edit.portrait.lips, 0.0)
+    if edit.multiplier != 1:
+        keypoints = kp_source + edit.multiplier * (keypoints - kp_source)
+    return placement._replace(kp_driving=keypoints)
+
+
+def _lip_delta(networks: Retargeting, kp_source: Tensor, now: float, wanted: float) -> Tensor:
+    ratios = kp_source.new_tensor([now, wanted])
+    return networks.lip_delta(kp_source, ratios.expand(len(kp_source), 2))
+
+
+def _parts(motion: Motion, before: Motion, **driven: bool) -> Motion:
+    """The parts of `motion` that are driven; the others, by default all, as they were before."""
+    return Motion(
+        *(
+            getattr(motion, name)
+            if driven.get(name)
+            else getattr(before, name).expand_as(getattr(motion, name))
+            for name in ("rotation", "translation", "expression", "scale")
+        )
+    )
+
+
+def _between(start: Tensor, end: Tensor, weights: Sequence[float]) -> Tensor:
+    """(B, K, 3): from start (B or 1, K, 3) to end (B or 1, K, 3), each keypoint as far as its weight says."""
+    if all(weight == 1 for weight in weights) and len(end) >= len(start):
+        return end
+    return torch.lerp(start, end, start.new_tensor(weights)[:, None])

@@ -1,0 +1,54 @@
+"""What a model makes of pairs of frames, as pictures, and where they and numbers go: TensorBoard."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from fv2v.data.pairs import Pairs
+from fv2v.io.tensors import to_images
+from fv2v.networks import FaceVid2Vid
+from fv2v.viz.model import COLUMNS, driven_line, view_line
+from fv2v.viz.sheet import laid_out
+
+
+class Board:
+    """TensorBoard's files in a run's folder, from `step` on; what a killed run wrote later goes."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=step)
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def picture(self, step: int, name: str, levels: np.ndarray) -> None:
+        """levels (H, W, 3) uint8."""
+        self.writer.add_image(name, levels, step, dataformats="HWC")
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+@torch.no_grad()
+def sheet(model: FaceVid2Vid, pairs: Pairs, size: int) -> np.ndarray:
+    """Two lines a pair, as `fv2v inspect` has them: what a driving frame makes of a source, and free views.
+
+    Args:
+        model: in `eval()`.
+        pairs: B of them, as `Pairs.to` leaves them.
+        size: pixels on a side of what the networks see.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    lines = []
+    for i in range(len(pairs)):
+        portrait, driving = (to_images(each[i : i + 1], size) for each in (pairs.source, pairs.driving))
+        source = model.encode(portrait)
+        lines += [driven_line(model, portrait, source, model.extract(driving), driving=driving)]
+        lines += [view_line(model, source), []]
+    return laid_out(lines[:-1], COLUMNS)

@@ -1,0 +1,176 @@
+"""What a model makes of a face on its way to a picture, drawn: keypoints, masks, deformation, occlusion.
+
+A keypoint's hue is that of its mask. Its number is its index, as expressions have it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from fv2v.geometry import Motion, Placement, Source, View, frontal, keypoints_of, place
+from fv2v.io.tensors import to_uint8
+from fv2v.networks import FaceVid2Vid
+from fv2v.networks.dense_motion import MotionField
+from fv2v.viz.sheet import Cell, enlarged
+from fv2v_kernels import compose_flow
+
+COLUMNS = 6  # of both lines
+YAWS = (-30, -15, 0, 15, 30)  # degrees
+LEAST = 192  # pixels: in smaller pictures keypoints hide each other
+BACKGROUND = 0.15  # grey
+SQUARES = 8  # of the checkerboard, across the picture
+
+
+@torch.no_grad()
+def driven_line(
+    model: FaceVid2Vid,
+    portrait: Tensor,
+    source: Source,
+    motion: Motion,
+    name: str = "driving",
+    driving: Tensor | None = None,
+    *,
+    anchor: Motion | None = None,
+) -> list[Cell]:
+    """Portrait, driving frame, output, masks, deformation, occlusion; keypoints are on the first two.
+
+    Args:
+        model: trained modules in `eval()`, not arranged for inference.
+        portrait: (1, 3, n, n) in [0, 1], as the networks see it.
+        source: what `model` says of it.
+        motion: of one frame.
+        name: what it is called.
+        driving: (1, 3, n, n), the frame that the motion was read in; None: x_d are shown without one.
+        anchor: the motion that counts as no change; None moves absolutely.
+    """
+    placement = model.stitch(source, place(source, motion, anchor, geometry=model.config.geometry))
+    kp_source = source.keypoints.expand_as(placement.kp_driving)
+    field = model.dense_motion(source.compressed, kp_source, *placement)
+    output = model.generator(source.features, field, kp_source, *placement)
+    mask, deformation = _composed(model, field, kp_source, placement)
+    if driving is None:
+        driving, keypoints = torch.zeros_like(portrait), placement.kp_driving
+    else:
+        own, canonical = model.look(driving)
+        keypoints = keypoints_of(canonical.keypoints, own)
+    side, voxels = _side(output), deformation.shape[3]
+    return [
+        marked("portrait", _shown(portrait, side), source.keypoints[0], voxels),
+        marked(name, _shown(driving, side), keypoints[0], voxels),
+        ("output", _shown(output, side)),
+        ("masks", _shown(strongest(mask), side)),
+        ("deformation", _shown(checkerboard(deformation, side), side)),
+        ("occlusion", _shown(field.occlusion.expand(-1, 3, -1, -1), side)),
+    ]
+
+
+@torch.no_grad()
+def view_line(model: FaceVid2Vid, source: Source, yaws: Sequence[float] = YAWS) -> list[Cell]:
+    """The source, (1, ...), as it is but with its head turned on by yaws, and looking straight ahead."""
+    wishes = [(f"yaw {yaw:+g}" if yaw else "as it is", source.motion, View(yaw=yaw)) for yaw in yaws]
+    line = []
+    for name, motion, view in [*wishes, ("frontal", frontal(source.motion), None)]:
+        placement = place(source, motion, view=view, geometry=model.config.geometry)
+        output = model.render(source, model.stitch(source, placement))
+        line.append((name, _shown(output, _side(output))))
+    return line
+
+
+def strongest(mask: Tensor) -> Tensor:
+    """(B, K+1, D, H, W) -> (B, 3, H, W): which flow counts most, and how much.
+
+    At the depth where the background counts least: a face takes few of them, and their mean is background.
+    Each keypoint has a hue; the more it counts, the brighter. Where the background counts most it is grey.
+    """
+    mask = mask.float()
+    depth = mask[:, :1].argmin(dim=2, keepdim=True)  # (B, 1, 1, H, W)
+    there = mask.gather(2, depth.expand(-1, mask.shape[1], -1, -1, -1))
+    weight, index = there.squeeze(2).max(dim=1)  # (B, H, W) each
+    colours = torch.cat([mask.new_full((1, 3), BACKGROUND), hues(mask.shape[1] - 1).to(mask)])
+    seen = colours[index]  # (B, H, W, 3)
+    bright = torch.where(index > 0, weight.sqrt(), 1.0).unsqueeze(-1)  # weak ones can be seen, too
+    return (seen * bright).permute(0, 3, 1, 2)
+
+
+def hues(keypoints: int) -> Tensor:
+    """(K, 3) RGB in [0, 1]: once round the circle of colours."""
+    turns = torch.arange(keypoints)[:, None] / keypoints - torch.tensor([0.0, 1 / 3, 2 / 3])
+    return 0.5 + 0.5 * torch.cos(2 * math.pi * turns)
+
+
+def checkerboard(deformation: Tensor, size: int) -> Tensor:
+    """(B, D, H, W, 3), where the source is read -> (B, 3, size, size): a checkerboard read there.
+
+    It fills the source's picture, redder to the right and greener down; what is read from outside is black.
+    Depths are averaged.
+    """
+    voxels = deformation.shape[2:4]
+    flow = deformation.float().mean(dim=1)[..., :2].permute(0, 3, 1, 2)  # (B, 2, H, W)
+    # from the middles of the outermost voxels to the picture's edges
+    edges = flow.new_tensor([(n - 1) / n for n in reversed(voxels)])[:, None, None]
+    place = (interpolate(flow * edges, (size, size), mode="bilinear") + 1) / 2  # 0 to 1 inside
+    light = (place * SQUARES).floor().sum(dim=1, keepdim=True) % 2
+    colours = torch.cat([0.25 + 0.75 * place, torch.full_like(light, 0.6)], dim=1)
+    inside = ((place >= 0) & (place <= 1)).all(dim=1, keepdim=True)
+    return colours * (0.35 + 0.65 * light) * inside
+
+
+def marked(name: str, picture: np.ndarray, keypoints: Tensor, voxels: int) -> Cell:
+    """(n, n, 3) uint8 with keypoints (K, 3) in their hues, the near ones over the far ones, numbered.
+
+    `voxels`: across the volume, on whose corner lattice keypoints are. How many lie outside is in the name.
+    """
+    image, side = picture.copy(), len(picture)
+    points = keypoints.double().cpu().numpy()
+    pixels = pixels_of(points[:, :2], voxels, side)
+    colours = (255 * hues(len(points)).numpy()).round().astype(int).tolist()
+    radius, large = max(2, side // 85), max(1.0, side / 256)
+    far_to_near = np.argsort(-points[:, 2], kind="stable")
+    for k in far_to_near[_inside(pixels, side)[far_to_near]]:
+        x, y = np.rint(pixels[k]).astype(int).tolist()
+        cv2.circle(image, (x, y), radius + 1, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, (x, y), radius, colours[k], cv2.FILLED, cv2.LINE_AA)
+        for ink, width in (((0, 0, 0), 2), ((255, 255, 255), 1)):
+            corner = (x + radius + 1, y + radius + 1)
+            cv2.putText(image, str(k), corner, cv2.FONT_HERSHEY_SIMPLEX, 0.3 * large, ink, width, cv2.LINE_AA)
+    outside = len(points) - int(_inside(pixels, side).sum())
+    return f"{name}, {outside} outside" if outside else name, image
+
+
+def pixels_of(points: np.ndarray, voxels: int, size: int) -> np.ndarray:
+    """Points (K, 2) on a volume's corner lattice -> pixels of a picture; 0 is the first one's middle."""
+    return ((points + 1) / 2 * (voxels - 1) + 0.5) * size / voxels - 0.5
+
+
+def _inside(pixels: np.ndarray, size: int) -> np.ndarray:
+    """(K, 2) -> (K,) bool: whether a point is in the picture; NaN is not."""
+    return np.all((pixels > -0.5) & (pixels < size - 0.5), axis=1)
+
+
+def _composed(
+    model: FaceVid2Vid, field: MotionField, kp_source: Tensor, placement: Placement
+) -> tuple[Tensor, Tensor]:
+    """The K+1 masks (B, K+1, D, H, W), and where the source is read (B, D, H, W, 3)."""
+    composed = compose_flow(
+        field.mask_logits,
+        kp_source,
+        *placement,
+        mask_threshold=model.config.dense_motion.mask_threshold,
+        return_mask=True,
+    )
+    return composed.mask, composed.deformation
+
+
+def _side(output: Tensor) -> int:
+    """Pixels on a side of a cell."""
+    return enlarged(output.shape[-1], LEAST)
+
+
+def _shown(picture: Tensor, side: int) -> np.ndarray:
+    """(1, 3, n, n) in [0, 1] -> (side, side, 3) uint8, pixels as squares."""
+    return to_uint8(interpolate(picture.float(), (side, side), mode="nearest"))[0]

@@ -1,0 +1,168 @@
+"""`fv2v bench --markdown`: what it says of results, and that the README says the same."""
+
+import json
+import re
+import sys
+
+import pytest
+from places import ROOT
+
+from fv2v.cli import main
+from fv2v.diagnostics import bench_markdown, bench_results
+
+MACHINE = {
+    "device": "A CPU",
+    "cpu": "A CPU",
+    "threads": 2,
+    "torch": "2.13.0",
+    "copy_GB/s": 20.0,
+    "environment": {"MALLOC_TRIM_THRESHOLD_": "1"},
+    "backends": {"warp3d": ["cpu", "reference"]},
+}
+
+
+def row(name, median, extra, params=None):
+    return {
+        "group": "", "name": name, "fullname": name, "stats": {"median": median},
+        "extra_info": extra, "params": params,
+    }  # fmt: skip
+
+
+def frame(stage, form, median, before, gflop, ratio, share, memory):
+    return row(f"{stage}-{form}", median, {
+        "preset": "vox-256", "batch": 1, "stage": stage, "form": form, "label": f"{stage}, {form}",
+        "gflop_before": before, "gflop": gflop, "ratio": ratio, "floor_share": share, "peak_bytes": memory,
+        "process_bytes": 10 * memory if stage == "whole frame" else None,
+    })  # fmt: skip
+
+
+def training(operators, median, speed, ratio, memory):
+    return row(f"t-{operators}", median, {
+        "training": "a model", "batch": 2, "operators": operators, "label": f"training step, {operators}",
+        "samples/s": speed, "ratio": ratio, "peak_bytes": memory, "process_peak_bytes": 1,
+    })  # fmt: skip
+
+
+def operator(mode, backend, median, ratio, memory):
+    params = {"volume": "8x4x4x4", "mode": mode, "backend": backend}
+    return row(
+        f"test_warp3d[{mode}-{backend}]", median, {"ratio": ratio, "process_peak_bytes": memory}, params
+    )
+
+
+RESULTS = {
+    "machine_info": MACHINE,
+    "datetime": "2026-11-24T10:00:00",
+    "benchmarks": [
+        frame("whole frame", "plain eager", 1.9, 342.39, 342.39, 1.0, 0.5, 200_000_000),
+        frame("whole frame", "torch.compile", 1.8, 342.39, 342.39, 1.05, 0.52, 200_000_000),
+        frame("whole frame", "frame path", 0.95, 342.39, 296.3, 2.0, 0.84, 150_000_000),
+        frame("compose and warp", "plain eager", 0.03, 0.0, 0.0, 1.0, None, 1_000_000),
+        frame("compose and warp", "frame path", 0.002, 0.0, 0.0, 15.0, None, 500_000),
+        row(
+            "r",
+            1.5,
+            {"preset": "vox-256", "rewrite": 2, "label": "fold_norms", "gflop": 342.39, "ratio": 1.07},
+        ),
+        row(
+            "s",
+            9.0,
+            {"frames": 10_000, "broken": 0, "error": {"frame path": 0.25, "stock": 0.5}},
+            {"weights": "vox-256"},
+        ),
+        training("stock PyTorch", 1.0, 2.0, 1.0, 900_000_000),
+        training("operators", 0.8, 2.5, 1.25, 600_000_000),
+        operator("forward", "torch", 0.02, 1.0, 2_000_000),
+        operator("forward", "cpu", 0.002, 10.0, 1_000_000),
+        operator("forward+backward", "torch", 0.02, 1.0, 2_000_000),
+        operator("forward+backward", "cpu", 0.008, 2.5, 1_000_000),
+    ],
+}
+FRAMES = """\
+|  | stage | plain eager | torch.compile | frame path | faster | GFLOP before | after |\
+ share of the floor | peak memory |"""
+WRITTEN = f"""\
+Measured on A CPU, copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13.0, glibc told to keep its memory.
+
+{FRAMES}
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| `vox-256` | whole frame | 1.9 s | 1.8 s | 950 ms | 2.00x | 342 | 296 | 84 % | 1500.0 MB, not 2000.0 |
+| `vox-256` | compose and warp | 30 ms |  | 2 ms | 15.0x | 0.0 | 0.0 |  | 0.5 MB, not 1.0 |
+
+| whole frame | with, too | takes | faster by this | GFLOP |
+| --- | --- | --- | --- | --- |
+| `vox-256` | fold_norms | 1.5 s | 1.07x | 342 |
+
+| half precision | frames | with NaN | mean error, of 255 | stock PyTorch's |
+| --- | --- | --- | --- | --- |
+| `vox-256` | 10000 | 0 | 0.250 | 0.500 |
+
+| training step | pairs | samples/s, stock PyTorch | samples/s, operators | faster | peak of tensors |
+| --- | --- | --- | --- | --- | --- |
+| a model | 2 | 2 | 2.5 | 1.25x | 600.0 MB, not 900.0 |
+
+| operator | same as, in stock PyTorch | volume | forward | forward + backward | peak memory |
+| --- | --- | --- | --- | --- | --- |
+| `warp3d(f, grid)` | `F.grid_sample` in 5-D | 8x4x4x4 | 2 ms, 10.0x | 8 ms, 2.50x | 1.0 MB, not 2.0 |
+"""
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """bench(*arguments): `fv2v bench` with them; its exit code."""
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["fv2v", "bench", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return stopped.value.code or 0
+
+    return run
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(RESULTS))
+    return path
+
+
+def test_the_tables(bench, saved, capsys):
+    assert not bench("--markdown", "--from", str(saved))
+    assert capsys.readouterr().out.strip() == WRITTEN.strip()
+
+
+def test_between_the_comments(bench, saved, tmp_path):
+    readme = tmp_path / "README.md"
+    begin, end = bench_markdown.BEGIN, bench_markdown.END
+    readme.write_text(f"before\n{begin.format('older.json')}\nold\n{end}\nafter\n")
+    for _ in range(2):  # the second changes nothing
+        assert not bench("--from", str(saved), "--into", str(readme))
+        assert readme.read_text() == f"before\n{begin.format('results.json')}\n\n{WRITTEN}\n{end}\nafter\n"
+
+
+def test_the_readme_is_what_its_results_give():
+    """So nobody edits the tables by hand, and new results are shown."""
+    [found] = bench_markdown.SECTION.finditer((ROOT / "README.md").read_text())
+    results = bench_results.load(ROOT / found["path"])
+    assert found[0] == bench_markdown.section_of(results, found["path"])
+    newest = max((ROOT / "benches" / "results").glob("*core-*.json"), key=lambda path: path.stem[-10:])
+    assert found["path"] == newest.relative_to(ROOT).as_posix()
+
+
+def test_every_operator_is_shown():
+    [found] = bench_markdown.SECTION.finditer((ROOT / "README.md").read_text())
+    assert re.findall(r"^\| `(\w+)\(", found["text"], re.M) == list(bench_markdown.OPERATORS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--into", "README.md"], "--into takes --from as well"),
+        (["--markdown", "--against", "{saved}"], "leave it out"),
+        (["--into", "{saved}", "--from", "{saved}"], "expected a line `<!-- `fv2v bench"),
+    ],
+)
+def test_what_does_not_fit_is_told(bench, arguments, said, saved, capsys):
+    assert bench(*(each.format(saved=saved) for each in arguments)) == 2
+    assert said in capsys.readouterr().err

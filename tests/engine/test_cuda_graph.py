@@ -1,0 +1,301 @@
+"""Frames through fixed places and two slots are the frames that the networks make one by one.
+
+Without a GPU a function stands in for the graph: it reads and writes where a graph would.
+"""
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from tiny import SEEING, TINIES, TINY, assert_frames_close, driving, encoded, lively, pictures, uncaptured
+from torch import Tensor
+
+from fv2v import Edit, Reenactor, View
+from fv2v.engine.cuda_graph import FrameGraph, capture, paint
+from fv2v.engine.frame import FrameNetwork
+from fv2v.engine.graph_cache import MOST, FrameGraphs
+from fv2v.io.tensors import as_batch, to_images, to_uint8
+from fv2v.motion.coefficients import driving_windows
+from fv2v.motion.smoothing import SteadyMotion
+from fv2v_kernels import use_backend
+
+VIEWS = [View(yaw=25), View(yaw=25), View(yaw=-5, mode="replace"), None]
+
+
+def called(function: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+    """In place of a graph: `function`, called when that would be replayed, its result where the first was."""
+    result = function()
+    return (lambda: result.copy_(function())), result
+
+
+class Counted:
+    """`by`, and how often it was called."""
+
+    def __init__(self, by) -> None:
+        self.by, self.count = by, 0
+
+    def __call__(self, function):
+        self.count += 1
+        return self.by(function)
+
+
+no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=no_gpu)])
+def device(request) -> str:
+    return request.param
+
+
+def on_the_path(config, device, **options) -> Reenactor:
+    """One whose frames are captured, or seem so."""
+    reenactor = lively(Reenactor(config, weights="random", device=device, **options))
+    by = Counted(capture if device == "cuda" else called)
+    reenactor._path = FrameGraphs(reenactor.networks, by)
+    return reenactor
+
+
+def captures(reenactor: Reenactor) -> int:
+    return reenactor._path._by.count
+
+
+@pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
+@pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
+def test_animate(config, relative, device):
+    reenactor = on_the_path(config, device)
+    plain, source = uncaptured(reenactor), encoded(reenactor)
+    driven = driving(config, 5, seed=1)
+    adapt = relative and config.geometry.transfer == "keypoint"
+    for options in ({}, {"view": VIEWS[0]}, {"batch_size": 2, "adapt_scale": adapt}, {"stitch": False}):
+        frames, expected = (
+            list(each.animate(source, driven, relative=relative, **options)) for each in (reenactor, plain)
+        )
+        assert_frames_close(frames, expected)
+        assert "view" in options or not np.array_equal(frames[3], frames[4]), "no motion would be seen"
+    assert captures(reenactor) == (4 if config.retargeting else 3)  # without it, stitched or not is the same
+
+
+@pytest.mark.parametrize("config", [TINIES[1], TINIES[-1]], ids=lambda config: config.name)
+def test_animate_by_motion(config, device):
+    """Motion that is there already has a graph of its own, whatever the options."""
+    reenactor = on_the_path(config, device)
+    plain, source = uncaptured(reenactor), encoded(reenactor)
+    driven = driving(config, 5, seed=1)
+    motion = plain.extract(driven)
+    options = {"adapt_scale": config.geometry.transfer == "keypoint", "view": VIEWS[0]}
+    frames, expected = (list(each.animate(source, motion, **options)) for each in (reenactor, plain))
+    assert_frames_close(frames, expected)
+    assert not np.array_equal(frames[3], frames[4]), "no motion would be seen"
+    assert captures(reenactor) == 1
+
+
+def test_sources_that_take_turns(device):
+    reenactor = on_the_path(TINY, device)
+    plain, frame = uncaptured(reenactor), pictures(1, seed=1)[0]
+    sources = [reenactor.encode(picture) for picture in pictures(2)]
+    expected = [next(plain.animate(source, [frame], relative=False)) for source in sources]
+    assert not np.array_equal(*expected)
+    for i in (0, 1, 0, 0, 1, 1, 0):
+        assert_frames_close([next(reenactor.animate(sources[i], [frame], relative=False))], [expected[i]])
+    assert captures(reenactor) == 1
+
+
+def test_views_and_anchors_that_change(device):
+    reenactor = on_the_path(TINY, device)
+    plain, source, frame = uncaptured(reenactor), encoded(reenactor), pictures(1, seed=1)[0]
+    anchors = [reenactor.extract(picture) for picture in pictures(2, seed=2)]
+    for view in VIEWS * 2:
+        for anchor in anchors:
+            options = {"anchor": anchor, "view": view, "relative": True}
+            ours, expected = (list(each.animate(source, [frame], **options)) for each in (reenactor, plain))
+            assert_frames_close(ours, expected)
+    assert captures(reenactor) == 3  # no view, one that composes, one that replaces
+
+
+@pytest.mark.parametrize("config", SEEING, ids=lambda config: config.name)
+def test_render(config, device):
+    reenactor = on_the_path(config, device)
+    plain, source = uncaptured(reenactor), encoded(reenactor)
+    motion = reenactor.extract(pictures(4, seed=1))
+    for options in ({}, {"anchor": motion[:1]}, {"anchor": motion[:1], "view": VIEWS[0]}):
+        images = [reenactor.render(source, motion[i : i + 1], **options) for i in range(4)]
+        expected = [plain.render(source, motion[i : i + 1], **options) for i in range(4)]
+        torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
+    assert captures(reenactor) == 3
+
+
+def test_edited_frames_run_as_they_are(device):
+    """Of pictures, of motion, and made steady: a graph knows nothing of edits."""
+    reenactor = on_the_path(TINY, device)
+    plain, source, frames = uncaptured(reenactor), encoded(reenactor), pictures(4, seed=1)
+    motion, edit = reenactor.extract(frames), Edit(strength=3.0)
+    for driver in (frames, motion):
+        for steady in (False, True):
+            ours, expected, unedited = (
+                list(each.animate(source, driver, edit=wish, steady=SteadyMotion() if steady else None))
+                for each, wish in ((reenactor, edit), (plain, edit), (plain, None))
+            )
+            assert_frames_close(ours, expected)
+            assert not np.array_equal(ours, unedited)
+    images = [reenactor.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
+    expected = [plain.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
+    assert captures(reenactor) == 0
+
+
+def test_frames_of_any_size_and_kind(device):
+    """Resized on the device, uint8 as it comes: the same pictures."""
+    reenactor = on_the_path(TINY, device)
+    plain, source = uncaptured(reenactor), encoded(reenactor)
+    for height, width in ((32, 32), (47, 31), (200, 300), (5, 9)):
+        frames = list(np.random.default_rng(3).integers(0, 256, (4, height, width, 3), dtype=np.uint8))
+        tensors = [torch.from_numpy(frame).permute(2, 0, 1).to(device) / 255 for frame in frames]
+        expected = list(plain.animate(source, frames))
+        assert_frames_close(list(reenactor.animate(source, frames)), expected)
+        assert_frames_close(list(reenactor.animate(source, tensors)), expected)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 40), (500, 300), (7, 7)])
+def test_pictures_together_are_as_each_alone(size, device):
+    """And on a GPU as on the CPU."""
+    frames = list(np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8))
+    together = to_images(as_batch(frames, 32, torch.device(device)).to(device), 32).cpu()
+    for image, frame in zip(together, frames, strict=True):
+        alone = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+        if size != (32, 32):
+            alone = torch.nn.functional.interpolate(alone, (32, 32), mode="bilinear", antialias=True).clamp(
+                0, 1
+            )
+        torch.testing.assert_close(image, alone[0], rtol=0, atol=1e-5)
+    mixed = [frames[0], torch.from_numpy(frames[1]).permute(2, 0, 1) / 255]
+    images = to_images(as_batch(mixed, 32, torch.device(device)), 32).cpu()
+    torch.testing.assert_close(images, together[:2], rtol=0, atol=1e-5)
+
+
+def graph_of(reenactor: Reenactor) -> tuple[Callable, FrameNetwork, list[Tensor]]:
+    """Begins frames of uint8 pictures, absolute; the network and what it is given beside them."""
+    network = FrameNetwork(reenactor.networks, relative=False)
+    first = torch.from_numpy(pictures(1)[0])[None]
+    _, *kept = network.arguments(first, encoded(reenactor))
+    graph = FrameGraph(network, first, kept, reenactor._path._by)
+    return (lambda picture: graph.begin(torch.from_numpy(picture)[None], kept)), network, kept
+
+
+@torch.inference_mode()
+def test_frames_under_way(device):
+    """However late they are asked for, and in whatever order."""
+    reenactor = on_the_path(TINY, device)
+    begin, network, kept = graph_of(reenactor)
+    frames = pictures(6, seed=1)
+    expected = [paint(network, torch.from_numpy(each)[None].to(device), *kept).cpu() for each in frames]
+    pending = [begin(frame) for frame in frames]
+    for i in (3, 5, 0, 1, 4, 2, 3):
+        assert_frames_close(pending[i].result(), expected[i].numpy())
+    assert not torch.equal(expected[4], expected[5])
+
+
+@torch.inference_mode()
+def test_a_graph_is_let_go_once_its_frames_are_there(device):
+    begin, _, _ = graph_of(on_the_path(TINY, device))
+    (graph,) = (
+        cell.cell_contents for cell in begin.__closure__ if isinstance(cell.cell_contents, FrameGraph)
+    )
+    known, pending = weakref.ref(graph), begin(pictures(1)[0])
+    del begin, graph
+    gc.collect()
+    assert known() is not None
+    pending.result()
+    gc.collect()
+    assert known() is None
+
+
+def test_threads_share_graphs(device):
+    reenactor = on_the_path(TINY, device)
+    sources = [reenactor.encode(picture) for picture in pictures(2)]
+    frames = pictures(12, seed=1)
+    expected = [list(uncaptured(reenactor).animate(source, frames)) for source in sources]
+    found = {}
+    threads = [
+        threading.Thread(target=lambda i=i: found.update({i: list(reenactor.animate(sources[i], frames))}))
+        for i in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(2):
+        assert_frames_close(found[i], expected[i])
+
+
+def test_a_picture_alone_pays_for_no_capture(device):
+    reenactor = on_the_path(TINY, device)
+    source, motion = encoded(reenactor), encoded(reenactor).motion
+    reenactor.imitate(source, pictures(1)[0])
+    reenactor.frontalize(source)
+    next(reenactor.animate(source, pictures(1)))
+    assert captures(reenactor) == 0
+    reenactor.render(source, motion)
+    assert captures(reenactor) == 1
+
+
+def test_a_backend_asked_for_is_not_passed_by(device):
+    reenactor = on_the_path(TINY, device)
+    source, frames = encoded(reenactor), pictures(3, seed=1)
+    expected = list(reenactor.animate(source, frames, relative=False))
+    with use_backend("reference"):
+        assert_frames_close(list(reenactor.animate(source, frames, relative=False)), expected)
+    assert captures(reenactor) == 2
+
+
+def test_more_kinds_than_memory_is_kept_for(device):
+    reenactor = on_the_path(TINY, device)
+    source = encoded(reenactor)
+    plain = uncaptured(reenactor)
+    for size in range(20, 23 + MOST):
+        frames = pictures(2, seed=1, size=size)
+        ours, expected = (list(each.animate(source, frames, relative=False)) for each in (reenactor, plain))
+        assert_frames_close(ours, expected)
+    assert captures(reenactor) == MOST
+
+
+def test_who_takes_the_path():
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        for optimize in (True, False):
+            reenactor = Reenactor(TINY, weights="random", device=device, optimize=optimize)
+            assert (reenactor._path is not None) == (optimize and device == "cuda")
+
+
+@no_gpu
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
+@torch.inference_mode()
+def test_a_graph_is_its_function_bit_for_bit(config, dtype, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)  # as in the capture: the same kernels
+    reenactor = on_the_path(config, "cuda", dtype=dtype)
+    network = FrameNetwork(reenactor.networks, relative=True, view="compose")
+    source = encoded(reenactor)
+    driven = driving(config, 3, seed=1)
+    seen = reenactor._seen(driving_windows(driven, config.head) if config.head.window else driven)
+    _, (_, *kept) = reenactor._path._asked(seen, source, source.motion, 1.0, VIEWS[0], True)
+    graph = FrameGraph(network, seen, kept, capture)
+    for batch in (seen, seen.flip(0)):
+        shown = graph.begin(batch, kept).result()
+        assert np.array_equal(shown, paint(network, batch.cuda(), *kept).cpu().numpy())
+
+
+@no_gpu
+def test_300_frames_on_a_gpu():
+    """Again and again the frames of the first round, and finite."""
+    reenactor = on_the_path(TINIES[3], "cuda", dtype="float16")
+    source, frames = encoded(reenactor), pictures(3, seed=1)
+    motion = reenactor.extract(frames)
+    rounds = [list(reenactor.animate(source, frames, relative=False)) for _ in range(100)]
+    for each in rounds[2:]:
+        assert np.array_equal(each, rounds[1])
+    for _ in range(100):
+        assert reenactor.render(source, motion).isfinite().all()
+    assert_frames_close(rounds[-1], to_uint8(reenactor.render(source, motion)))

@@ -1,0 +1,70 @@
+"""Half precision from end to end, weights and activations: as near to float64 as stock PyTorch, and finite.
+
+Every preset runs with all its conventions and options, on few channels and 64 pixels.
+"""
+
+from copy import deepcopy
+from functools import cache
+
+import pytest
+import torch
+from engine_cases import narrow
+from parity_recording import Recording, record_rendering
+from tiny import sized_as_trained
+
+from fv2v.geometry import place
+from fv2v.networks import FaceVid2Vid
+from fv2v.presets import PRESETS
+from fv2v_kernels import OPS, available, use_backend
+
+# where an error would show: after L, H, M and the flows; after the reads; at the end
+WATCHED = ("dm.deformation", "warped", "prediction")
+
+
+@cache
+def trained(preset: str) -> FaceVid2Vid:
+    return sized_as_trained(narrow(PRESETS[preset]))
+
+
+def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise") -> Recording:
+    model, config = deepcopy(trained(preset)).to(dtype), narrow(PRESETS[preset])
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.rand(2, 3, 64, 64, generator=generator)
+    if seen != "noise":
+        pictures = torch.zeros_like(pictures)  # planes of one number
+    pictures = pictures.to(dtype)
+    windows = [None, pictures[1:]]
+    if config.head.trunk == "coefficients":
+        read = torch.randn(2, config.head.inputs, config.head.window, generator=generator).to(dtype)
+        windows = [read[:1], read[1:]]
+    with torch.inference_mode(), use_backend(backend):
+        source = model.encode(pictures[:1], windows[0])
+        placed = model.stitch(source, place(source, model.extract(windows[1]), geometry=config.geometry))
+        return record_rendering(model, source, "frame", placed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_half_is_as_accurate_as_stock_pytorch(preset, dtype):
+    if not all("cpu" in available(op, "cpu") for op in OPS):
+        pytest.skip("this build has no cpu kernels")
+    exact = run(preset, torch.float64, "reference")
+    ours, stock = run(preset, dtype, "cpu"), run(preset, dtype, "reference")
+    for entry in WATCHED:
+        errors = [
+            (found[f"frame.{entry}"].double() - exact[f"frame.{entry}"]).abs().mean().item()
+            for found in (ours, stock)
+        ]
+        assert errors[0] <= 1.5 * errors[1], f"{entry}: mean error {errors[0]:.2e}, stock {errors[1]:.2e}"
+    warped = exact["frame.warped"]
+    assert warped.abs().mean() > 0.01, "all was read outside the volume: nothing was compared"
+    assert (warped - exact["frame.feature_3d"]).abs().mean() > 0.01, "the frame moves nothing"
+
+
+@pytest.mark.parametrize("seen", ["noise", "black"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_half_stays_finite(preset, dtype, seen):
+    recording = run(preset, dtype, available("warp3d", "cpu")[0], seen)
+    broken = [entry for entry, tensor in recording.items() if not tensor.isfinite().all()]
+    assert not broken

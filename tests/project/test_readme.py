@@ -1,0 +1,54 @@
+"""The README's Python runs as it stands, but for weights: random ones stand in for the releases' files."""
+
+import re
+from pathlib import Path
+
+import clips
+import cv2
+import numpy as np
+import pytest
+from places import README
+
+import fv2v
+
+BLOCKS = [
+    block
+    for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    if "onnxruntime" not in block  # that one wants a file: test_export_vox.py
+]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = clips.portrait()
+    cv2.imwrite("portrait.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    clips.write_clip(Path("driving.mp4"), clips.moving_picture(picture, 2), audio="aac")
+    rows = np.random.default_rng(0).normal(size=(3, 70)).astype(np.float32)
+    np.save("portrait.npy", rows[0])
+    np.save("driving.npy", rows[1:])
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=["reenactor", "coefficients", "live", "operators"])
+def test_runs(block, files):
+    given = re.sub(r'weights="[^"]+"', 'weights="random"', block)
+    names: dict[str, object] = {"fv2v": fv2v}
+    exec(compile(given, README.name, "exec"), names)
+    if "source" in names:
+        written = Path("talking.mp4" if "moved" in names else "out.mp4")
+        assert len(list(fv2v.read_video(written))) == 2
+    elif "stream" in names:
+        assert str(names["stream"]).startswith("2 frames pushed, 2 shown, 0 dropped; latency ")
+        assert names["latest"].shape == (256, 256, 3)
+    else:
+        assert names["modulated"].shape == (1, 256, 64, 64)
+        assert names["warped"].shape == names["summed"].shape == (2, 32, 16, 64, 64)
+        assert names["candidates"].shape == (2, 80, 16, 64, 64)
+        assert names["flows"].shape == (2, 16, 16, 64, 64, 3)
+        assert names["deformation"].shape == (2, 16, 64, 64, 3)
+
+
+def test_names_the_commands_that_ci_runs():
+    install, tests = re.findall(r"^pip install .*$", README.read_text(), re.M)
+    assert install.endswith("&& fv2v demo")
+    assert tests.endswith("&& pytest")

@@ -1,0 +1,85 @@
+"""The README's commands run as they stand, with tiny models in place of the releases' files."""
+
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import clips
+import cv2
+import numpy as np
+import pytest
+from motion_samples import saved, template
+from places import README, TESTS
+from scipy.io import savemat
+from tiny import TINY_LIVEPORTRAIT, TINY_SADTALKER, TINY_VOX, lively
+
+from fv2v import Reenactor, write_image
+from fv2v.cli import app
+
+# what takes too long as it stands, or whole releases; other tests run these commands
+ELSEWHERE = ("bench", "convert", "evaluate", "synthesize", "train")
+MODELS = {  # in place of the releases
+    "vox.safetensors": replace(TINY_VOX, name="tiny", keypoints=15),
+    "liveportrait.safetensors": TINY_LIVEPORTRAIT,
+    "sadtalker.safetensors": TINY_SADTALKER,
+}
+RELEASES = {
+    "00000189-checkpoint.pth.tar": "vox.safetensors",
+    "pretrained_weights/liveportrait": "liveportrait.safetensors",
+    "checkpoints": "sadtalker.safetensors",
+}
+
+
+def examples() -> list[list[str]]:
+    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(), re.S)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [words[1:] for words in lines if words[:1] == ["fv2v"]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Every file that the examples name."""
+    folder = tmp_path_factory.mktemp("readme")
+    picture = clips.portrait()
+    for name in ("portrait.png", "smile.png", "photo.jpg"):
+        write_image(folder / name, picture)
+    smaller = cv2.resize(picture, None, fx=0.8, fy=0.8)
+    rest = len(picture) - len(smaller)
+    write_image(folder / "group.jpg", np.hstack([picture, np.pad(smaller, ((0, rest), (0, 0), (0, 0)))]))
+    clips.write_clip(folder / "driving.mp4", clips.moving_picture(picture, 3), audio="aac")
+    box = np.array([20.0, 20, 200, 200])
+    np.save(folder / "face.npy", box)
+    np.savetxt(folder / "boxes.csv", np.stack([box] * 3), delimiter=",")
+    rows = np.random.default_rng(0).normal(size=(3, 70)).astype(np.float32)
+    savemat(folder / "portrait.mat", {"coeff_3dmm": rows[:1]})
+    savemat(folder / "driving.mat", {"coeff_3dmm": rows})
+    saved(folder / "talking.pkl", template())
+    for name, config in MODELS.items():
+        lively(Reenactor(config, weights="random")).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("words", [words for words in examples() if words[0] not in ELSEWHERE], ids=" ".join)
+def test_runs(words, fv2v, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    if "motion.npz" in words and words[0] == "render":
+        fv2v("extract", "driving.mp4", "-o", "motion.npz", "-w", "vox.safetensors")
+    before = set(tmp_path.iterdir())
+    code, out, err = fv2v(*(RELEASES.get(word, word) for word in words))
+    assert (code, err) == (0, "")
+    if words[0] in ("info", "doctor"):
+        assert len(out.splitlines()) > 5
+    else:
+        assert set(tmp_path.iterdir()) - before, "it wrote a file"
+
+
+def test_every_command_has_an_example():
+    shown = {words[0] for words in examples()}
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert commands == shown
+    texts = [path.read_text() for path in TESTS.glob("*/test_*.py")]
+    for name in ELSEWHERE:
+        assert any(f'"{name}"' in text for text in texts), name
