@@ -9,6 +9,7 @@ from rich.table import Table
 from fv2v.config import ModelConfig
 from fv2v.engine.flops import recorded
 from fv2v.geometry import place
+from fv2v.geometry.transfer import TRANSFERS
 from fv2v.networks import FaceVid2Vid
 from fv2v.presets import PRESETS
 
@@ -139,6 +140,6 @@ def gflop(config: ModelConfig) -> dict[str, float]:
 
 
 def _flow(config: ModelConfig) -> str:
-    if config.geometry.transfer == "pose":
+    if TRANSFERS[config.geometry.transfer].rotates_flow:
         return "R_s R_d⁻¹"
     return "J_s J_d⁻¹" if config.jacobian else "translation"

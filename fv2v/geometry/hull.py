@@ -3,7 +3,8 @@
 import numpy as np
 from torch import Tensor
 
-from fv2v.geometry import Motion, Source, keypoints_of
+from fv2v.geometry.transfer import keypoints_of
+from fv2v.geometry.types import Motion, Source
 
 
 def movement_scale(source: Source, anchor: Motion) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from fv2v.config import ModelConfig
 from fv2v.face.landmarks import eye_ratios, lip_ratio
 from fv2v.geometry import Motion
-from fv2v.geometry.liveportrait import GROUPS
+from fv2v.geometry.transfer import TRANSFERS
 from fv2v.io.paths import PathLike, check_input
 from fv2v.motion.npz import MOTION_SUFFIXES, read_motion
 
@@ -208,14 +208,15 @@ def by_keypoint(weights: Weights, others: float, config: ModelConfig) -> list[fl
 
 def _members(group: Group, config: ModelConfig) -> tuple[int, ...]:
     if isinstance(group, str):
-        if config.geometry.transfer != "liveportrait":
+        groups = TRANSFERS[config.geometry.transfer].groups
+        if not groups:
             raise ValueError(
                 f"{config.name!r} has no keypoints known as {group!r}: give their numbers, as (0, 3), which "
                 "`fv2v inspect` shows (liveportrait has names)"
             )
-        if group not in GROUPS:
-            raise ValueError(f"expected a group of keypoints, one of {', '.join(GROUPS)}; got {group!r}")
-        return GROUPS[group]
+        if group not in groups:
+            raise ValueError(f"expected a group of keypoints, one of {', '.join(groups)}; got {group!r}")
+        return groups[group]
     if not all(isinstance(each, int) and 0 <= each < config.keypoints for each in group):
         raise ValueError(f"expected keypoints from 0 to {config.keypoints - 1}, got {group!r}")
     return group

@@ -8,6 +8,7 @@ import torch
 
 from fv2v import checkpoints
 from fv2v.config import ModelConfig
+from fv2v.geometry.transfer import TRANSFERS
 from fv2v.losses import PerceptualLoss, Vgg19Features
 from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
 from fv2v.presets import FACE_VID2VID_256
@@ -101,7 +102,8 @@ def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> Non
         for looking in (model.head, model.canonical):
             if looking is not None:
                 looking.requires_grad_(False)
-    shown = model.config.geometry.transfer == "keypoint"  # elsewhere J_s J_d⁻¹ is R_s R_d⁻¹, whatever J_c
+    # elsewhere J_s J_d⁻¹ is R_s R_d⁻¹, whatever J_c is
+    shown = TRANSFERS[model.config.geometry.transfer].reads_jacobians
     if model.canonical is not None and model.canonical.jacobian is not None:
         model.canonical.jacobian.requires_grad_(shown or bool(config.losses.equivariance_jacobians))
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fv2v.data.pairs import Pairs, Truth
 from fv2v.devices import no_autocast
 from fv2v.geometry import Motion, Placement, Source, keypoints_of, place
+from fv2v.geometry.transfer import TRANSFERS
 from fv2v.io.tensors import to_images
 from fv2v.losses import (
     LossConfig,
@@ -240,7 +241,7 @@ def placed(source: Source, motion: Motion, model: FaceVid2Vid) -> Placement:
     LivePortrait's rule keeps part of the source's own expression, at inference; here the driver's counts.
     """
     geometry = model.config.geometry
-    if geometry.transfer == "liveportrait":
+    if TRANSFERS[geometry.transfer].keeps_own_expression:
         return Placement(keypoints_of(source.canonical, motion), None)
     return place(source, motion, geometry=geometry)
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from fv2v import Reenactor, View
 from fv2v.engine import arrange
 from fv2v.engine.frame import FrameNetwork
-from fv2v.geometry import seen
+from fv2v.geometry import apply_view
 from fv2v.geometry.view import view_tensors
 
 VIEWS = [View(yaw=5), View(pitch=5, translation=(0.1, 0.0, 0.0), mode="replace")]
@@ -76,7 +76,7 @@ def test_views_are_filled_in_on_the_device(view):
     motion = encoded(reenactor).motion[[0, 0]].to(torch.device("meta"), torch.float32)
     known = [motion.rotation, motion.translation, motion.expression, motion.scale]
     with Watch(known):
-        assert seen(motion, view, reenactor.config.geometry).rotation.is_meta
+        assert apply_view(motion, view, reenactor.config.geometry).rotation.is_meta
 
 
 @pytest.mark.parametrize(
