@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from fv2v.devices import find_device, find_dtype
-from fv2v.engine.frame import MOTION, SOURCE, VIEWS, FrameNetwork
+from fv2v.engine.frame import MOTION, SOURCE, VIEWS, FrameKind, FrameNetwork
 from fv2v.engine.passes.fold_norms import fold_norms
 from fv2v.export.decompositions import OPSET, READS, decompositions
 from fv2v.export.schema import describe, examples
@@ -204,7 +204,8 @@ def _network(
     unused: Any = model  # what follows is not a model to encode with
     unused.appearance = unused.canonical = None
     fold_norms(model)
-    return FrameNetwork(model, relative=relative, stitch=stitch, adapt_scale=adapt_scale, view=view)
+    kind = FrameKind(relative=relative, stitch=stitch, adapt_scale=adapt_scale, view=view)
+    return FrameNetwork(model, kind)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What goes into an exported frame and comes out of it: shapes, types and meanings."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -81,13 +82,8 @@ def describe(network: FrameNetwork, batch_size: int) -> dict[str, Any]:
     return {
         "preset": config.name,
         "config": config.as_dict(),
-        "options": {
-            "relative": network.relative,
-            "stitch": network.stitch,
-            "adapt_scale": "movement" in network.inputs,
-            "view": network.view,
-            "batch_size": batch_size,
-        },
+        "options": {k: v for k, v in asdict(network.kind).items() if k != "extract"}
+        | {"batch_size": batch_size},
         "inputs": {
             name: _described(wanted[name], _dtype(name, dtype), meanings[name]) for name in network.inputs
         },

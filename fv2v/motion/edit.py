@@ -156,7 +156,7 @@ def _of_film(path: Path) -> list[Openness]:
 
 
 def check_edits(
-    edit: Edit | Sequence[Edit] | None, frames: int, sources: int, config: ModelConfig
+    edit: Edit | Iterable[Edit] | None, frames: int, sources: int, config: ModelConfig
 ) -> Sequence[Edit]:
     """None, one for all frames, or one for each; ValueError for another number, or as `check_edit`."""
     edits = [] if edit is None else [edit] if isinstance(edit, Edit) else list(edit)

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 
 from fv2v.data.synthetic import Expression, Pose, SyntheticHeads, render
-from fv2v.geometry import View
+from fv2v.geometry import Motion, View
 from fv2v.geometry.rotation import rotation_from_euler
 from fv2v.io.image import write_image
 from fv2v.io.paths import PathLike
 from fv2v.io.tensors import to_images, to_uint8
 from fv2v.io.video import write_video
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import joined
 from fv2v.viz.sheet import Cell, cells, enlarged, laid_out
 
 # of streams of people that neither training nor evaluation draws (metrics/heads.py): a driver who
@@ -78,7 +77,7 @@ def demo(
     source = reenactor.encode(sitter.portrait)
     shown = list(counted(reenactor.animate(source, driving, relative=False)))
     views = reenactor.render(
-        source, joined([source.motion] * len(YAWS)), view=[View(yaw=yaw) for yaw in YAWS]
+        source, Motion.cat([source.motion] * len(YAWS)), view=[View(yaw=yaw) for yaw in YAWS]
     )
 
     write_video(files.video, _abreast(sitter.portrait, driving, shown), fps=FPS)

@@ -159,4 +159,4 @@ def _numbers(frames: Sequence[int], count: int, driving: Path) -> list[int]:
 
 def _as_seen(reenactor: Reenactor, picture: np.ndarray) -> Tensor:
     """(1, 3, n, n) in [0, 1], as the networks see it."""
-    return reenactor._images(as_batch([picture], reenactor.config.image_size, reenactor.device))
+    return reenactor.runner.images(as_batch([picture], reenactor.config.image_size, reenactor.device))

@@ -200,7 +200,7 @@ def test_each_source_has_its_view_anchor_and_scale(reenactors):
     ("options", "told"),
     [
         ({"queue": 0}, "queue >= 1, got 0"),
-        ({"view": 20}, r"a View, or one for each of 1 sources, got \[20\]"),
+        ({"view": 20}, "a View, or an iterable of them, got 20"),
         ({"view": [View(), View()]}, "for each of 1 sources"),
         ({"source": []}, "at least one source"),
         ({"adapt_scale": True}, "`keypoint` transfer"),

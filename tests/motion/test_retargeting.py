@@ -11,11 +11,12 @@ from tiny import TINY_LIVEPORTRAIT
 from torch import Tensor
 
 from fv2v import Edit, Motion, Source, View
+from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import keypoints_of, place, resting
 from fv2v.geometry.hull import hull_volume
 from fv2v.motion.edit import DRIVING_OPTIONS, REGIONS, Openness, following, read_openness
 from fv2v.networks import FaceVid2Vid
-from fv2v.reenactor.placement import placed
+from fv2v.reenactor.placement import place_edited
 
 LIPS, EYES = (6, 12, 14, 17, 19, 20), (11, 13, 15, 16, 18)
 OPEN = Openness(0.31, 0.29, 0.22)
@@ -63,7 +64,8 @@ def by_release(
 
 
 def finished(networks: FaceVid2Vid, driver: Motion, first: Motion | None, edit: Edit, **options) -> Tensor:
-    return placed(networks, make_source(), driver, first, None, [edit], **options).kp_driving
+    frames = FrameInputs(make_source(), driver, first, **options)
+    return place_edited(networks, frames, [edit]).kp_driving
 
 
 @pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
@@ -142,7 +144,8 @@ def test_opened_eyes_can_be_seen_from_the_side(networks):
     source, edit, view = make_source(), Edit(portrait=OPEN, eyes=0.1), View(yaw=20)
     turned = place(source, source.motion, view=view, geometry=GEOMETRY).kp_driving
     still = replace(source.motion, scale=source.motion.scale)
-    found = placed(networks, source, make_motion(1), still, view, [edit], stitch=False).kp_driving
+    frames = FrameInputs(source, make_motion(1), still, view, stitch=False)
+    found = place_edited(networks, frames, [edit]).kp_driving
     delta = networks.retargeting.eye_delta(source.keypoints, torch.tensor([[0.31, 0.29, 0.1]]))
     torch.testing.assert_close(found, turned + delta)
 

@@ -18,8 +18,8 @@ from release_weights import filled, write_release
 from tiny import sized_as_trained
 
 from fv2v import PRESETS, Reenactor, checkpoints, read_motion, read_video, reenact, talk
+from fv2v.geometry import Motion
 from fv2v.pipelines.reenact import Report
-from fv2v.reenactor.animation import joined
 
 FRAMES = os.environ.get("FV2V_FRAMES")
 # whose files a preset reads, one after the other where they are the same; of ours there is no release
@@ -104,7 +104,7 @@ def test_real_templates_drive_liveportrait(weights):
     source = reenactor.encode(clips.PORTRAIT)
     for template in templates:
         film = read_motion(template)
-        chosen = joined([film.motion[:1], film.motion[len(film) // 2 :][:1]])
+        chosen = Motion.cat([film.motion[:1], film.motion[len(film) // 2 :][:1]])
         first, second = reenactor.animate(source, chosen)
         assert first.shape == (512, 512, 3)
         assert min(first.std(), second.std()) > 5, "a picture has more than one grey"
