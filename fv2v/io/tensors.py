@@ -44,15 +44,10 @@ def to_images(pictures: Tensor, size: int) -> Tensor:
     return interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
 
 
-def to_levels(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8."""
+def to_uint8(images: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device."""
     levels = images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return levels.permute(0, 2, 3, 1).contiguous()
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8 on the CPU."""
-    return to_levels(images).cpu().numpy()
 
 
 def _checked(picture: Any) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from fv2v.engine.cuda_graph import Pending
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import movement_scale
-from fv2v.io.tensors import to_levels
+from fv2v.io.tensors import to_uint8
 from fv2v.motion.edit import Edit
 from fv2v.motion.smoothing import SteadyMotion
 
@@ -100,7 +100,7 @@ class Animation:
         motion = self._motion(seen) if motion is None else motion
         show = reenactor._replay if replayed else reenactor._render
         images = show(self.source, motion, self._anchor, view, self._movement, self._stitch, edits)
-        return Pending(to_levels(images).cpu())
+        return Pending(to_uint8(images).cpu())
 
     def _steadied(self, steady: SteadyMotion, seen: Tensor | Motion, seconds: float | None) -> Motion:
         motion = self._motion(seen)

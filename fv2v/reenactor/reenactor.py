@@ -259,7 +259,7 @@ class Reenactor:
         """
         motion = self.extract(picture)
         anchor = self.rest(motion, relative)
-        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch, edit=edit))[0]
+        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch, edit=edit)).cpu().numpy()[0]
 
     def rest(self, motion: Motion, relative: bool | None = None) -> Motion | None:
         """What a driving picture's motion is measured against, as `imitate` has it; None: nothing."""
@@ -275,7 +275,11 @@ class Reenactor:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
-        return to_uint8(self._render(source, frontal(source.motion), None, None, 1.0, stitch=True))[0]
+        return (
+            to_uint8(self._render(source, frontal(source.motion), None, None, 1.0, stitch=True))
+            .cpu()
+            .numpy()[0]
+        )
 
     def save(self, path: PathLike) -> None:
         """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.

@@ -173,4 +173,4 @@ def _side(output: Tensor) -> int:
 
 def _shown(picture: Tensor, side: int) -> np.ndarray:
     """(1, 3, n, n) in [0, 1] -> (side, side, 3) uint8, pixels as squares."""
-    return to_uint8(interpolate(picture.float(), (side, side), mode="nearest"))[0]
+    return to_uint8(interpolate(picture.float(), (side, side), mode="nearest")).cpu().numpy()[0]

@@ -20,7 +20,7 @@ def cells(captions: Sequence[str], pictures: Tensor) -> list[Cell]:
     count = min(len(captions), len(pictures))
     times = enlarged(pictures.shape[-1]) // pictures.shape[-1]
     large = pictures[:count].repeat_interleave(times, 2).repeat_interleave(times, 3)
-    return list(zip(captions[:count], to_uint8(large), strict=True))
+    return list(zip(captions[:count], to_uint8(large).cpu().numpy(), strict=True))
 
 
 def enlarged(size: int, least: int = LEAST) -> int:
