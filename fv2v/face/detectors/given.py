@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fv2v.face.crop import WIDE
-from fv2v.face.find import Face
+from fv2v.face.detectors.base import Face
 from fv2v.face.landmarks import DRIVING_SCALE, DRIVING_VY, EYES_AND_LIP, square_around
 from fv2v.io.paths import PathLike, check_input
 
