@@ -10,7 +10,7 @@ from tiny import TINY_LIVEPORTRAIT, lively
 
 from fv2v import Edit, Openness, Reenactor, read_image, read_video, write_image
 from fv2v.cli.edit_options import the_edit
-from fv2v.motion.edit import read_openness
+from fv2v.motion.ratios import read_openness
 
 
 @pytest.fixture(scope="module")
