@@ -1,0 +1,52 @@
+"""The network that is exported, and the exporters' messages silenced."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from fv2v.engine.frame import VIEWS, FrameNetwork
+from fv2v.engine.passes.fold_norms import fold_norms
+from fv2v.networks import FaceVid2Vid
+
+
+def frame_network(
+    model: FaceVid2Vid,
+    relative: bool | None,
+    stitch: bool,
+    adapt_scale: bool,
+    view: str | None,
+    batch_size: int,
+) -> FrameNetwork:
+    """Of a copy of the model: norms folded, and without the networks that run once a portrait."""
+    geometry = model.config.geometry
+    relative = geometry.relative if relative is None else relative
+    if adapt_scale and not (relative and geometry.transfer == "keypoint"):
+        raise ValueError(
+            "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
+            f"got relative={relative}, {model.config.name!r} with {geometry.transfer!r}"
+        )
+    if view not in VIEWS:
+        raise ValueError(f"expected a view, 'compose' or 'replace', or None; got {view!r}")
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+    model = deepcopy(model).eval().requires_grad_(False)
+    unused: Any = model  # what follows is not a model to encode with
+    unused.appearance = unused.canonical = None
+    fold_norms(model)
+    return FrameNetwork(model, relative=relative, stitch=stitch, adapt_scale=adapt_scale, view=view)
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Without the exporters' words on packages that nobody needs here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
