@@ -1,4 +1,4 @@
-"""What to change by hand between a driver and what is shown; edited.py does it."""
+"""Edits of a driver's motion, and whether they fit a preset; fv2v/reenactor/placement.py applies them."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ Weights = float | Mapping[Group, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What to change between a driver and what is shown. `Edit()` changes nothing.
+    """What to change in the driver's motion before it is rendered. `Edit()` changes nothing.
 
     The head's pose has its own offsets, for every preset: `View`.
 
@@ -29,16 +29,16 @@ class Edit:
             all others; of groups that overlap the last counts). A group is a tuple of numbers from 0 to
             K - 1, or of LivePortrait's "lips", "eyes" or "brows".
         still: a motion of one frame whose expression is blended into the driver's.
-        blend: how much of it, b, as `strength`, and 0 for the keypoints of no group.
+        blend: how much of it, b, given as `strength` is; 0 for the keypoints of no group.
         multiplier: m, how far keypoints move from the source's.
-        eyes, lips: how far eyes and lips should be open, as `Openness` counts; None leaves them alone.
-            Relative motion is dropped then, as the release drops it: the face does nothing else.
+        eyes, lips: how far eyes and lips should be open, as ratios of `Openness`; None leaves them alone.
+            Relative motion is dropped then, as in the release: the face does nothing else.
         normalize_lips: close the portrait's lips, where they are open, before the driver opens them; for
             relative motion.
         portrait: how open the portrait's eyes and lips are, which these three start from.
 
     Raises:
-        ValueError: what means nothing; what does not fit a preset is told by `check_edit`.
+        ValueError: a value out of range. Whether an edit fits a preset is checked by `check_edit`.
     """
 
     region: str = "all"
@@ -66,7 +66,7 @@ class Edit:
 
     @property
     def retargets(self) -> bool:
-        """Whether eyes or lips are opened or closed as asked."""
+        """Whether eyes or lips are set."""
         return self.eyes is not None or self.lips is not None
 
 
@@ -82,7 +82,7 @@ def following(
 
 
 def with_still(edit: Edit | Iterable[Edit] | None, still: Motion) -> Edit | Iterator[Edit]:
-    """The edit, or each of them, with a still expression to blend in; without one, that alone."""
+    """The edit, or each of them, with a still expression to blend in; for None an edit with that alone."""
     if edit is None or isinstance(edit, Edit):
         return replace(edit or Edit(), still=still)
     return (replace(each, still=still) for each in edit)
@@ -91,7 +91,10 @@ def with_still(edit: Edit | Iterable[Edit] | None, still: Motion) -> Edit | Iter
 def check_edits(
     edit: Edit | Sequence[Edit] | None, frames: int, sources: int, config: ModelConfig
 ) -> Sequence[Edit]:
-    """None, one for all frames, or one for each; ValueError for another number, or as `check_edit`."""
+    """The edits as a list: none, one for all frames, or one a frame; ValueError otherwise.
+
+    Each is checked by `check_edit`.
+    """
     edits = [] if edit is None else [edit] if isinstance(edit, Edit) else list(edit)
     if len(edits) > 1 and (len(edits) != frames or sources > 1):
         raise ValueError(
@@ -103,7 +106,7 @@ def check_edits(
 
 
 def check_edit(edit: Edit, config: ModelConfig) -> None:
-    """ValueError where an edit does not fit a preset; it says why."""
+    """ValueError where an edit does not fit a preset; the message says why."""
     if not isinstance(edit, Edit):
         raise ValueError(f"expected an Edit, got {edit!r}")
     if (edit.retargets or edit.normalize_lips) and config.retargeting is None:
@@ -129,7 +132,7 @@ def region_of(edit: Edit, config: ModelConfig) -> list[float]:
 
 
 def by_keypoint(weights: Weights, others: float, config: ModelConfig) -> list[float]:
-    """A weight for each keypoint; ValueError for groups that the preset has not."""
+    """A weight for each keypoint. ValueError for groups that the preset does not have."""
     if not isinstance(weights, Mapping):
         return [float(weights)] * config.keypoints
     result = [others] * config.keypoints

@@ -31,10 +31,10 @@ class Openness:
 
 
 def read_openness(path: PathLike) -> list[Openness]:
-    """How open eyes and lips are in each frame that a file tells of, in a portrait's once.
+    """How open eyes and lips are, for each frame in a file; a portrait's has one.
 
     A `.npy` holds 203 landmarks, (203, 2) or (T, 203, 2) in pixels, or the three ratios, (3,) or (T, 3); a
-    file of motion (motion_files.py), as LivePortrait's templates, has them beside it.
+    file of motion (npz.py), such as a template of LivePortrait, may have the ratios beside the motion.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -60,12 +60,13 @@ def read_openness(path: PathLike) -> list[Openness]:
 
 
 def _of_motion(path: Path) -> list[Openness]:
-    film = read_motion(path)
-    if film.eyes is None or film.lips is None:
-        raise ValueError(f"{path}: the motion tells no ratios of eyes and lips; expected a file that does")
-    return [Openness(*ratios) for ratios in torch.cat([film.eyes, film.lips], dim=1).tolist()]
+    sequence = read_motion(path)
+    if sequence.eyes is None or sequence.lips is None:
+        raise ValueError(f"{path}: the motion has no ratios of eyes and lips; expected a file that has them")
+    return [Openness(*ratios) for ratios in torch.cat([sequence.eyes, sequence.lips], dim=1).tolist()]
 
 
 def check_ratios(name: str, *ratios: float) -> None:
+    """ValueError unless all are finite and at least 0; the message begins with `name`."""
     if not all(math.isfinite(ratio) and ratio >= 0 for ratio in ratios):
         raise ValueError(f"{name}: expected ratios of height to width, at least 0; got {ratios}")
