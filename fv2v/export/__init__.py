@@ -3,7 +3,7 @@
 A file holds `FrameNetwork` (engine/frame.py): H and Δ on a driving frame, where the source's keypoints go, M
 and G, with options and batch size fixed. Of its inputs `driving` is new with every frame; the rest is known
 before the first: the portrait's tensors and, with relative motion, those of the anchor. Encoding stays with
-`Reenactor`: it runs once a portrait, and what it says may be stored (`numpy.savez`) and sent.
+`Reenactor`: it runs once a portrait, and its result can be stored (`numpy.savez`) and sent.
 
     reenactor = fv2v.Reenactor("vox-256", weights="00000189-checkpoint.pth.tar")
     export_onnx(reenactor.model, "vox.onnx")

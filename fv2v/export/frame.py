@@ -1,4 +1,4 @@
-"""The network that is exported, and the exporters' messages silenced."""
+"""The network that is exported, and a context in which PyTorch's exporters are silent."""
 
 import logging
 import warnings
@@ -20,7 +20,7 @@ def frame_network(
     view: str | None,
     batch_size: int,
 ) -> FrameNetwork:
-    """Of a copy of the model: norms folded, and without the networks that run once a portrait."""
+    """Of a copy of the model, norms folded, without the networks that run once a portrait."""
     geometry = model.config.geometry
     relative = geometry.relative if relative is None else relative
     if adapt_scale and not (relative and geometry.transfer == "keypoint"):
@@ -33,7 +33,7 @@ def frame_network(
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     model = deepcopy(model).eval().requires_grad_(False)
-    unused: Any = model  # what follows is not a model to encode with
+    unused: Any = model  # no longer a model that can encode
     unused.appearance = unused.canonical = None
     fold_norms(model)
     return FrameNetwork(model, relative=relative, stitch=stitch, adapt_scale=adapt_scale, view=view)
@@ -41,7 +41,7 @@ def frame_network(
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Without the exporters' words on packages that nobody needs here."""
+    """Without the exporters' warnings about optional packages."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -20,7 +20,7 @@ def known_inputs(
     movement: Tensor | None = None,
     view: ViewTensors | None = None,
 ) -> dict[str, np.ndarray]:
-    """The inputs of an exported frame but for `driving`, by name, in float32 as ONNX files take them.
+    """All inputs of an exported frame except `driving`, by name, in float32 as ONNX files take them.
 
     Args:
         source: one portrait, from `Reenactor.encode`.

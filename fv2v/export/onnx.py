@@ -29,16 +29,16 @@ def export_onnx(
     """Write the frame as one file of ONNX, opset 20, float32, whole or not at all.
 
     Args:
-        model: trained, as `Reenactor.model` or `checkpoints.load` have it.
+        model: trained, from `Reenactor.model` or `checkpoints.load`.
         path: ends in .onnx.
         reads: how volumes are read at points. "grid_sample": by GridSample in 3D, which ONNX has since opset
             20, and few runtimes but onnxruntime on the CPU. "gather": by Gather and arithmetic, for all.
         relative: move by the change since an anchor, or take the driver's own pose; None does what the
             preset's release does.
         stitch, adapt_scale: as `Reenactor.animate`; with `adapt_scale` the factor is an input.
-        view: which form of view there will be, "compose" or "replace", which takes every view: its numbers
-            are inputs. None: none.
-        batch_size: driving frames at once, of one portrait.
+        view: the form of view whose numbers become inputs: "compose", or "replace", which takes every view.
+            None: no view.
+        batch_size: driving frames at once, for one portrait.
 
     Returns:
         The path.

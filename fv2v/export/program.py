@@ -28,8 +28,8 @@ def export_torch(
 ) -> Path:
     """Write the frame as a program of torch.export, with fv2v's operators in it, whole or not at all.
 
-    `torch.export.load` reads it after `import fv2v_kernels`, which is all of this project that it needs, and
-    fills in the metadata given `extra_files={"fv2v.json": ""}`.
+    `torch.export.load` reads it after `import fv2v_kernels`; the package `fv2v` is not needed. Given
+    `extra_files={"fv2v.json": ""}` it fills in the metadata.
 
     Args:
         path: ends in .pt2.
