@@ -182,14 +182,14 @@ class ModelConfig:
         _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
 
     @property
-    def driven_by(self) -> str:
-        """ "pictures" or "coefficients": what H and Δ read of a driver."""
-        return "coefficients" if self.head.window else "pictures"
-
-    @property
     def volume_stride(self) -> int:
         """Pixels of the picture to a voxel of the volume, in height and in width."""
         return 1 << (len(self.appearance.widths) - 1)
+
+    @property
+    def driven_by(self) -> str:
+        """What H and Δ read of a driver: "pictures", or windows of 3DMM "coefficients"."""
+        return "coefficients" if self.head.window else "pictures"
 
     @property
     def output_size(self) -> int:

@@ -259,7 +259,7 @@ class Reenactor:
         edits = check_edits(chosen.edit, 1, len(source), self.config)
         views = next_options(one_or_iterator(chosen.view), View, 1, 0)
         frames = chosen.frame_inputs(source, motion, anchor, views)
-        return to_uint8(self.runner.render(frames, edits))[0]
+        return to_uint8(self.runner.render(frames, edits))[0].cpu().numpy()
 
     def rest(self, motion: Motion, relative: bool | None = None) -> Motion | None:
         """What a driving picture's motion is measured against, as `imitate` has it; None: nothing."""
@@ -276,7 +276,7 @@ class Reenactor:
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
         frames = FrameInputs(source, frontal(source.motion))
-        return to_uint8(self.runner.render(frames, graph=False))[0]
+        return to_uint8(self.runner.render(frames, graph=False))[0].cpu().numpy()
 
     def save(self, path: PathLike) -> None:
         """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.

@@ -299,4 +299,4 @@ def test_300_frames_on_a_gpu():
         assert np.array_equal(each, rounds[1])
     for _ in range(100):
         assert reenactor.render(source, motion).isfinite().all()
-    assert_frames_close(rounds[-1], to_uint8(reenactor.render(source, motion)))
+    assert_frames_close(rounds[-1], to_uint8(reenactor.render(source, motion)).cpu().numpy())

@@ -155,7 +155,9 @@ def test_motion_is_made_steady_by_the_frames_times_unless_told_otherwise(reenact
         ]
         relative = reenactor.config.geometry.relative
         expected = [
-            to_uint8(reenactor.render(sources[driver], motion, motions[0] if relative else None))[0]
+            to_uint8(reenactor.render(sources[driver], motion, motions[0] if relative else None))
+            .cpu()
+            .numpy()[0]
             for motion in motions
         ]
         assert_frames_close([each[driver] for each in images], expected)

@@ -19,7 +19,8 @@ from tiny import (
 )
 
 from fv2v import Edit, Motion, Reenactor, Source, View
-from fv2v.motion.edit import Openness, check_edit
+from fv2v.motion.edit import check_edit
+from fv2v.motion.ratios import Openness
 from fv2v.motion.smoothing import SteadyMotion
 from fv2v.reenactor.placement import apply_edit
 
@@ -150,7 +151,6 @@ def test_a_picture_is_imitated_by_halves():
         ({"eyes": 0.3}, r"expected portrait=Openness\(left_eye, right_eye, lips\)"),
         ({"normalize_lips": True}, "expected portrait=Openness"),
         ({"lips": -0.1, "portrait": OPEN}, r"at least 0; got \(-0\.1,\)"),
-        ({"driving_option": "friendly"}, "'expression-friendly' or 'pose-friendly', got 'friendly'"),
     ],
 )
 def test_an_edit_that_means_nothing_is_refused(wrong, told):

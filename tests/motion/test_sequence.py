@@ -23,6 +23,12 @@ def test_films_come_back_bit_for_bit(ratios, tmp_path):
     assert fv2v.MotionSequence is MotionSequence
 
 
+def test_a_sequence_prints_as_one_line():
+    timing = Timing.even(3, Fraction(30000, 1001))
+    expected = "MotionSequence('vox-256', 3 frames, 15 keypoints, 29.97 frames/s)"
+    assert str(film(K=15, preset="vox-256", timing=timing)) == expected
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

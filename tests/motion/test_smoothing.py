@@ -165,7 +165,7 @@ def test_animate_renders_the_motion_made_steady(config, batch_size):
     images = list(reenactor.animate(source, frames, steady=SteadyMotion(fps=30), batch_size=batch_size))
     motion = SteadyMotion(fps=30).run(reenactor.extract(frames))
     anchor = motion[:1] if config.geometry.relative else None
-    expected = to_uint8(reenactor.render(source, motion, anchor))
+    expected = to_uint8(reenactor.render(source, motion, anchor)).cpu().numpy()
     assert np.abs(np.stack(images).astype(int) - expected).max() <= 1
     plain = list(reenactor.animate(source, frames))
     assert np.abs(np.stack(images).astype(int) - plain).max() > 1

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fv2v.data.synthetic import LANDMARKS, Expression, Pose, render
 from fv2v.geometry import Motion, Source, View, apply_view, keypoints_of
-from fv2v.io.tensors import to_images, to_levels, to_uint8
+from fv2v.io.tensors import to_images, to_uint8
 from fv2v.metrics.held_out import Acted, Cast, HeldOut
 from fv2v.metrics.protocols import Scene
 
@@ -58,11 +58,11 @@ class Perfect:
         motion = apply_view(motion, view, self.config.geometry)
         pose = Pose(motion.rotation, motion.translation * (VOXELS - 1) / VOXELS)
         who = self._casts[int(source.features)].who.repeat(len(pose))
-        return to_images(to_levels(render(who, expression, pose, 32)), 32)
+        return to_images(to_uint8(render(who, expression, pose, 32)), 32)
 
     def frontalize(self, source: Source) -> np.ndarray:
         straight = replace(source.motion, rotation=torch.eye(3)[None])
-        return to_uint8(self.render(source, straight))[0]
+        return to_uint8(self.render(source, straight)).cpu().numpy()[0]
 
     def _learn(self, number: int, scene: Scene, cast: Cast) -> None:
         truth = scene.truth.on_lattice(VOXELS)
