@@ -38,7 +38,7 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
             _take(model, checkpoints.load(config.weights), config.fresh)
     if config.head is not None:
         _take_head(model, config.head)
-    if model.config.head.window:
+    if model.config.driven_by == "coefficients":
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients, no pictures: expected another model"
         )
@@ -119,7 +119,7 @@ def _vgg(name: str | None) -> Vgg19Features:
 
 def _head(weights: Path) -> HeadEstimator:
     model = checkpoints.load(weights)
-    if model.config.head.window:
+    if model.config.driven_by == "coefficients":
         raise ValueError(f"pose: {weights} reads no pictures, expected the weights of a model that does")
     return model.head.float().eval().requires_grad_(False)
 
