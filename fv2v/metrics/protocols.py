@@ -78,7 +78,7 @@ class Performer:
     """
 
     def __init__(self, reenactor: Reenactor, batch_size: int = 1) -> None:
-        if reenactor.config.head.window:
+        if reenactor.config.driven_by == "coefficients":
             raise ValueError(
                 f"expected a model that pictures drive, got {reenactor.config.name!r}, which 3DMM "
                 "coefficients drive: frames hold none"
@@ -180,7 +180,7 @@ def true_reading(scene: Scene, read: Reading, config: ModelConfig) -> Reading | 
     no picture.
     """
     truth, like = scene.truth, read.source.canonical
-    if truth is None or config.head.window or config.keypoints != truth.canonical.shape[1]:
+    if truth is None or config.driven_by != "pictures" or config.keypoints != truth.canonical.shape[1]:
         return None
     voxels, dtype = config.image_size // config.volume_stride, coordinate_dtype(like.dtype)
     known = truth.on_lattice(voxels)

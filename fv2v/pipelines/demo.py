@@ -1,6 +1,6 @@
 """A drawn head that turns, blinks and speaks as another one does, from nothing: no files, no downloads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from fv2v.io.image import write_image
 from fv2v.io.paths import PathLike
 from fv2v.io.tensors import to_images, to_uint8
 from fv2v.io.video import write_video
+from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.viz.sheet import Cell, cells, enlarged, laid_out
 
@@ -42,7 +43,7 @@ def demo(
     reenactor: Reenactor | None = None,
     frames: int = 75,
     seed: int = 0,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: FrameProgress | None = None,
 ) -> DemoFiles:
     """Draw a portrait and another person who drives it, and animate the one by the other.
 
