@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-import cuda_on_cpu  # noqa: F401  before fv2v_kernels, whose table of kernels it may add to
+import cuda_on_cpu  # noqa: F401  before any operator runs: it may add to the backends
 import pytest
 import torch
 from contract_report import count, print_counts

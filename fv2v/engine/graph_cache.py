@@ -12,7 +12,7 @@ from fv2v.engine.cuda_graph import Capture, Captured, FrameGraph, Pending, captu
 from fv2v.engine.frame import MOTION, FrameInputs, FrameNetwork
 from fv2v.geometry.view import View, ViewTensors, check_views, view_form, view_tensors
 from fv2v.networks import FaceVid2Vid
-from fv2v_kernels._op import preferred_backend
+from fv2v_kernels import preferred_backend
 
 MAX_GRAPHS = 8  # each holds the memory of a frame
 Graph = TypeVar("Graph", FrameGraph, Captured)
