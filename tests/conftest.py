@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import contract_report
 import cuda_on_cpu  # noqa: F401  before fv2v_kernels, whose table of kernels it may add to
-import gpu_cases
 import pytest
 import torch
+from contract_report import count, print_counts
+from gpu_cases import leave_out, print_left_out, receive_count, send_count
 
 from fv2v.cli import main
 from fv2v_kernels._native import INTERPRETED
@@ -59,6 +59,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_sessionstart() -> None:
+    # what tests start are no workers of pytest-xdist
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # an expression of the caller's own has the last word: -m "slow or not slow" selects everything
     config.option.markexpr = config.option.markexpr or ("slow" if config.option.slow else "not slow")
@@ -66,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before others deselect
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    gpu_cases.leave_out(items)
+    leave_out(items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -103,17 +109,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    contract_report.print_counts(terminalreporter)
-    gpu_cases.print_count(terminalreporter)
+    print_counts(terminalreporter)
+    print_left_out(terminalreporter)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    gpu_cases.send_count(session.config)
+    send_count(session.config)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_testnodedown(node: Any) -> None:
-    gpu_cases.receive_count(node)
+    receive_count(node)
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -126,7 +132,7 @@ def place(request: pytest.FixtureRequest) -> tuple[str, str]:
     from op_contract import require
 
     name, (device, backend) = request.cls.op.name, request.param
-    contract_report.count(request.node, name, device, backend)
+    count(request.node, name, device, backend)
     require(name, device, backend)
     return device, backend
 

@@ -41,6 +41,6 @@ def receive_count(node: Any) -> None:
     counted.extend(getattr(node, "workeroutput", {}).get(SENT, ()))
 
 
-def print_count(terminal: pytest.TerminalReporter) -> None:
+def print_left_out(terminal: pytest.TerminalReporter) -> None:
     if counted and max(counted):
         terminal.write_line(f"{max(counted):,} cases need a GPU: not generated on this machine")
