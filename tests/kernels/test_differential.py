@@ -1,5 +1,5 @@
-"""Every operator against its reference on random calls: a few, and with `--slow` 2,000 of `cpu`; 150 of `triton`
-in its interpreter.
+"""Every operator against its reference on random calls: a few, and with `--slow` 2,000 of `cpu` and 150
+of `triton` in its interpreter.
 
 They are the same in every run. `FV2V_SEED=1 pytest --slow tests/kernels/test_differential.py` explores
 others, and `FV2V_CASES=40000` as many. What fails is shrunk and printed as a `Case(...)`, with its seed:

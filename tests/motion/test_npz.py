@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from motion_samples import Trap, film
+from motion_samples import Trap, sequence
 
 from fv2v import read_motion, write_motion
 from fv2v.motion.coefficients import KEY
@@ -16,7 +16,7 @@ FRAMES = 6
 def arrays(tmp_path_factory) -> dict[str, np.ndarray]:
     """Of a file of FRAMES frames."""
     path = tmp_path_factory.mktemp("npz") / "motion.npz"
-    write_motion(path, film(FRAMES))
+    write_motion(path, sequence(FRAMES))
     with np.load(path) as stored:
         return dict(stored)
 
@@ -69,4 +69,4 @@ def test_damaged_files_and_other_names_are_refused(arrays, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.npz: no such file"):
         read_motion(tmp_path / "absent.npz")
     with pytest.raises(ValueError, match=r"ends in \.npz, \.pkl, got '\.csv'"):
-        write_motion(tmp_path / "motion.csv", film())
+        write_motion(tmp_path / "motion.csv", sequence())

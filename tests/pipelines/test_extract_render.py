@@ -6,8 +6,8 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
-from films import packets
 from motion_samples import ARRAYS, moving
+from output_files import packets
 from refusals import assert_refused
 from tiny import (
     SEEING,

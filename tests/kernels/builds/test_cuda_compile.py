@@ -8,11 +8,10 @@ import subprocess
 import pytest
 from places import ROOT
 
-SOURCES = [
-    pytest.param(
-        path, id=path.parent.name, marks=[] if path.parent.name == "keypoint_flow" else pytest.mark.slow
-    )
-    for path in sorted(ROOT.glob("csrc/*/cuda.cu"))
+FILES = {path.parent.name: path for path in sorted(ROOT.glob("csrc/*/cuda.cu"))}
+SOURCES = [  # by default one operator
+    pytest.param(path, id=op, marks=[] if op == "keypoint_flow" else pytest.mark.slow)
+    for op, path in FILES.items()
 ]
 COMPILED = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
 SPILLED = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
