@@ -43,10 +43,7 @@ class Counted:
         return self.by(function)
 
 
-no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-
-
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=no_gpu)])
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request) -> str:
     return request.param
 
@@ -269,7 +266,7 @@ def test_who_takes_the_path():
             assert (reenactor.runner.graphs is not None) == (optimize and device == "cuda")
 
 
-@no_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
 @torch.inference_mode()
@@ -288,7 +285,7 @@ def test_a_graph_is_its_function_bit_for_bit(config, dtype, monkeypatch):
         assert np.array_equal(shown, paint(network, batch.cuda(), *kept).cpu().numpy())
 
 
-@no_gpu
+@pytest.mark.gpu
 def test_300_frames_on_a_gpu():
     """Again and again the frames of the first round, and finite."""
     reenactor = on_the_path(TINIES[3], "cuda", dtype="float16")

@@ -4,7 +4,7 @@ import clips
 import cv2
 import numpy as np
 import pytest
-from films import audio_codec, packets
+from output_files import audio_codec, packets
 from tiny import TINY, TINY_VOX
 
 from fv2v.face.crop import Box, cut

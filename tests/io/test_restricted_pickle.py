@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from films import leftovers
 from motion_samples import Trap, frame_with, saved, template
+from output_files import leftovers
 
 from fv2v import Timing, read_motion
 from fv2v.io.restricted_pickle import RefusedError, read_plain
