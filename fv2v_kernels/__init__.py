@@ -4,7 +4,7 @@ Each operator is specified in its own file under `fv2v_kernels/ops/`: formula, p
 stock PyTorch, fake, gradient, kernel table.
 """
 
-from fv2v_kernels._op import BACKENDS, available, use_backend
+from fv2v_kernels._op import BACKENDS, available, preferred_backend, use_backend
 from fv2v_kernels.ops.compose_flow import compose_flow
 from fv2v_kernels.ops.compose_warp import compose_warp
 from fv2v_kernels.ops.keypoint_flow import keypoint_flow
@@ -36,6 +36,7 @@ __all__ = [
     "mask_head",
     "modulate",
     "outputs_innermost",
+    "preferred_backend",
     "soft_argmax3d",
     "use_backend",
     "warp3d",

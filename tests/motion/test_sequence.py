@@ -26,7 +26,7 @@ def test_sequences_come_back_bit_for_bit(ratios, tmp_path):
 def test_a_sequence_prints_as_one_line():
     timing = Timing.even(3, Fraction(30000, 1001))
     expected = "MotionSequence('vox-256', 3 frames, 15 keypoints, 29.97 frames/s)"
-    assert str(film(K=15, preset="vox-256", timing=timing)) == expected
+    assert str(sequence(K=15, preset="vox-256", timing=timing)) == expected
 
 
 @pytest.mark.parametrize(
