@@ -14,7 +14,7 @@ MACHINE = {
     "device": "A CPU",
     "cpu": "A CPU",
     "threads": 2,
-    "torch": "2.13.0",
+    "torch": "2.13",
     "copy_GB/s": 20.0,
     "environment": {"MALLOC_TRIM_THRESHOLD_": "1"},
     "backends": {"warp3d": ["cpu", "reference"]},
@@ -82,7 +82,7 @@ FRAMES = """\
 |  | stage | plain eager | torch.compile | frame path | faster | GFLOP before | after |\
  share of the floor | peak memory |"""
 WRITTEN = f"""\
-Measured on A CPU, copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13.0, glibc keeps freed memory.
+Measured on A CPU, memory copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13, glibc keeps freed memory.
 
 {FRAMES}
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -108,7 +108,7 @@ Measured on A CPU, copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13.0, 
 
 
 SHORT = """\
-Measured on A CPU, copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13.0, glibc keeps freed memory.
+Measured on A CPU, memory copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13, glibc keeps freed memory.
 
 |  | forward | faster | forward + backward | faster |
 | --- | --- | --- | --- | --- |
