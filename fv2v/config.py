@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-TRANSFERS = ("pose", "keypoint", "liveportrait")
+TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
 EULER_ORDERS = ("xyz", "zyx")
 TRUNKS = ("resnet", "convnext", "coefficients")
 DECODERS = ("residual", "spade")
@@ -30,7 +30,7 @@ class GeometryConfig:
     translation: str = "xyz"  # what of the head's t counts; releases were trained and run without the rest
 
     def __post_init__(self) -> None:
-        _require(self.transfer in TRANSFERS, f"transfer one of {TRANSFERS}", self.transfer)
+        _require(self.transfer in TRANSFER_NAMES, f"transfer one of {TRANSFER_NAMES}", self.transfer)
         _require(self.euler_order in EULER_ORDERS, f"euler_order one of {EULER_ORDERS}", self.euler_order)
         _require(self.translation in ("xyz", "xy", "y"), "translation 'xyz', 'xy' or 'y'", self.translation)
 
@@ -185,6 +185,11 @@ class ModelConfig:
     def volume_stride(self) -> int:
         """Pixels of the picture to a voxel of the volume, in height and in width."""
         return 1 << (len(self.appearance.widths) - 1)
+
+    @property
+    def driven_by(self) -> str:
+        """What H and Δ read of a driver: "pictures", or windows of 3DMM "coefficients"."""
+        return "coefficients" if self.head.window else "pictures"
 
     @property
     def output_size(self) -> int:

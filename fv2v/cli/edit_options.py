@@ -93,7 +93,8 @@ def the_edit(
 
     `motion` is the file that tells what `driving_open` does where that is left out.
     """
-    from fv2v.motion.edit import Edit, following, read_openness
+    from fv2v.motion.edit import Edit, following
+    from fv2v.motion.ratios import read_openness
 
     if blend and still is None:
         raise ValueError("--blend says how much of a still expression counts: expected --still PICTURE, too")
@@ -114,7 +115,6 @@ def the_edit(
         lips=_ratio("lips", lips),
         normalize_lips=normalize_lips,
         portrait=_openness(portrait_open),
-        driving_option=driving_option,
     )
     if driving_open is None:
         return None if edit == Edit() else edit
@@ -123,7 +123,7 @@ def the_edit(
 
 
 def _openness(given: str | None) -> Any:
-    from fv2v.motion.edit import Openness, read_openness
+    from fv2v.motion.ratios import Openness, read_openness
 
     if given is None:
         return None

@@ -1,6 +1,6 @@
 """A drawn head that turns, blinks and speaks as another one does, from nothing: no files, no downloads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from fv2v.data.synthetic import Expression, Pose, SyntheticHeads, render
-from fv2v.geometry import View
+from fv2v.geometry import Motion, View
 from fv2v.geometry.rotation import rotation_from_euler
 from fv2v.io.image import write_image
 from fv2v.io.paths import PathLike
 from fv2v.io.tensors import to_images, to_uint8
 from fv2v.io.video import write_video
+from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import joined
 from fv2v.viz.sheet import Cell, cells, enlarged, laid_out
 
 # of streams of people that neither training nor evaluation draws (metrics/heads.py): a driver who
@@ -43,7 +43,7 @@ def demo(
     reenactor: Reenactor | None = None,
     frames: int = 75,
     seed: int = 0,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: FrameProgress | None = None,
 ) -> DemoFiles:
     """Draw a portrait and another person who drives it, and animate the one by the other.
 
@@ -78,13 +78,13 @@ def demo(
     source = reenactor.encode(sitter.portrait)
     shown = list(counted(reenactor.animate(source, driving, relative=False)))
     views = reenactor.render(
-        source, joined([source.motion] * len(YAWS)), view=[View(yaw=yaw) for yaw in YAWS]
+        source, Motion.cat([source.motion] * len(YAWS)), view=[View(yaw=yaw) for yaw in YAWS]
     )
 
     write_video(files.video, _abreast(sitter.portrait, driving, shown), fps=FPS)
     write_video(files.driving, driving, fps=FPS)
     write_image(files.portrait, sitter.portrait)
-    write_image(files.sheet, _sheet(sitter, driving, shown, to_uint8(views)))
+    write_image(files.sheet, _sheet(sitter, driving, shown, to_uint8(views).cpu().numpy()))
     return files
 
 
@@ -101,7 +101,7 @@ def _sitter(heads: SyntheticHeads) -> _Sitter:
     zero = torch.zeros_like(yaw)
     who, rest = heads.identity(0).repeat(len(yaw)), Expression.neutral(len(yaw))
     pose = Pose.at(zero + 2, zero + 8, zero - 2).turned(rotation_from_euler(zero, yaw, zero))
-    portrait, *turned = to_uint8(render(who, replace(rest, smile=zero + 0.3), pose, heads.size))
+    portrait, *turned = to_uint8(render(who, replace(rest, smile=zero + 0.3), pose, heads.size)).cpu().numpy()
     return _Sitter(portrait, np.stack(turned))
 
 

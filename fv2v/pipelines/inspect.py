@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
-from fv2v.face.crop import driving_crops
 from fv2v.face.find import find_first_face
 from fv2v.face.portrait import FaceChoice, choose_face, crop_portrait
+from fv2v.face.tracking import driving_crops
 from fv2v.geometry import Motion
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
 from fv2v.io.paths import PathLike, check_input, check_output
@@ -159,4 +159,4 @@ def _numbers(frames: Sequence[int], count: int, driving: Path) -> list[int]:
 
 def _as_seen(reenactor: Reenactor, picture: np.ndarray) -> Tensor:
     """(1, 3, n, n) in [0, 1], as the networks see it."""
-    return reenactor._images(as_batch([picture], reenactor.config.image_size, reenactor.device))
+    return reenactor.runner.images(as_batch([picture], reenactor.config.image_size, reenactor.device))

@@ -6,9 +6,9 @@ from typing import Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
-from fv2v.face.crop import SteadyCrop, driving_crops
 from fv2v.face.find import find_first_face
 from fv2v.face.portrait import choose_face, crop_portrait
+from fv2v.face.tracking import SteadyCrop, driving_crops
 from fv2v.geometry import View
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
 from fv2v.io.paths import PathLike, check_output

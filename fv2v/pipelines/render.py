@@ -10,9 +10,9 @@ import torch
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
-from fv2v.face.crop import SteadyCrop, driving_crops
 from fv2v.face.find import find_first_face
 from fv2v.face.portrait import choose_face, crop_portrait
+from fv2v.face.tracking import SteadyCrop, driving_crops
 from fv2v.geometry import Motion, View
 from fv2v.io.audio import check_sound
 from fv2v.io.paths import PathLike, check_output
@@ -36,7 +36,6 @@ from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import SPARE, Progress, show
 from fv2v.presets import preset as find_preset
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import joined
 
 COEFFICIENT_RATE = 25  # rows a second, as SadTalker makes them
 
@@ -213,11 +212,11 @@ def _watched(
     """H and Δ on all that drives, a batch at a time: pictures, or windows of coefficients."""
     drivers, parts, done = iter(drivers), [], 0
     while batch := list(islice(drivers, batch_size)):
-        parts.append(reenactor._extract(reenactor._seen(batch)))
+        parts.append(reenactor.runner.extract(reenactor.runner.batch(batch)))
         done += len(batch)
         if progress:
             progress(done, total)
-    motion: Motion = joined(parts)
+    motion = Motion.cat(parts)
     return motion.to(torch.device("cpu"), torch.float32)
 
 

@@ -14,9 +14,9 @@ from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Timing
 from fv2v.io.video import write_video
 from fv2v.pipelines.report import Report, Stages
+from fv2v.progress import FrameProgress as Progress
 from fv2v.reenactor import Reenactor
 
-Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all where known
 SPARE = 4  # frames that may lie ready between two stages, beside a batch: one of them may be late at times
 
 

@@ -25,7 +25,7 @@ from fv2v.data.synthetic import (
 )
 from fv2v.data.synthetic.anatomy import Anatomy
 from fv2v.data.synthetic.figure import Figure
-from fv2v.geometry import View, keypoints_of, rotation_from_euler, seen
+from fv2v.geometry import View, apply_view, keypoints_of, rotation_from_euler
 from fv2v.presets import FACE_VID2VID_256
 
 SIZE = 128
@@ -148,7 +148,7 @@ def test_mouth_corners_are_drawn_where_their_landmarks_are():
 def test_a_view_of_a_head_is_the_head_turned():
     identity, (expression, pose) = Identity.sample(np.random.default_rng(1), 3), lively(3)
     _, motion = truth(identity, expression, pose)
-    view = seen(motion, View(yaw=20, pitch=-8, roll=5), FACE_VID2VID_256.geometry)
+    view = apply_view(motion, View(yaw=20, pitch=-8, roll=5), FACE_VID2VID_256.geometry)
     turn = rotation_from_euler(numbers(-8), numbers(20), numbers(5))
     viewed = render(identity, expression, Pose(view.rotation, view.translation), 64)
     turned = render(identity, expression, pose.turned(turn), 64)

@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from fv2v import Reenactor, View
 from fv2v.engine import arrange
-from fv2v.engine.frame import FrameNetwork
-from fv2v.geometry import seen
+from fv2v.engine.frame import FrameKind, FrameNetwork
+from fv2v.geometry import apply_view
 from fv2v.geometry.view import view_tensors
 
 VIEWS = [View(yaw=5), View(pitch=5, translation=(0.1, 0.0, 0.0), mode="replace")]
@@ -60,7 +60,7 @@ def test_a_frame_stays_on_its_device(config, relative, view):
     reenactor = Reenactor(config, weights="random")
     adapt = relative and config.geometry.transfer == "keypoint"
     networks = arrange(reenactor.model)  # as on a GPU
-    network = FrameNetwork(networks, relative=relative, adapt_scale=adapt, view=view)
+    network = FrameNetwork(networks, FrameKind(relative=relative, adapt_scale=adapt, view=view))
     inputs = inputs_of(network, reenactor)
     network.to("meta")
     with Watch([*inputs, *network.parameters(), *network.buffers()]) as watch:
@@ -76,7 +76,7 @@ def test_views_are_filled_in_on_the_device(view):
     motion = encoded(reenactor).motion[[0, 0]].to(torch.device("meta"), torch.float32)
     known = [motion.rotation, motion.translation, motion.expression, motion.scale]
     with Watch(known):
-        assert seen(motion, view, reenactor.config.geometry).rotation.is_meta
+        assert apply_view(motion, view, reenactor.config.geometry).rotation.is_meta
 
 
 @pytest.mark.parametrize(

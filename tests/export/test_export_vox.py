@@ -18,6 +18,7 @@ from fv2v.cli import app
 from fv2v.export import driving_input
 from fv2v.presets import VOX_256
 
+pytestmark = pytest.mark.slow
 MANUAL = ROOT / "fv2v" / "export" / "README.md"
 COMMANDS = re.findall(r"^fv2v export .*$", MANUAL.read_text(), re.M)
 (BLOCK,) = code_blocks(MANUAL, "python")

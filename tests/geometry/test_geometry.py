@@ -13,12 +13,12 @@ from fv2v.geometry import (
     Motion,
     Source,
     View,
+    apply_view,
     check_motion,
     euler_degrees,
     keypoints_of,
     place,
     rotation_from_euler,
-    seen,
 )
 from fv2v.geometry.hull import hull_volume, movement_scale
 from fv2v.presets import FACE_VID2VID_256, VOX_256
@@ -181,7 +181,7 @@ def test_views_compose():
     motion = make_motion(1)
     first = View(yaw=15, pitch=5, translation=(0.1, 0.0, 0.0))
     second = View(roll=-20, translation=(0.0, 0.2, 0.0))
-    both = seen(seen(motion, first, POSE), second, POSE)
+    both = apply_view(apply_view(motion, first, POSE), second, POSE)
     torch.testing.assert_close(both.rotation, rotation(0, 0, -20) @ rotation(5, 15, 0) @ motion.rotation)
     torch.testing.assert_close(both.translation, motion.translation + torch.tensor([0.1, 0.2, 0.0]))
     assert both.expression is motion.expression, "a view never rotates δ"
@@ -192,12 +192,12 @@ def test_replace_sets_what_is_given_and_keeps_the_rest(geometry):
     motion = make_motion(1)
     pi, order = geometry.pi, geometry.euler_order
     before = euler_degrees(motion.rotation, order, pi=pi)
-    after = seen(motion, View(yaw=20, mode="replace"), geometry)
+    after = apply_view(motion, View(yaw=20, mode="replace"), geometry)
     pitch, yaw, roll = euler_degrees(after.rotation, order, pi=pi)
     torch.testing.assert_close((pitch, roll), (before[0], before[2]), rtol=0, atol=1e-4)
     torch.testing.assert_close(yaw, torch.tensor([20.0]), rtol=0, atol=1e-4)
     torch.testing.assert_close(after.translation, motion.translation)
-    moved = seen(motion, View(translation=(0.1, 0.2, 0.3), mode="replace"), geometry)
+    moved = apply_view(motion, View(translation=(0.1, 0.2, 0.3), mode="replace"), geometry)
     torch.testing.assert_close(moved.translation, torch.tensor([[0.1, 0.2, 0.3]]))
     torch.testing.assert_close(moved.rotation, motion.rotation, rtol=0, atol=1e-6)
 
@@ -219,7 +219,7 @@ def test_pose_views_come_after_the_transfer_and_keypoint_views_before():
 
 def test_as_many_views_as_frames():
     with pytest.raises(ValueError, match="one for each of 3 frames, got 2"):
-        seen(make_motion(1, frames=3), [View(), View()], POSE)
+        apply_view(make_motion(1, frames=3), [View(), View()], POSE)
 
 
 @pytest.mark.parametrize(

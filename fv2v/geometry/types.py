@@ -1,0 +1,99 @@
+"""What motion is, and what a portrait contributes: the values that networks, geometry and files share."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fv2v.batch import Batched
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Motion(Batched):
+    """What H and Δ read in B frames, and all that a sender transmits. float32 (or 64), never half."""
+
+    rotation: Tensor  # (B, 3, 3)
+    translation: Tensor  # (B, 3)
+    expression: Tensor  # (B, K, 3)  δ
+    scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's
+
+    def __repr__(self) -> str:
+        B, K, _ = self.expression.shape
+        return f"Motion of {_count(B, 'frame')}, {_count(K, 'keypoint')}, {_where(self.expression)}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Source(Batched):
+    """All that a portrait contributes, computed once: what it looks like, and where its keypoints are."""
+
+    features: Tensor  # (B, C, D, H, W)   f_s
+    compressed: Tensor  # (B, C', D, H, W)  what M sees of f_s
+    canonical: Tensor  # (B, K, 3)         x_c: neutral face, frontal pose
+    jacobians: Tensor | None  # (B, K, 3, 3)      J_c, where the preset has them
+    motion: Motion  # its own
+    keypoints: Tensor  # (B, K, 3)         x_s
+
+    def __repr__(self) -> str:
+        B, C, D, H, W = self.features.shape
+        K = self.keypoints.shape[1]
+        return (
+            f"Source of {_count(B, 'portrait')}, features {C} x {D} x {H} x {W}, {_count(K, 'keypoint')}, "
+            f"{_where(self.features)}"
+        )
+
+
+class Placement(NamedTuple):
+    """Where the source's keypoints go, and how what surrounds them turns."""
+
+    kp_driving: Tensor  # (B, K, 3)  x_d
+    affine: Tensor | None  # (B, 3, 3) shared, (B, K, 3, 3), or None for the identity
+
+
+def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What keypoints and rotations are kept in beside features of `dtype`: never half."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scaled: bool = False) -> None:
+    """Check a motion from outside. Waits for the device, so not for motions just extracted.
+
+    Args:
+        motion: of B frames.
+        keypoints: K, how many the preset has.
+        frames: what errors call its frames.
+        scaled: whether the preset has scales other than 1.
+
+    Raises:
+        ValueError: sizes that do not fit, NaN or infinite numbers, a scale where the preset has none or one
+            that is not positive; it names which.
+    """
+    if not isinstance(motion, Motion):
+        raise ValueError(f"expected a Motion for the {frames}, got {type(motion).__name__}")
+    B = len(motion.translation)
+    expected = {
+        "rotation": (B, 3, 3),
+        "translation": (B, 3),
+        "expression": (B, keypoints, 3),
+        "scale": (B, 1),
+    }
+    for name, shape in expected.items():
+        got = getattr(motion, name)
+        if tuple(got.shape) != shape:
+            raise ValueError(
+                f"motion of the {frames}: expected {name} of shape {shape} (B={B}, K={keypoints}), "
+                f"got {tuple(got.shape)}"
+            )
+        if not torch.isfinite(got).all():
+            raise ValueError(f"motion of the {frames}: {name} holds NaN or infinite numbers")
+    wanted = "positive scales" if scaled else "scale 1 (this preset has no other)"
+    if not ((motion.scale > 0) if scaled else (motion.scale == 1)).all():
+        raise ValueError(f"motion of the {frames}: expected {wanted}, got {motion.scale.flatten().tolist()}")
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def _where(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
