@@ -1,16 +1,22 @@
-"""Saved benchmark results as Markdown tables in a README, between two comments that name the file."""
+"""Saved bench results as Markdown tables, which `write` puts between two comments of a page.
+
+The first comment names the results and which tables it wants: `full` for a manual, `short` for a first look.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fv2v.diagnostics import bench_results
 from fv2v.diagnostics.bench_results import Row, time_of
 from fv2v.io.paths import PathLike, check_input
 
-BEGIN, END = "<!-- `fv2v bench --markdown` wrote this from {} -->", "<!-- end of what it wrote -->"
+BEGIN, END = "<!-- `fv2v bench --into`: {} tables of {} -->", "<!-- end of the tables -->"
 SECTION = re.compile(
-    re.escape(BEGIN).replace(r"\{\}", r"(?P<path>\S+)") + r"\n(?P<text>.*?)" + re.escape(END), re.S
+    re.escape(BEGIN).replace(r"\{\}", r"(?P<form>full|short)", 1).replace(r"\{\}", r"(?P<path>\S+)")
+    + r"\n(?P<text>.*?)"
+    + re.escape(END),
+    re.S,
 )
 # each operator's arguments, and what it replaces in stock PyTorch
 OPERATORS = {
@@ -25,6 +31,16 @@ OPERATORS = {
 MODES = ("forward", "forward+backward")
 
 
+class OperatorRows(NamedTuple):
+    """Rows of an operator, at the first volume measured, with its default backend."""
+
+    op: str
+    volume: str
+    forward: Row | None
+    backward: Row | None  # forward + backward
+    stock: Row | None  # forward, in stock PyTorch
+
+
 def markdown(results: Mapping[str, Any]) -> str:
     """The machine in a line, and tables of the results: frames, rewrites, soak test, training, operators."""
     rows = bench_results.read_rows(results)
@@ -34,9 +50,34 @@ def markdown(results: Mapping[str, Any]) -> str:
         _rewrites([row for row in frames if "rewrite" in row.extra]),
         _soak([row for row in rows if "broken" in row.extra]),
         _training([row for row in rows if "training" in row.extra]),
-        _operators([row for row in rows if not row.is_frame], results["machine_info"].get("backends", {})),
+        _operators(rows, results),
     ]
     return "\n\n".join((machine(results), *(part for part in parts if part)))
+
+
+def short(results: Mapping[str, Any]) -> str:
+    """The machine in a line and one table: whole frames, a training step, operators."""
+    rows = bench_results.read_rows(results)
+    frames = {  # the last form of each preset
+        row.extra["preset"]: row
+        for row in rows
+        if row.extra.get("stage") == "whole frame" and row.extra["batch"] == 1
+    }
+    lines: list[tuple[str, ...]] = [
+        (f"driving frame, `{name}`", time_of(row.median), _ratio(row), "", "") for name, row in frames.items()
+    ]
+    steps = {row.extra["training"]: row for row in rows if "training" in row.extra}
+    for name, row in steps.items():
+        step = f"training step ({name}, {row.extra['batch']} pairs)"
+        lines.append((step, "", "", time_of(row.median), _ratio(row)))
+    for op, volume, *modes, _ in _operator_rows(rows, results):
+        times = (cell for row in modes for cell in ((time_of(row.median), _ratio(row)) if row else ("", "")))
+        lines.append((f"`{op}`, {volume}", *times))
+    headings = ("", "forward", "faster", "forward + backward", "faster")
+    return "\n\n".join(part for part in (machine(results), _table(headings, lines)) if part)
+
+
+FORMS = {"full": markdown, "short": short}
 
 
 def machine(results: Mapping[str, Any]) -> str:
@@ -45,9 +86,7 @@ def machine(results: Mapping[str, Any]) -> str:
     threads = (
         f", {info['threads']} threads" if info.get("device") == info.get("cpu") and "threads" in info else ""
     )
-    kept = (
-        ", glibc told to keep its memory" if "MALLOC_TRIM_THRESHOLD_" in info.get("environment", {}) else ""
-    )
+    kept = ", glibc keeps freed memory" if "MALLOC_TRIM_THRESHOLD_" in info.get("environment", {}) else ""
     torch = f", torch {info['torch']}" if "torch" in info else ""
     return f"Measured on {bench_results.machine(results)}{threads}{torch}{kept}."
 
@@ -60,19 +99,21 @@ def write(path: PathLike, results_path: PathLike) -> None:
     """
     path, results_path = check_input(path), check_input(results_path)
     text = path.read_text()
-    if not SECTION.search(text):
+    found = SECTION.search(text)
+    if not found:
         raise ValueError(
-            f"{path}: expected a line `{BEGIN.format('FILE')}` and a line `{END}` to write between"
+            f"{path}: expected a line `{BEGIN.format('full', 'FILE')}` (or `short`) and a line `{END}` "
+            "to write between"
         )
     shown = results_path.resolve()
     if shown.is_relative_to(path.resolve().parent):
         shown = shown.relative_to(path.resolve().parent)
-    section = section_of(bench_results.load(results_path), shown.as_posix())
-    path.write_text(SECTION.sub(lambda _: section, text, count=1))
+    section = section_of(bench_results.load(results_path), shown.as_posix(), found["form"])
+    path.write_text(text[: found.start()] + section + text[found.end() :])
 
 
-def section_of(results: Mapping[str, Any], name: str) -> str:
-    return f"{BEGIN.format(name)}\n\n{markdown(results)}\n\n{END}"
+def section_of(results: Mapping[str, Any], name: str, form: str) -> str:
+    return f"{BEGIN.format(form, name)}\n\n{FORMS[form](results)}\n\n{END}"
 
 
 def _frames(rows: Sequence[Row]) -> str:
@@ -107,7 +148,7 @@ def _rewrites(rows: Sequence[Row]) -> str:
         (f"`{row.extra['preset']}`", row.label, time_of(row.median), _ratio(row), _number(row.extra["gflop"]))
         for row in rows
     )
-    return _table(("whole frame", "with, too", "takes", "faster by this", "GFLOP"), list(lines))
+    return _table(("whole frame", "rewrite added", "takes", "faster by it", "GFLOP"), list(lines))
 
 
 def _soak(rows: Sequence[Row]) -> str:
@@ -148,21 +189,13 @@ def _training(rows: Sequence[Row]) -> str:
     return _table(headings, lines)
 
 
-def _operators(rows: Sequence[Row], backends: Mapping[str, Sequence[str]]) -> str:
-    """A line an operator, at the first volume measured, with its default backend."""
+def _operators(rows: Sequence[Row], results: Mapping[str, Any]) -> str:
+    """A line an operator: times, and how much memory it takes and stock PyTorch does."""
     lines = []
-    for op, (arguments, stands_for) in OPERATORS.items():
-        own = [row for row in rows if row.name.startswith(f"test_{op}[")]
-        if not own or op not in backends:
-            continue
-        volume = own[0].params["volume"]
-        at = {
-            (row.params["mode"], row.params["backend"]): row for row in own if row.params["volume"] == volume
-        }
-        ours = [at.get((mode, backends[op][0])) for mode in MODES]
-        stock = at.get((MODES[0], "torch"))
-        times = (f"{time_of(row.median)}, {_ratio(row)}" if row else "" for row in ours)
-        memory = _memory(ours[0], stock) if ours[0] and stock else ""
+    for op, volume, forward, backward, stock in _operator_rows(rows, results):
+        arguments, stands_for = OPERATORS[op]
+        times = (f"{time_of(row.median)}, {_ratio(row)}" if row else "" for row in (forward, backward))
+        memory = _memory(forward, stock) if forward and stock else ""
         lines.append((f"`{op}({arguments})`", stands_for, volume, *times, memory))
     headings = (
         "operator",
@@ -173,6 +206,20 @@ def _operators(rows: Sequence[Row], backends: Mapping[str, Sequence[str]]) -> st
         "peak memory",
     )
     return _table(headings, lines)
+
+
+def _operator_rows(rows: Sequence[Row], results: Mapping[str, Any]) -> Iterator[OperatorRows]:
+    backends = results["machine_info"].get("backends", {})
+    for op in OPERATORS:
+        own = [row for row in rows if not row.is_frame and row.name.startswith(f"test_{op}[")]
+        if not own or op not in backends:
+            continue
+        volume = own[0].params["volume"]
+        at = {
+            (row.params["mode"], row.params["backend"]): row for row in own if row.params["volume"] == volume
+        }
+        forward, backward = (at.get((mode, backends[op][0])) for mode in MODES)
+        yield OperatorRows(op, volume, forward, backward, at.get((MODES[0], "torch")))
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -186,7 +233,7 @@ def _time(row: Row | None) -> str:
     if row is None:
         return ""
     streamed = row.extra.get("streamed")
-    return time_of(row.median) + (f" ({time_of(streamed)} in a film)" if streamed else "")
+    return time_of(row.median) + (f" ({time_of(streamed)} in a row)" if streamed else "")
 
 
 def _ratio(row: Row) -> str:

@@ -144,7 +144,7 @@ def machine(results: Mapping[str, Any]) -> str:
     """Where and when results were measured, in a line, and how fast memory is copied there."""
     info = results.get("machine_info", {})
     device = info.get("device") or info.get("cpu", {}).get("brand_raw") or "unknown machine"
-    copy = f", copies {info['copy_GB/s']} GB/s" if "copy_GB/s" in info else ""
+    copy = f", memory copies {info['copy_GB/s']} GB/s" if "copy_GB/s" in info else ""
     return f"{device}{copy}, {str(results.get('datetime', 'undated'))[:16]}"
 
 

@@ -1,11 +1,11 @@
-"""`fv2v bench --markdown`: what it says of results, and that the README says the same."""
+"""`fv2v bench --markdown` and `--into`: what they make of results, and that the pages show the same."""
 
 import json
 import re
 import sys
 
 import pytest
-from places import ROOT
+from places import BENCHES, README
 
 from fv2v.cli import main
 from fv2v.diagnostics import bench_markdown, bench_results
@@ -14,7 +14,7 @@ MACHINE = {
     "device": "A CPU",
     "cpu": "A CPU",
     "threads": 2,
-    "torch": "2.13.0",
+    "torch": "2.13",
     "copy_GB/s": 20.0,
     "environment": {"MALLOC_TRIM_THRESHOLD_": "1"},
     "backends": {"warp3d": ["cpu", "reference"]},
@@ -82,14 +82,14 @@ FRAMES = """\
 |  | stage | plain eager | torch.compile | frame path | faster | GFLOP before | after |\
  share of the floor | peak memory |"""
 WRITTEN = f"""\
-Measured on A CPU, copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13.0, glibc told to keep its memory.
+Measured on A CPU, memory copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13, glibc keeps freed memory.
 
 {FRAMES}
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | `vox-256` | whole frame | 1.9 s | 1.8 s | 950 ms | 2.00x | 342 | 296 | 84 % | 1500.0 MB, not 2000.0 |
 | `vox-256` | compose and warp | 30 ms |  | 2 ms | 15.0x | 0.0 | 0.0 |  | 0.5 MB, not 1.0 |
 
-| whole frame | with, too | takes | faster by this | GFLOP |
+| whole frame | rewrite added | takes | faster by it | GFLOP |
 | --- | --- | --- | --- | --- |
 | `vox-256` | fold_norms | 1.5 s | 1.07x | 342 |
 
@@ -104,6 +104,17 @@ Measured on A CPU, copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13.0, 
 | operator | same as, in stock PyTorch | volume | forward | forward + backward | peak memory |
 | --- | --- | --- | --- | --- | --- |
 | `warp3d(f, grid)` | `F.grid_sample` in 5-D | 8x4x4x4 | 2 ms, 10.0x | 8 ms, 2.50x | 1.0 MB, not 2.0 |
+"""
+
+
+SHORT = """\
+Measured on A CPU, memory copies 20.0 GB/s, 2026-11-24T10:00, 2 threads, torch 2.13, glibc keeps freed memory.
+
+|  | forward | faster | forward + backward | faster |
+| --- | --- | --- | --- | --- |
+| driving frame, `vox-256` | 950 ms | 2.00x |  |  |
+| training step (a model, 2 pairs) |  |  | 800 ms | 1.25x |
+| `warp3d`, 8x4x4x4 | 2 ms | 10.0x | 8 ms | 2.50x |
 """
 
 
@@ -132,27 +143,34 @@ def test_the_tables(bench, saved, capsys):
     assert capsys.readouterr().out.strip() == WRITTEN.strip()
 
 
-def test_between_the_comments(bench, saved, tmp_path):
-    readme = tmp_path / "README.md"
+@pytest.mark.parametrize(("form", "tables"), [("full", WRITTEN), ("short", SHORT)])
+def test_between_the_comments(form, tables, bench, saved, tmp_path):
+    page = tmp_path / "README.md"
     begin, end = bench_markdown.BEGIN, bench_markdown.END
-    readme.write_text(f"before\n{begin.format('older.json')}\nold\n{end}\nafter\n")
+    page.write_text(f"before\n{begin.format(form, 'older.json')}\nold\n{end}\nafter\n")
     for _ in range(2):  # the second changes nothing
-        assert not bench("--from", str(saved), "--into", str(readme))
-        assert readme.read_text() == f"before\n{begin.format('results.json')}\n\n{WRITTEN}\n{end}\nafter\n"
+        assert not bench("--from", str(saved), "--into", str(page))
+        written = f"before\n{begin.format(form, 'results.json')}\n\n{tables}\n{end}\nafter\n"
+        assert page.read_text() == written
 
 
-def test_the_readme_is_what_its_results_give():
+PAGES = {"full": BENCHES / "README.md", "short": README}
+
+
+@pytest.mark.parametrize("form", PAGES)
+def test_the_pages_are_what_their_results_give(form):
     """So nobody edits the tables by hand, and new results are shown."""
-    [found] = bench_markdown.SECTION.finditer((ROOT / "README.md").read_text())
-    results = bench_results.load(ROOT / found["path"])
-    assert found[0] == bench_markdown.section_of(results, found["path"])
-    newest = max((ROOT / "benches" / "results").glob("*core-*.json"), key=lambda path: path.stem[-10:])
-    assert found["path"] == newest.relative_to(ROOT).as_posix()
+    [found] = bench_markdown.SECTION.finditer(PAGES[form].read_text())
+    shown = PAGES[form].parent / found["path"]
+    assert found[0] == bench_markdown.section_of(bench_results.load(shown), found["path"], form)
+    assert shown == max((BENCHES / "results").glob("*core-*.json"), key=lambda path: path.stem[-10:])
 
 
-def test_every_operator_is_shown():
-    [found] = bench_markdown.SECTION.finditer((ROOT / "README.md").read_text())
-    assert re.findall(r"^\| `(\w+)\(", found["text"], re.M) == list(bench_markdown.OPERATORS)
+@pytest.mark.parametrize("form", PAGES)
+def test_every_operator_is_shown(form):
+    [found] = bench_markdown.SECTION.finditer(PAGES[form].read_text())
+    names = re.findall(r"^\| `(\w+)[(`]", found["text"], re.M)
+    assert [name for name in names if name in bench_markdown.OPERATORS] == list(bench_markdown.OPERATORS)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +178,10 @@ def test_every_operator_is_shown():
     [
         (["--into", "README.md"], "--into takes --from as well"),
         (["--markdown", "--against", "{saved}"], "leave it out"),
-        (["--into", "{saved}", "--from", "{saved}"], "expected a line `<!-- `fv2v bench"),
+        (
+            ["--into", "{saved}", "--from", "{saved}"],
+            "expected a line `<!-- `fv2v bench --into`: full tables of FILE -->`",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(bench, arguments, said, saved, capsys):

@@ -95,7 +95,7 @@ def test_the_installed_package_is_measured(checkout, monkeypatch):
 @pytest.mark.parametrize(
     ("info", "line"),
     [
-        ({"device": "A CPU", "copy_GB/s": 20.7}, "A CPU, copies 20.7 GB/s, 2026-11-22T10:00"),
+        ({"device": "A CPU", "copy_GB/s": 20.7}, "A CPU, memory copies 20.7 GB/s, 2026-11-22T10:00"),
         ({"device": "A CPU"}, "A CPU, 2026-11-22T10:00"),  # results older than that figure
         ({"cpu": {"brand_raw": "The plugin's own"}}, "The plugin's own, 2026-11-22T10:00"),
     ],

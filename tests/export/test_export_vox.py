@@ -1,4 +1,4 @@
-"""The README's exports of `vox-256`, at full size: both ONNX files and the program, run as it says."""
+"""The manual's exports of `vox-256`, at full size: both ONNX files and the program, run as it says."""
 
 import gc
 import re
@@ -9,26 +9,25 @@ import clips
 import cv2
 import numpy as np
 import onnxruntime
-import places
 import pytest
 import torch
 from exporting import BOUND, MOVED, awake
+from places import ROOT, code_blocks
 
-import fv2v
 from fv2v.cli import app
 from fv2v.export import driving_input
 from fv2v.presets import VOX_256
 
 pytestmark = pytest.mark.slow
-README = places.README.read_text()
-COMMANDS = re.findall(r"^fv2v export .*$", README, re.M)
-(BLOCK,) = re.findall(r"```python\n(?:(?!```).)*?onnxruntime.*?```", README, re.S)
+MANUAL = ROOT / "fv2v" / "export" / "README.md"
+COMMANDS = re.findall(r"^fv2v export .*$", MANUAL.read_text(), re.M)
+(BLOCK,) = code_blocks(MANUAL, "python")
 WEIGHTS = "00000189-checkpoint.pth.tar"
 
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
-    """What the README's Python leaves behind, after its commands, on weights that move."""
+    """What the manual's Python leaves behind, after its commands, on weights that move."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("vox"))
         picture = clips.portrait()
@@ -41,9 +40,8 @@ def names(tmp_path_factory):
             _, *arguments = shlex.split(command.replace(WEIGHTS, "vox.safetensors"), comments=True)
             app(arguments, standalone_mode=False)
             gc.collect()  # a model at a time
-        names: dict = {"fv2v": fv2v}
-        given = BLOCK.removeprefix("```python\n").removesuffix("```").replace(WEIGHTS, "vox.safetensors")
-        exec(compile(given, "README.md", "exec"), names)
+        names: dict = {}
+        exec(compile(BLOCK.replace(WEIGHTS, "vox.safetensors"), "README.md", "exec"), names)
         yield names
 
 

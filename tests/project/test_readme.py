@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, but for weights: random ones stand in for the releases' files."""
+"""The manuals: their Python runs as it stands, but for random weights; links lead to files."""
 
 import re
 from pathlib import Path
@@ -7,15 +7,17 @@ import clips
 import cv2
 import numpy as np
 import pytest
-from places import README
+from places import MANUALS, README, ROOT, code_blocks
 
 import fv2v
 
 BLOCKS = [
-    block
-    for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in MANUALS
+    for number, block in enumerate(code_blocks(page, "python"))
     if "onnxruntime" not in block  # that one wants a file: test_export_vox.py
 ]
+LINK = re.compile(r"\]\(([^)#:]+)\)|<img src=\"([^\"]+)\"")  # to files, not to the web or within the page
 
 
 @pytest.fixture
@@ -29,11 +31,11 @@ def files(tmp_path, monkeypatch):
     np.save("driving.npy", rows[1:])
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["reenactor", "coefficients", "live", "operators"])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_runs(block, files):
     given = re.sub(r'weights="[^"]+"', 'weights="random"', block)
-    names: dict[str, object] = {"fv2v": fv2v}
-    exec(compile(given, README.name, "exec"), names)
+    names: dict[str, object] = {}
+    exec(compile(given, "README.md", "exec"), names)
     if "source" in names:
         written = Path("talking.mp4" if "moved" in names else "out.mp4")
         assert len(list(fv2v.read_video(written))) == 2
@@ -52,3 +54,29 @@ def test_names_the_commands_that_ci_runs():
     install, tests = re.findall(r"^pip install .*$", README.read_text(), re.M)
     assert install.endswith("&& fv2v demo")
     assert tests.endswith("&& pytest")
+
+
+def test_every_manual_is_listed_and_found_from_the_readme():
+    folders = ("fv2v", "fv2v_kernels", "benches", "csrc")
+    there = {README, *(path for folder in folders for path in (ROOT / folder).rglob("README.md"))}
+    assert there == set(MANUALS)
+    assert there <= {README, *linked(README)}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*MANUALS, ROOT / "fv2v" / "starter" / "MODEL_CARD.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(page):
+    assert [path for path in linked(page) if not path.exists()] == []
+
+
+def linked(page: Path) -> list[Path]:
+    return [(page.parent / (text or image)).resolve() for text, image in LINK.findall(page.read_text())]
+
+
+def test_the_first_page_is_short_and_moves():
+    text = README.read_text()
+    assert len(text.splitlines()) < 160
+    assert text.index("<img src=") < text.index("```")

@@ -1,6 +1,5 @@
-"""The README's commands run as they stand, with tiny models in place of the releases' files."""
+"""The commands in the manuals run as they stand, with tiny models in place of the releases' files."""
 
-import re
 import shlex
 import shutil
 from dataclasses import replace
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from motion_samples import saved, template
-from places import README, TESTS
+from places import MANUALS, TESTS, code_blocks
 from scipy.io import savemat
 from tiny import TINY_LIVEPORTRAIT, TINY_SADTALKER, TINY_VOX, lively
 
@@ -19,7 +18,7 @@ from fv2v import Reenactor, write_image
 from fv2v.cli import app
 
 # what takes too long as it stands, or whole releases; other tests run these commands
-ELSEWHERE = ("bench", "convert", "evaluate", "synthesize", "train")
+ELSEWHERE = ("bench", "convert", "demo", "evaluate", "synthesize", "train")
 MODELS = {  # in place of the releases
     "vox.safetensors": replace(TINY_VOX, name="tiny", keypoints=15),
     "liveportrait.safetensors": TINY_LIVEPORTRAIT,
@@ -33,9 +32,9 @@ RELEASES = {
 
 
 def examples() -> list[list[str]]:
-    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(), re.S)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
-    return [words[1:] for words in lines if words[:1] == ["fv2v"]]
+    blocks = [block for page in MANUALS for block in code_blocks(page, "sh")]
+    lines = [tuple(shlex.split(line, comments=True)) for block in blocks for line in block.splitlines()]
+    return [list(words[1:]) for words in dict.fromkeys(lines) if words[:1] == ("fv2v",)]
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""One rewrite of the networks for inference a file, named as the README's rows name it."""
+"""One rewrite of the networks for inference a file, named as in the tables of benches/README.md."""
