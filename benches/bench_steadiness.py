@@ -26,7 +26,6 @@ from fv2v.geometry import Motion
 from fv2v.io.video import read_video
 from fv2v.motion.npz import read_motion
 from fv2v.motion.smoothing import SteadyMotion
-from fv2v.reenactor.animation import joined
 
 FRAMES = 40 if TINY else None
 ROUNDS = 1 if TINY else 20
@@ -43,7 +42,7 @@ def motion_of(name: str) -> tuple[Motion, float]:
     """The motion of a face, and its frames a second."""
     if name == "made":
         fps = 30.0
-        return joined([still(round(2 * fps)), turning(60, 0.5, fps, seed=1)]), fps
+        return Motion.cat([still(round(2 * fps)), turning(60, 0.5, fps, seed=1)]), fps
     path = clips.real(name)
     if path.suffix == ".pkl":
         film = read_motion(path)

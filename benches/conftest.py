@@ -1,9 +1,10 @@
 """Benches of every operator and of the whole frame: `pytest benches --benchmark-only`.
 
 A run of the whole folder saves itself as benches/results/<machine>-<date>.json; a run of a part (`-k`, one
-file) saves only where `--benchmark-json` says. `--benchmark-compare=FILE` takes any of those files. `--full`
-adds rows that take minutes. With FV2V_TINY in the environment every size is next to nothing, and nothing is
-saved by itself: all rows run in under a minute, which is what CI does.
+file) saves only where `--benchmark-json` says. `--benchmark-compare=FILE` takes any of those files. On a CPU
+the whole folder has the main rows alone: every operator at one volume, and a frame; `--full` adds the rest.
+With FV2V_TINY in the environment every size is next to nothing, and nothing is saved by itself: all rows run
+in under a minute, which is what the tests do.
 """
 
 import os
@@ -83,28 +84,52 @@ def measure(benchmark: BenchmarkFixture, beside: Callable[..., None]) -> Callabl
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--full", action="store_true", help="benches: on a CPU too all presets, batch 8, torch.compile"
+        "--full",
+        action="store_true",
+        help="benches: on a CPU too all files, volumes and presets, batch 8, torch.compile",
     )
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads its options
 def pytest_configure(config: pytest.Config) -> None:
-    whole = not config.option.keyword and all(Path(arg).resolve() == HERE for arg in config.args)
-    if whole and config.option.benchmark_only and not config.option.benchmark_json and not TINY:
+    if (
+        _whole_folder(config)
+        and config.option.benchmark_only
+        and not config.option.benchmark_json
+        and not TINY
+    ):
         folder = HERE / "results"
         folder.mkdir(exist_ok=True)
-        config.option.benchmark_json = folder / f"{machine()}-{date.today()}.json"
+        asked.benchmark_json = folder / f"{machine()}-{date.today()}.json"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a CPU, compiled baselines and references at the smallest volumes alone: ten minutes, not fifteen."""
+    """On a CPU a run of the whole folder has the main rows alone, unless `--full` asks for all.
+
+    Compiled baselines and references run at the smallest volumes alone, which saves five minutes.
+    """
     if DEVICE == "cpu":
         left_out = [item for item in items if _stock_and_large(item)]
+        if _whole_folder(config) and not config.option.full:
+            left_out += [item for item in items if not _main(item) and item not in left_out]
         if TINY:  # compilers take their time, whatever the size; one row of an operator shows that they run
             compiled = [item for item in items if "torch.compile" in item.name]
             left_out += compiled[1:]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _whole_folder(config: pytest.Config) -> bool:
+    return not config.option.keyword and all(Path(arg).resolve() == HERE for arg in config.args)
+
+
+def _main(item: pytest.Item) -> bool:
+    """An operator at the releases' volume, each direction, beside stock PyTorch; the stages of a frame."""
+    chosen = item.callspec.params if isinstance(item, pytest.Function) else {}
+    if "volume" not in chosen:
+        return item.module.__name__ == "bench_reenactor"
+    backends = ("torch", *available(item.originalname.removeprefix("test_"), DEVICE)[:1])
+    return chosen["volume"] == next(iter(item.module.VOLUMES)) and chosen["backend"] in backends
 
 
 def _stock_and_large(item: pytest.Item) -> bool:
