@@ -198,6 +198,11 @@ class ModelConfig:
         return self.canonical is not None and self.canonical.jacobian
 
     @property
+    def driven_by(self) -> str:
+        """What H and Δ read: "pictures", or "coefficients" of SadTalker's 3DMM in windows of frames."""
+        return "coefficients" if self.head.window else "pictures"
+
+    @property
     def flat_channels(self) -> int:
         """Channels of the volume with its depth folded in; depth runs fastest."""
         return self.volume_channels * self.volume_depth

@@ -1,21 +1,21 @@
 """How far a long command has come, on the terminal."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-ShowStep = Callable[[int, int, int, Mapping[str, float]], None]
+from fv2v.progress import FrameProgress, StepProgress
 
 
 @contextmanager
-def frame_progress() -> Iterator[Callable[[int, int | None], None]]:
+def frame_progress() -> Iterator[FrameProgress]:
     """A bar on stderr, where that is a terminal; gone when the work is done.
 
-    What it yields is called after each frame, with the frames done and the frames in all (None: not known).
+    What it yields is to be called after each frame.
     """
     with _bar(Console(stderr=True)) as bar:
         task = bar.add_task("loading", total=None, rate="")
@@ -29,11 +29,10 @@ def frame_progress() -> Iterator[Callable[[int, int | None], None]]:
 
 
 @contextmanager
-def step_progress(every: int) -> Iterator[ShowStep]:
+def step_progress(every: int) -> Iterator[StepProgress]:
     """A line on stderr after every so many steps of training; where it is a terminal, a bar below them.
 
-    What it yields is called after each step with the steps done, the steps in all, the samples of a step, and
-    the losses by name.
+    What it yields is to be called after each step.
     """
     console = Console(stderr=True, soft_wrap=True)
     with _bar(console) as bar:
@@ -43,7 +42,7 @@ def step_progress(every: int) -> Iterator[ShowStep]:
         def show(done: int, total: int, samples: int, values: Mapping[str, float]) -> None:
             nonlocal since
             now = time.monotonic()
-            if since is None:  # the first step took longer: its time is no one's
+            if since is None:  # the first step also warms up: it is left out of the pace
                 since = done, now
                 bar.reset(task, completed=done, total=total, description="steps")
             bar.update(task, completed=done)

@@ -9,10 +9,10 @@ from itertools import islice
 import torch
 
 from fv2v import checkpoints
-from fv2v.cli.progress import ShowStep
 from fv2v.data import open_data
 from fv2v.data.loader import pair_loader
 from fv2v.data.pairs import Draw, PairData, Pairs, collate
+from fv2v.progress import StepProgress
 from fv2v.training import state as run_state
 from fv2v.training.build import check_size, judges, starting_model
 from fv2v.training.config import TrainConfig
@@ -74,7 +74,7 @@ class Trainer:
         self.model = self.learner.average.model
         self.step = self._resume()
 
-    def run(self, show: ShowStep | None = None) -> None:
+    def run(self, show: StepProgress | None = None) -> None:
         """Train to the end, or until SIGINT or SIGTERM: `step` says which.
 
         Then, and every `save_every` steps, a checkpoint and `model.safetensors` are written to the run's

@@ -7,6 +7,7 @@ import pytest
 from films import audio_codec, packets
 from tiny import TINY, TINY_VOX
 
+from fv2v import frontalize, imitate, reenact
 from fv2v.face.crop import Box, SteadyCrop, cut
 from fv2v.face.find import find_first_face
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square
@@ -14,7 +15,6 @@ from fv2v.face.paste import feathered_mask, paste_back
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.image import read_image, write_image
 from fv2v.io.video import read_video, write_video
-from fv2v.pipelines.reenact import frontalize, imitate, reenact
 from fv2v.reenactor import Reenactor
 
 HD = (1080, 1920)

@@ -18,7 +18,7 @@ from release_weights import filled, write_release
 from tiny import sized_as_trained
 
 from fv2v import PRESETS, Reenactor, checkpoints, read_motion, read_video, reenact, talk
-from fv2v.pipelines.reenact import Report
+from fv2v.pipelines.report import Report
 from fv2v.reenactor.animation import joined
 
 FRAMES = os.environ.get("FV2V_FRAMES")
