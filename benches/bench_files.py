@@ -21,8 +21,8 @@ from frames import config_of
 from measuring import DEVICE, Run
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fv2v.face.crop import SteadyCrop, crop_face
 from fv2v.face.find import find_first_face
+from fv2v.face.tracking import SteadyCrop
 from fv2v.io.video import read_video
 from fv2v.pipelines.reenact import reenact
 from fv2v.reenactor import Reenactor
@@ -92,7 +92,7 @@ def test_whole_file(benchmark, in_pairs, reenactor, driving, crops, tmp_path, ca
     def networks() -> None:
         list(reenactor.animate(reenactor.encode(portrait), crops, batch_size=batch_size))
 
-    portrait = crop_face(clips.portrait(), reenactor.config.image_size)
+    portrait = clips.crop_face(clips.portrait(), reenactor.config.image_size)
     list(reenactor.animate(reenactor.encode(portrait), crops[:batch_size], batch_size=batch_size))  # warm
     benchmark.group = f"vox-256, a file of {len(crops)} frames"
     in_pairs(whole, networks)

@@ -50,7 +50,10 @@ def driving(config: ModelConfig) -> list[np.ndarray]:
     found = sorted(Path(os.environ["FV2V_MEDIA"]).glob("*.mp4"))
     assert found, "no clips in FV2V_MEDIA"
     frames = (frame for path in found for frame in islice(fv2v.read_video(path), EACH))
-    return [to_uint8(to_images(as_batch([frame], size, torch.device("cpu")), size))[0] for frame in frames]
+    return [
+        to_uint8(to_images(as_batch([frame], size, torch.device("cpu")), size)).cpu().numpy()[0]
+        for frame in frames
+    ]
 
 
 @pytest.fixture(scope="module", params=("vox-256", "vox-256-spade", "liveportrait"))

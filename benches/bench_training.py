@@ -30,7 +30,7 @@ from fv2v.training.build import starting_model
 from fv2v.training.config import TrainConfig, read_config
 from fv2v.training.distributed import World
 from fv2v.training.learner import Learner
-from fv2v.training.objective import Judges
+from fv2v.training.objective import LossNetworks
 from fv2v_kernels.ops import compose_warp, soft_argmax3d, warp_candidates
 
 pytestmark = pytest.mark.benchmark(timer=wall)
@@ -68,7 +68,7 @@ def learner_of(config: ModelConfig) -> Learner:
     )
     world = World(torch.device(DEVICE))
     model = starting_model(run).to(DEVICE)
-    return Learner(model, run, Judges(), world, steps=1_000_000, size=config.image_size)
+    return Learner(model, run, LossNetworks(), world, steps=1_000_000, size=config.image_size)
 
 
 def step(learner: Learner, pairs: Pairs, operators: str) -> float:

@@ -91,7 +91,7 @@ suite() {
     spread=(-n "$workers" --dist worksteal)
     export OMP_NUM_THREADS=2
   fi
-  stage tests "$PYTHON" -m pytest tests -q "${spread[@]}" --continue-on-collection-errors \
+  stage tests "$PYTHON" -m pytest tests -m "slow or not slow" -q "${spread[@]}" --continue-on-collection-errors \
     -p no:cacheprovider --junit-xml="$work/tests.xml"
   unset OMP_NUM_THREADS
 }
@@ -114,7 +114,7 @@ sanitizer() {
     --report-api-errors no --target-processes all --error-exitcode 86 \
     --log-file "$work/$tool.sanitizer" \
     "$PYTHON" -m pytest tests -q -p no:cacheprovider --junit-xml="$work/$tool.xml" \
-    -k "$picked and not ($others)"
+    -m contract -k "$picked and not ($others)"
 }
 
 bench() { # stage, which rows fit the time, then files or options

@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
     from fv2v.live.stream import Stream as Stream
     from fv2v.motion.coefficients import read_coefficients as read_coefficients
     from fv2v.motion.edit import Edit as Edit
-    from fv2v.motion.edit import Openness as Openness
     from fv2v.motion.npz import read_motion as read_motion
     from fv2v.motion.npz import write_motion as write_motion
+    from fv2v.motion.ratios import Openness as Openness
     from fv2v.motion.sequence import MotionSequence as MotionSequence
     from fv2v.pipelines.extract import extract as extract
     from fv2v.pipelines.inspect import inspect as inspect
@@ -39,7 +39,7 @@ _MODULES = {  # where each public name lives
     "ModelConfig": "fv2v.config",
     "Motion": "fv2v.geometry",
     "MotionSequence": "fv2v.motion.sequence",
-    "Openness": "fv2v.motion.edit",
+    "Openness": "fv2v.motion.ratios",
     "PRESETS": "fv2v.presets",
     "Reenactor": "fv2v.reenactor",
     "Source": "fv2v.geometry",

@@ -187,6 +187,11 @@ class ModelConfig:
         return 1 << (len(self.appearance.widths) - 1)
 
     @property
+    def driven_by(self) -> str:
+        """What H and Δ read of a driver: "pictures", or windows of 3DMM "coefficients"."""
+        return "coefficients" if self.head.window else "pictures"
+
+    @property
     def output_size(self) -> int:
         """Pixels on a side of what G paints."""
         g = self.generator
@@ -196,11 +201,6 @@ class ModelConfig:
     def jacobian(self) -> bool:
         """Whether canonical keypoints come with Jacobians."""
         return self.canonical is not None and self.canonical.jacobian
-
-    @property
-    def driven_by(self) -> str:
-        """What H and Δ read: "pictures", or "coefficients" of SadTalker's 3DMM in windows of frames."""
-        return "coefficients" if self.head.window else "pictures"
 
     @property
     def flat_channels(self) -> int:

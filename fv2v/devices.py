@@ -13,30 +13,30 @@ DTYPES = {
 }
 
 
-def find_dtype(wish: str | torch.dtype) -> torch.dtype:
-    """The dtype of that name. Raises ValueError if the networks do not run in it."""
-    name = str(wish).removeprefix("torch.")
+def find_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """The dtype of that name. ValueError if the networks do not run in it."""
+    name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
-        raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {wish!r}")
+        raise ValueError(f"expected a dtype, one of {', '.join(DTYPES)}; got {dtype!r}")
     return DTYPES[name]
 
 
-def find_device(wish: str | torch.device | None) -> torch.device:
-    """The device asked for, or a GPU where there is one. Raises ValueError if it cannot be used here."""
-    if wish is None:
+def find_device(device: str | torch.device | None) -> torch.device:
+    """`device`; for None a GPU where there is one, else the CPU. ValueError if it cannot be used here."""
+    if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=wish).device
+        return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"cannot run on the device {str(wish)!r} on this machine ({reason}); 'cpu' is always there"
+            f"cannot run on the device {str(device)!r} on this machine ({reason}); 'cpu' is always there"
         ) from error
 
 
 def no_autocast(coordinates: Tensor) -> AbstractContextManager[None]:
-    """Where autocast leaves matrix products alone: of coordinates none is in half precision."""
+    """A context without autocast: matrix products of coordinates are never in half precision."""
     kind = coordinates.device.type
-    # not always: exported and compiled programs would have autocast in them; and "meta" knows of none
-    halves = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if halves else nullcontext()
+    # only where it is on: exported and compiled programs would contain it; the device "meta" has no autocast
+    enabled = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if enabled else nullcontext()

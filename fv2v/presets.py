@@ -1,4 +1,4 @@
-"""The presets: configs of published models and of the one that ships, `replace(...)` of one another."""
+"""The presets: configs of published models and of the starter, most a `replace(...)` of another."""
 
 from dataclasses import replace
 
@@ -19,9 +19,9 @@ FACE_VID2VID_512 = replace(
     FACE_VID2VID_256, name="face-vid2vid-512", generator=GeneratorConfig(widths=(256, 128, 64, 32))
 )
 
-# zhanglonghao1992's release. Its weights learned a flow without rotation, volumes read on the face lattice
-# although flows live on the corner lattice, and π = 3.14: kept, they mean nothing without. Its documented
-# command transfers relative motion.
+# zhanglonghao1992's release. It was trained with a flow without rotation, volumes read on the face lattice
+# although flows are on the corner lattice, and π = 3.14: its weights need all three. Its documented command
+# transfers relative motion.
 _VOX_CANONICAL = CanonicalConfig(kernel=3, jacobian=False)
 VOX_256 = ModelConfig(
     name="vox-256",
@@ -40,8 +40,8 @@ VOX_256_SPADE = replace(
     generator=GeneratorConfig(decoder="spade", widths=(512, 256, 64)),
 )
 
-# SadTalker's renderer: that generator, driven by 3DMM coefficients. Its weights take an angle and the height
-# of t from them; where the head is in x and z, and weak masks, were left out when it ran.
+# SadTalker's renderer: that generator, driven by 3DMM coefficients. Of t it uses the height alone, and masks
+# below a threshold count as 0.
 SADTALKER_256 = replace(
     VOX_256_SPADE,
     name="sadtalker-256",
@@ -51,7 +51,7 @@ SADTALKER_256 = replace(
 )
 SADTALKER_512 = replace(SADTALKER_256, name="sadtalker-512", image_size=512)
 
-# LivePortrait: one trunk says everything about a face, canonical keypoints and its size included; its bins
+# LivePortrait: one trunk estimates everything about a face, canonical keypoints and scale included; its bins
 # are symmetric, its rotations multiply in the other order, and t in depth is not used.
 LIVEPORTRAIT = replace(
     VOX_256_SPADE,
@@ -66,8 +66,8 @@ LIVEPORTRAIT = replace(
     retargeting=RetargetingConfig(),
 )
 
-# The model that ships (training/configs/starter-*.toml): keypoints are the drawn heads' landmarks, which one
-# trunk reads with all else that H, L and Δ say.
+# The model that ships with the package (training/configs/starter-*.toml): keypoints are the drawn heads'
+# landmarks, and one trunk estimates all that H, L and Δ do.
 STARTER = ModelConfig(
     name="starter",
     image_size=128,

@@ -2,15 +2,19 @@
 
 Every compiled function takes its outputs, which Python has allocated, then the operator's inputs, each tensor
 as (pointer, dtype, shape, strides); `_cpu` then takes a thread count, `_cuda` a device index and a stream. An
-output that nobody asked for is empty.
+output that was not asked for is empty.
 """
 
 import importlib
 import importlib.util
 import os
+import platform
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +23,8 @@ from torch import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/common/tensor.h
+
+FOLDER = Path(__file__).parent
 
 Kernel = Callable[..., None]  # kernel(*outputs, *inputs)
 
@@ -36,6 +42,8 @@ def module(device: str) -> ModuleType | None:
     """`fv2v_kernels._cpu` or `_cuda`; None where this build lacks it or the GPU driver can't serve it."""
     name = f"fv2v_kernels._{device}"
     if importlib.util.find_spec(name) is None:
+        if device == "cpu":
+            _warn_of_a_source_folder()
         return None
     found = importlib.import_module(name)
     if device == "cuda":
@@ -49,6 +57,21 @@ def module(device: str) -> ModuleType | None:
             )
             return None
     return found
+
+
+def _warn_of_a_source_folder() -> None:
+    """Where every build has CPU kernels, a folder without them is a checkout that was not built.
+
+    Python finds it first when started in the checkout's root, even where the package is installed.
+    """
+    supported = (sys.platform, platform.machine()) == ("linux", "x86_64")
+    if supported and not (FOLDER / f"_cpu{EXTENSION_SUFFIXES[0]}").exists():
+        warnings.warn(
+            f"fv2v_kernels was imported from {FOLDER}, which holds no compiled kernels: stock PyTorch "
+            "computes every operator, several times slower. Either run `pip install .` in the checkout and "
+            "start Python in another folder, or build in place with `pip install -e .`",
+            stacklevel=2,
+        )
 
 
 def _native(compiled: ModuleType, name: str, device: str) -> Kernel:
@@ -85,7 +108,7 @@ def _triton(name: str) -> Kernel | None:
 
 def _describe(value: Any) -> Any:
     if isinstance(value, Tensor):
-        dtype = DTYPES.get(value.dtype, 0)  # a workspace has bytes, which nobody counts
+        dtype = DTYPES.get(value.dtype, 0)  # a workspace is bytes: its dtype is not looked at
         return value.data_ptr(), dtype, tuple(value.shape), value.stride()
     return value
 

@@ -1,9 +1,10 @@
 """One operator, several kernels.
 
 `define` registers a schema with PyTorch once, with one fake and one gradient, so autograd, torch.compile
-and torch.export see the same operator whichever kernel runs it. The kernel is named by the op's last
-argument and never by global state: backward runs later, often on another thread, and must find the kernel
-its forward used.
+and torch.export see the same operator whichever kernel runs it. The op's last argument names the backend
+("": the first that the tensors' device has here), and global state never does: backward runs later, often on
+another thread, and must find the kernel its forward used. Kernels are looked for when they are first needed,
+not at import: until then CUDA stays untouched, CUDA_VISIBLE_DEVICES may change and the process may fork.
 
 The gradient of an operator is an operator too, whose schema follows:
 
@@ -28,11 +29,23 @@ BACKENDS = {
     "cpu": ("cpu", "reference", *(["triton"] if INTERPRETED else [])),
     "cuda": ("cuda", "triton", "reference"),
 }
-COMPILED = ("cuda", "triton", "cpu")
+Kernel = Callable[..., Any]  # an operator's results by its inputs
 
 _library = torch.library.Library("fv2v", "DEF")
-_kernels: dict[str, dict[str, Callable[..., Any]]] = {}  # by operator and backend: results by inputs
+_kernels: dict[str, "_Table"] = {}  # by operator
 _preferred: str | None = None
+
+
+class _Table(dict[str, Kernel | None]):
+    """An operator's kernels by backend, looked for when first asked for; None if absent."""
+
+    def __init__(self, reference: Kernel, look: Callable[[str], Kernel | None]) -> None:
+        super().__init__(reference=reference)
+        self._look = look
+
+    def __missing__(self, backend: str) -> Kernel | None:
+        found = self[backend] = self._look(backend)
+        return found
 
 
 def define(
@@ -99,20 +112,31 @@ def define(
         )
         return *cast, *(None for _ in ctx.options), None
 
-    forward = _register(name, arguments, results, reference, fake)
+    def look(backend: str) -> Kernel | None:
+        kernel = find(name, backend)
+        return partial(_fill, kernel, fake) if kernel else None
+
+    def look_backward(backend: str) -> Kernel | None:
+        if backward:
+            return partial(_composed, backward, backend) if _kernels[name][backend] else None
+        kernel = find(f"{name}_backward", backend)
+        if kernel is None:
+            return None
+        filled = partial(_fill_gradients, kernel, fake_backward)
+        if ordered is None or backend == "cpu":  # whose kernels add in a fixed order anyway
+            return filled
+        return partial(_unless_deterministic, filled, ordered)
+
+    _kernels[name] = _Table(reference, look)
+    _kernels[f"{name}_backward"] = _Table(reference_backward, look_backward)
+    forward = _register(name, arguments, results, fake)
     gradient = _register(
         f"{name}_backward",
         [*grads, *arguments, "bool[] needed"],
         ["Tensor" for _ in tensors],
-        reference_backward,
         fake_backward,
+        gradient=True,
     )
-    table = _kernels[f"{name}_backward"]
-    for backend in COMPILED:
-        if backward and backend in _kernels[name]:
-            table[backend] = partial(_composed, backward, backend)
-        elif ordered and backend in table and backend != "cpu":  # whose kernels add in a fixed order anyway
-            table[backend] = partial(_unless_deterministic, table[backend], ordered)
     torch.library.register_autograd(f"fv2v::{name}", run_backward, setup_context=setup_context, lib=_library)
     return forward
 
@@ -121,19 +145,15 @@ def _register(
     name: str,
     arguments: Sequence[str],
     results: Sequence[str],
-    reference: Callable[..., Any],
     fake: Callable[..., Any],
+    *,
+    gradient: bool = False,
 ) -> Callable[..., Any]:
-    """One schema, one fake, and a table of kernels by backend."""
-    table = _kernels[name] = {"reference": reference}
-    for backend in COMPILED:
-        kernel = find(name, backend)
-        if kernel:
-            table[backend] = _filling(kernel, fake, arguments[-1] == "bool[] needed")
+    """One schema and one fake; which kernel runs, the tensors' device and the last argument decide."""
 
     def run(*args: Any) -> Any:
         *inputs, backend = args
-        return _as_schema((table.get(backend) or table[_next_with_kernel(name, backend)])(*inputs))
+        return _as_schema(_kernel(name, inputs[0].device.type, backend, gradient)(*inputs))
 
     schema = f"{name}({', '.join(arguments)}, str backend) -> ({', '.join(results)})"
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -142,25 +162,51 @@ def _register(
     return getattr(torch.ops.fv2v, name).default
 
 
-def _filling(kernel: Callable[..., None], fake: Callable[..., Any], gradient: bool) -> Callable[..., Any]:
-    """A kernel that fills its outputs, as a function that returns them. `needed` shows in what is empty."""
+def _kernel(name: str, device: str, backend: str, gradient: bool) -> Kernel:
+    """That of the backend, or of the first that has one where it is "".
 
-    def filled(*inputs: Any) -> Any:
-        outputs = fake(*inputs)
-        kernel(*_as_tuple(outputs), *(inputs[:-1] if gradient else inputs))
-        return outputs
+    Where a backend has a forward and no backward, the gradient takes the next backend that has one.
 
-    return filled
+    Raises:
+        ValueError: this build has no such kernel for tensors of that device.
+    """
+    names = BACKENDS.get(device, ("reference",))
+    if gradient and backend in names:
+        names = names[names.index(backend) :]
+    elif backend:
+        names = (backend,) if backend in names else ()
+    for each in names:
+        kernel = _kernels[name][each]
+        if kernel is not None:
+            return kernel
+    raise ValueError(
+        f"{name}: no {backend!r} kernel for {device} tensors; "
+        f"this build has {', '.join(map(repr, available(name, device)))}"
+    )
+
+
+def _fill(kernel: Callable[..., None], fake: Callable[..., Any], *inputs: Any) -> Any:
+    """What a kernel that fills its outputs puts into those of the fake."""
+    outputs = fake(*inputs)
+    kernel(*_as_tuple(outputs), *inputs)
+    return outputs
+
+
+def _fill_gradients(kernel: Callable[..., None], fake: Callable[..., Any], *inputs: Any) -> Any:
+    """The same of a gradient. Which ones are `needed` the kernel sees by what is not empty."""
+    outputs = fake(*inputs)
+    kernel(*outputs, *inputs[:-1])
+    return outputs
 
 
 def _composed(backward: Callable[..., Any], backend: str, *inputs: Any) -> Any:
-    """The composition's gradients, with those that nobody needs as empty as the fake's."""
+    """The composition's gradients; those that are not needed are empty, as the fake's are."""
     found = zip(backward(*inputs, backend), inputs[-1], strict=True)
     return tuple(grad if need else inputs[0].new_empty(0) for grad, need in found)
 
 
 def _unless_deterministic(kernel: Callable[..., Any], ordered: Callable[..., Tensor], *inputs: Any) -> Any:
-    """The kernel, which adds the first tensor's gradient by atomics; not that where determinism is asked."""
+    """The kernel; where determinism is asked of PyTorch, the first tensor's gradient is that of `ordered`."""
     *rest, needed = inputs
     if not (needed[0] and torch.are_deterministic_algorithms_enabled()):
         return kernel(*inputs)
@@ -205,41 +251,34 @@ def _autograd(
         return torch.autograd.grad(outputs, wanted, grads, materialize_grads=True) if wanted else ()
 
 
-def _next_with_kernel(name: str, backend: str) -> str:
-    """Where a backend has a forward and no backward, the gradient takes the next backend that has one."""
-    order = next(names for names in BACKENDS.values() if backend in names)
-    return next(other for other in order[order.index(backend) :] if other in _kernels[name])
-
-
 def available(name: str, device: str) -> list[str]:
     """The backends this build can run op `name` with on `device` ("cpu" or "cuda"), preferred first."""
-    return [backend for backend in BACKENDS.get(device, ("reference",)) if backend in _kernels[name]]
+    names = BACKENDS.get(device, ("reference",))
+    return [backend for backend in names if _kernels[name][backend] is not None]
 
 
-def choose(name: str, device: torch.device, backend: str | None) -> str:
-    """The backend asked for, by argument or by `use_backend`; otherwise the best one present.
-
-    Raises:
-        ValueError: this build has no such kernel for tensors of that device.
-    """
-    present = available(name, device.type)
-    wanted = backend or _preferred or present[0]
-    if wanted not in present:
-        raise ValueError(
-            f"{name}: no {wanted!r} kernel for {device.type} tensors; "
-            f"this build has {', '.join(map(repr, present))}"
-        )
-    return wanted
+def choose(backend: str | None) -> str:
+    """An op's last argument: what the caller or `use_backend` asks for, or "" for the best one."""
+    return backend or _preferred or ""
 
 
 def preferred_backend() -> str | None:
-    """The backend that `use_backend` asks for here."""
+    """The name that `use_backend` was given, inside its block; None outside.
+
+    What is kept for later calls, a CUDA graph say, is valid for one such name alone: make it part of the key.
+    """
     return _preferred
 
 
 @contextmanager
 def use_backend(backend: str) -> Iterator[None]:
-    """Prefer `backend` for every op called inside the block: for tests, benches and bug reports."""
+    """Run every op called inside the block, by whichever thread, with `backend`, a name from `BACKENDS`.
+
+    An op's own argument `backend` goes before it. For tests, benches and bug reports.
+
+    Raises:
+        ValueError: by an op that is called inside, where this build has no such kernel for its tensors.
+    """
     global _preferred
     previous, _preferred = _preferred, backend
     try:

@@ -1,18 +1,24 @@
-"""Poisoned memory and a seed for every test; the operators' contract over op × backend × dtype × case."""
+"""Poisoned memory and a seed for every test; which tests run, and where; the operators' contract over
+op × backend × dtype × case.
+"""
 
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-import cuda_on_cpu  # noqa: F401  before fv2v_kernels, whose table of kernels it may add to
+import cuda_on_cpu  # noqa: F401  before any operator runs: it may add to the backends
 import pytest
 import torch
 from contract_report import count, print_counts
+from gpu_cases import leave_out, print_left_out, receive_count, send_count
 
 from fv2v.cli import main
 from fv2v_kernels._native import INTERPRETED
 
 pytest.register_assert_rewrite("op_contract", "accuracy")
+
+MOST_PROCESSES = 8  # each takes a gigabyte
 
 # Processes that tests start import what is installed, not the source folder they happen to run in.
 os.environ.setdefault("PYTHONSAFEPATH", "1")
@@ -35,15 +41,49 @@ def seed() -> None:
 pytest_collectstart = pytest_runtest_setup = pytest_runtest_call = seed
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow",
+        action="store_true",
+        help="run the tests marked slow, and no others: `pytest`, then `pytest --slow`, run every test once",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`pytest` without a path spreads the tests over the cores, one thread each; `pytest -n 0` does not."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
+    if whole and not config.option.usepdb and config.getoption("numprocesses", 0) is None:
+        config.option.numprocesses = min(os.cpu_count() or 1, MOST_PROCESSES)
+        config.option.dist = "worksteal"
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_sessionstart() -> None:
+    # what tests start are no workers of pytest-xdist
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # an expression of the caller's own has the last word: -m "slow or not slow" selects everything
+    config.option.markexpr = config.option.markexpr or ("slow" if config.option.slow else "not slow")
+
+
+@pytest.hookimpl(tryfirst=True)  # before others deselect
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    leave_out(items)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Ids read op-device-backend-dtype-case: `-k "warp3d and triton and float16"` selects."""
     from layouts import LAYOUTS
-    from op_contract import PLACES, THREADED
+    from op_contract import PLACES_HERE, THREADED
 
     op = getattr(metafunc.cls, "op", None)
     if op is None:
         return
-    for fixture, places in (("place", PLACES), ("threaded_place", THREADED)):
+    for fixture, places in (("place", PLACES_HERE), ("threaded_place", THREADED)):
         if fixture in metafunc.fixturenames:
             ids = ["-".join((op.name, *place)) for place in places]
             metafunc.parametrize(fixture, places, ids=ids, indirect=True, scope="function")
@@ -70,6 +110,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     print_counts(terminalreporter)
+    print_left_out(terminalreporter)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    send_count(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_testnodedown(node: Any) -> None:
+    receive_count(node)
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -78,7 +128,7 @@ def _name(dtype: torch.dtype) -> str:
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """(device, backend), skipped out loud where this machine or this build lacks it."""
+    """(device, backend); the test is skipped where this build lacks it."""
     from op_contract import require
 
     name, (device, backend) = request.cls.op.name, request.param

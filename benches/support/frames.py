@@ -105,7 +105,7 @@ def whole_of(reenactor: Reenactor, form: str, batch: int = 1) -> Stage:
 
 
 def _around_compiled(scene: Scene, network: Callable[[Tensor], Tensor]) -> np.ndarray:
-    return to_uint8(network(scene.images()))
+    return to_uint8(network(scene.images())).cpu().numpy()
 
 
 def _parts(scene: Scene) -> Sequence[Run]:

@@ -1,5 +1,4 @@
-// (B, C, D, H, W) in memory, read with any strides and written contiguous or channels-last; on the CPU a
-// block of consecutive voxels at a time.
+// (B, C, D, H, W) in memory, read with any strides and written contiguous or channels-last.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -9,8 +8,6 @@
 #include "common/tensor.h"
 
 namespace fv2v {
-
-constexpr int kBlock = 64;  // voxels a block: its coordinates, offsets and weights stay in the L1 cache
 
 // How (B, C, D, H, W) lie in memory; voxels are counted through (D, H, W) in order.
 struct Strided {

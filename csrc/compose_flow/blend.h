@@ -3,9 +3,9 @@
 #pragma once
 #include <vector>
 
-#include "cpu/block.h"
-#include "common/flow_gradients.h"
 #include "compose_flow/compose_flow.h"
+#include "cpu/block.h"
+#include "cpu/flow_gradients.h"
 
 namespace fv2v {
 
@@ -29,14 +29,14 @@ struct Blend {
   }
 
   // How much room for masks the functions below need.
-  int64_t room() const { return slots * kBlock * (taps.size() > 1 ? 2 : 1); }
+  int64_t room() const { return slots * kBlockSize * (taps.size() > 1 ? 2 : 1); }
 
-  // mask (slots, kBlock): the softmax of the block's logits, before any threshold
+  // mask (slots, kBlockSize): the softmax of the block's logits, before any threshold
   void load_mask(const RowBlock& block, acc_t* mask) const;
 
-  // blended (3, kBlock): the flow; it and the thresholded mask are stored where they were asked for
-  void run(const RowBlock& block, acc_t* mask, acc_t (*blended)[kBlock], const BlockWriter<acc_t>& flow_out,
-           const BlockWriter<acc_t>& mask_out) const;
+  // blended (3, kBlockSize): the flow; it and the thresholded mask are stored where they were asked for
+  void run(const RowBlock& block, acc_t* mask, acc_t (*blended)[kBlockSize],
+           const BlockWriter<acc_t>& flow_out, const BlockWriter<acc_t>& mask_out) const;
 };
 
 }  // namespace fv2v

@@ -36,11 +36,11 @@ void compose_flow_backward_cpu(const Tensor& grad_logits, const Tensor& grad_sou
                                const Tensor& grad_mask, const ComposeFlow& op, int threads);
 
 void compose_flow_cuda(const Tensor& flow, const Tensor& mask, const ComposeFlow& op, int device,
-                       void* stream);
+                       void* cuda_stream);
 int64_t compose_flow_backward_workspace(const ComposeFlow& op);  // bytes
 void compose_flow_backward_cuda(const Tensor& grad_logits, const Tensor& grad_source,
                                 const Tensor& grad_driving, const Tensor& grad_affine,
                                 const Tensor& grad_flow, const Tensor& grad_mask, const ComposeFlow& op,
-                                const Tensor& workspace, int device, void* stream);
+                                const Tensor& workspace, int device, void* cuda_stream);
 
 }  // namespace fv2v

@@ -1,26 +1,26 @@
 // compose_flow on the CPU: a block of voxels of one row at a time, its K+1 masks in the L1 cache.
-#include "cpu/parallel.h"
 #include "common/softmax.h"
 #include "compose_flow/blend.h"
+#include "cpu/parallel.h"
 
 namespace fv2v {
 namespace {
 
 template <typename acc_t>
 FV2V_CLONES void softmax_block(acc_t* mask, int64_t slots, int count) {
-  softmax<kBlock>(mask, slots, kBlock, count);
+  softmax<kBlockSize>(mask, slots, kBlockSize, count);
 }
 
 template <typename acc_t>
 FV2V_CLONES void add_block(const acc_t* from, int64_t slots, int count, acc_t* to) {
   for (int64_t k = 0; k < slots; ++k)
-    for (int i = 0; i < count; ++i) to[k * kBlock + i] += from[k * kBlock + i];
+    for (int i = 0; i < count; ++i) to[k * kBlockSize + i] += from[k * kBlockSize + i];
 }
 
 // The block's logits, from taps that each lie a little to the side, and end where their row does.
 template <typename acc_t>
 void sum_taps(const Blend<acc_t>& job, const RowBlock& block, acc_t* logits) {
-  acc_t* const tap = logits + job.slots * kBlock;
+  acc_t* const tap = logits + job.slots * kBlockSize;
   std::fill(logits, tap, acc_t(0));
   const int taps = int(job.taps.size());
   for (int t = 0; t < taps; ++t) {
@@ -34,13 +34,13 @@ void sum_taps(const Blend<acc_t>& job, const RowBlock& block, acc_t* logits) {
 
 template <typename acc_t>
 FV2V_CLONES void blend_block(const Blend<acc_t>& job, const RowBlock& block, acc_t* mask,
-                             acc_t (*blended)[kBlock]) {
+                             acc_t (*blended)[kBlockSize]) {
   for (int axis = 0; axis < 3; ++axis)
     for (int i = 0; i < block.count; ++i) blended[axis][i] = 0;
   for (int64_t k = 0; k < job.slots; ++k) {
     const KeypointFlow<acc_t> one = job.flows.at(block.b, k);
     const acc_t *x = job.lattice.x.data() + block.x, y = job.lattice.y[block.y], z = job.lattice.z[block.z];
-    acc_t* const m = mask + k * kBlock;
+    acc_t* const m = mask + k * kBlockSize;
 #pragma GCC ivdep
     for (int i = 0; i < block.count; ++i) {
       acc_t w[3];
@@ -53,16 +53,16 @@ FV2V_CLONES void blend_block(const Blend<acc_t>& job, const RowBlock& block, acc
 
 template <typename acc_t>
 FV2V_CLONES void backward_block(const Blend<acc_t>& job, const RowBlock& block, const acc_t* masks,
-                                const acc_t (*g)[kBlock], acc_t* upstreams, FlowSums* sums) {
+                                const acc_t (*g)[kBlockSize], acc_t* upstreams, FlowSums* sums) {
   const int count = block.count;
   const acc_t *x = job.lattice.x.data() + block.x, y = job.lattice.y[block.y], z = job.lattice.z[block.z];
   const acc_t* const g_rows[3] = {g[0], g[1], g[2]};
-  alignas(64) acc_t dot[kBlock], weight[kBlock];
+  alignas(64) acc_t dot[kBlockSize], weight[kBlockSize];
   for (int i = 0; i < count; ++i) dot[i] = 0;
   for (int64_t k = 0; k < job.slots; ++k) {
     const KeypointFlow<acc_t> one = job.flows.at(block.b, k);
-    acc_t* const upstream = upstreams + k * kBlock;
-    const acc_t* const mask = masks + k * kBlock;
+    acc_t* const upstream = upstreams + k * kBlockSize;
+    const acc_t* const mask = masks + k * kBlockSize;
 #pragma GCC ivdep
     for (int i = 0; i < count; ++i) {
       acc_t w[3];
@@ -75,8 +75,8 @@ FV2V_CLONES void backward_block(const Blend<acc_t>& job, const RowBlock& block, 
     sums[block.b * job.slots + k].add_row(one, x, y, z, count, g_rows, weight);
   }
   for (int64_t k = 0; k < job.slots; ++k) {
-    acc_t* const upstream = upstreams + k * kBlock;
-    const acc_t* const mask = masks + k * kBlock;
+    acc_t* const upstream = upstreams + k * kBlockSize;
+    const acc_t* const mask = masks + k * kBlockSize;
 #pragma GCC ivdep
     for (int i = 0; i < count; ++i) upstream[i] = logit_gradient(mask[i], upstream[i], dot[i]);
   }
@@ -86,8 +86,8 @@ template <typename acc_t>
 void backward_rows(const Blend<acc_t>& job, int64_t begin, int64_t end, const BlockReader<acc_t>& grad_flow,
                    const BlockReader<acc_t>* grad_mask, const BlockWriter<acc_t>& grad_logits,
                    FlowSums* sums) {
-  std::vector<acc_t> masks(job.room()), upstreams(job.slots * kBlock);  // m_k, d loss / d m_k
-  alignas(64) acc_t g[3][kBlock];
+  std::vector<acc_t> masks(job.room()), upstreams(job.slots * kBlockSize);  // m_k, d loss / d m_k
+  alignas(64) acc_t g[3][kBlockSize];
   for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
     job.load_mask(block, masks.data());
     grad_flow.load(block, 0, g[0], 3);
@@ -112,7 +112,7 @@ void Blend<acc_t>::load_mask(const RowBlock& block, acc_t* mask) const {
 }
 
 template <typename acc_t>
-void Blend<acc_t>::run(const RowBlock& block, acc_t* mask, acc_t (*blended)[kBlock],
+void Blend<acc_t>::run(const RowBlock& block, acc_t* mask, acc_t (*blended)[kBlockSize],
                        const BlockWriter<acc_t>& flow_out, const BlockWriter<acc_t>& mask_out) const {
   load_mask(block, mask);
   blend_block(*this, block, mask, blended);
@@ -132,7 +132,7 @@ void compose_flow_cpu(const Tensor& flow, const Tensor& mask, const ComposeFlow&
     const BlockWriter<acc_t> flow_out(flow, 4), mask_out(mask, 1);
     parallel_for(job.rows, threads, [&](int64_t begin, int64_t end) {
       std::vector<acc_t> masks(job.room());
-      alignas(64) acc_t blended[3][kBlock];
+      alignas(64) acc_t blended[3][kBlockSize];
       for_row_blocks(job.size, begin, end, [&](const RowBlock& block) {
         job.run(block, masks.data(), blended, flow_out, mask_out);
       });

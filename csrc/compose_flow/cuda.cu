@@ -12,23 +12,14 @@ constexpr int64_t kParts = 256;  // blocks that share the sums of a sample, at m
 constexpr int kProducts = 12;    // sums a flow: of g, and of g p^T
 
 template <typename scalar_t>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     compose_flow_kernel(const MaskTiles<scalar_t> job, acc_of<scalar_t>* flow_out, scalar_t* mask_out) {
   using acc_t = acc_of<scalar_t>;
   acc_t* const flow = job.masks() + job.slots * job.pitch();  // (tile, 3): leaves shared memory side by side
   const int32_t first = int32_t(blockIdx.x) * job.tile;
   const int count = min(job.tile, job.voxels - first), i = threadIdx.x;
   for (int64_t b = blockIdx.z; b < job.batch; b += gridDim.z) {
-    job.load(b, first, count);
-    __syncthreads();
-    if (i < count) {
-      acc_t point[3];
-      lattice_point(first + i, job.logits.size, point);
-      job.softmax_of(i);
-      scalar_t* const to = mask_out + b * job.slots * job.voxels + first + i;
-      job.blend(i, point, mask_out ? to : nullptr, job.voxels, flow + 3 * i);
-    }
-    __syncthreads();
+    job.blend_tile(b, first, count, mask_out, flow);
     acc_t* const to = flow_out + (b * job.voxels + first) * 3;
     for (int at = i; at < 3 * count; at += kThreads) to[at] = flow[at];
     __syncthreads();
@@ -46,7 +37,7 @@ struct Upstream {
 // A block a part of the tiles of a sample. Writes grad_logits, contiguous, and the sums of its part, (B, K,
 // parts); either may be nullptr.
 template <typename scalar_t>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     compose_flow_backward_kernel(const MaskTiles<scalar_t> job, const Upstream<scalar_t> upstream,
                                  scalar_t* grad_logits, FlowSums* sums) {
   using acc_t = acc_of<scalar_t>;
@@ -126,15 +117,15 @@ int parts_of(const Tensor& logits) {
 }  // namespace
 
 void compose_flow_cuda(const Tensor& flow, const Tensor& mask, const ComposeFlow& op, int device,
-                       void* stream) {
+                       void* cuda_stream) {
   if (flow.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_dtype(op.mask_logits.dtype, [&](auto scalar) {
     using scalar_t = decltype(scalar);
     MaskTiles<scalar_t> job(op);
     const int64_t bytes = job.reserve(3, 0);
-    queue.launch("compose_flow", compose_flow_kernel<scalar_t>,
-                 dim3(job.tiles(), 1, Queue::most_blocks(job.batch)), kThreads, bytes, job,
+    stream.launch("compose_flow", compose_flow_kernel<scalar_t>,
+                 dim3(job.tiles(), 1, Stream::most_blocks(job.batch)), kThreads, bytes, job,
                  flow.as<acc_of<scalar_t>>(), mask.numel() ? mask.as<scalar_t>() : nullptr);
   });
 }
@@ -146,10 +137,10 @@ int64_t compose_flow_backward_workspace(const ComposeFlow& op) {
 void compose_flow_backward_cuda(const Tensor& grad_logits, const Tensor& grad_source,
                                 const Tensor& grad_driving, const Tensor& grad_affine,
                                 const Tensor& grad_flow, const Tensor& grad_mask, const ComposeFlow& op,
-                                const Tensor& workspace, int device, void* stream) {
-  const Queue queue(device, stream);
+                                const Tensor& workspace, int device, void* cuda_stream) {
+  const Stream stream(device, cuda_stream);
   if (op.mask_logits.numel() == 0) {
-    for (const Tensor* grad : {&grad_source, &grad_driving, &grad_affine}) queue.fill_zero(*grad);
+    for (const Tensor* grad : {&grad_source, &grad_driving, &grad_affine}) stream.fill_zero(*grad);
     return;
   }
   for_dtype(op.mask_logits.dtype, [&](auto scalar) {
@@ -162,11 +153,11 @@ void compose_flow_backward_cuda(const Tensor& grad_logits, const Tensor& grad_so
                                          Volume<scalar_t>(masked ? grad_mask : op.mask_logits, 1), masked};
     const bool inward = grad_source.numel() || grad_driving.numel() || grad_affine.numel();
     const int parts = parts_of(op.mask_logits);
-    queue.launch("compose_flow_backward", compose_flow_backward_kernel<scalar_t>,
-                 dim3(parts, Queue::most_blocks(job.batch)), kThreads, bytes, job, upstream,
+    stream.launch("compose_flow_backward", compose_flow_backward_kernel<scalar_t>,
+                 dim3(parts, Stream::most_blocks(job.batch)), kThreads, bytes, job, upstream,
                  grad_logits.numel() ? grad_logits.as<scalar_t>() : nullptr,
                  inward ? workspace.as<FlowSums>() : nullptr);
-    write_flow_gradients(queue, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
+    write_flow_gradients(stream, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
                          grad_driving, grad_affine);
   });
 }

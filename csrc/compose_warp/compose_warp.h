@@ -17,6 +17,6 @@ struct ComposeWarp {
 void compose_warp_cpu(const Tensor& warped, const Tensor& flow, const Tensor& mask, const ComposeWarp& op,
                       int threads);
 void compose_warp_cuda(const Tensor& warped, const Tensor& flow, const Tensor& mask, const ComposeWarp& op,
-                       int device, void* stream);
+                       int device, void* cuda_stream);
 
 }  // namespace fv2v

@@ -1,9 +1,9 @@
 // compose_warp on the CPU: the flow of a block of voxels goes straight to where it reads.
 #include "compose_warp/compose_warp.h"
 
+#include "compose_flow/blend.h"
 #include "cpu/packed.h"
 #include "cpu/parallel.h"
-#include "compose_flow/blend.h"
 
 namespace fv2v {
 
@@ -17,7 +17,7 @@ void compose_warp_cpu(const Tensor& warped, const Tensor& flow, const Tensor& ma
     const BlockWriter<acc_t> out(warped, 1), flow_out(flow, 4), mask_out(mask, 1);
     parallel_for(blend.rows, threads, [&](int64_t begin, int64_t end) {
       std::vector<acc_t> masks(blend.room());
-      alignas(64) acc_t blended[3][kBlock];
+      alignas(64) acc_t blended[3][kBlockSize];
       for_row_blocks(blend.size, begin, end, [&](const RowBlock& block) {
         blend.run(block, masks.data(), blended, flow_out, mask_out);
         read_block(packed, packed.samples == 1 ? 0 : block.b, Points<acc_t>{blended, op.align_corners}, out,

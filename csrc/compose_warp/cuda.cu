@@ -23,7 +23,7 @@ struct Job {
 
 // flow_out (B, D, H, W, 3) and mask_out (B, K+1, D, H, W), contiguous, may be nullptr
 template <typename scalar_t, int lanes>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     compose_warp_kernel(const Job<scalar_t> job, const Result<scalar_t> out, acc_of<scalar_t>* flow_out,
                         scalar_t* mask_out) {
   using acc_t = acc_of<scalar_t>;
@@ -36,16 +36,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   // voxels
   const int shares = lanes > 1 ? groups : kThreads / masks.tile;
   for (int64_t b = blockIdx.z; b < masks.batch; b += gridDim.z) {
-    masks.load(b, first, count);
-    __syncthreads();
-    if (i < count) {
-      acc_t point[3];
-      lattice_point(first + i, job.features.size, point);
-      masks.softmax_of(i);
-      scalar_t* const to = mask_out + b * masks.slots * masks.voxels + first + i;
-      masks.blend(i, point, mask_out ? to : nullptr, masks.voxels, flow + 3 * i);
-    }
-    __syncthreads();
+    masks.blend_tile(b, first, count, mask_out, flow);
     for (int at = i; flow_out && at < 3 * count; at += kThreads)
       flow_out[(b * masks.voxels + first) * 3 + at] = flow[at];
     for (int item = i; item < masks.tile * shares; item += kThreads) {
@@ -63,17 +54,17 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 }  // namespace
 
 void compose_warp_cuda(const Tensor& warped, const Tensor& flow, const Tensor& mask, const ComposeWarp& op,
-                       int device, void* stream) {
+                       int device, void* cuda_stream) {
   if (op.flow.mask_logits.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_reading<kVector>(op.features, takes_vectors(warped, kVector), [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     Job<scalar_t> job(op);
-    if (job.masks.tiles() * job.masks.batch * kThreads < queue.resident_threads())
+    if (job.masks.tiles() * job.masks.batch * kThreads < stream.resident_threads())
       job.masks.tile = kSmallTile;
     const int64_t bytes = job.masks.reserve(3, 0);
-    queue.launch("compose_warp", compose_warp_kernel<scalar_t, lanes>,
-                 dim3(job.masks.tiles(), 1, Queue::most_blocks(job.masks.batch)), kThreads, bytes, job,
+    stream.launch("compose_warp", compose_warp_kernel<scalar_t, lanes>,
+                 dim3(job.masks.tiles(), 1, Stream::most_blocks(job.masks.batch)), kThreads, bytes, job,
                  Result<scalar_t>(warped), flow.numel() ? flow.as<acc_of<scalar_t>>() : nullptr,
                  mask.numel() ? mask.as<scalar_t>() : nullptr);
   });

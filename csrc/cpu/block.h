@@ -8,13 +8,16 @@
 
 namespace fv2v {
 
-// Consecutive voxels of one sample: at most kBlock, but for one channel alone any number.
+// Voxels in a block: its coordinates, offsets and weights stay in the L1 cache.
+constexpr int kBlockSize = 64;
+
+// Consecutive voxels of one sample: at most kBlockSize, but for one channel alone any number.
 struct Block {
   int64_t b, first;
   int count;
 };
 
-// Up to kBlock voxels of one row.
+// Up to kBlockSize voxels of one row.
 struct RowBlock : Block {
   int32_t x, y, z;  // of the first
 };
@@ -24,9 +27,9 @@ template <typename Body>
 FV2V_HOST_DEVICE void for_row_blocks(Size3 size, int64_t begin, int64_t end, Body body) {
   const int64_t rows = int64_t(size.depth) * size.height;
   for (int64_t row = begin; row < end; ++row)
-    for (int32_t x = 0; x < size.width; x += kBlock) {
+    for (int32_t x = 0; x < size.width; x += kBlockSize) {
       const int64_t in_sample = row % rows;
-      body(RowBlock{{row / rows, in_sample * size.width + x, std::min(kBlock, size.width - x)},
+      body(RowBlock{{row / rows, in_sample * size.width + x, std::min(kBlockSize, size.width - x)},
                     x,
                     int32_t(in_sample % size.height),
                     int32_t(in_sample / size.height)});
@@ -43,7 +46,7 @@ class BlockReader {
   BlockReader(const Tensor& tensor, int channel_dim)
       : layout(tensor, channel_dim), data_(tensor.data), dtype_(tensor.dtype) {}
 
-  // Channels first ... first + count - 1, kBlock apart.
+  // Channels first ... first + count - 1, kBlockSize apart.
   void load(const Block& block, int64_t first, acc_t* to, int64_t count = 1) const;
   // Channels lanes * group and on, interleaved; those past the last are zero. 4 or 16 lanes.
   void load_lanes(const Block& block, int lanes, int64_t group, acc_t* to) const;
@@ -69,7 +72,7 @@ class BlockReader {
   DType dtype_;
 };
 
-// Contiguous or channels-last; false where nobody asked for it.
+// Contiguous or channels-last; false where the result was not asked for.
 template <typename acc_t>
 class BlockWriter {
  public:

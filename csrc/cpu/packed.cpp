@@ -32,7 +32,7 @@ FV2V_CLONES void load_planes(const Strided& layout, const void* data, const Bloc
                              int64_t count, acc_of<scalar_t>* to) {
   const Volume<scalar_t> volume(layout, data);
   for (int64_t c = 0; c < count; ++c)
-    volume.load(block.b, first + c, block.first, block.count, to + c * kBlock, 1);
+    volume.load(block.b, first + c, block.first, block.count, to + c * kBlockSize, 1);
 }
 
 template <int lanes, typename scalar_t>
@@ -45,7 +45,7 @@ template <typename scalar_t>
 FV2V_CLONES void store_planes(const Result<scalar_t>& result, const Block& block, int64_t first,
                               int64_t count, const acc_of<scalar_t>* from) {
   for (int64_t c = 0; c < count; ++c)
-    store_lanes<1>(from + c * kBlock, result, block.b, first + c, block.first, block.count);
+    store_lanes<1>(from + c * kBlockSize, result, block.b, first + c, block.first, block.count);
 }
 
 template <int lanes, typename scalar_t>
@@ -65,7 +65,7 @@ FV2V_CLONES void read_points(const Packed<acc_t>& features, int64_t sample, cons
   using vec_t = vec<acc_t, lanes>;
   const int count = block.count;
   const PointBlock<acc_t> points(at, count, features.size);
-  alignas(64) vec_t result[kBlock];
+  alignas(64) vec_t result[kBlockSize];
   for (int64_t group = 0; group < features.groups; ++group) {
     points.template read<lanes>(reinterpret_cast<const vec_t*>(features.at(sample, group)), count, result);
     out.store_lanes(block, lanes, group, reinterpret_cast<const acc_t*>(result));
@@ -76,11 +76,11 @@ template <int lanes, typename acc_t>
 FV2V_CLONES void read_points_backward(const Packed<acc_t>& features, int64_t sample, const Points<acc_t>& at,
                                       const BlockReader<acc_t>& grad_out, const Block& block,
                                       int64_t first_group, int64_t last_group, acc_t* grad_features,
-                                      acc_t (*grad_points)[kBlock]) {
+                                      acc_t (*grad_points)[kBlockSize]) {
   using vec_t = vec<acc_t, lanes>;
   const int count = block.count;
   const PointBlock<acc_t> points(at, count, features.size);
-  alignas(64) vec_t upstream[kBlock], total[kBlock][3];
+  alignas(64) vec_t upstream[kBlockSize], total[kBlockSize][3];
   for (int i = 0; i < count; ++i)
     for (int axis = 0; axis < 3; ++axis) total[i][axis] = vec_t{};
   for (int64_t group = first_group; group < last_group; ++group) {
@@ -107,8 +107,8 @@ template <typename acc_t, typename Body>
 void for_packed_blocks(const Packed<acc_t>& packed, int64_t begin, int64_t end, Body body) {
   for (int64_t task = begin; task < end; ++task) {
     const int64_t row = task % packed.rows, plane = task / packed.rows;
-    for (int64_t x = 0; x < packed.width; x += kBlock) {
-      const int count = int(std::min<int64_t>(kBlock, packed.width - x));
+    for (int64_t x = 0; x < packed.width; x += kBlockSize) {
+      const int count = int(std::min<int64_t>(kBlockSize, packed.width - x));
       body(Block{plane / packed.groups, row * packed.width + x, count}, plane % packed.groups,
            (row * (packed.width + 2) + 1 + x) * packed.lanes);
     }
@@ -180,7 +180,7 @@ template <typename acc_t>
 void unpack_sum(const Packed<acc_t>& packed, int64_t splits, const BlockWriter<acc_t>& grad, int threads) {
   const int64_t rows = packed.samples / splits * packed.groups * packed.rows;
   parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
-    alignas(64) acc_t sum[kBlock * kMostLanes];
+    alignas(64) acc_t sum[kBlockSize * kMostLanes];
     for_packed_blocks(packed, begin, end, [&](const Block& block, int64_t group, int64_t at) {
       const int count = block.count * packed.lanes;
       const acc_t* first = packed.at(block.b * splits, group) + at;
@@ -202,7 +202,7 @@ void read_block(const Packed<acc_t>& features, int64_t sample, const Points<acc_
 template <typename acc_t>
 void read_block_backward(const Packed<acc_t>& features, int64_t sample, const Points<acc_t>& points,
                          const BlockReader<acc_t>& grad_out, const Block& block, int64_t first_group,
-                         int64_t last_group, acc_t* grad_features, acc_t (*grad_points)[kBlock]) {
+                         int64_t last_group, acc_t* grad_features, acc_t (*grad_points)[kBlockSize]) {
   for_lanes(features.lanes, [&](auto n) {
     read_points_backward<decltype(n)::value>(features, sample, points, grad_out, block, first_group,
                                              last_group, grad_features, grad_points);
@@ -218,7 +218,7 @@ void read_block_backward(const Packed<acc_t>& features, int64_t sample, const Po
                            const Block&);                                                                  \
   template void read_block_backward(const Packed<acc_t>&, int64_t, const Points<acc_t>&,                   \
                                     const BlockReader<acc_t>&, const Block&, int64_t, int64_t, acc_t*,     \
-                                    acc_t(*)[kBlock]);
+                                    acc_t(*)[kBlockSize]);
 FV2V_INSTANTIATE(float)
 FV2V_INSTANTIATE(double)
 #undef FV2V_INSTANTIATE

@@ -40,10 +40,10 @@ Packed<acc_t> pack(const BlockReader<acc_t>& volume, int threads);
 template <typename acc_t>
 void unpack_sum(const Packed<acc_t>& packed, int64_t splits, const BlockWriter<acc_t>& grad, int threads);
 
-// Up to kBlock points of one sample, and how the features are read there.
+// Up to kBlockSize points of one sample, and how the features are read there.
 template <typename acc_t>
 struct Points {
-  const acc_t (*at)[kBlock];  // (3, kBlock)
+  const acc_t (*at)[kBlockSize];  // (3, kBlockSize)
   bool align_corners;
 };
 
@@ -53,10 +53,10 @@ void read_block(const Packed<acc_t>& features, int64_t sample, const Points<acc_
                 const BlockWriter<acc_t>& out, const Block& block);
 
 // Its adjoint in channel groups first_group ... last_group - 1: adds to `grad_features`, a sample of Packed,
-// and writes `grad_points` (3, kBlock), zero for points outside the volume; either may be nullptr.
+// and writes `grad_points` (3, kBlockSize), zero for points outside the volume; either may be nullptr.
 template <typename acc_t>
 void read_block_backward(const Packed<acc_t>& features, int64_t sample, const Points<acc_t>& points,
                          const BlockReader<acc_t>& grad_out, const Block& block, int64_t first_group,
-                         int64_t last_group, acc_t* grad_features, acc_t (*grad_points)[kBlock]);
+                         int64_t last_group, acc_t* grad_features, acc_t (*grad_points)[kBlockSize]);
 
 }  // namespace fv2v

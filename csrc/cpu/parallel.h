@@ -24,7 +24,7 @@ void parallel_parts(int64_t count, int64_t parts, int threads, Body body) {
   }
 }
 
-// Several parts a thread: one whose core is taken away for a moment holds nobody up.
+// Several parts a thread, so that one whose core is taken away for a moment does not keep the others waiting.
 template <typename Body>
 void parallel_for(int64_t count, int threads, Body body) {
   parallel_parts(count, std::min<int64_t>(count, threads > 1 ? 8 * threads : 1), threads,

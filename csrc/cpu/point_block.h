@@ -1,22 +1,22 @@
 // CPU: the eight voxels around each of a block of points, and what is read from them and sent back to them.
 #pragma once
-#include "cpu/packed.h"
 #include "common/trilinear.h"
+#include "cpu/packed.h"
 #include "cpu/vector.h"
 
 namespace fv2v {
 
-// Where up to kBlock points read. Every loop runs along the points, so that the compiler computes many at
+// Where up to kBlockSize points read. Every loop runs along the points, so that the compiler computes many at
 // once; it does so only while all of this lies on the stack of the function that fills it. Row j of the four
 // takes its y from bit 0 and its z from bit 1.
 template <typename acc_t>
 struct PointBlock {
-  alignas(64) int32_t offset[4][kBlock];    // of the pair of voxels beside the point, in a group of Packed
-  alignas(64) acc_t row_weight[4][kBlock];  // y and z alone
-  alignas(64) acc_t weight[3][2][kBlock];
-  alignas(64) acc_t slope[3][2][kBlock];
-  alignas(64) int32_t low[3][kBlock];
-  alignas(64) int32_t inside[3][2][kBlock];
+  alignas(64) int32_t offset[4][kBlockSize];    // in a group of Packed, of the two voxels beside the point
+  alignas(64) acc_t row_weight[4][kBlockSize];  // y and z alone
+  alignas(64) acc_t weight[3][2][kBlockSize];
+  alignas(64) acc_t slope[3][2][kBlockSize];
+  alignas(64) int32_t low[3][kBlockSize];
+  alignas(64) int32_t inside[3][2][kBlockSize];
 
   FV2V_HOST_DEVICE PointBlock(const Points<acc_t>& points, int count, Size3 size) {
     locate_axis(0, points.at[0], count, size.width, points.align_corners);

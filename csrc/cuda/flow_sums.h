@@ -1,9 +1,9 @@
 // CUDA: the keypoints' gradients from sums that each block leaves in the workspace, (B, K, parts), added in a
 // fixed order.
 #pragma once
-#include "cuda/threads.h"
 #include "common/flow_gradients.h"
 #include "cuda/launch.h"
+#include "cuda/threads.h"
 
 namespace fv2v {
 
@@ -42,14 +42,14 @@ struct FlowGradients {
   KeypointFlows<acc_t> flows;
   FlowSums* sums;  // (B, K, parts)
   int parts;
-  acc_t *source, *driving, *affine;  // contiguous; nullptr where nobody asked
+  acc_t *source, *driving, *affine;  // contiguous; nullptr where not asked for
   bool shared;                       // one matrix for all keypoints
 };
 
 // A block a keypoint. Where the matrix is shared, the keypoint's share of its gradient stays in its first
 // sum.
 template <typename acc_t>
-__global__ void __launch_bounds__(kThreads, kBlocks) add_parts(const FlowGradients<acc_t> job) {
+__global__ void __launch_bounds__(kThreads, kMinBlocks) add_parts(const FlowGradients<acc_t> job) {
   double* const shared = shared_memory<double>();  // (kSides, kSums)
   const int64_t keypoint = blockIdx.x;
   FlowSums* const sums = job.sums + keypoint * job.parts;
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) add_parts(const FlowGradien
 
 // A block a sample.
 template <typename acc_t>
-__global__ void __launch_bounds__(kThreads, kBlocks) add_keypoints(const FlowGradients<acc_t> job) {
+__global__ void __launch_bounds__(kThreads, kMinBlocks) add_keypoints(const FlowGradients<acc_t> job) {
   const int i = threadIdx.x;
   if (i >= 9) return;
   const int64_t b = blockIdx.x, K = job.flows.keypoints;
@@ -93,7 +93,7 @@ inline int64_t flow_sums_bytes(const Tensor& kp_source, int parts) {
 }
 
 template <typename acc_t>
-void write_flow_gradients(const Queue& queue, const KeypointFlows<acc_t>& flows, FlowSums* sums, int parts,
+void write_flow_gradients(const Stream& stream, const KeypointFlows<acc_t>& flows, FlowSums* sums, int parts,
                           int64_t batch, const Tensor& grad_source, const Tensor& grad_driving,
                           const Tensor& grad_affine) {
   const auto wanted = [](const Tensor& grad) { return grad.numel() ? grad.as<acc_t>() : nullptr; };
@@ -105,11 +105,11 @@ void write_flow_gradients(const Queue& queue, const KeypointFlows<acc_t>& flows,
                                     wanted(grad_affine),
                                     grad_affine.dims == 3};
   if (!job.source && !job.driving && !job.affine) return;
-  if (flows.keypoints == 0) return queue.fill_zero(grad_affine);
-  queue.launch("add_parts", add_parts<acc_t>, dim3(batch * flows.keypoints), kThreads,
+  if (flows.keypoints == 0) return stream.fill_zero(grad_affine);
+  stream.launch("add_parts", add_parts<acc_t>, dim3(batch * flows.keypoints), kThreads,
                kThreads * sizeof(double), job);
   if (job.affine && job.shared)
-    queue.launch("add_keypoints", add_keypoints<acc_t>, dim3(batch), kThreads, 0, job);
+    stream.launch("add_keypoints", add_keypoints<acc_t>, dim3(batch), kThreads, 0, job);
 }
 
 }  // namespace fv2v

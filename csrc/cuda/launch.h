@@ -22,23 +22,24 @@ inline void check_voxels(int64_t voxels) {
 // How often `size` fits into `count`, the last time perhaps in part.
 inline int64_t ceil_div(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// The device and stream that the tensors live on.
-class Queue {
+// The CUDA stream that a call works on. Its device is current while this object lives, and the one that was
+// current before is so again afterwards.
+class Stream {
  public:
-  Queue(int device, void* stream) : stream(static_cast<cudaStream_t>(stream)) {
+  Stream(int device, void* cuda_stream) : handle_(static_cast<cudaStream_t>(cuda_stream)) {
     check_cuda(cudaGetDevice(&previous_), "cudaGetDevice");
     if (device != previous_) check_cuda(cudaSetDevice(device), "cudaSetDevice");
     device_ = device;
   }
-  ~Queue() {
+  ~Stream() {
     if (device_ != previous_) cudaSetDevice(previous_);
   }
-  Queue(const Queue&) = delete;
-  Queue& operator=(const Queue&) = delete;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
   void fill_zero(const Tensor& tensor) const {
     if (tensor.numel())
-      check_cuda(cudaMemsetAsync(tensor.data, 0, tensor.numel() * bytes_of(tensor.dtype), stream),
+      check_cuda(cudaMemsetAsync(tensor.data, 0, tensor.numel() * bytes_of(tensor.dtype), handle_),
                  "cudaMemsetAsync");
   }
 
@@ -63,13 +64,12 @@ class Queue {
     config.gridDim = blocks;
     config.blockDim = dim3(threads);
     config.dynamicSmemBytes = shared_bytes;
-    config.stream = stream;
+    config.stream = handle_;
     check_cuda(cudaLaunchKernelEx(&config, kernel, arguments...), what);
   }
 
-  const cudaStream_t stream;
-
  private:
+  const cudaStream_t handle_;
   int previous_ = 0, device_ = 0;
 };
 

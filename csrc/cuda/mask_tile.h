@@ -1,12 +1,12 @@
 // CUDA: tiles of consecutive voxels with their K+1 masks in shared memory, and the deformation that those
 // blend.
 #pragma once
-#include "cuda/threads.h"
 #include "common/keypoint_flow.h"
-#include "cuda/launch.h"
 #include "common/softmax.h"
 #include "common/volume.h"
 #include "compose_flow/compose_flow.h"
+#include "cuda/launch.h"
+#include "cuda/threads.h"
 
 namespace fv2v {
 
@@ -123,6 +123,23 @@ struct MaskTiles {
       for (int axis = 0; axis < 3; ++axis) w[axis] += mask * one[axis];
       if (mask_out) mask_out[k * step] = narrow<scalar_t>(mask);
     }
+  }
+
+  // The deformations of `count` voxels from `first` on, to `flow`, (tile, 3) in shared memory; their
+  // masks, unless nullptr, to mask_out (B, K+1, D, H, W).
+  __device__ __forceinline__ void blend_tile(int64_t b, int32_t first, int count, scalar_t* mask_out,
+                                             acc_t* flow) const {
+    load(b, first, count);
+    __syncthreads();
+    const int i = threadIdx.x;
+    if (i < count) {
+      acc_t point[3];
+      lattice_point(first + i, logits.size, point);
+      softmax_of(i);
+      scalar_t* const to = mask_out + b * slots * voxels + first + i;
+      blend(i, point, mask_out ? to : nullptr, voxels, flow + 3 * i);
+    }
+    __syncthreads();
   }
 };
 

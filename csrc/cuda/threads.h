@@ -10,7 +10,7 @@ constexpr int kThreads = 256;  // a block
 constexpr int kWarp = 32;
 constexpr int kWarps = kThreads / kWarp;
 // Blocks asked of a multiprocessor; unasked, ptxas aims at 64 registers and spills.
-constexpr int kBlocks = 1;
+constexpr int kMinBlocks = 1;
 constexpr int64_t kShared = 48 << 10;  // bytes that any GPU gives a block unasked
 
 // What the launch asked for, as an array.

@@ -1,9 +1,10 @@
 // keypoint_flow on the CPU: one (batch, flow) pair a task.
 #include "keypoint_flow/keypoint_flow.h"
 
-#include "common/flow_gradients.h"
-#include "cpu/parallel.h"
 #include "common/volume.h"
+#include "cpu/block.h"
+#include "cpu/flow_gradients.h"
+#include "cpu/parallel.h"
 
 namespace fv2v {
 namespace {
@@ -27,13 +28,13 @@ template <typename acc_t>
 FV2V_CLONES void sum_flow(const KeypointFlow<acc_t>& flow, const Lattice<acc_t>& lattice,
                           const Tensor& grad_out, const acc_t* grad, FlowSums& sums) {
   const Size3 size = spatial(grad_out);
-  acc_t g[3][kBlock], ones[kBlock];
-  std::fill(ones, ones + kBlock, acc_t(1));
+  acc_t g[3][kBlockSize], ones[kBlockSize];
+  std::fill(ones, ones + kBlockSize, acc_t(1));
   const acc_t* const rows[3] = {g[0], g[1], g[2]};
   for (int32_t z = 0; z < size.depth; ++z)
     for (int32_t y = 0; y < size.height; ++y)
-      for (int32_t first = 0; first < size.width; first += kBlock) {
-        const int count = std::min(kBlock, size.width - first);
+      for (int32_t first = 0; first < size.width; first += kBlockSize) {
+        const int count = std::min(kBlockSize, size.width - first);
         const acc_t* from =
             grad + z * grad_out.stride[2] + y * grad_out.stride[3] + first * grad_out.stride[4];
         for (int axis = 0; axis < 3; ++axis)

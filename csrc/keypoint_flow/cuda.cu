@@ -2,8 +2,8 @@
 // numbers a voxel leave it side by side.
 #include "keypoint_flow/keypoint_flow.h"
 
-#include "cuda/flow_sums.h"
 #include "common/volume.h"
+#include "cuda/flow_sums.h"
 
 namespace fv2v {
 namespace {
@@ -29,7 +29,8 @@ struct Job {
 };
 
 template <typename acc_t>
-__global__ void __launch_bounds__(kThreads, kBlocks) keypoint_flow_kernel(const Job<acc_t> job, acc_t* out) {
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
+    keypoint_flow_kernel(const Job<acc_t> job, acc_t* out) {
   acc_t* const tile = shared_memory<acc_t>();  // (kThreads, 3)
   const int32_t first = int32_t(blockIdx.x) * kThreads;
   const int count = min(kThreads, job.voxels - first), i = threadIdx.x;
@@ -48,7 +49,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) keypoint_flow_kernel(const 
 
 // grad_out (B, K+1, D, H, W, 3) with any strides; a block a part of the voxels of one keypoint
 template <typename acc_t>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     sum_flow_kernel(const Job<acc_t> job, const Tensor grad_out, FlowSums* sums) {
   const int64_t K = job.slots - 1;
   for (int64_t keypoint = blockIdx.y; keypoint < job.batch * K; keypoint += gridDim.y) {
@@ -79,14 +80,14 @@ int parts_of(const Tensor& grad_out) {
 
 }  // namespace
 
-void keypoint_flow_cuda(const Tensor& out, const KeypointFlowOp& op, int device, void* stream) {
+void keypoint_flow_cuda(const Tensor& out, const KeypointFlowOp& op, int device, void* cuda_stream) {
   if (out.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_coordinates(op.kp_source.dtype, [&](auto scalar) {
     using acc_t = decltype(scalar);
     const Job<acc_t> job(op, out);
-    queue.launch("keypoint_flow", keypoint_flow_kernel<acc_t>,
-                 dim3(ceil_div(job.voxels, kThreads), Queue::most_blocks(job.batch * job.slots)), kThreads,
+    stream.launch("keypoint_flow", keypoint_flow_kernel<acc_t>,
+                 dim3(ceil_div(job.voxels, kThreads), Stream::most_blocks(job.batch * job.slots)), kThreads,
                  3 * kThreads * sizeof(acc_t), job, out.as<acc_t>());
   });
 }
@@ -97,18 +98,18 @@ int64_t keypoint_flow_backward_workspace(const Tensor& grad_out, const KeypointF
 
 void keypoint_flow_backward_cuda(const Tensor& grad_source, const Tensor& grad_driving,
                                  const Tensor& grad_affine, const Tensor& grad_out, const KeypointFlowOp& op,
-                                 const Tensor& workspace, int device, void* stream) {
-  const Queue queue(device, stream);
+                                 const Tensor& workspace, int device, void* cuda_stream) {
+  const Stream stream(device, cuda_stream);
   for_coordinates(op.kp_source.dtype, [&](auto scalar) {
     using acc_t = decltype(scalar);
     const Job<acc_t> job(op, grad_out);
     const int parts = parts_of(grad_out);
     const int64_t keypoints = op.kp_source.size[0] * op.kp_source.size[1];
     if (keypoints > 0)
-      queue.launch("keypoint_flow_backward", sum_flow_kernel<acc_t>,
-                   dim3(parts, Queue::most_blocks(keypoints)), kThreads, kFlowSumBytes<acc_t>, job, grad_out,
+      stream.launch("keypoint_flow_backward", sum_flow_kernel<acc_t>,
+                   dim3(parts, Stream::most_blocks(keypoints)), kThreads, kFlowSumBytes<acc_t>, job, grad_out,
                    workspace.as<FlowSums>());
-    write_flow_gradients(queue, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
+    write_flow_gradients(stream, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
                          grad_driving, grad_affine);
   });
 }

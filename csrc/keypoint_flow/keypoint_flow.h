@@ -14,10 +14,10 @@ void keypoint_flow_backward_cpu(const Tensor& grad_source, const Tensor& grad_dr
                                 const Tensor& grad_affine, const Tensor& grad_out, const KeypointFlowOp& op,
                                 int threads);
 
-void keypoint_flow_cuda(const Tensor& out, const KeypointFlowOp& op, int device, void* stream);
+void keypoint_flow_cuda(const Tensor& out, const KeypointFlowOp& op, int device, void* cuda_stream);
 int64_t keypoint_flow_backward_workspace(const Tensor& grad_out, const KeypointFlowOp& op);  // bytes
 void keypoint_flow_backward_cuda(const Tensor& grad_source, const Tensor& grad_driving,
                                  const Tensor& grad_affine, const Tensor& grad_out, const KeypointFlowOp& op,
-                                 const Tensor& workspace, int device, void* stream);
+                                 const Tensor& workspace, int device, void* cuda_stream);
 
 }  // namespace fv2v

@@ -8,7 +8,7 @@ namespace fv2v {
 namespace {
 
 template <typename scalar_t, bool last>
-__global__ void __launch_bounds__(kThreads, kBlocks) moments_kernel(const Job<scalar_t, last> job) {
+__global__ void __launch_bounds__(kThreads, kMinBlocks) moments_kernel(const Job<scalar_t, last> job) {
   using tile = Tile<scalar_t, last>;
   using acc_t = acc_of<scalar_t>;
   for (int64_t row = blockIdx.y; row < job.rows; row += gridDim.y) {
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) moments_kernel(const Job<sc
 }
 
 template <typename scalar_t, bool last>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     modulate_kernel(const Job<scalar_t, last> job, const Picture<scalar_t, last> out) {
   using tile = Tile<scalar_t, last>;
   using acc_t = acc_of<scalar_t>;
@@ -95,7 +95,7 @@ struct Pulled {
 
 // The sums of u and u n over each share; grad_gamma and grad_beta may be empty.
 template <typename scalar_t, bool last>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     pull_kernel(const Job<scalar_t, last> job, const Picture<scalar_t, last> grad_gamma,
                 const Picture<scalar_t, last> grad_beta, const Picture<scalar_t, last> grad_out) {
   using tile = Tile<scalar_t, last>;
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 }
 
 template <typename scalar_t, bool last>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     push_kernel(const Job<scalar_t, last> job, const Picture<scalar_t, last> grad_x,
                 const Picture<scalar_t, last> grad_out) {
   using tile = Tile<scalar_t, last>;
@@ -170,34 +170,35 @@ int64_t modulate_workspace(const Modulate& op) {
   return bytes;
 }
 
-void modulate_cuda(const Tensor& out, const Modulate& op, const Tensor& workspace, int device, void* stream) {
+void modulate_cuda(const Tensor& out, const Modulate& op, const Tensor& workspace, int device,
+                   void* cuda_stream) {
   if (out.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_job(op, workspace, [&](auto scalar, auto last, const auto& job) {
     using scalar_t = decltype(scalar);
     constexpr bool is_last = decltype(last)::value;
-    queue.launch("modulate", moments_kernel<scalar_t, is_last>, job.grid(), kThreads, job.shared_bytes(),
+    stream.launch("modulate", moments_kernel<scalar_t, is_last>, job.grid(), kThreads, job.shared_bytes(),
                  job);
-    queue.launch("modulate", modulate_kernel<scalar_t, is_last>, job.grid(), kThreads, job.shared_bytes(),
+    stream.launch("modulate", modulate_kernel<scalar_t, is_last>, job.grid(), kThreads, job.shared_bytes(),
                  job, Picture<scalar_t, is_last>(out));
   });
 }
 
 void modulate_backward_cuda(const Tensor& grad_x, const Tensor& grad_gamma, const Tensor& grad_beta,
                             const Tensor& grad_out, const Modulate& op, const Tensor& workspace, int device,
-                            void* stream) {
+                            void* cuda_stream) {
   if (op.x.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_job(op, workspace, [&](auto scalar, auto last, const auto& job) {
     using scalar_t = decltype(scalar);
     constexpr bool is_last = decltype(last)::value;
     using picture_t = Picture<scalar_t, is_last>;
-    queue.launch("modulate_backward", moments_kernel<scalar_t, is_last>, job.grid(), kThreads,
+    stream.launch("modulate_backward", moments_kernel<scalar_t, is_last>, job.grid(), kThreads,
                  job.shared_bytes(), job);
-    queue.launch("modulate_backward", pull_kernel<scalar_t, is_last>, job.grid(), kThreads,
+    stream.launch("modulate_backward", pull_kernel<scalar_t, is_last>, job.grid(), kThreads,
                  job.shared_bytes(), job, picture_t(grad_gamma), picture_t(grad_beta), picture_t(grad_out));
     if (grad_x.numel())
-      queue.launch("modulate_backward", push_kernel<scalar_t, is_last>, job.grid(), kThreads,
+      stream.launch("modulate_backward", push_kernel<scalar_t, is_last>, job.grid(), kThreads,
                    job.shared_bytes(), job, picture_t(grad_x), picture_t(grad_out));
   });
 }

@@ -19,7 +19,7 @@ struct Modulate {
   bool channels_last;  // how x lies, and the result is to
 };
 
-// (B, C, H, W) as (B, C, 1, H, W); what nobody asked for stays empty.
+// (B, C, H, W) as (B, C, 1, H, W); a result that was not asked for is empty and stays as it is.
 inline Tensor as_volume(Tensor picture) {
   if (picture.dims != 4) return picture;
   std::copy_backward(picture.size + 2, picture.size + 4, picture.size + 5);
@@ -62,9 +62,10 @@ void modulate_backward_cpu(const Tensor& grad_x, const Tensor& grad_gamma, const
                            const Tensor& grad_out, const Modulate& op, int threads);
 
 int64_t modulate_workspace(const Modulate& op);  // bytes, forward and backward
-void modulate_cuda(const Tensor& out, const Modulate& op, const Tensor& workspace, int device, void* stream);
+void modulate_cuda(const Tensor& out, const Modulate& op, const Tensor& workspace, int device,
+                   void* cuda_stream);
 void modulate_backward_cuda(const Tensor& grad_x, const Tensor& grad_gamma, const Tensor& grad_beta,
                             const Tensor& grad_out, const Modulate& op, const Tensor& workspace, int device,
-                            void* stream);
+                            void* cuda_stream);
 
 }  // namespace fv2v

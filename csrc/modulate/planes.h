@@ -3,9 +3,9 @@
 #pragma once
 #include <algorithm>
 
-#include "cuda/threads.h"
-#include "cuda/launch.h"
 #include "common/volume.h"
+#include "cuda/launch.h"
+#include "cuda/threads.h"
 #include "modulate/modulate.h"
 
 namespace fv2v {
@@ -34,7 +34,7 @@ template <typename scalar_t, bool last>
 struct Picture : Strided {
   using acc_t = acc_of<scalar_t>;
   static constexpr int kLength = Vector<scalar_t>::kLength;
-  scalar_t* data;  // nullptr where nobody asked for it
+  scalar_t* data;  // nullptr where not asked for
   bool aligned;    // whole vectors can be read and written at once
 
   explicit Picture(const Tensor& tensor)
@@ -114,7 +114,7 @@ struct Job {
     rows = x.batch * groups;
   }
   int64_t bytes() const { return kFound * rows * parts * tile::kPlanes * int64_t(sizeof(double)); }
-  dim3 grid() const { return dim3(unsigned(parts), Queue::most_blocks(rows)); }
+  dim3 grid() const { return dim3(unsigned(parts), Stream::most_blocks(rows)); }
   static constexpr size_t shared_bytes() {
     return kThreads * std::max(sizeof(double), tile::kOwn * sizeof(acc_t));
   }

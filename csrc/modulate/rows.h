@@ -8,7 +8,7 @@ namespace fv2v {
 namespace {
 
 constexpr int kLanes = 16;     // numbers side by side: pixels of a plane, or a pixel's channels
-constexpr int kRows = kBlock;  // of so many numbers, in a chunk
+constexpr int kRows = kBlockSize;  // of so many numbers, in a chunk
 
 // Sixteen columns of sums, too: they are added to each other at the end alone, so that accuracy does not
 // depend on how long the processor's vectors are.

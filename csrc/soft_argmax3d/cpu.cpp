@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "cpu/block.h"
-#include "common/flow_gradients.h"
+#include "cpu/flow_gradients.h"
 #include "cpu/parallel.h"
 
 namespace fv2v {

@@ -5,9 +5,9 @@
 
 #include <limits>
 
-#include "cuda/threads.h"
-#include "cuda/launch.h"
 #include "common/volume.h"
+#include "cuda/launch.h"
+#include "cuda/threads.h"
 
 namespace fv2v {
 namespace {
@@ -61,7 +61,7 @@ struct Job {
 
 // A block a part of the voxels of one keypoint.
 template <typename scalar_t>
-__global__ void __launch_bounds__(kThreads, kBlocks) sum_parts(const Job<scalar_t> job) {
+__global__ void __launch_bounds__(kThreads, kMinBlocks) sum_parts(const Job<scalar_t> job) {
   using acc_t = acc_of<scalar_t>;
   for (int64_t keypoint = blockIdx.y; keypoint < job.logits.batch * job.logits.channels;
        keypoint += gridDim.y) {
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) sum_parts(const Job<scalar_
 
 // A block a keypoint. The results may be nullptr.
 template <typename acc_t>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     add_parts(Sums* sums, const int parts, const double sharpness, acc_t* keypoints, acc_t* jacobians) {
   double* const totals = shared_memory<double>();  // (kSums)
   const int64_t keypoint = blockIdx.x;
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       total += (&part[each].total)[i] * voxel_weight(part[each].peak, peak, sharpness);
     totals[i] = total;
   }
-  __syncthreads();  // nobody reads the first part any more
+  __syncthreads();  // every thread has read the first part
   if (i == 0) part->peak = peak, part->total = total;
   if (i == 0 || i >= kSums) return;
   const double mean = total / totals[0];
@@ -135,7 +135,7 @@ struct Upstream {
 
 // grad_logits and grad_maps, contiguous, may be nullptr.
 template <typename scalar_t>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     soft_argmax3d_backward_kernel(const Job<scalar_t> job, const Upstream<acc_of<scalar_t>> upstream,
                                   scalar_t* grad_logits, scalar_t* grad_maps) {
   using acc_t = acc_of<scalar_t>;
@@ -164,13 +164,13 @@ int parts_of(const Tensor& logits) {
 }
 
 template <typename scalar_t>
-void sum_up(const Queue& queue, const Job<scalar_t>& job, acc_of<scalar_t>* keypoints,
+void sum_up(const Stream& stream, const Job<scalar_t>& job, acc_of<scalar_t>* keypoints,
             acc_of<scalar_t>* jacobians) {
   using acc_t = acc_of<scalar_t>;
   const int64_t count = job.logits.batch * job.logits.channels;
-  queue.launch("soft_argmax3d", sum_parts<scalar_t>, dim3(job.parts, Queue::most_blocks(count)), kThreads,
+  stream.launch("soft_argmax3d", sum_parts<scalar_t>, dim3(job.parts, Stream::most_blocks(count)), kThreads,
                kSumBytes<kSums, acc_t>, job);
-  queue.launch("soft_argmax3d", add_parts<acc_t>, dim3(count), kThreads, kSums * sizeof(double), job.sums,
+  stream.launch("soft_argmax3d", add_parts<acc_t>, dim3(count), kThreads, kSums * sizeof(double), job.sums,
                job.parts, double(job.sharpness), keypoints, jacobians);
 }
 
@@ -181,30 +181,31 @@ int64_t soft_argmax3d_workspace(const SoftArgmax3d& op) {
 }
 
 void soft_argmax3d_cuda(const Tensor& keypoints, const Tensor& jacobians, const SoftArgmax3d& op,
-                        const Tensor& workspace, int device, void* stream) {
+                        const Tensor& workspace, int device, void* cuda_stream) {
   if (keypoints.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_dtype(op.logits.dtype, [&](auto scalar) {
     using acc_t = acc_of<decltype(scalar)>;
     const Job<decltype(scalar)> job(op, workspace, parts_of(op.logits));
-    sum_up(queue, job, keypoints.as<acc_t>(), jacobians.numel() ? jacobians.as<acc_t>() : nullptr);
+    sum_up(stream, job, keypoints.as<acc_t>(), jacobians.numel() ? jacobians.as<acc_t>() : nullptr);
   });
 }
 
 void soft_argmax3d_backward_cuda(const Tensor& grad_logits, const Tensor& grad_maps,
                                  const Tensor& grad_keypoints, const Tensor& grad_jacobians,
-                                 const SoftArgmax3d& op, const Tensor& workspace, int device, void* stream) {
+                                 const SoftArgmax3d& op, const Tensor& workspace, int device,
+                                 void* cuda_stream) {
   if (op.logits.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_dtype(op.logits.dtype, [&](auto scalar) {
     using scalar_t = decltype(scalar);
     using acc_t = acc_of<scalar_t>;
     const Job<scalar_t> job(op, workspace, parts_of(op.logits));
-    sum_up<scalar_t>(queue, job, nullptr, nullptr);
+    sum_up<scalar_t>(stream, job, nullptr, nullptr);
     const Upstream<acc_t> upstream = {grad_keypoints, grad_jacobians};
-    queue.launch(
+    stream.launch(
         "soft_argmax3d_backward", soft_argmax3d_backward_kernel<scalar_t>,
-        dim3(ceil_div(job.voxels, kThreads), Queue::most_blocks(op.logits.size[0] * op.logits.size[1])),
+        dim3(ceil_div(job.voxels, kThreads), Stream::most_blocks(op.logits.size[0] * op.logits.size[1])),
         kThreads, 0, job, upstream, grad_logits.numel() ? grad_logits.as<scalar_t>() : nullptr,
         grad_maps.numel() ? grad_maps.as<scalar_t>() : nullptr);
   });

@@ -26,9 +26,10 @@ void soft_argmax3d_backward_cpu(const Tensor& grad_logits, const Tensor& grad_ma
 
 int64_t soft_argmax3d_workspace(const SoftArgmax3d& op);  // bytes, forward and backward
 void soft_argmax3d_cuda(const Tensor& keypoints, const Tensor& jacobians, const SoftArgmax3d& op,
-                        const Tensor& workspace, int device, void* stream);
+                        const Tensor& workspace, int device, void* cuda_stream);
 void soft_argmax3d_backward_cuda(const Tensor& grad_logits, const Tensor& grad_maps,
                                  const Tensor& grad_keypoints, const Tensor& grad_jacobians,
-                                 const SoftArgmax3d& op, const Tensor& workspace, int device, void* stream);
+                                 const SoftArgmax3d& op, const Tensor& workspace, int device,
+                                 void* cuda_stream);
 
 }  // namespace fv2v

@@ -24,17 +24,17 @@ struct Job {
         align_corners(op.align_corners),
         batch(grid.layout.batch),
         points(grid.layout.size.voxels()),
-        blocks((points + kBlock - 1) / kBlock) {}
+        blocks((points + kBlockSize - 1) / kBlockSize) {}
 
   int64_t sample(int64_t b) const { return packed.samples == 1 ? 0 : b; }
 
   // body(block, points) for blocks begin ... end - 1, counted through the batch
   template <typename Body>
   void for_blocks(int64_t begin, int64_t end, Body body) const {
-    alignas(64) acc_t coordinates[3][kBlock];
+    alignas(64) acc_t coordinates[3][kBlockSize];
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t first = task % blocks * kBlock;
-      const Block block = {task / blocks, first, int(std::min<int64_t>(kBlock, points - first))};
+      const int64_t first = task % blocks * kBlockSize;
+      const Block block = {task / blocks, first, int(std::min<int64_t>(kBlockSize, points - first))};
       grid.load(block, 0, coordinates[0], 3);
       body(block, Points<acc_t>{coordinates, align_corners});
     }
@@ -62,7 +62,7 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
   acc_t* const grid_sums = ranges > 1 ? static_cast<acc_t*>(partial.data()) : grad_grid.as<acc_t>();
 
   parallel_for(samples * ranges * splits, threads, [&](int64_t begin, int64_t end) {
-    alignas(64) acc_t g[3][kBlock];
+    alignas(64) acc_t g[3][kBlockSize];
     for (int64_t task = begin; task < end; ++task) {
       const int64_t split = task % splits, range = task / splits % ranges, sample = task / splits / ranges;
       const int64_t first_group = groups * range / ranges, last_group = groups * (range + 1) / ranges;

@@ -1,9 +1,9 @@
 // warp3d on the GPU. Channels that lie side by side are read and written 16 bytes at a time, by neighbouring
 // threads; otherwise neighbouring threads take neighbouring points. A thread finds the eight corners once and
 // goes on from channel to channel.
-#include "cuda/threads.h"
 #include "cuda/corners.h"
 #include "cuda/launch.h"
+#include "cuda/threads.h"
 #include "warp3d/warp3d.h"
 
 namespace fv2v {
@@ -42,7 +42,7 @@ struct Job {
 };
 
 template <typename scalar_t, int lanes>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     warp3d_kernel(const Job<scalar_t> job, const Result<scalar_t> out) {
   const uint32_t thread = blockIdx.x * kThreads + threadIdx.x;
   // vectors: the threads of a point are neighbours
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
 // Adds to grad_features; either gradient may be nullptr.
 template <typename scalar_t>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     warp3d_backward_kernel(const Job<scalar_t> job, const Volume<scalar_t> grad_out,
                            acc_of<scalar_t>* grad_features, acc_of<scalar_t>* grad_grid) {
   using acc_t = acc_of<scalar_t>;
@@ -89,30 +89,31 @@ int64_t shares_for(const Job<scalar_t>& job, int lanes, int64_t resident) {
 
 }  // namespace
 
-void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* stream) {
+void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* cuda_stream) {
   if (out.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_reading<kVector>(op.features, takes_vectors(out, kVector), [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     Job<scalar_t> job(op);
-    job.shares = uint32_t(shares_for(job, lanes, queue.resident_threads()));
+    job.shares = uint32_t(shares_for(job, lanes, stream.resident_threads()));
     const int64_t threads = lanes > 1 ? int64_t(job.points) * job.shares : job.points;
-    const dim3 blocks(ceil_div(threads, kThreads), lanes > 1 ? 1 : job.shares, Queue::most_blocks(job.batch));
-    queue.launch("warp3d", warp3d_kernel<scalar_t, lanes>, blocks, kThreads, 0, job, Result<scalar_t>(out));
+    const dim3 blocks(ceil_div(threads, kThreads), lanes > 1 ? 1 : job.shares,
+                      Stream::most_blocks(job.batch));
+    stream.launch("warp3d", warp3d_kernel<scalar_t, lanes>, blocks, kThreads, 0, job, Result<scalar_t>(out));
   });
 }
 
 void warp3d_backward_cuda(const Tensor& grad_features, const Tensor& grad_grid, const Tensor& grad_out,
-                          const Warp3d& op, int device, void* stream) {
-  const Queue queue(device, stream);
-  queue.fill_zero(grad_features);
-  if (grad_out.numel() == 0) return queue.fill_zero(grad_grid);
+                          const Warp3d& op, int device, void* cuda_stream) {
+  const Stream stream(device, cuda_stream);
+  stream.fill_zero(grad_features);
+  if (grad_out.numel() == 0) return stream.fill_zero(grad_grid);
   for_reading<0>(op.features, false, [&](auto scalar, auto) {
     using scalar_t = decltype(scalar);
     using acc_t = acc_of<scalar_t>;
     const Job<scalar_t> job(op);
-    queue.launch("warp3d_backward", warp3d_backward_kernel<scalar_t>,
-                 dim3(ceil_div(job.points, kThreads), 1, Queue::most_blocks(job.batch)), kThreads, 0, job,
+    stream.launch("warp3d_backward", warp3d_backward_kernel<scalar_t>,
+                 dim3(ceil_div(job.points, kThreads), 1, Stream::most_blocks(job.batch)), kThreads, 0, job,
                  Volume<scalar_t>(grad_out, 1), grad_features.numel() ? grad_features.as<acc_t>() : nullptr,
                  grad_grid.numel() ? grad_grid.as<acc_t>() : nullptr);
   });

@@ -14,8 +14,8 @@ void warp3d_cpu(const Tensor& out, const Warp3d& op, int threads);
 void warp3d_backward_cpu(const Tensor& grad_features, const Tensor& grad_grid, const Tensor& grad_out,
                          const Warp3d& op, int threads);
 
-void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* stream);
+void warp3d_cuda(const Tensor& out, const Warp3d& op, int device, void* cuda_stream);
 void warp3d_backward_cuda(const Tensor& grad_features, const Tensor& grad_grid, const Tensor& grad_out,
-                          const Warp3d& op, int device, void* stream);
+                          const Warp3d& op, int device, void* cuda_stream);
 
 }  // namespace fv2v

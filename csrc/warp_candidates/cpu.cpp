@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "common/flow_gradients.h"
+#include "cpu/flow_gradients.h"
 #include "cpu/packed.h"
 #include "cpu/parallel.h"
 
@@ -30,10 +30,10 @@ struct Gaussian {
   }
 };
 
-// Where one flow reads: (3, kBlock).
+// Where one flow reads: (3, kBlockSize).
 template <typename acc_t>
 FV2V_CLONES void flow_block(const Lattice<acc_t>& lattice, const KeypointFlow<acc_t> flow,
-                            const RowBlock block, acc_t (*points)[kBlock]) {
+                            const RowBlock block, acc_t (*points)[kBlockSize]) {
   const acc_t* x = lattice.x.data() + block.x;
   const acc_t y = lattice.y[block.y], z = lattice.z[block.z];
 #pragma GCC ivdep
@@ -80,7 +80,7 @@ struct Job {
   // Flow after flow: channels a power of two apart, written side by side, push each other out of the cache.
   template <typename Body>
   void for_blocks(int64_t begin, int64_t end, Body body) const {
-    alignas(64) acc_t at[3][kBlock];
+    alignas(64) acc_t at[3][kBlockSize];
     for_row_blocks(size, begin, end, [&](RowBlock block) {
       const int64_t slot = block.b;
       block.b = slot / slots;
@@ -93,7 +93,7 @@ struct Job {
 template <typename acc_t>
 FV2V_CLONES void difference_block(const Gaussian<acc_t>& driving, const Gaussian<acc_t>& source,
                                   const RowBlock& block, acc_t* __restrict difference) {
-  alignas(64) acc_t of_driving[kBlock], of_source[kBlock];
+  alignas(64) acc_t of_driving[kBlockSize], of_source[kBlockSize];
   const acc_t in_driving = driving.y[block.y] * driving.z[block.z];
   const acc_t in_source = source.y[block.y] * source.z[block.z];
   const acc_t *along_driving = driving.x.data() + block.x, *along_source = source.x.data() + block.x;
@@ -113,7 +113,7 @@ FV2V_CLONES void difference_block(const Gaussian<acc_t>& driving, const Gaussian
 
 template <typename acc_t>
 void forward_rows(const Job<acc_t>& job, int64_t begin, int64_t end, const BlockWriter<acc_t>& out) {
-  alignas(64) acc_t difference[kBlock];
+  alignas(64) acc_t difference[kBlockSize];
   job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const Points<acc_t>& points) {
     const int64_t k = slot % job.slots, channel = k * (job.channels + 1);
     if (k == 0)
@@ -147,10 +147,10 @@ FV2V_HOST_DEVICE void add_gaussian(const Lattice<acc_t>& lattice, const Gaussian
 // Adds what a block sends to the keypoints of one slot: g through the flow, `upstream` through the Gaussians.
 template <typename acc_t>
 FV2V_CLONES void add_block(const Job<acc_t>& job, int64_t slot, const KeypointFlow<acc_t>& flow,
-                           const RowBlock& block, const acc_t (*g)[kBlock], const acc_t* upstream,
+                           const RowBlock& block, const acc_t (*g)[kBlockSize], const acc_t* upstream,
                            FlowSums& sum) {
-  alignas(64) acc_t ones[kBlock];
-  for (int i = 0; i < kBlock; ++i) ones[i] = 1;
+  alignas(64) acc_t ones[kBlockSize];
+  for (int i = 0; i < kBlockSize; ++i) ones[i] = 1;
   const acc_t* const g_rows[3] = {g[0], g[1], g[2]};
   sum.add_row(flow, job.lattice.x.data() + block.x, job.lattice.y[block.y], job.lattice.z[block.z],
               block.count, g_rows, ones);
@@ -163,7 +163,7 @@ FV2V_CLONES void add_block(const Job<acc_t>& job, int64_t slot, const KeypointFl
 template <typename acc_t>
 void backward_rows(const Job<acc_t>& job, int64_t begin, int64_t end, const BlockReader<acc_t>& grad_out,
                    acc_t* grad_features, FlowSums* sums) {
-  alignas(64) acc_t g[3][kBlock], upstream[kBlock];
+  alignas(64) acc_t g[3][kBlockSize], upstream[kBlockSize];
   job.for_blocks(begin, end, [&](int64_t slot, const RowBlock& block, const Points<acc_t>& points) {
     const int64_t k = slot % job.slots, channel = k * (job.channels + 1);
     read_block_backward(job.packed, job.sample(block.b), points, grad_out.slice(channel + 1, job.channels),

@@ -54,7 +54,7 @@ struct Tile {
 };
 
 template <typename scalar_t, int lanes>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     warp_candidates_kernel(const Job<scalar_t> job, const Result<scalar_t> out, const Tile tile) {
   using acc_t = acc_of<scalar_t>;
   acc_t* const places = shared_memory<acc_t>();  // (voxels, 3)
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 // Adds to grad_features, unless nullptr; leaves the sums of one keypoint over a part of the voxels in `sums`,
 // (B, K, parts), unless nullptr.
 template <typename scalar_t, int lanes>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kMinBlocks)
     warp_candidates_backward_kernel(const Job<scalar_t> job, const Volume<scalar_t> grad_out,
                                     acc_of<scalar_t>* grad_features, FlowSums* sums) {
   using acc_t = acc_of<scalar_t>;
@@ -157,15 +157,15 @@ int parts_of(const Tensor& features) {
 
 }  // namespace
 
-void warp_candidates_cuda(const Tensor& out, const WarpCandidates& op, int device, void* stream) {
+void warp_candidates_cuda(const Tensor& out, const WarpCandidates& op, int device, void* cuda_stream) {
   if (out.numel() == 0) return;
-  const Queue queue(device, stream);
+  const Stream stream(device, cuda_stream);
   for_reading<0>(op.features, true, [&](auto scalar, auto lanes) {
     using scalar_t = decltype(scalar);
     const Job<scalar_t> job(op);
-    const Tile tile = tile_for(job, out, queue.resident_threads());
-    queue.launch("warp_candidates", warp_candidates_kernel<scalar_t, lanes>,
-                 dim3(ceil_div(job.voxels, tile.voxels), 1, Queue::most_blocks(job.batch)), kThreads,
+    const Tile tile = tile_for(job, out, stream.resident_threads());
+    stream.launch("warp_candidates", warp_candidates_kernel<scalar_t, lanes>,
+                 dim3(ceil_div(job.voxels, tile.voxels), 1, Stream::most_blocks(job.batch)), kThreads,
                  tile.voxels * (3 * sizeof(acc_of<scalar_t>) + tile.pitch * sizeof(scalar_t)), job,
                  Result<scalar_t>(out), tile);
   });
@@ -178,11 +178,11 @@ int64_t warp_candidates_backward_workspace(const WarpCandidates& op) {
 void warp_candidates_backward_cuda(const Tensor& grad_features, const Tensor& grad_source,
                                    const Tensor& grad_driving, const Tensor& grad_affine,
                                    const Tensor& grad_out, const WarpCandidates& op, const Tensor& workspace,
-                                   int device, void* stream) {
-  const Queue queue(device, stream);
-  queue.fill_zero(grad_features);
+                                   int device, void* cuda_stream) {
+  const Stream stream(device, cuda_stream);
+  stream.fill_zero(grad_features);
   if (grad_out.numel() == 0) {
-    for (const Tensor* grad : {&grad_source, &grad_driving, &grad_affine}) queue.fill_zero(*grad);
+    for (const Tensor* grad : {&grad_source, &grad_driving, &grad_affine}) stream.fill_zero(*grad);
     return;
   }
   for_reading<0>(op.features, true, [&](auto scalar, auto lanes) {
@@ -190,12 +190,12 @@ void warp_candidates_backward_cuda(const Tensor& grad_features, const Tensor& gr
     const Job<scalar_t> job(op);
     const int parts = parts_of(op.features);
     const bool inward = grad_source.numel() || grad_driving.numel() || grad_affine.numel();
-    queue.launch("warp_candidates_backward", warp_candidates_backward_kernel<scalar_t, lanes>,
-                 dim3(parts, Queue::most_blocks(job.batch * job.slots)), kThreads,
+    stream.launch("warp_candidates_backward", warp_candidates_backward_kernel<scalar_t, lanes>,
+                 dim3(parts, Stream::most_blocks(job.batch * job.slots)), kThreads,
                  kFlowSumBytes<acc_of<scalar_t>>, job, Volume<scalar_t>(grad_out, 1),
                  grad_features.numel() ? grad_features.as<acc_of<scalar_t>>() : nullptr,
                  inward ? workspace.as<FlowSums>() : nullptr);
-    write_flow_gradients(queue, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
+    write_flow_gradients(stream, job.flows, workspace.as<FlowSums>(), parts, job.batch, grad_source,
                          grad_driving, grad_affine);
   });
 }

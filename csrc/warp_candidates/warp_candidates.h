@@ -35,11 +35,11 @@ void warp_candidates_backward_cpu(const Tensor& grad_features, const Tensor& gra
                                   const Tensor& grad_driving, const Tensor& grad_affine,
                                   const Tensor& grad_out, const WarpCandidates& op, int threads);
 
-void warp_candidates_cuda(const Tensor& out, const WarpCandidates& op, int device, void* stream);
+void warp_candidates_cuda(const Tensor& out, const WarpCandidates& op, int device, void* cuda_stream);
 int64_t warp_candidates_backward_workspace(const WarpCandidates& op);  // bytes
 void warp_candidates_backward_cuda(const Tensor& grad_features, const Tensor& grad_source,
                                    const Tensor& grad_driving, const Tensor& grad_affine,
                                    const Tensor& grad_out, const WarpCandidates& op, const Tensor& workspace,
-                                   int device, void* stream);
+                                   int device, void* cuda_stream);
 
 }  // namespace fv2v

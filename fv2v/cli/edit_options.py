@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
-    from fv2v.motion.edit import Edit, Openness
+    from fv2v.motion.edit import Edit
+    from fv2v.motion.ratios import Openness
 
 DRIVER = "driver"
 DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
@@ -139,7 +140,8 @@ class VideoEditOptions(EditOptions):
             )
         if driving_open is None:
             return self.edit()
-        from fv2v.motion.edit import Edit, following, read_openness
+        from fv2v.motion.edit import Edit, following
+        from fv2v.motion.ratios import read_openness
 
         edit = Edit(**self.edit_arguments())
         driver = read_openness(driving_open)
@@ -148,7 +150,7 @@ class VideoEditOptions(EditOptions):
 
 def _openness(portrait_open: str | None) -> "Openness | None":
     """The value of `--portrait-open`."""
-    from fv2v.motion.edit import Openness, read_openness
+    from fv2v.motion.ratios import Openness, read_openness
 
     if portrait_open is None:
         return None

@@ -37,18 +37,18 @@ def train(
     check_installed()
     from fv2v.cli.progress import step_progress
     from fv2v.training.config import read_config
-    from fv2v.training.distributed import joined
+    from fv2v.training.distributed import process_group
     from fv2v.training.trainer import MODEL, Trainer
 
     run = read_config(config, assignments or ())
-    with joined(device) as world:
+    with process_group(device) as world:
         trainer = Trainer(run, world)
         if not world.first:
             trainer.run()
             return
         for note in trainer.notes:
             typer.echo(note, err=True)
-        with step_progress(run.log_every) as show:
-            trainer.run(show)
+        with step_progress(run.log_every) as progress:
+            trainer.run(progress)
         rest = "" if trainer.step >= trainer.steps else "; the same command goes on from there"
         typer.echo(f"{run.output / MODEL}: {trainer.step} of {trainer.steps} steps{rest}")

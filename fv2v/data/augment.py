@@ -1,4 +1,4 @@
-"""Chance for training pairs: colours, mirrors and time reversal, the same for both frames of a pair.
+"""Random changes of training pairs: colours, mirroring and reversal, alike for both frames of a pair.
 
 Defaults are those of first-order-motion's public VoxCeleb configuration, which public face-vid2vid code kept.
 """
@@ -14,7 +14,7 @@ from fv2v.data.pairs import Pairs, Truth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig:
-    """How likely, and how far. The factors of brightness, contrast and saturation are 1 ± so much.
+    """Probabilities and ranges. Brightness, contrast and saturation are scaled by 1 ± their value at most.
 
     Pairs with a truth are never mirrored: left and right landmarks would change places.
     """
@@ -24,7 +24,7 @@ class AugmentConfig:
     brightness: float = 0.1
     contrast: float = 0.1
     saturation: float = 0.1
-    hue: float = 0.1  # ± so much of a full turn
+    hue: float = 0.1  # of a full turn, in either direction
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -33,35 +33,35 @@ class AugmentConfig:
                 raise ValueError(f"AugmentConfig: expected {field.name} from 0 to {most:g}, got {value!r}")
 
 
-def augmented(pairs: Pairs, config: AugmentConfig, seed: int) -> Pairs:
-    """Changed as `seed` says, all pairs of the batch alike; the pictures keep their dtype.
+def augment_pairs(pairs: Pairs, config: AugmentConfig, seed: int) -> Pairs:
+    """Random changes, the same for all pairs of the batch; the pictures keep their dtype.
 
     Args:
         pairs: uint8, or float in [0, 1].
-        config: how likely, and how far.
-        seed: all that is random depends on it alone.
+        config: probabilities and ranges.
+        seed: all random numbers depend on it alone.
     """
-    rng = np.random.default_rng((seed, 1 << 32))  # not the chance that a data set draws from the same seed
-    mirrored, turned = rng.random(2) < (config.flip, config.reversal)
+    rng = np.random.default_rng((seed, 1 << 32))  # another stream than data sets use with the same seed
+    mirrored, swapped = rng.random(2) < (config.flip, config.reversal)
     pictures = jitter(torch.cat([pairs.source, pairs.driving]), config, rng)
     if mirrored and pairs.truth is None:
         pictures = pictures.flip(-1)
     source, driving = pictures.chunk(2)
     truth = pairs.truth
-    if turned:
+    if swapped:
         source, driving = driving, source
         truth = truth and Truth(truth.canonical, source=truth.driving, driving=truth.source)
     return Pairs(source, driving, truth)
 
 
 def jitter(pictures: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue of (B, 3, H, W), in an order that is random, too."""
+    """Change brightness, contrast, saturation and hue of (B, 3, H, W), in random order."""
     images = pictures / 255 if pictures.dtype == torch.uint8 else pictures
     changes = (
-        (brightened, config.brightness),
-        (contrasted, config.contrast),
-        (saturated, config.saturation),
-        (hue_turned, config.hue),
+        (adjust_brightness, config.brightness),
+        (adjust_contrast, config.contrast),
+        (adjust_saturation, config.saturation),
+        (adjust_hue, config.hue),
     )
     amounts = rng.uniform(-1, 1, len(changes))
     for place in rng.permutation(len(changes)):
@@ -73,24 +73,24 @@ def jitter(pictures: Tensor, config: AugmentConfig, rng: np.random.Generator) ->
     return images
 
 
-def brightened(images: Tensor, amount: float) -> Tensor:
-    """(B, 3, H, W) in [0, 1], away from black by so much; clipped, as all of these."""
+def adjust_brightness(images: Tensor, amount: float) -> Tensor:
+    """(B, 3, H, W) in [0, 1], multiplied by 1 + amount; clipped, as in the functions below."""
     return (images * (1 + amount)).clamp(0, 1)
 
 
-def contrasted(images: Tensor, amount: float) -> Tensor:
-    """(B, 3, H, W) in [0, 1], away from the mean grey of each picture."""
+def adjust_contrast(images: Tensor, amount: float) -> Tensor:
+    """(B, 3, H, W) in [0, 1]: distances to each picture's mean grey multiplied by 1 + amount."""
     mean = grey(images).mean((-2, -1), keepdim=True)
     return torch.lerp(mean, images, 1 + amount).clamp(0, 1)
 
 
-def saturated(images: Tensor, amount: float) -> Tensor:
-    """(B, 3, H, W) in [0, 1], away from each pixel's grey."""
+def adjust_saturation(images: Tensor, amount: float) -> Tensor:
+    """(B, 3, H, W) in [0, 1]: distances to each pixel's grey multiplied by 1 + amount."""
     return torch.lerp(grey(images).expand_as(images), images, 1 + amount).clamp(0, 1)
 
 
-def hue_turned(images: Tensor, amount: float) -> Tensor:
-    """(B, 3, H, W) in [0, 1], with the hue of HSV moved on by so much of a full turn (red to green: 1/3)."""
+def adjust_hue(images: Tensor, amount: float) -> Tensor:
+    """(B, 3, H, W) in [0, 1]: HSV's hue plus `amount`, in full turns (from red to green it is 1/3)."""
     red, green, blue = images.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
@@ -109,6 +109,6 @@ def hue_turned(images: Tensor, amount: float) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W): ITU-R BT.601."""
+    """(B, 3, H, W) -> (B, 1, H, W): the luma of ITU-R BT.601."""
     red, green, blue = images.split(1, dim=1)
     return 0.299 * red + 0.587 * green + 0.114 * blue

@@ -1,4 +1,4 @@
-"""Pairs in batches, step after step: read by worker processes, in an order that can be resumed."""
+"""Batches of pairs for every step, read by worker processes in an order that can be resumed."""
 
 import atexit
 import os
@@ -12,8 +12,8 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from fv2v.data.augment import AugmentConfig, augmented
-from fv2v.data.pairs import Draw, PairData, Pairs, collate, draws
+from fv2v.data.augment import AugmentConfig, augment_pairs
+from fv2v.data.pairs import Draw, PairData, Pairs, draws
 from fv2v.data.videos import VideoFolder
 
 
@@ -33,13 +33,13 @@ def pair_loader(
     """The batches of `steps` steps, `accumulate` for each: uint8 on the CPU, pinned where there is a GPU.
 
     The pairs of a step depend on its number, `batch` and `seed` alone: a run resumed at a step reads what an
-    uninterrupted one would have read. Ranks and accumulated parts share them out, each pair to one of them.
+    uninterrupted one would have read. They are divided among ranks and accumulated parts.
 
-    Workers are fresh processes. A fork would inherit the locks of the threads that OpenMP, CUDA and FFmpeg
-    have started here, and hang at the first that was held. So a script that calls this needs
-    `if __name__ == "__main__":`, and `data` is pickled. They end when the iterator does, or is let go of.
+    Workers are spawned, not forked: a fork would copy locks that threads of OpenMP, CUDA or FFmpeg hold, and
+    wait for them for ever. So a script that calls this needs `if __name__ == "__main__":`, and `data` is
+    pickled. Workers end when the iterator is exhausted or deleted.
 
-    Broken videos that workers of a `VideoFolder` meet are gathered in `data.broken`.
+    Broken videos that workers of a `VideoFolder` meet are collected in `data.broken` of this process.
 
     Args:
         data: what to read.
@@ -49,12 +49,12 @@ def pair_loader(
         first_step: from 0 on.
         rank, ranks: which process this is, and of how many.
         accumulate: parts of a step that are computed one after another.
-        workers: processes that read, each on one thread; 0: this one reads.
-        augment: None leaves pictures as they are.
+        workers: processes that read, with one thread each; 0: this process reads.
+        augment: random changes of the pictures; None: no changes.
 
     Raises:
-        ValueError: a batch that does not divide into ranks times parts, or a number out of range. Later, from
-            the iterator: what `data` raises.
+        ValueError: a batch that does not divide into ranks times parts, or a number out of range. The
+            iterator raises what `data` raises.
     """
     if batch < 1 or ranks < 1 or accumulate < 1 or batch % (ranks * accumulate):
         raise ValueError(
@@ -74,17 +74,17 @@ def pair_loader(
         batch_size=None,
         sampler=order,
         num_workers=workers,
-        worker_init_fn=_start,
+        worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # or it would draw from the one that training uses
+        generator=torch.Generator(),  # by default it would use the global one, which training uses
         **options,
     )
-    return _gathered(loader, data)
+    return _collected(loader, data)
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What to draw for each part of each step."""
+    """A sampler: the draws of each part of each step that are for this rank."""
 
     items: int
     batch: int
@@ -107,7 +107,7 @@ class _Order:
 
 
 class _Batches(Dataset[tuple[Pairs, dict[str, str]]]):
-    """A batch for a list of draws, and the videos that turned out broken in it, path to reason."""
+    """A batch for a list of draws, and the broken videos that were met on the way: reasons by path."""
 
     def __init__(self, data: PairData, augment: AugmentConfig | None) -> None:
         self._data = data
@@ -118,28 +118,28 @@ class _Batches(Dataset[tuple[Pairs, dict[str, str]]]):
         pairs = [self._data[draw] for draw in drawn]
         if self._augment is not None:
             pairs = [
-                augmented(each, self._augment, draw.seed) for each, draw in zip(pairs, drawn, strict=True)
+                augment_pairs(each, self._augment, draw.seed) for each, draw in zip(pairs, drawn, strict=True)
             ]
-        return collate(pairs), dict(islice(_broken(self._data).items(), known, None))
+        return Pairs.cat(pairs), dict(islice(_broken(self._data).items(), known, None))
 
 
 def _broken(data: PairData) -> dict[str, str]:
     return data.broken if isinstance(data, VideoFolder) else {}
 
 
-def _gathered(loader: "DataLoader[tuple[Pairs, dict[str, str]]]", data: PairData) -> Iterator[Pairs]:
-    """The loader's batches; what is broken goes to this process's `data`."""
+def _collected(loader: "DataLoader[tuple[Pairs, dict[str, str]]]", data: PairData) -> Iterator[Pairs]:
+    """The loader's batches; broken videos are added to this process's `data`."""
     for pairs, broken in loader:
         if isinstance(data, VideoFolder):
             data.add_broken(broken)
         yield pairs
 
 
-def _start(worker: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all, they mean the process that reads
+def _start_worker(worker: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, meant for the parent
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    # The queue's thread may be handing over tensors still. Python's shutdown ends such a thread in the middle
-    # of C++, which answers by abort(), and training's end then reports a killed worker.
+    # The queue's thread may still be sending tensors. Python's shutdown ends such a thread in the middle of
+    # C++ code, which calls abort(), and the end of training then reports a killed worker.
     atexit.register(os._exit, 0)

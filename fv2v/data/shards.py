@@ -28,14 +28,13 @@ from fv2v.data.synthetic.dataset import to_bytes
 from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike, check_input, check_new_folder, whole_file
 from fv2v.io.video import write_video
+from fv2v.progress import FrameProgress
 
 VERSION = 1  # of the files; a renderer that draws other pictures is another version, too
 INDEX = "heads.json"
 IDENTITIES = 8  # in a shard
 FRAMES_SEED = 0  # of `SyntheticHeads.frames`, for the frames that are stored
 FPS = 25  # of clips
-
-Progress = Callable[[int, int | None], None]  # told the frames done, and the frames in all
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def write_shards(
     frames: int,
     *,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: FrameProgress | None = None,
 ) -> None:
     """Draw `frames` frames of each identity into a folder, which is new or one that was begun with the same.
 
@@ -158,7 +157,7 @@ def write_clips(
     frames: int,
     *,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: FrameProgress | None = None,
 ) -> None:
     """Videos of the first `count` identities that turn, blink and speak: clip-00000.mp4 and so on.
 

@@ -1,1 +1,1 @@
-"""What is installed, what presets cost, and what benches measured."""
+"""What is installed, what the presets cost, and benchmark results."""

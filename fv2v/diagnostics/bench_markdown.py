@@ -1,4 +1,4 @@
-"""Saved bench results as the README shows them: Markdown, between two comments that name their file."""
+"""Saved benchmark results as Markdown tables in a README, between two comments that name the file."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- `fv2v bench --markdown` wrote this from {} -->", "<!-- end of
 SECTION = re.compile(
     re.escape(BEGIN).replace(r"\{\}", r"(?P<path>\S+)") + r"\n(?P<text>.*?)" + re.escape(END), re.S
 )
-# each operator as it is called, and what it stands for
+# each operator's arguments, and what it replaces in stock PyTorch
 OPERATORS = {
     "warp_candidates": ("f, x_s, x_d", "K+1 flows, repeat, `grid_sample`, 2K Gaussians, `cat`"),
     "compose_warp": ("f, m, x_s, x_d", "softmax, K+1 flows, weighted sum, `grid_sample`"),
@@ -26,7 +26,7 @@ MODES = ("forward", "forward+backward")
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The machine in a line, and tables of what was measured: frames, rewrites, training, operators."""
+    """The machine in a line, and tables of the results: frames, rewrites, soak test, training, operators."""
     rows = bench_results.read_rows(results)
     frames = [row for row in rows if row.is_frame]
     parts = [
@@ -40,7 +40,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def machine(results: Mapping[str, Any]) -> str:
-    """A line: what it was measured on, and when."""
+    """A line: the machine, and the date."""
     info = results["machine_info"]
     threads = (
         f", {info['threads']} threads" if info.get("device") == info.get("cpu") and "threads" in info else ""
@@ -56,7 +56,7 @@ def write(path: PathLike, results_path: PathLike) -> None:
     """Put the tables of `results_path` between the comments in the file `path`.
 
     Raises:
-        ValueError: no such comments, or results that cannot be read.
+        ValueError: no such comments in the file, or results that cannot be read.
     """
     path, results_path = check_input(path), check_input(results_path)
     text = path.read_text()
@@ -76,7 +76,7 @@ def section_of(results: Mapping[str, Any], name: str) -> str:
 
 
 def _frames(rows: Sequence[Row]) -> str:
-    """A line a stage of a preset: the first form that was measured, the others between, and the last."""
+    """A line a stage of a preset: its time in each form, the first form being the baseline of the last."""
     found = {tuple(row.extra[key] for key in ("preset", "batch", "stage", "form")): row for row in rows}
     forms = list(dict.fromkeys(row.extra["form"] for row in rows))
     lines = []
@@ -102,7 +102,7 @@ def _frames(rows: Sequence[Row]) -> str:
 
 
 def _rewrites(rows: Sequence[Row]) -> str:
-    """A line a pass, each with those before it applied."""
+    """A line a rewrite, applied after those above it."""
     lines = (
         (f"`{row.extra['preset']}`", row.label, time_of(row.median), _ratio(row), _number(row.extra["gflop"]))
         for row in rows
@@ -124,7 +124,7 @@ def _soak(rows: Sequence[Row]) -> str:
 
 
 def _training(rows: Sequence[Row]) -> str:
-    """A line a model: pairs a second in training, in stock PyTorch and with the operators."""
+    """A line a model: pairs a second in training, in stock PyTorch and with fv2v's operators."""
     found = {tuple(row.extra[key] for key in ("training", "batch", "operators")): row for row in rows}
     names = list(dict.fromkeys(row.extra["operators"] for row in rows))
     lines = []
@@ -135,7 +135,7 @@ def _training(rows: Sequence[Row]) -> str:
             continue
         speed = ours.extra["samples/s"]
         speeds = [f"{each:.3g}" for each in (speed / ours.ratio, speed)]  # in pairs, as everywhere
-        # of tensors: oneDNN's scratch, the same for both, hides it in the process's
+        # of tensors: in the process's, oneDNN's scratch memory, the same for both, hides the difference
         memory = _memory(ours, stock, "peak_bytes")
         lines.append((model, f"{batch}", *speeds, _ratio(ours), memory))
     headings = (
@@ -149,7 +149,7 @@ def _training(rows: Sequence[Row]) -> str:
 
 
 def _operators(rows: Sequence[Row], backends: Mapping[str, Sequence[str]]) -> str:
-    """A line an operator, at the first volume that was measured, by the backend that would be chosen."""
+    """A line an operator, at the first volume measured, with its default backend."""
     lines = []
     for op, (arguments, stands_for) in OPERATORS.items():
         own = [row for row in rows if row.name.startswith(f"test_{op}[")]
@@ -182,7 +182,7 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _time(row: Row | None) -> str:
-    """One call alone, and where it was measured, one of many in a row."""
+    """The time of one call alone and, where it was measured, of one in a stream of calls."""
     if row is None:
         return ""
     streamed = row.extra.get("streamed")
@@ -202,7 +202,7 @@ def _percent(share: float | None) -> str:
 
 
 def _memory(row: Row, stock: Row, *keys: str) -> str:
-    """What a process holds in all, or grows by, or what torch allocates: the first that was seen."""
+    """Memory of the process, or its growth, or what torch allocates: the first that was recorded for both."""
     for key in keys or ("process_bytes", "process_peak_bytes", "peak_bytes"):
         own, other = row.extra.get(key), stock.extra.get(key)
         if own is not None and other is not None:

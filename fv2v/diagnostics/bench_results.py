@@ -1,4 +1,4 @@
-"""`pytest benches` for people: runs it, reads the JSON of pytest-benchmark, makes a table of it."""
+"""Runs `pytest benches`, reads the JSON of pytest-benchmark, and makes tables of it."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ QUICK = ("--benchmark-max-time=0.1", "--benchmark-min-rounds=2", "--benchmark-wa
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One benchmark. `ratio`: times as fast as its group's baseline; `gain`: as its older self."""
+    """One benchmark. `ratio`: how many times as fast as its group's baseline; `gain`: as the older result."""
 
     group: str
     name: str
@@ -41,7 +41,7 @@ class Row:
         return "gflop" in self.extra
 
 
-# heading, what a bench records, and by how much to multiply it
+# heading, key in a benchmark's extra information, factor
 Columns = tuple[tuple[str, str, float], ...]
 OPERATORS: Columns = (
     ("GB/s", "GB/s", 1),
@@ -66,7 +66,7 @@ def run(*, quick: bool = False) -> dict[str, Any]:
     """Run the benches of the checkout and return pytest-benchmark's results.
 
     Raises:
-        ValueError: there is no benches/ folder in sight, or a bench failed.
+        ValueError: there is no benches/ folder, or a benchmark failed.
     """
     root = _checkout()
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def run(*, quick: bool = False) -> dict[str, Any]:
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         if done.returncode or not results.exists():
-            last = done.stdout.strip().splitlines()[-1:] or ["it said nothing"]
+            last = done.stdout.strip().splitlines()[-1:] or ["no output"]
             raise ValueError(f"pytest benches failed in {root}: {last[0]}")
         return load(results)
 
@@ -95,7 +95,7 @@ def load(path: PathLike) -> dict[str, Any]:
 
 
 def read_rows(results: Mapping[str, Any], against: Mapping[str, Any] | None = None) -> list[Row]:
-    """The benchmarks in the order they ran; `against` are older results to compare the medians with."""
+    """The benchmarks in the order they ran; `against`: older results whose medians they are compared with."""
     older = (
         {bench["fullname"]: bench["stats"]["median"] for bench in against["benchmarks"]} if against else {}
     )
@@ -116,7 +116,7 @@ def read_rows(results: Mapping[str, Any], against: Mapping[str, Any] | None = No
 
 
 def tables(rows: list[Row], *, title: str = "", compares: bool = False) -> list[Table]:
-    """Of the operators and of the frames, where there are any; rows by group, a line between groups."""
+    """A table of operators and one of frames, if there are any; rows by group, a line between groups."""
     parts = [
         (OPERATORS, [row for row in rows if not row.is_frame]),
         (FRAMES, [row for row in rows if row.is_frame]),
@@ -164,7 +164,7 @@ def _number(value: float | None) -> str:
 
 
 def _checkout() -> Path:
-    """The folder that has benches/: this one, or the one that the package is imported from."""
+    """The folder that has benches/: the current one, or the checkout that the package is imported from."""
     for root in (Path.cwd(), Path(__file__).parents[2]):
         if any((root / "benches").glob("bench_*.py")):
             return root

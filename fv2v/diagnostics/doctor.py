@@ -28,7 +28,7 @@ class Choice:
 
 
 def tables() -> tuple[Table, Table]:
-    """`versions` and `choices`, for people."""
+    """`versions` and `choices` as tables."""
     installed = Table(show_header=False, box=None)
     for name, found in versions().items():
         installed.add_row(name, found)
@@ -39,7 +39,7 @@ def tables() -> tuple[Table, Table]:
 
 
 def versions() -> dict[str, str]:
-    """What is installed, by name; what is absent says so."""
+    """Versions by name; a text says what is not installed."""
     return {
         "fv2v": _version("fv2v"),
         "python": platform.python_version(),
@@ -89,7 +89,7 @@ def _has(module: str) -> bool:
 
 
 def _version(package: str) -> str:
-    """Of what can be imported: a package left behind without its code counts as absent."""
+    """A package's version, if it can be imported: metadata left behind without code counts as absent."""
     names = {"av": "av", "opencv-python-headless": "cv2"}
     if not _has(names.get(package, package)):
         return "not installed"
@@ -117,13 +117,13 @@ def _capability(index: int) -> str:
 
 
 def _nvcc() -> str:
-    """The nvcc that a build would take: of CUDA_HOME, of PATH, of the usual place."""
+    """The nvcc that a build would use: from CUDA_HOME or CUDA_PATH, from PATH, or from the usual place."""
     homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
     for place in [*(f"{home}/bin/nvcc" for home in homes if home), "nvcc", USUAL_NVCC]:
         found = shutil.which(place)
         if found:
-            said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-            release = re.search(r"V([\d.]+)", said)
+            output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+            release = re.search(r"V([\d.]+)", output)
             return f"{release.group(1) if release else 'does not run'} at {found}"
     return "not found: an installation from source gets no CUDA kernels"
 

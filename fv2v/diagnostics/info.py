@@ -41,7 +41,7 @@ def tables() -> tuple[Table, Table]:
 
 
 def preset_tables(config: ModelConfig) -> tuple[Table, Table, Table]:
-    """One preset: what `tables` says of it, a line each; and its config, by the names of training's TOML."""
+    """One preset: its two rows of `tables` as columns; and its config, under the names in training's TOML."""
     conventions = Table(title=config.name, title_justify="left", show_header=False)
     for name, value in _conventions(config).items():
         conventions.add_row(name, value)
@@ -58,7 +58,7 @@ def preset_tables(config: ModelConfig) -> tuple[Table, Table, Table]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Numbers and words of tables in tables, by names with dots."""
+    """The values of nested tables, under names joined by dots."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from fv2v.engine.frame import FrameNetwork
-from fv2v.io.tensors import to_images, to_levels
+from fv2v.io.tensors import to_images, to_uint8
 
 WARM_UPS = 3  # runs before a capture, in which libraries choose kernels and take their memory
 
@@ -182,4 +182,4 @@ def paint(network: FrameNetwork, driving: Tensor, *others: Tensor) -> Tensor:
         (B, n, n, 3) uint8.
     """
     images = to_images(driving, network.model.config.image_size) if driving.dtype == torch.uint8 else driving
-    return to_levels(network(images.to(others[0].dtype), *others))
+    return to_uint8(network(images.to(others[0].dtype), *others))

@@ -1,11 +1,14 @@
 """One driving frame as a function of tensors: what is captured in a CUDA graph, and what is exported."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypedDict
 
 from torch import Tensor, nn
 
-from fv2v.geometry import Motion, Source, place
+from fv2v.config import ModelConfig
+from fv2v.geometry import Motion, Source, View
+from fv2v.geometry.hull import check_adapt_scale
 from fv2v.geometry.view import ViewTensors
 from fv2v.networks import FaceVid2Vid
 
@@ -16,6 +19,70 @@ VIEWS = {  # the inputs of each form of view
     "compose": ("view_degrees", "view_translation"),
     "replace": ("view_degrees", "view_translation", "view_keeps"),
 }
+
+
+class FrameKeywords(TypedDict, total=False):
+    """The fields of `FrameKind` that a user chooses, as keyword arguments."""
+
+    relative: bool | None
+    stitch: bool
+    adapt_scale: bool
+    view: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameKind:
+    """What is the same for all frames of one graph, or of one exported file.
+
+    Args:
+        extract: look at driving frames; else take the motion that H and Δ read in them.
+        relative: move by the change since the anchor, or take the driver's own pose; None does what the
+            preset's release does.
+        stitch: let the preset's network, where there is one, fit the head to its picture.
+        adapt_scale: scale the movement; relative, with `keypoint` transfer. The factor is an input.
+        view: which form of view there will be: None, "compose", or "replace", which takes every view.
+    """
+
+    extract: bool = True
+    relative: bool | None = None
+    stitch: bool = True
+    adapt_scale: bool = False
+    view: str | None = None
+
+    def check(self, config: ModelConfig) -> "FrameKind":
+        """The same kind, with `relative` as the preset has it where it was left out.
+
+        Raises:
+            ValueError: what does not fit the preset; it says why.
+        """
+        relative = config.geometry.relative if self.relative is None else self.relative
+        if self.adapt_scale:
+            check_adapt_scale(config.geometry, relative, config.name)
+        if self.view not in VIEWS:
+            raise ValueError(f"expected a view, 'compose' or 'replace', or None; got {self.view!r}")
+        return replace(self, relative=relative)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInputs:
+    """All that B pictures are made of, whichever way they are made."""
+
+    source: Source  # of one portrait, or B
+    driving: Tensor | Motion  # B pictures or windows of coefficients (`Runner.batch`), or the motion in them
+    anchor: Motion | None = None  # of one frame, or B; None: absolute
+    view: View | Sequence[View] | None = None  # one for all, or B
+    movement: Tensor | float = 1.0  # the factor of `movement_scale` (hull.py)
+    stitch: bool = True
+
+    def kind(self, networks: FaceVid2Vid, view: str | None) -> FrameKind:
+        """Which graph these frames belong to; `view` is the form of the view (`view_form`)."""
+        return FrameKind(
+            extract=not isinstance(self.driving, Motion),
+            relative=self.anchor is not None,
+            stitch=self.stitch and networks.retargeting is not None,  # without it there is no difference
+            adapt_scale=isinstance(self.movement, Tensor),
+            view=view,
+        )
 
 
 class FrameNetwork(nn.Module):
@@ -51,32 +118,19 @@ class FrameNetwork(nn.Module):
 
     Args:
         model: trained, or arranged for inference.
-        extract: look at driving frames; else take the motion that H and Δ read in them.
-        relative: move by the change since the anchor; else take the driver's own pose.
-        stitch: let the preset's network, where there is one, fit the head to its picture.
-        adapt_scale: scale the movement; relative, with `keypoint` transfer.
-        view: which form of view there will be: None, "compose", or "replace", which takes every view.
+        kind: what is chosen once. ValueError where it does not fit the model's preset.
     """
 
-    def __init__(
-        self,
-        model: FaceVid2Vid,
-        *,
-        extract: bool = True,
-        relative: bool,
-        stitch: bool = True,
-        adapt_scale: bool = False,
-        view: str | None = None,
-    ) -> None:
+    def __init__(self, model: FaceVid2Vid, kind: FrameKind) -> None:
         super().__init__()
         self.model = model
-        self.extract, self.relative, self.stitch, self.view = extract, relative, stitch, view
+        self.kind = kind = kind.check(model.config)
         self.inputs = (
-            *(("driving",) if extract else (f"motion_{name}" for name in MOTION)),
+            *(("driving",) if kind.extract else (f"motion_{name}" for name in MOTION)),
             *(f"source_{name}" for name in SOURCE if name != "jacobians" or model.config.jacobian),
-            *(f"anchor_{name}" for name in MOTION if relative),
-            *(("movement",) if adapt_scale else ()),
-            *VIEWS[view],
+            *(f"anchor_{name}" for name in MOTION if kind.relative),
+            *(("movement",) if kind.adapt_scale else ()),
+            *VIEWS[kind.view],
         )
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -90,18 +144,18 @@ class FrameNetwork(nn.Module):
             motion=_motion("source", given),
             keypoints=given["source_keypoints"],
         )
-        view = None
-        if self.view is not None:
+        kind, view = self.kind, None
+        if kind.view is not None:
             view = ViewTensors(given["view_degrees"], given["view_translation"], given.get("view_keeps"))
-        placement = place(
+        placement = self.model.place(
             source,
-            self.model.extract(given["driving"]) if self.extract else _motion("motion", given),
-            _motion("anchor", given) if self.relative else None,
+            self.model.extract(given["driving"]) if kind.extract else _motion("motion", given),
+            _motion("anchor", given) if kind.relative else None,
             view,
-            geometry=self.model.config.geometry,
             movement=given.get("movement", 1.0),
+            stitch=kind.stitch,
         )
-        return self.model.render(source, self.model.stitch(source, placement) if self.stitch else placement)
+        return self.model.render(source, placement)
 
     def arguments(
         self,

@@ -1,4 +1,4 @@
-"""Which frames of a Reenactor run as graphs."""
+"""Which frames of a Runner run as CUDA graphs."""
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from fv2v.engine.cuda_graph import Capture, Captured, FrameGraph, Pending, capture
-from fv2v.engine.frame import MOTION, FrameNetwork
-from fv2v.geometry import Motion, Source
+from fv2v.engine.frame import MOTION, FrameInputs, FrameNetwork
 from fv2v.geometry.view import View, ViewTensors, check_views, view_form, view_tensors
 from fv2v.networks import FaceVid2Vid
-from fv2v_kernels._op import preferred_backend
+from fv2v_kernels import preferred_backend
 
-MOST = 8  # graphs: each holds the memory of a frame
+MAX_GRAPHS = 8  # each holds the memory of a frame
 Graph = TypeVar("Graph", FrameGraph, Captured)
 
 
@@ -24,79 +23,47 @@ class FrameGraphs:
 
     Kinds differ by options, by sizes, by how many frames there are at once, and by the operators' backend.
     The first of a kind runs as it is, so that a picture alone does not pay for a capture; so do those of more
-    kinds than `MOST`.
+    kinds than `MAX_GRAPHS`.
     """
 
-    def __init__(self, networks: FaceVid2Vid, by: Capture = capture) -> None:
-        self._networks, self._by = networks, by
+    def __init__(self, networks: FaceVid2Vid, capture: Capture = capture) -> None:
+        self.capture = capture
+        self._networks = networks
         self._graphs: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
         self._view: tuple[Sequence[View], ViewTensors] | None = None
 
     @torch.inference_mode()
-    def begin(
-        self,
-        driving: Tensor,
-        source: Source,
-        anchor: Motion | None,
-        movement: Tensor | float,
-        view: View | Sequence[View] | None,
-        stitch: bool,
-    ) -> Pending | None:
-        """A frame's pictures under way, as `paint` makes them of `driving`, the rest as in `place`.
-
-        None where it has no graph.
-        """
-        with _on(source.features.device):
-            network, (_, *kept) = self._asked(driving, source, anchor, movement, view, stitch)
+    def begin(self, frames: FrameInputs) -> Pending | None:
+        """Pictures of driving frames, under way as `paint` makes them; None where there is no graph yet."""
+        with _on(frames.source.features.device):
+            network, (driving, *kept) = self.arguments(frames)
             graph = self._graph(
-                network, [driving, *kept], lambda: FrameGraph(network, driving, kept, self._by)
+                network, [driving, *kept], lambda: FrameGraph(network, driving, kept, self.capture)
             )
             return None if graph is None else graph.begin(driving, kept)
 
     @torch.inference_mode()
-    def render(
-        self,
-        motion: Motion,
-        source: Source,
-        anchor: Motion | None,
-        movement: Tensor | float,
-        view: View | Sequence[View] | None,
-        stitch: bool,
-    ) -> Tensor | None:
-        """What a motion shows, (B, 3, n, n), as `FrameNetwork` makes it. None where it has no graph."""
-        with _on(source.features.device):
-            network, arguments = self._asked(motion, source, anchor, movement, view, stitch)
+    def render(self, frames: FrameInputs) -> Tensor | None:
+        """Pictures of a motion, (B, 3, n, n), as `FrameNetwork` makes them; None where there is no graph."""
+        with _on(frames.source.features.device):
+            network, arguments = self.arguments(frames)
             new, kept = arguments[: len(MOTION)], arguments[len(MOTION) :]
-            graph = self._graph(network, arguments, lambda: Captured(network, new, kept, self._by))
+            graph = self._graph(network, arguments, lambda: Captured(network, new, kept, self.capture))
             if graph is None:
                 return None
             image = torch.empty_like(graph.result)
             graph.run(new, kept, image)
             return image
 
-    def _asked(
-        self,
-        driving: Tensor | Motion,
-        source: Source,
-        anchor: Motion | None,
-        movement: Tensor | float,
-        view: View | Sequence[View] | None,
-        stitch: bool,
-    ) -> tuple[FrameNetwork, tuple[Tensor, ...]]:
-        """The network of that kind, and its arguments."""
-        views = None if view is None else check_views(view, len(driving))
-        network = FrameNetwork(
-            self._networks,
-            extract=not isinstance(driving, Motion),
-            relative=anchor is not None,
-            stitch=stitch and self._networks.retargeting is not None,
-            adapt_scale=isinstance(movement, Tensor),
-            view=None if views is None else view_form(views),
-        )
-        factor = movement if isinstance(movement, Tensor) else None
-        shown = None if views is None else self._view_tensors(views, source.keypoints)
-        return network, network.arguments(driving, source, anchor, factor, shown)
+    def arguments(self, frames: FrameInputs) -> tuple[FrameNetwork, tuple[Tensor, ...]]:
+        """The network of the frames' kind, and what it takes."""
+        views = None if frames.view is None else check_views(frames.view, len(frames.driving))
+        kind = frames.kind(self._networks, None if views is None else view_form(views))
+        network = FrameNetwork(self._networks, kind)
+        movement = frames.movement if isinstance(frames.movement, Tensor) else None
+        view = None if views is None else self._view_tensors(views, frames.source.keypoints)
+        return network, network.arguments(frames.driving, frames.source, frames.anchor, movement, view)
 
     def _view_tensors(self, views: Sequence[View], like: Tensor) -> ViewTensors:
         """Those of the last frame, where the view has not changed."""
@@ -109,11 +76,11 @@ class FrameGraphs:
         self, network: FrameNetwork, arguments: Sequence[Tensor], make: Callable[[], Graph]
     ) -> Graph | None:
         shapes = tuple((each.shape, each.dtype) for each in arguments)
-        key = (network.inputs, network.stitch, preferred_backend(), shapes)
+        key = (network.kind, preferred_backend(), shapes)
         with self._lock:
             if key not in self._graphs:
                 self._graphs[key] = None
-            elif self._graphs[key] is None and sum(map(bool, self._graphs.values())) < MOST:
+            elif self._graphs[key] is None and sum(map(bool, self._graphs.values())) < MAX_GRAPHS:
                 self._graphs[key] = make()
             return self._graphs[key]
 

@@ -1,8 +1,8 @@
-"""fv2v's operators in terms that ONNX has: tables for `ExportedProgram.run_decompositions`.
+"""fv2v's operators made of those that ONNX has: tables for `ExportedProgram.run_decompositions`.
 
-They say what the references in fv2v_kernels/ops/ say, in tensors of at most five dimensions, as many as the
-narrowest runtimes take. Coordinates are added and multiplied element by element, never by a matrix product,
-which some accelerators round to ten bits.
+They compute what the references in fv2v_kernels/ops/ do, with tensors of at most five dimensions, the limit
+of some runtimes. Coordinates are added and multiplied element by element, never by a matrix product, which
+some accelerators round to ten bits.
 
 Two ways to read a volume at points: `grid_sample`, one GridSample node, which ONNX has in 3D since opset 20
 and few runtimes beside onnxruntime's CPU provider serve; and `gather`, eight Gathers and arithmetic.
@@ -25,7 +25,7 @@ Read = Callable[[Tensor, Tensor, bool], Tensor]
 
 
 def decompositions(read: Read) -> dict[Any, Callable[..., Any]]:
-    """By operator, what to write in its place; volumes are read by `grid_sample` or by `gather`."""
+    """For each operator the function that replaces it; `read` is `grid_sample` or `gather`."""
 
     def warp_candidates(
         features: Tensor,
@@ -67,7 +67,7 @@ def decompositions(read: Read) -> dict[Any, Callable[..., Any]]:
             mask = torch.where(mask < mask_threshold, 0.0, mask)
         flow = (mask.unsqueeze(-1) * _flows(points, kp_source, kp_driving, affine)).sum(1)  # (B, N, 3)
         warped = read(features, flow, align_corners).unflatten(2, mask_logits.shape[2:])
-        return warped, flow.new_empty(0), flow.new_empty(0)  # the frame asks for neither field nor mask
+        return warped, flow.new_empty(0), flow.new_empty(0)  # the frame uses neither field nor mask
 
     fv2v = torch.ops.fv2v
     return {
@@ -95,9 +95,9 @@ def grid_sample(features: Tensor, points: Tensor, align_corners: bool) -> Tensor
 
 
 def gather(features: Tensor, points: Tensor, align_corners: bool) -> Tensor:
-    """As `grid_sample`, by arithmetic: the eight voxels around each point lie at fixed steps from the first.
+    """As `grid_sample`, by arithmetic: the eight voxels around a point lie at fixed offsets from the first.
 
-    A border of zeros stands for what is outside; all that is farther out, or NaN, reads it.
+    Outside points, and NaN, read a border of zeros.
     """
     (samples, C, *size), B = features.shape, len(points)
     rows = pad(features, (1, 1, 1, 1, 1, 1)).movedim(1, -1).reshape(-1, C)  # a voxel's channels side by side

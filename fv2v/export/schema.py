@@ -1,5 +1,6 @@
-"""What goes into an exported frame and comes out of it: shapes, types and meanings."""
+"""The inputs and outputs of an exported frame: shapes, types and meanings."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -41,12 +42,13 @@ WINDOW = (
 
 
 def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
-    """By name, for one portrait: of all inputs that there are with any preset and option."""
+    """By name, for one portrait: the shapes of all inputs that any preset and option has."""
     K, D, H = config.keypoints, config.volume_depth, config.image_size // config.volume_stride
-    seen = (config.head.inputs, config.head.window) if config.head.window else (3, *2 * (config.image_size,))
+    by_pictures = config.driven_by == "pictures"
+    driving = (3, *2 * (config.image_size,)) if by_pictures else (config.head.inputs, config.head.window)
     motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3), "scale": (1, 1)}
     return {
-        "driving": (batch_size, *seen),
+        "driving": (batch_size, *driving),
         "source_features": (1, config.volume_channels, D, H, H),
         "source_compressed": (1, config.dense_motion.compressed_channels, D, H, H),
         "source_canonical": (1, K, 3),
@@ -62,7 +64,7 @@ def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
 
 
 def examples(network: FrameNetwork, batch_size: int) -> tuple[Tensor, ...]:
-    """Zeros for every input of the network, where its weights are: a trace asks for no more."""
+    """Zeros for every input of the network, on the device of its weights: tracing needs no other values."""
     weight = next(network.parameters())
     wanted = shapes(network.model.config, batch_size)
     return tuple(
@@ -77,17 +79,12 @@ def describe(network: FrameNetwork, batch_size: int) -> dict[str, Any]:
     dtype = next(network.parameters()).dtype
     size = config.output_size
     wanted = shapes(config, batch_size)
-    meanings = MEANINGS | ({"driving": WINDOW} if config.head.window else {})
+    meanings = MEANINGS | ({"driving": WINDOW} if config.driven_by == "coefficients" else {})
     return {
         "preset": config.name,
         "config": config.as_dict(),
-        "options": {
-            "relative": network.relative,
-            "stitch": network.stitch,
-            "adapt_scale": "movement" in network.inputs,
-            "view": network.view,
-            "batch_size": batch_size,
-        },
+        "options": {k: v for k, v in asdict(network.kind).items() if k != "extract"}
+        | {"batch_size": batch_size},
         "inputs": {
             name: _described(wanted[name], _dtype(name, dtype), meanings[name]) for name in network.inputs
         },

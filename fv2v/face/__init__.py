@@ -1,1 +1,1 @@
-"""Faces in pictures: found, cut out, followed over time, and pasted back."""
+"""Faces in pictures: detected, cropped, tracked over time, and pasted back."""

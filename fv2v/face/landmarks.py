@@ -1,11 +1,11 @@
-"""The crop of LivePortrait's release, from landmarks: the turned square around a face, and how open it is.
+"""The crop of LivePortrait's release, from landmarks: the rotated square around a face; eye and lip ratios.
 
 The release's weights expect such crops. A point is (x, y) in pixels, x to the right and y down, as cv2 takes
 it; points are columns to a matrix, q = M p with p = (x, y, 1). The square's own axes are u_x along the eyes
 and u_y from the eyes down to the lips; its angle turns the picture's x axis to u_x, clockwise where positive.
 
-Any detector's landmarks will do that come in one of the sets known here: of 5, 9 (a cat's), 68, 101, 106 or
-203 points. Another set above 101 has to begin with the one of 101.
+Landmarks may come from any detector that gives one of these sets: 5, 9 (a cat's), 68, 101, 106 or 203 points.
+Any other set has to have more than 101 points and begin with the set of 101.
 """
 
 import math
@@ -23,7 +23,7 @@ RELEASE_SIZE = 512  # pixels a side of the release's crop, of a source's and of 
 SAME = 1e-3  # points no farther apart are one, in pixels
 LONGEST = 32766  # pixels a side that cv2 can warp: it counts them in 16 bits
 
-# Points on the eyes, as many on the left as on the right, and on the lips: their means are the two points.
+# Indices of points on the eyes, as many left as right, and on the lips; `eye_and_lip` takes their means.
 EYES_AND_LIP = {
     5: ((0, 1), (3, 4)),
     9: ((2, 3, 0, 1), (5, 6)),
@@ -32,14 +32,14 @@ EYES_AND_LIP = {
     106: ((33, 35, 40, 39, 87, 89, 94, 93), (52, 61)),
     203: ((0, 6, 12, 18, 24, 30, 36, 42), (48, 66)),
 }
-# Height and width of an opening in the set of 203, each between two points.
+# In the set of 203, an opening: two points that span its height, two that span its width.
 LEFT_EYE, RIGHT_EYE = ((6, 18), (0, 12)), ((30, 42), (24, 36))
 LIPS = ((90, 102), (48, 66))
 
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """A square in a picture, turned by an angle: `centre` (x, y) and `side` in pixels, `angle` in radians."""
+    """A rotated square in a picture: `centre` (x, y) and `side` in pixels, `angle` in radians."""
 
     centre: tuple[float, float]
     side: float
@@ -56,18 +56,18 @@ class Square:
         return np.array([[a, b, half - a * x - b * y], [-b, a, half + b * x - a * y], [0, 0, 1]])
 
     def to_original(self, size: int) -> np.ndarray:
-        """(3, 3): the way back, from a crop of `size` x `size` pixels to the original picture."""
+        """(3, 3): its inverse, from a crop of `size` x `size` pixels to the original picture."""
         (x, y), half = self.centre, size / 2
         a, b = (self.side / size * f(self.angle) for f in (math.cos, math.sin))
         return np.array([[a, -b, x - (a - b) * half], [b, a, y - (a + b) * half], [0, 0, 1]])
 
     def corners(self) -> np.ndarray:
-        """(4, 2): upper left, upper right, lower right, lower left as the face sees them."""
+        """(4, 2): upper left, upper right, lower right, lower left, along the square's own axes."""
         return transform(np.array([[0, 0], [1, 0], [1, 1], [0, 1]]), self.to_original(1))
 
 
 class LandmarkCrop(NamedTuple):
-    """A face cut out of its picture, and the way there and back."""
+    """A face cut out of its picture, and the transforms between the two."""
 
     image: np.ndarray  # (size, size, 3) uint8
     to_crop: np.ndarray  # (3, 3)  original -> crop
@@ -86,9 +86,9 @@ def crop_by_landmarks(
         ValueError: no such picture, size, landmarks (see `square_around`) or scale.
     """
     square = square_around(landmarks, scale, vy)
-    there = square.to_crop(size)
+    to_crop = square.to_crop(size)
     return LandmarkCrop(
-        crop_square(image, square, size), there, square.to_original(size), transform(landmarks, there)
+        crop_square(image, square, size), to_crop, square.to_original(size), transform(landmarks, to_crop)
     )
 
 
@@ -105,7 +105,7 @@ def crop_square(image: np.ndarray, square: Square, size: int) -> np.ndarray:
 
 
 def square_around(landmarks: np.ndarray, scale: float = SCALE, vy: float = VY) -> Square:
-    """The square around a face, turned with it.
+    """The square around a face, rotated with it.
 
     Args:
         landmarks: (n, 2), n one of the sets.
@@ -136,7 +136,7 @@ def square_around(landmarks: np.ndarray, scale: float = SCALE, vy: float = VY) -
 def upright_square(
     frames: Iterable[np.ndarray], scale: float = DRIVING_SCALE, vy: float = DRIVING_VY
 ) -> Square:
-    """The one square that a driving video is cropped to: the mean of its frames', none of them turned.
+    """The one square that a driving video is cropped to: the mean of its frames' squares, not rotated.
 
     `frames`: the (n, 2) landmarks of each. ValueError if there are none, and as `square_around`.
     """
@@ -178,7 +178,7 @@ def _openness(landmarks: np.ndarray, pairs: tuple[tuple[int, int], tuple[int, in
 
 
 def _checked(landmarks: np.ndarray) -> np.ndarray:
-    """`landmarks` in float64, once they are (n, 2), of a known set and finite."""
+    """`landmarks` in float64. ValueError unless they are (n, 2), of a known set and finite."""
     landmarks = np.asarray(landmarks, np.float64)
     if landmarks.ndim != 2 or landmarks.shape[1] != 2:
         raise ValueError(f"landmarks: expected (n, 2), got {landmarks.shape}")

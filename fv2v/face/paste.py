@@ -1,4 +1,4 @@
-"""Back into the picture: what the networks made of a crop, laid over the picture that it was cut from.
+"""Pasting back: a rendered crop, blended into the picture that it was cut from.
 
 The mask fades the crop out toward its edges. Where it is 0 the picture stays as it was, bit for bit.
 """
@@ -34,15 +34,15 @@ def feathered_mask(size: int = MASK_SIZE, feather: float = FEATHER) -> np.ndarra
 def paste_back(
     full: np.ndarray, rendered: np.ndarray, crop: Box | Square, mask: np.ndarray | None = None
 ) -> np.ndarray:
-    """The whole picture with the rendered crop in its place, (H, W, 3) uint8; `full` is not changed.
+    """The whole picture with the rendered crop where it was cut, (H, W, 3) uint8; `full` is not changed.
 
-    The crop is read cubically, once reduced by area where it is larger than its place. Where both are of one
-    size and the place is not turned nothing is read between pixels: then the crop's own content, pasted back,
-    is the picture again.
+    The crop is reduced by area if it is larger than its place, and resampled bicubically. Where sizes are
+    equal and the square is not rotated, pixels map onto pixels: then a crop that was not changed, pasted
+    back, gives the picture again.
 
     Args:
         full: (H, W, 3) uint8, the picture or the frame of a video.
-        rendered: (n, n, 3) uint8, what belongs into the crop, of any size.
+        rendered: (n, n, 3) uint8, the crop's new content, of any size.
         crop: where it was cut: by `cut` (a `Box`), or by `crop_by_landmarks` into the release's 512 pixels
             (a `Square`). What reaches past the picture's border is dropped.
         mask: (m, m) in [0, 1], over the crop, of any size; by default `feathered_mask()`.
@@ -59,10 +59,10 @@ def paste_back(
     side = max(1, round(crop.side))
     if side < len(rendered):
         rendered = cv2.resize(rendered, (side, side), interpolation=cv2.INTER_AREA)
-    laid = _laid(rendered, crop, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-    weight = _laid(mask.astype(np.float32), crop, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
+    content = _warped(rendered, crop, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    weight = _warped(mask.astype(np.float32), crop, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
     part = pasted[place]
-    part[:] = np.rint(part + weight * (laid.astype(np.float32) - part))
+    part[:] = np.rint(part + weight * (content.astype(np.float32) - part))
     return pasted
 
 
@@ -77,10 +77,10 @@ def _place(crop: Box | Square, size: tuple[int, int]) -> tuple[slice, slice] | N
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-def _laid(
+def _warped(
     image: np.ndarray, crop: Box | Square, place: tuple[slice, slice], how: int, border: int
 ) -> np.ndarray:
-    """What an image over the crop, (n, n) or (n, n, 3), shows at those rows and columns of the picture."""
+    """An image over the crop, (n, n) or (n, n, 3), resampled at those rows and columns of the picture."""
     rows, columns = place
     matrix = _to_picture(crop, len(image))
     matrix[:2, 2] -= columns.start, rows.start
@@ -89,10 +89,10 @@ def _laid(
 
 
 def _to_picture(crop: Box | Square, size: int) -> np.ndarray:
-    """(3, 3): from a crop of `size` x `size` pixels to the picture's.
+    """(3, 3): from pixels of a crop of `size` x `size` to pixels of the picture.
 
-    A `Square` counts the pixels of the release's crop from the first one's middle; what it was enlarged or
-    reduced to since, a pixel stands for its middle.
+    The matrices of a `Square` put the centre of the first pixel at 0, in a crop of `RELEASE_SIZE`; resizing
+    that crop to `size` keeps edges in place, as cv2.resize does.
     """
     if isinstance(crop, Box):
         return crop.to_original(size)

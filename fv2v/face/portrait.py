@@ -1,4 +1,4 @@
-"""Which face of a portrait or a video is meant, and the crop of it that the networks get."""
+"""The choice of a face in a portrait or a video, and the portrait's crop that the networks see."""
 
 from dataclasses import dataclass
 from os import PathLike as OsPath
@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fv2v.face.crop import Box, box_around, cut, middle_square
+from fv2v.face.detectors.base import FaceDetector, LandmarkDetector
 from fv2v.face.detectors.given import GivenFaces, read_faces
-from fv2v.face.find import FaceDetector, LandmarkDetector, find_face, find_faces
+from fv2v.face.detectors.haar import find_faces
+from fv2v.face.find import find_face
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around
 from fv2v.face.paste import paste_back
 from fv2v.io.image import read_image
@@ -17,17 +19,17 @@ from fv2v.io.paths import PathLike
 
 @dataclass(frozen=True, slots=True)
 class FaceChoice:
-    """A face, and what finds it."""
+    """Which face, and the detector that finds it."""
 
     number: int = 1  # 1 the largest in the picture, 2 the next, ...
     detector: FaceDetector = find_faces
-    # marks a portrait's face, whose crop is then turned upright and as wide as LivePortrait's release has it.
-    # A driving video's is never turned: a tilt of the head is motion.
+    # of a portrait's face, whose crop is then rotated upright and as wide as LivePortrait's release cuts it.
+    # A driving video's crop is never rotated: a tilt of the head is motion.
     landmarks: LandmarkDetector | None = None
 
 
 class CroppedPortrait(NamedTuple):
-    """A portrait, and the crop of it that the networks get."""
+    """A portrait, and the crop of it that the networks see."""
 
     picture: np.ndarray  # (H, W, 3) uint8
     image: np.ndarray  # (n, n, 3) uint8
@@ -39,10 +41,10 @@ class CroppedPortrait(NamedTuple):
 
 
 def choose_face(face: Any, crop: bool = True) -> FaceChoice:
-    """The choice that `face` says: a number, a file or an array of coordinates, a detector or a `FaceChoice`.
+    """`face` as a `FaceChoice`: a number, a file or an array of coordinates, a detector, or a `FaceChoice`.
 
-    Files and arrays as in `given_faces.py`. ValueError for what is none of these, or for any choice but the
-    default without `crop`.
+    Files and arrays as in detectors/given.py. ValueError for anything else, and without `crop` for any choice
+    but the default.
     """
     choice = _choice(face)
     if not crop and choice != FaceChoice():
@@ -66,8 +68,8 @@ def _choice(face: Any) -> FaceChoice:
 def crop_portrait(path: PathLike, crop: bool = True, face: Any = 1) -> CroppedPortrait:
     """The picture in a file, and its crop around a face, as `choose_face` takes it.
 
-    The crop has the picture's own resolution; by landmarks, the 512 pixels of LivePortrait's. `crop=False`
-    takes the middle square.
+    The crop has the picture's own resolution; by landmarks, the 512 pixels of LivePortrait's crops.
+    `crop=False` takes the middle square.
 
     Raises:
         FileNotFoundError: no such file.

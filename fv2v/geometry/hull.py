@@ -3,7 +3,8 @@
 import numpy as np
 from torch import Tensor
 
-from fv2v.geometry.transfer import keypoints_of
+from fv2v.config import GeometryConfig
+from fv2v.geometry.transfer import TRANSFERS, keypoints_of
 from fv2v.geometry.types import Motion, Source
 
 
@@ -22,6 +23,15 @@ def movement_scale(source: Source, anchor: Motion) -> Tensor:
             "adapt_scale: expected keypoints that span a volume, got them in one plane; leave adapt_scale off"
         )
     return source.keypoints.new_tensor(np.sqrt(volumes[0] / volumes[1]))[:, None, None]
+
+
+def check_adapt_scale(geometry: GeometryConfig, relative: bool, name: str) -> None:
+    """ValueError where movement cannot be scaled: it is absolute, or the preset `name` has another rule."""
+    if not (relative and TRANSFERS[geometry.transfer].scales_movement):
+        raise ValueError(
+            "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
+            f"got relative={relative}, {name!r} with {geometry.transfer!r}"
+        )
 
 
 def hull_volume(points: np.ndarray) -> float:

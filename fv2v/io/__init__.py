@@ -1,1 +1,1 @@
-"""Pictures, video and sound in and out; paths, time stamps, reading ahead. It knows nothing of faces."""
+"""Pictures, video and sound in and out; paths, time stamps, prefetching. Nothing here is about faces."""

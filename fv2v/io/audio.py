@@ -1,4 +1,4 @@
-"""Sound taken over from the driving video, packet by packet."""
+"""Sound copied from the driving video, packet by packet."""
 
 import av
 from av.container import OutputContainer
@@ -11,11 +11,11 @@ STRICT_FORMATS = {"mp4", "mov", "ipod"}
 
 
 def check_sound(path: PathLike) -> None:
-    """Whether there is sound in a file.
+    """Check that there is sound in a file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: there is none in it, or FFmpeg cannot read it.
+        ValueError: there is none, or FFmpeg cannot read the file.
     """
     path = check_input(path)
     try:
@@ -28,7 +28,7 @@ def check_sound(path: PathLike) -> None:
 
 
 class AudioCopy:
-    """The first audio stream of `source` as a stream of `output`, taken over as the pictures advance.
+    """The first audio stream of `source` as a stream of `output`, copied as the pictures advance.
 
     Packets are copied where the container takes their codec, and otherwise re-encoded to AAC. Reading stays
     just ahead of the pictures: memory does not grow with the length. Without sound, nothing is copied.
@@ -51,7 +51,7 @@ class AudioCopy:
         self._next = next(self._packets, None)
 
     def advance(self, seconds: float) -> None:
-        """Take over every packet that starts before `seconds` of the source."""
+        """Copy every packet that starts before `seconds` of the source."""
         while self._next is not None and self._start(self._next) < seconds:
             packet, self._next = self._next, next(self._packets, None)
             if packet.size == 0:  # the end-of-file marker
@@ -64,7 +64,7 @@ class AudioCopy:
                     self._output.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Write what an encoder still holds."""
+        """Flush the encoder, where there is one."""
         if not self._copies:
             self._output.mux(self._stream.encode(None))
 

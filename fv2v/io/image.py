@@ -38,13 +38,13 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
 
 
 def _decode(encoded: np.ndarray) -> np.ndarray | None:
-    """BGR or BGRA in the file's own depth, upright; None where OpenCV cannot."""
-    # silent: it would tell the terminal about a bad file in its own words
+    """BGR or BGRA in the file's own depth, upright; None where OpenCV cannot decode it."""
+    # OpenCV would print its own message about a damaged file
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
         opaque = image is not None and (image.ndim == 2 or image.shape[2] == 3)
-        if opaque:  # once more: UNCHANGED ignores the orientation
+        if opaque:  # decoded again: IMREAD_UNCHANGED ignores the orientation
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         return None

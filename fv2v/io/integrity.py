@@ -1,4 +1,4 @@
-"""Files that end too early, told by their own headers: decoders show what is left of them and say nothing."""
+"""Truncated files, recognized by their own headers: decoders show what is left of them without an error."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ PNG_END = b"IEND\xaeB`\x82"
 def check_not_truncated(path: Path) -> None:
     """Raises ValueError if a JPEG, PNG, MP4, QuickTime, Matroska or WebM file has lost its end.
 
-    Other formats pass: they do not say how long they should be.
+    Other formats pass: they do not state their length.
     """
     with path.open("rb") as file:
         head = file.read(64)
@@ -55,7 +55,7 @@ def _mp4_size(path: Path) -> int:
 
 
 def _matroska_size(head: bytes) -> int:
-    """Where the segment ends: RFC 8794, 4 to 6. 0 where a live recording leaves that open."""
+    """Where the segment ends: RFC 8794, 4 to 6. 0 where a live recording does not state it."""
     length, at = _vint(head, 4)
     at += length
     if head[at : at + 4] != b"\x18\x53\x80\x67":
@@ -65,7 +65,7 @@ def _matroska_size(head: bytes) -> int:
 
 
 def _vint(data: bytes, at: int) -> tuple[int, int]:
-    """EBML's variable-size integer and the place behind it; 0 for "unknown", which is all ones."""
+    """EBML's variable-size integer and the position after it; 0 for "unknown", which is all ones."""
     width = 9 - data[at].bit_length()
     value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
     return (0 if value == (1 << 7 * width) - 1 else value), at + width

@@ -1,4 +1,4 @@
-"""Files of the user: checked before work is lost, written whole or not at all."""
+"""The user's files: checked before any work is done, and written whole or not at all."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ PathLike = str | os.PathLike[str]
 
 
 def check_input(path: PathLike) -> Path:
-    """The file to read, known to exist and to hold something.
+    """Check that `path` is a file that is not empty, and return it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -28,7 +28,7 @@ def check_input(path: PathLike) -> Path:
 
 
 def check_output(path: PathLike, suffixes: Collection[str], inputs: Iterable[PathLike] = ()) -> Path:
-    """The file to write, known to have a format we write and a folder that takes it. Nothing is left behind.
+    """Check that `path` can be written, and return it. Nothing is written yet.
 
     Args:
         path: the file.
@@ -53,11 +53,11 @@ def check_output(path: PathLike, suffixes: Collection[str], inputs: Iterable[Pat
 
 
 def check_new_folder(path: PathLike) -> Path:
-    """The folder to make, known to be absent or empty, and that its place takes it. Nothing is left behind.
+    """Check that the folder `path` can be made or is empty, and return it absolute. Nothing is made yet.
 
     Raises:
         FileNotFoundError: the folder that it goes into does not exist.
-        ValueError: it holds something, is a file, or its place cannot be written to.
+        ValueError: it holds something, is a file, or the folder that it goes into cannot be written to.
     """
     path = Path(path).absolute()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -68,9 +68,9 @@ def check_new_folder(path: PathLike) -> Path:
 
 @contextmanager
 def whole_file(path: PathLike) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends, and vanishes if that fails.
+    """A temporary file beside `path`, renamed to `path` when the block ends, removed if the block fails.
 
-    So `path` holds either its old content or the whole new one. ValueError where the folder takes no file.
+    So `path` holds either its old content or the whole new one. ValueError where its folder is not writable.
     """
     path = Path(path)
     temporary = _new_file(path)
@@ -84,7 +84,7 @@ def whole_file(path: PathLike) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: PathLike) -> Iterator[Path]:
-    """`whole_file` for a folder that is not there yet, or empty."""
+    """`whole_file` for a folder that does not exist yet, or is empty."""
     path = Path(path).absolute()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     temporary.mkdir()
@@ -106,7 +106,7 @@ def _check_place(path: Path) -> None:
 
 
 def _new_file(path: Path) -> Path:
-    """An empty hidden file beside `path`; its suffix is kept, writers choose the format by it."""
+    """An empty hidden file beside `path`, with its suffix, by which writers choose the format."""
     new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         new.touch(exist_ok=False)  # not mkstemp, whose files only their owner may read

@@ -1,4 +1,4 @@
-"""Stages that run at the same time: an iterator in a thread of its own, and how long iterators take."""
+"""Stages that run at the same time: an iterator read in a thread of its own, and a clock on iterators."""
 
 import atexit
 import threading
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Worker:
-    """A thread that does `_work`. `_stop` ends it, and so does the end of the program.
+    """Base of classes with a thread that runs `_work`. `_stop` ends it, and so does the end of the program.
 
-    `_changed` guards what the thread shares with others. `_work` returns soon after `_closed` is set; what it
-    raises is kept in `_error`.
+    `_changed` guards what the thread shares with others. `_work` has to return soon after `_closed` is set;
+    what it raises is kept in `_error`.
     """
 
     def __init__(self, name: str) -> None:
@@ -28,7 +28,7 @@ class Worker:
         raise NotImplementedError
 
     def _start(self) -> None:
-        # networks still running while the interpreter is taken down would abort the process
+        # networks still running while the interpreter shuts down would abort the process
         atexit.register(self._stop)
         self._thread.start()
 
@@ -42,7 +42,7 @@ class Worker:
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # for whoever asks for results
+        except BaseException as error:  # raised again where results are asked for
             self._error = error
         finally:
             with self._changed:
@@ -53,8 +53,8 @@ class Worker:
 class Prefetch(Worker, Iterator[T], Generic[T]):
     """`with Prefetch(items, room) as ahead:` reads `items` in a thread, up to `room` ahead of its reader.
 
-    What `items` raises is raised where it is read, after the items before it. Leaving the `with` ends the
-    thread, once the item in the making is there.
+    What `items` raises is raised to the reader, after the items before it. Leaving the `with` ends the thread
+    once the item that it is making is finished.
     """
 
     def __init__(self, items: Iterable[T], room: int) -> None:
@@ -95,7 +95,7 @@ class Prefetch(Worker, Iterator[T], Generic[T]):
 
 
 class Timed(Iterator[T], Generic[T]):
-    """Iterates over `items`. `seconds`: how long whoever reads has waited for them so far."""
+    """Iterates over `items`. `seconds`: how long the reader has waited for them so far."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)

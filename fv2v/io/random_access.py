@@ -15,25 +15,25 @@ Choice = Callable[[int], Sequence[int]]  # how many frames there are -> the numb
 
 
 class _Packet(NamedTuple):
-    """What the file says of a packet. Lists of them are in the order of decoding."""
+    """A packet's header. Lists of packets are in the order of decoding."""
 
     pts: int  # when its frame is shown, in ticks
     dts: int | None
     keyframe: bool
-    shown: bool  # some are decoded for the sake of others alone
+    shown: bool  # False: decoded only because other frames need it
 
 
 def read_frames(path: PathLike, choose: Choice) -> list[np.ndarray]:
-    """The chosen frames, (H, W, 3) uint8 RGB, upright, in the order of the choice; the file is opened once.
+    """The chosen frames, (H, W, 3) uint8 RGB, upright, in the chosen order; the file is opened once.
 
-    Its packets are read through without decoding them, which costs little and tells how many frames there
-    are. Then only what lies between the keyframe before a chosen frame and that frame is decoded, and of that
-    only what other frames need. One thread: more would decode ahead of what is wanted.
+    First all packets are read without decoding them, which costs little and gives the number of frames. Then
+    only packets from the keyframe before a chosen frame up to that frame are decoded, and of those only the
+    ones that other frames refer to. One thread: more would decode ahead of what is wanted.
 
     Args:
         path: a video in any container and codec that PyAV reads.
-        choose: gets the number of frames n and returns numbers from 0 to n - 1, in the order of showing (in
-            .avi, which does not tell that order, in the order of decoding).
+        choose: gets the number of frames n and returns numbers from 0 to n - 1, in display order (for .avi,
+            which does not store it, in the order of decoding).
 
     Raises:
         FileNotFoundError: no such file.
@@ -87,7 +87,7 @@ def _decoded(
 
 
 def _keyframe_before(packets: list[_Packet], place: int) -> int:
-    """Where to start for the frame at `place`: never at a keyframe that is shown after it."""
+    """Where decoding starts for the frame at `place`: never at a keyframe that is shown after it."""
     for start in range(place, 0, -1):
         if packets[start].keyframe and packets[start].pts <= packets[place].pts:
             return start
@@ -95,7 +95,7 @@ def _keyframe_before(packets: list[_Packet], place: int) -> int:
 
 
 def _packets_from(container: av.container.InputContainer, first: _Packet) -> Iterator[av.Packet]:
-    """From `first` on; without a good index a seek lands before it."""
+    """Packets from `first` on: in files without a good index the seek lands before it."""
     stamp = first.pts if first.dts is None else first.dts
     container.seek(stamp, stream=video_streams(container)[0])
     found = False

@@ -1,7 +1,8 @@
 """Pickles of plain values, read without running anything in them: dicts, lists, numbers, text, arrays.
 
-What a pickle may ask for is made by the classes here. numpy, whose own reconstruction trusts what it is
-given, sees no more of it than bytes, a kind of number and a shape.
+An unpickler with restricted globals: only the classes of this module can be constructed. numpy's own
+reconstruction functions trust their arguments, so they are replaced: numpy gets only bytes, a dtype and a
+shape.
 """
 
 import io
@@ -11,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-_KIND = re.compile(r"[fiub][1248]")
+_DTYPE = re.compile(r"[fiub][1248]")
 
 
 class RefusedError(ValueError):
-    """A pickle asks for more than plain values. What it asks for was not run."""
+    """A pickle names something other than plain values. Nothing of it was run."""
 
 
 def read_plain(data: bytes) -> Any:
-    """What is pickled in `data`; arrays and numbers of numpy come as `Array`.
+    """The value pickled in `data`; arrays and scalars of numpy come as `Array`.
 
     Raises:
-        RefusedError: it asks for anything else; in a line that says what.
+        RefusedError: it names anything else; the message says what, in one line.
         ValueError: it is no pickle, or a damaged one.
     """
     try:
@@ -34,7 +35,7 @@ def read_plain(data: bytes) -> Any:
 
 
 class _Sealed:
-    """What a pickle gets in its hands it cannot change, unless a class says how."""
+    """An object whose state a pickle cannot set, unless its class defines how."""
 
     __slots__ = ()
 
@@ -43,12 +44,12 @@ class _Sealed:
 
 
 class _Kind(_Sealed):
-    """A dtype of numbers."""
+    """A dtype of numbers. Other dtypes are refused."""
 
     __slots__ = ("dtype",)
 
     def __init__(self, name: str, align: bool = False, copy: bool = True) -> None:
-        if not isinstance(name, str) or not _KIND.fullmatch(name):
+        if not isinstance(name, str) or not _DTYPE.fullmatch(name):
             raise RefusedError(f"it holds an array of {ascii(name)[:20]}, expected arrays of numbers")
         self.dtype = np.dtype(name)
 
@@ -60,12 +61,12 @@ class _Kind(_Sealed):
 
 
 class Array(_Sealed):
-    """An array of numbers, or a number, (): `numpy.asarray` takes it."""
+    """An array of numbers; of a single number the shape is (). `numpy.asarray` takes it."""
 
     __slots__ = ("_values",)
 
     def __init__(self, *_: object) -> None:
-        """As numpy makes one before its content comes."""
+        """Empty, as numpy constructs an array before `__setstate__` fills it."""
         self._values = np.empty(0)
 
     def __setstate__(self, state: Any) -> None:
@@ -77,7 +78,7 @@ class Array(_Sealed):
 
 
 class _Buffer(Array):
-    """As protocol 5 has arrays."""
+    """An array as protocol 5 stores it."""
 
     __slots__ = ()
 
@@ -90,7 +91,7 @@ class _Buffer(Array):
 
 
 class _Number(Array):
-    """A number of numpy's."""
+    """A scalar of numpy."""
 
     __slots__ = ()
 
@@ -101,7 +102,7 @@ class _Number(Array):
 
 
 class _Bytes(_Sealed):
-    """As the protocols before 3 have bytes."""
+    """Bytes as the protocols before 3 store them."""
 
     __slots__ = ()
 
@@ -109,8 +110,8 @@ class _Bytes(_Sealed):
         return text.encode("latin1")
 
 
-_ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): "ndarray",  # an argument that `Array` does not look at
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): "ndarray",  # an argument that `Array` ignores
     ("numpy", "dtype"): _Kind,
     ("numpy.core.multiarray", "_reconstruct"): Array,
     ("numpy.core.multiarray", "scalar"): _Number,
@@ -122,10 +123,10 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         home = re.sub(r"^numpy\._core\.", "numpy.core.", module)  # numpy 2 has moved it
-        if (home, name) not in _ADMITTED:
+        if (home, name) not in _ALLOWED:
             asked = ascii(f"{module}.{name}"[:80])
             raise RefusedError(f"it asks for {asked}, expected dicts, lists, numbers, text and arrays alone")
-        return _ADMITTED[home, name]
+        return _ALLOWED[home, name]
 
 
 def _filled(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:

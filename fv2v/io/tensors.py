@@ -1,4 +1,4 @@
-"""Pictures as the networks take them, (B, 3, H, W) RGB in [0, 1] of one size, from whatever they come as."""
+"""Pictures of any kind as tensors for the networks, (B, 3, H, W) RGB in [0, 1] of one size, and back."""
 
 import os
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ KINDS = "a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) or (B, 3,
 
 
 def as_batch(pictures: Sequence[Any], size: int, device: torch.device) -> Tensor:
-    """Pictures of any kinds and sizes as one tensor, for `to_images` to make of it what networks take.
+    """Pictures of any kinds and sizes as one tensor, which `to_images` resizes and scales for the networks.
 
     Returns:
-        (B, H, W, 3) uint8 on the CPU, where all come so and are of one size; else (B, 3, size, size) float32
+        (B, H, W, 3) uint8 on the CPU, where all are uint8 and of one size; else (B, 3, size, size) float32
         in [0, 1] on `device`.
 
     Raises:
         FileNotFoundError: a path where there is no file.
-        ValueError: no picture, or one that cannot be used.
+        ValueError: no pictures, or something that is none.
     """
     if not pictures:
         raise ValueError("expected at least one picture, got none")
@@ -34,9 +34,9 @@ def as_batch(pictures: Sequence[Any], size: int, device: torch.device) -> Tensor
 
 
 def to_images(pictures: Tensor, size: int) -> Tensor:
-    """(B, H, W, 3) uint8, or (B, 3, H, W) in [0, 1] -> (B, 3, size, size) float32 in [0, 1], where they are.
+    """(B, H, W, 3) uint8, or (B, 3, H, W) in [0, 1] -> (B, 3, size, size) float32 in [0, 1].
 
-    What is not square is squeezed, as the releases do.
+    The device stays. Pictures that are not square are squeezed, as in the releases.
     """
     images = pictures.permute(0, 3, 1, 2).float() / 255 if pictures.dtype == torch.uint8 else pictures
     if images.shape[2:] == (size, size):
@@ -44,22 +44,17 @@ def to_images(pictures: Tensor, size: int) -> Tensor:
     return interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
 
 
-def to_levels(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8."""
+def to_uint8(images: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device."""
     levels = images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return levels.permute(0, 2, 3, 1).contiguous()
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8 on the CPU."""
-    return to_levels(images).cpu().numpy()
 
 
 def _checked(picture: Any) -> Tensor:
     """(1, H, W, 3) uint8 on the CPU, or (B, 3, H, W) float32 in [0, 1] on the device it came on."""
     if isinstance(picture, str | os.PathLike):
         picture = read_image(picture)
-    elif hasattr(picture, "convert"):  # PIL is not needed to know its pictures
+    elif hasattr(picture, "convert"):  # a PIL image, recognized without importing PIL
         picture = np.asarray(picture.convert("RGB"))
     return _from_tensor(picture) if isinstance(picture, Tensor) else _from_array(picture)
 

@@ -1,4 +1,4 @@
-"""When the frames of a film are shown."""
+"""When the frames of a video or of a motion sequence are shown."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,7 +33,7 @@ class Timing:
 
     @classmethod
     def even(cls, frames: int, fps: float | Fraction) -> "Timing":
-        """Frames that come at a constant rate, from 0 seconds on."""
+        """Frames at a constant rate, the first at 0 seconds."""
         rate = as_rate(fps)
         return cls(tuple(range(frames)), 1 / rate, rate)
 
@@ -44,7 +44,7 @@ class Timing:
 
 
 def as_rate(fps: float | Fraction) -> Fraction:
-    """Frames a second as the fraction that is meant: 30000/1001 for 29.97002997. ValueError for 0 or less."""
+    """Frames a second as an exact fraction: 30000/1001 for 29.97002997. ValueError for 0 or less."""
     if not 0 < fps < inf:
         raise ValueError(f"expected frames a second, a number above 0, got {fps}")
     return Fraction(fps).limit_denominator(100_000)

@@ -1,4 +1,4 @@
-"""Video in and out through PyAV: frames stream, time stamps and sound stay those of the source.
+"""Video in and out through PyAV, frame by frame, with the time stamps and the sound of the source.
 
 Frames are (H, W, 3) uint8 RGB, upright. Nothing here holds more than a few frames at a time.
 """
@@ -19,7 +19,7 @@ from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.io.timing import Timing, as_rate
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # what write_video writes: containers of H.264
-STILL_FORMATS = {"image2", "tty"}  # pictures and text, which FFmpeg would read as videos, too
+STILL_FORMATS = {"image2", "tty"}  # pictures and text, which FFmpeg would read as videos
 BT709 = 1  # primaries, transfer and matrix all have this number in ITU-T H.273
 
 
@@ -71,7 +71,7 @@ class VideoReader:
 
     @property
     def length(self) -> int | None:
-        """How many frames to expect, by the file's header: for progress bars only. None: it does not say."""
+        """How many frames to expect, by the file's header: for progress bars only. None: not stated."""
         known = [count for count in (self._frames_stated, self.limit) if count]
         return min(known, default=None)
 
@@ -82,7 +82,7 @@ class VideoReader:
 
     @property
     def timing(self) -> Timing:
-        """Of the frames read so far, of which there is one at least."""
+        """Time stamps of the frames read so far, at least one."""
         return Timing(tuple(self.pts), self.time_base, self.rate)
 
     @property
@@ -91,13 +91,13 @@ class VideoReader:
         return float(self.pts[-1] * self.time_base + self._last_duration)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        pts: list[int] = []  # this iteration's own: an older one, still running, cannot disturb it
+        pts: list[int] = []  # of this iteration alone: an older one that still runs cannot change it
         self.pts = pts
         try:
             with open_video(self.path) as container:
                 matrix = None
                 for frame in chain.from_iterable(packet.decode() for packet in packets_of(container)):
-                    if not pts:  # asking each frame would tie it up in a cycle that only the collector frees
+                    if not pts:  # once: side data puts a frame into a reference cycle
                         matrix = display_matrix(frame)
                     pts.append(self._time_stamp(frame, pts))
                     yield upright(frame.to_ndarray(format="rgb24"), matrix)
@@ -109,7 +109,7 @@ class VideoReader:
             ) from None
 
     def _time_stamp(self, frame: av.VideoFrame, before: list[int]) -> int:
-        """The frame's own, in ticks; made up from the rate, or moved by a tick, where that is unusable."""
+        """The frame's own, in ticks; from the rate where it has none, a tick later where it does not rise."""
         step = max(1, round(1 / (self.rate * self.time_base)))
         self._last_duration = (frame.duration or step) * self.time_base
         if not before:
@@ -137,7 +137,7 @@ def write_video(
             Matroska to the millisecond) and its sound is copied, cut to match where the reader had a limit.
             A `Timing` has time stamps alone.
         fps: frames a second where there is no `like`; 25 if neither is given.
-        sound: a file whose sound goes along, cut where the frames end; not beside a reader.
+        sound: a file whose sound is added, cut where the frames end; not with a reader, which has its own.
 
     Raises:
         ValueError: no frames, wrong shape or dtype, more frames than `like` has read, a path that cannot be
@@ -176,7 +176,7 @@ def _encode(
     sound: PathLike | None,
 ) -> int:
     time_base = like.time_base if like else 1 / fps
-    # a start other than 0 is written in ticks of the movie, a millisecond unless told otherwise
+    # a start other than 0 is written in ticks of the movie, a millisecond by default
     mp4 = {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
     with av.open(str(path), "w", options={} if path.suffix.lower() == ".mkv" else mp4) as output:
         stream = _video_stream(output, first.shape, like.rate if like else fps, time_base)
@@ -240,7 +240,7 @@ def _check_frame(image: np.ndarray, first: np.ndarray) -> None:
 
 
 def open_video(path: Path) -> av.container.InputContainer:
-    """Raises ValueError, naming the file, where there is no video in it."""
+    """The opened file. ValueError, with its name, where there is no video in it."""
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, UnicodeError) as error:
@@ -257,12 +257,12 @@ def open_video(path: Path) -> av.container.InputContainer:
 
 
 def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams, but for the cover of a song."""
+    """The video streams, without the cover pictures of audio files."""
     return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
 
 
 def packets_of(container: av.container.InputContainer) -> Iterator[av.Packet]:
-    """The first video's, from where the container stands; an empty one comes last."""
+    """Packets of the first video stream, from the current position on; an empty one comes last."""
     for packet in container.demux(video_streams(container)[0]):
         if packet.is_corrupt:
             raise av.error.InvalidDataError(0, "a packet is cut short")

@@ -1,20 +1,26 @@
 """Live use: frames at their own pace, pictures as fast as the networks make them; what is late is dropped."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fv2v.geometry import Motion, Source, View
+from fv2v.geometry import Source, View
 from fv2v.io.prefetch import Worker
-from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import Animation, joined
+from fv2v.reenactor.animation import Animation
+from fv2v.reenactor.options import AnimationOptions
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from fv2v.reenactor.options import AnimationKeywords
+
+SMOOTHED = AnimationOptions(steady=True)
 WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
 
 
@@ -64,7 +70,7 @@ class _Frame(NamedTuple):
     number: int
     time: float
     pushed: float
-    seen: Sequence[Any]  # as `Reenactor.extract` takes it
+    driving: Sequence[Any]  # as `Reenactor.extract` takes it
 
 
 class Stream(Worker):
@@ -90,11 +96,13 @@ class Stream(Worker):
     Args:
         reenactor: of a preset that pictures drive.
         source: from `encode`: one, of one or several portraits, or a sequence of them.
-        relative, anchor, adapt_scale, stitch: as `Reenactor.animate` takes them. By default the anchor is the
-            first frame that is not dropped; one given has one frame, or one for each source.
-        view: as the attribute.
-        steady: how steady each driver's motion is made, by the frames' times; None leaves it as it is read.
+        options: how the sources follow (`fv2v.reenactor.AnimationOptions`), all but `edit` and `batch_size`.
+            By default the anchor is the first frame that is not dropped; one given has one frame, or one for
+            each source.
         queue: how many frames may wait. 1 has the least latency; more lets a source stutter.
+        keywords: the same options one by one, which win. `steady` is True where it is left out and no
+            `options` are given: each driver's motion is smoothed by the frames' times; None leaves it as it
+            is read.
 
     Attributes:
         view: the head's pose as the receiver wants it, for all sources or a sequence of one each. Setting it
@@ -109,38 +117,29 @@ class Stream(Worker):
         self,
         reenactor: Reenactor,
         source: Source | Sequence[Source],
+        options: AnimationOptions = SMOOTHED,
         *,
-        relative: bool | None = None,
-        anchor: Motion | None = None,
-        view: View | Sequence[View] | None = None,
-        adapt_scale: bool = False,
-        stitch: bool = True,
-        steady: Steadiness | None = STEADY,
         queue: int = 2,
+        **keywords: "Unpack[AnimationKeywords]",
     ) -> None:
         super().__init__("fv2v-stream")
         if queue < 1:
             raise ValueError(f"expected queue >= 1, got {queue}")
-        if reenactor.config.head.window:
+        if reenactor.config.driven_by == "coefficients":
             raise ValueError(
                 f"{reenactor.config.name!r} is driven by 3DMM coefficients, and reads those to come as well: "
                 "expected Reenactor.animate"
             )
         if not isinstance(source, Source) and not source:
             raise ValueError("expected at least one source, got none")
-        sources: Source = source if isinstance(source, Source) else joined(source)
-        self._reenactor, self._queue = reenactor, queue
-        self._animation = Animation(
-            reenactor,
-            sources,
-            relative=relative,
-            anchor=anchor,
-            adapt_scale=adapt_scale,
-            stitch=stitch,
-            steady=None if steady is None else SteadyMotion(steady),
-        )
+        sources = source if isinstance(source, Source) else Source.cat(source)
+        options = replace(options, **keywords)
+        if options.edit is not None or options.batch_size != 1:
+            raise ValueError("a stream takes no edit and no batch_size; expected Reenactor.animate for those")
+        self._runner, self._queue = reenactor.runner, queue
+        self._animation = Animation(self._runner, sources, options)
         self._last: float | None = None  # when the frame was taken that the networks got last
-        self.view = view
+        self.view = options.view
         self._waiting: deque[_Frame] = deque()
         self._ready: deque[Picture] = deque()
         self._latencies: deque[float] = deque(maxlen=WINDOW)
@@ -153,10 +152,10 @@ class Stream(Worker):
         return self._view
 
     @view.setter
-    def view(self, view: View | Sequence[View] | None) -> None:
+    def view(self, view: View | Iterable[View] | None) -> None:
         sources = len(self._animation.source)
         if view is not None and not isinstance(view, View):
-            view = list(view) if isinstance(view, Sequence) else [view]
+            view = list(view)
             if len(view) != sources or not all(isinstance(each, View) for each in view):
                 raise ValueError(f"expected a View, or one for each of {sources} sources, got {view!r}")
         self._view = view
@@ -172,14 +171,14 @@ class Stream(Worker):
         Raises:
             ValueError: the stream is closed, or has ended by an error: then that error.
         """
-        seen = frame if isinstance(frame, list | tuple) else [frame]
+        driving = frame if isinstance(frame, list | tuple) else [frame]
         with self._changed:
             self._raise_error()
             if self._closed:
                 raise ValueError("the stream is closed: it takes no more frames")
             now = monotonic()
             number = self._pushed
-            self._waiting.append(_Frame(number, now if time is None else time, now, seen))
+            self._waiting.append(_Frame(number, now if time is None else time, now, driving))
             self._pushed += 1
             if len(self._waiting) > self._queue:
                 self._waiting.popleft()
@@ -258,12 +257,12 @@ class Stream(Worker):
 
     def _render(self, frame: _Frame) -> np.ndarray:
         sources = len(self._animation.source)
-        seen = self._reenactor._seen(frame.seen)
-        if sources == 1 and len(seen) != 1:
-            raise ValueError(f"expected one frame at a time, got {len(seen)}")
+        batch = self._runner.batch(frame.driving)
+        if sources == 1 and len(batch) != 1:
+            raise ValueError(f"expected one frame at a time, got {len(batch)}")
         seconds = None if self._last is None else frame.time - self._last
         self._last = frame.time
-        return self._animation.begin(seen, self._view, seconds=seconds).result()
+        return self._animation.begin(batch, self._view, seconds=seconds).result()
 
     def _show(self, frame: _Frame, images: np.ndarray) -> None:
         with self._changed:

@@ -4,30 +4,31 @@ A warp T reads the picture: d_T(p) = d(T(p)). What d has at x_d, d_T has at x_T 
 chain rule J_d = T′(x_T) J_T. T acts on x and y alone: z, and J's third row and column, are not compared.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from fv2v.batch import Batched
 from fv2v.losses.distance import l1
 
 _TINY = 1e-12  # keeps the logarithm finite at a control point, where what it multiplies is 0
 
 
 @dataclass(frozen=True, slots=True)
-class RandomWarp:
+class RandomWarp(Batched):
     """T(p) = A p + b + Σ_c w_c U(‖p − c‖), U(r) = r² log r: B affine maps with thin-plate splines.
 
-    Points are keypoints' (x, y) on the corner lattice (geometry.py): ±1 are the centres of a volume's first
-    and last voxels. Public code takes abs(x) + abs(y) for r and bends both axes alike; here it is the thin
-    plate, each axis with its own w.
+    Points are keypoints' (x, y) on the corner lattice (geometry/__init__.py): ±1 are the centres of a
+    volume's first and last voxels. Public code takes abs(x) + abs(y) for r and the same w for both axes; here
+    r is the Euclidean distance of a thin plate, and each axis has its own w.
     """
 
     linear: Tensor  # (B, 2, 2)  A
     shift: Tensor  # (B, 2)      b
     bends: Tensor  # (B, C, 2)   w
-    controls: Tensor  # (C, 2)   c, a square lattice over [-1, 1]²
 
     @classmethod
     def sample(
@@ -41,10 +42,11 @@ class RandomWarp:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "RandomWarp":
-        """Drawn around the identity, on the generator's device: the same warps whatever `device` and `dtype`.
+        """Random warps near the identity. Drawn on the generator's device, so `device` changes no number.
 
         Args:
             batch: B, how many.
+            generator: of all random numbers.
             sigma_affine: standard deviation of A − 1 and b.
             sigma_tps: of w.
             points: control points to an axis, C = points².
@@ -52,13 +54,18 @@ class RandomWarp:
         affine = sigma_affine * torch.randn(batch, 2, 3, generator=generator, device=generator.device)
         bends = sigma_tps * torch.randn(batch, points**2, 2, generator=generator, device=generator.device)
         affine, bends = affine.to(device, dtype), bends.to(device, dtype)
-        line = torch.linspace(-1, 1, points, device=device, dtype=dtype)
-        controls = torch.cartesian_prod(line, line)
         eye = torch.eye(2, device=device, dtype=dtype)
-        return cls(eye + affine[:, :, :2], affine[:, :, 2], bends, controls)
+        return cls(eye + affine[:, :, :2], affine[:, :, 2], bends)
+
+    @property
+    def controls(self) -> Tensor:
+        """c (C, 2): a square lattice over [-1, 1]²."""
+        side = math.isqrt(self.bends.shape[1])
+        line = torch.linspace(-1, 1, side, device=self.bends.device, dtype=self.bends.dtype)
+        return torch.cartesian_prod(line, line)
 
     def points(self, xy: Tensor) -> Tensor:
-        """T(p) of points (B or 1, K, 2) -> (B, K, 2), in the warp's dtype, never halved by autocast."""
+        """T(p) of points (B or 1, K, 2) -> (B, K, 2), in the warp's dtype, also under autocast."""
         xy, offsets = self._offsets(xy)
         squared = offsets.square().sum(-1)  # (B, K, C)
         radial = squared * torch.log(squared + _TINY) / 2

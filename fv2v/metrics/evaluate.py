@@ -18,6 +18,7 @@ from fv2v.metrics.pictures import check_installed
 from fv2v.metrics.report import SUFFIXES, JudgesUsed, Report, describe, weights_file
 from fv2v.metrics.scores import Judges
 from fv2v.metrics.sheet import write_sheet
+from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 
 IDENTITIES, PAIRS = 64, 32  # drawn heads, and how many of them are driven by another face
@@ -57,7 +58,7 @@ def measure(
     batch_size: int = 1,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "float32",
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: FrameProgress | None = None,
 ) -> Report:
     """Evaluate a model, and write its report and contact sheet, each whole or not at all.
 

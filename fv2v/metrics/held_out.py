@@ -20,7 +20,7 @@ from torch import Tensor
 from fv2v.data.pairs import Truth
 from fv2v.data.synthetic import Expression, Identity, Pose, SyntheticHeads, render, truth
 from fv2v.geometry.rotation import rotation_from_euler
-from fv2v.io.tensors import to_images, to_levels
+from fv2v.io.tensors import to_images, to_uint8
 from fv2v.metrics.protocols import YAWS, Answers, Scene
 
 HELD_OUT = 1_000_000_000  # streams from here on are for evaluation alone
@@ -140,7 +140,7 @@ class HeldOut:
         frames = Acted.cat(parts)
         person = who.repeat(len(frames)).to(self.device)
         expression, pose = frames.expression.to(self.device), frames.pose.to(self.device)
-        levels = to_levels(render(person, expression, pose, self.size)).cpu()
+        levels = to_uint8(render(person, expression, pose, self.size)).cpu()
         return list(to_images(levels, self.size).split([len(part) for part in parts]))
 
 

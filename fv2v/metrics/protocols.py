@@ -22,7 +22,6 @@ from fv2v.data.pairs import Truth
 from fv2v.geometry import Motion, Source, View, coordinate_dtype, keypoints_of
 from fv2v.io.tensors import to_images
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import joined
 
 YAWS = tuple(range(-30, 31, 10))  # degrees
 
@@ -79,7 +78,7 @@ class Performer:
     """
 
     def __init__(self, reenactor: Reenactor, batch_size: int = 1) -> None:
-        if reenactor.config.head.window:
+        if reenactor.config.driven_by == "coefficients":
             raise ValueError(
                 f"expected a model that pictures drive, got {reenactor.config.name!r}, which 3DMM "
                 "coefficients drive: frames hold none"
@@ -110,7 +109,7 @@ class Performer:
         return Shown(
             driven=self._render(source, reading.driving),
             views=self._render(
-                source, joined([source.motion] * len(YAWS)), views=[View(yaw=yaw) for yaw in YAWS]
+                source, Motion.cat([source.motion] * len(YAWS)), views=[View(yaw=yaw) for yaw in YAWS]
             ),
             front=to_images(front, self.reenactor.config.output_size),
             absolute=None if driver is None else self._render(source, driver[1:]),
@@ -121,7 +120,7 @@ class Performer:
         def extract(some: slice) -> Motion:
             return self.reenactor.extract(frames[some])
 
-        return joined(self._in_batches(len(frames), self._read, extract))
+        return Motion.cat(self._in_batches(len(frames), self._read, extract))
 
     def _render(
         self,
@@ -181,7 +180,7 @@ def true_reading(scene: Scene, read: Reading, config: ModelConfig) -> Reading | 
     no picture.
     """
     truth, like = scene.truth, read.source.canonical
-    if truth is None or config.head.window or config.keypoints != truth.canonical.shape[1]:
+    if truth is None or config.driven_by != "pictures" or config.keypoints != truth.canonical.shape[1]:
         return None
     voxels, dtype = config.image_size // config.volume_stride, coordinate_dtype(like.dtype)
     known = truth.on_lattice(voxels)
@@ -189,7 +188,7 @@ def true_reading(scene: Scene, read: Reading, config: ModelConfig) -> Reading | 
     driver: Motion | None = None
     if scene.driver_truth is not None:
         other = scene.driver_truth.on_lattice(voxels)
-        driver = joined([other.source, other.driving]).to(like.device, dtype)
+        driver = Motion.cat([other.source, other.driving]).to(like.device, dtype)
     return Reading(
         replace(read.source, canonical=canonical, motion=own, keypoints=keypoints_of(canonical, own)),
         known.driving.to(like.device, dtype),

@@ -1,1 +1,1 @@
-"""What drives: motion sequences, the files that hold them, edits and smoothing."""
+"""What drives a portrait: motion sequences, the files that hold them, edits and smoothing."""

@@ -1,9 +1,9 @@
 """SadTalker's driving: 3DMM coefficients of a face, frame by frame, in place of a driving picture.
 
 A frame is a row of numbers: 64 of expression, 3 of rotation, 3 of translation, and, for the weights that
-paint whole pictures ("full"), 3 more that say where the face was cut out of its picture: 70 or 73. H and Δ
-read a window of them around each frame. Sequences are (T, n) float32 arrays; what is done to them here is
-what the release (OpenTalker/SadTalker) does before its renderer.
+render whole pictures ("full"), 3 more for where the face was cropped from its picture: 70 or 73. H and Δ
+read a window of rows around each frame. Sequences are (T, n) float32 arrays. The functions here do what the
+release (OpenTalker/SadTalker) does before its renderer.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -17,9 +17,9 @@ from fv2v.config import HeadConfig, ModelConfig
 from fv2v.geometry import View
 from fv2v.io.paths import PathLike, check_input
 
-EXPRESSION, FACE, WITH_CROP = 64, 70, 73  # how many columns hold the expression, the face, the crop too
+EXPRESSION, FACE, WITH_CROP = 64, 70, 73  # columns of the expression; of the face; with the crop
 COEFFICIENT_SUFFIXES = (".npy", ".npz", ".mat")
-KEY = "coeff_3dmm"  # what the release calls them in its files
+KEY = "coeff_3dmm"  # the array's name in the release's files
 
 
 def windows(coefficients: np.ndarray, length: int) -> np.ndarray:
@@ -34,18 +34,18 @@ def windows(coefficients: np.ndarray, length: int) -> np.ndarray:
 
 
 def driving_windows(coefficients: Any, head: HeadConfig) -> np.ndarray:
-    """The windows of a sequence from outside, as `head` reads them; errors as `check_coefficients`."""
+    """The windows of a sequence that `head` reads; the sequence is checked as by `check_coefficients`."""
     sequence = check_coefficients(coefficients, (head.inputs,), "driving coefficients")
     return windows(sequence, head.window)
 
 
 def source_windows(coefficients: Any, config: ModelConfig, portraits: int) -> np.ndarray | None:
-    """(portraits, n, length): each sees its own row, repeated. None for a preset that reads pictures alone.
+    """(portraits, n, length): each portrait's row, repeated. None for a preset that reads pictures alone.
 
     Raises:
         ValueError: rows that are missing, or not for this preset, or as `check_coefficients`.
     """
-    if not config.head.window:
+    if config.driven_by == "pictures":
         if coefficients is not None:
             raise ValueError(
                 f"{config.name!r} reads pictures alone: expected no coefficients of the portrait"
@@ -63,27 +63,27 @@ def source_windows(coefficients: Any, config: ModelConfig, portraits: int) -> np
 def driving_coefficients(
     driving: Any, source: Any, *, expression_scale: float = 1.0, still: bool = False
 ) -> np.ndarray:
-    """A driver's coefficients, made ready to move a source: (T, 70), or (T, 73) where the source has 73.
+    """A driver's coefficients, made ready to drive a source: (T, 70), or (T, 73) where the source has 73.
 
     Args:
-        driving: (T, 70); of (T, 73) the crop's three are left out.
+        driving: (T, 70), or (T, 73), whose last three, the crop's, are not used.
         source: (70,) or (73,), of the portrait that is moved. Its last three, the crop's, go to every frame.
-        expression_scale: how strong the driver's expression is, 1 as it is; the source keeps its own.
-        still: hold the head where the source has it: all but the expression is the source's.
+        expression_scale: factor of the driver's expression; 1 leaves it as it is.
+        still: keep the source's pose: all but the expression is the source's.
 
     Raises:
         ValueError: sizes that do not fit, NaN or infinite numbers, no frames.
     """
-    moved = check_coefficients(driving, (FACE, WITH_CROP), "driving coefficients")
+    driver = check_coefficients(driving, (FACE, WITH_CROP), "driving coefficients")
     own = check_rows(source, (FACE, WITH_CROP), 1)[0]
     if not np.isfinite(expression_scale):
         raise ValueError(f"expected a finite expression_scale, got {expression_scale}")
-    rest = own[EXPRESSION:FACE] if still else moved[:, EXPRESSION:FACE]
+    rest = own[EXPRESSION:FACE] if still else driver[:, EXPRESSION:FACE]
     crop = own[FACE:]
-    frames = len(moved)
+    frames = len(driver)
     return np.concatenate(
         [
-            moved[:, :EXPRESSION] * np.float32(expression_scale),
+            driver[:, :EXPRESSION] * np.float32(expression_scale),
             np.broadcast_to(rest, (frames, FACE - EXPRESSION)),
             np.broadcast_to(crop, (frames, len(crop))),
         ],
@@ -92,10 +92,10 @@ def driving_coefficients(
 
 
 def walk(degrees: float | Sequence[float], frames: int) -> np.ndarray:
-    """Angles walked at constant speed over a video, (frames,): (-30, 30, 0) goes up, then half as far down.
+    """Angles changing at constant speed over a video, (frames,): (-30, 30, 0) goes up, then half as far down.
 
-    The first frame is at the first angle, the last at the last; one angle holds. The release walks alike, but
-    stops up to a step short of the last one.
+    The first frame has the first angle, the last frame the last; one angle stays. The release does the same,
+    but stops up to a step short of the last one.
 
     Raises:
         ValueError: no angles or frames, NaN or infinite numbers.
@@ -106,7 +106,7 @@ def walk(degrees: float | Sequence[float], frames: int) -> np.ndarray:
     if frames < 1:
         raise ValueError(f"expected at least 1 frame to walk over, got {frames}")
     steps = np.abs(np.diff(stops))
-    stops = stops[np.append(True, steps > 0)]  # an angle said twice takes no time
+    stops = stops[np.append(True, steps > 0)]  # a repeated angle takes no time
     travelled = np.append(0.0, steps[steps > 0]).cumsum()
     return np.interp(np.linspace(0, travelled[-1], frames), travelled, stops)
 
@@ -118,7 +118,7 @@ def pose_views(
     yaw: float | Sequence[float] | None = None,
     roll: float | Sequence[float] | None = None,
 ) -> list[View] | None:
-    """The pose override: a `View` a frame that sets the angles given, each walked over the frames.
+    """The pose override: a `View` a frame that sets the given angles, each by `walk`.
 
     Angles left out stay the driver's; None where all are. ValueError as `walk`.
     """
@@ -130,21 +130,21 @@ def pose_views(
 
 
 def read_coefficients(path: PathLike) -> np.ndarray:
-    """The sequence in a file, (T, 70 or 73): one of a driver, or of a portrait, whose first row counts.
+    """The sequence in a file, (T, 70 or 73): of a driver, or of a portrait, of which the first row is used.
 
     `.npy` holds the array alone (one row may be (70,)); `.npz`, and `.mat` where scipy is installed, hold it
-    as `coeff_3dmm`, as SadTalker writes it. Nothing in a file is ever run.
+    under `coeff_3dmm`, as SadTalker writes it. Nothing in a file is ever run.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that cannot be read, or holds something else; it says what.
+        ValueError: a file that cannot be read, or holds something else; the message says what.
     """
     path = check_input(path)
     read = _reader(path)
     try:
         stored = read(path)
     except Exception as error:  # damaged and foreign bytes make these readers raise nearly anything
-        # not numpy's own words: they tell to switch the safety off
+        # numpy's own message is left out: it suggests allow_pickle=True
         raise ValueError(f"{path}: no {path.suffix} file of numbers, or a damaged one") from error
     if isinstance(stored, dict):
         if KEY not in stored:
@@ -156,18 +156,18 @@ def read_coefficients(path: PathLike) -> np.ndarray:
 
 
 def holds_coefficients(path: PathLike) -> bool:
-    """Whether a file is for `read_coefficients`: a `.npz` may hold something else instead."""
+    """Whether a file holds what `read_coefficients` reads; a `.npz` may hold motion instead."""
     path = check_input(path)
     if path.suffix.lower() != ".npz":
         return path.suffix.lower() in COEFFICIENT_SUFFIXES
     try:
         return KEY in _read_numpy(path)
-    except Exception:  # damaged: whoever reads it tells
+    except Exception:  # damaged: reading it will raise
         return False
 
 
 def check_coefficients(given: Any, widths: Collection[int], name: str) -> np.ndarray:
-    """A sequence from outside, (T, n) with n one of `widths`, as float32 on the CPU.
+    """A user's sequence, (T, n) with n one of `widths`, as float32 on the CPU.
 
     Raises:
         ValueError: no numbers, another shape, no frames, NaN or infinite numbers. It begins with `name`.
@@ -182,7 +182,7 @@ def check_coefficients(given: Any, widths: Collection[int], name: str) -> np.nda
         )
     if len(values) == 0:
         raise ValueError(f"{name}: expected coefficients {expected} of at least one frame, got none")
-    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused
+    with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are refused below
         values = values.astype(np.float32)
     broken = ~np.isfinite(values).all(axis=1)
     if broken.any():
@@ -191,7 +191,7 @@ def check_coefficients(given: Any, widths: Collection[int], name: str) -> np.nda
 
 
 def check_rows(given: Any, widths: Collection[int], portraits: int) -> np.ndarray:
-    """Portraits' own coefficients, one row each; one row may be (n,). Errors as `check_coefficients`."""
+    """Portraits' own coefficients, one row each; a single row may be (n,). Errors as `check_coefficients`."""
     rows = given[None] if getattr(given, "ndim", None) == 1 else given
     rows = check_coefficients(rows, widths, "source coefficients")
     if len(rows) != portraits:
@@ -212,7 +212,7 @@ def _advice(values: np.ndarray, widths: Collection[int]) -> str:
 
 
 def _reader(path: Path) -> Callable[[Path], Any]:
-    """What reads a file of that name: as one array, or as several by name."""
+    """The function that reads a file of that suffix: as one array, or as several by name."""
     suffix = path.suffix.lower()
     if suffix not in COEFFICIENT_SUFFIXES:
         raise ValueError(f"{path}: expected a file that ends in .npy, .npz or .mat, got {path.suffix!r}")

@@ -9,7 +9,7 @@ A template is a pickle of plain values: `n_frames`, `output_fps`, and `motion`, 
 
 beside them `c_eyes_lst` and `c_lip_lst` (older files: `c_d_eyes_lst`, `c_d_lip_lst`), how far eyes and lips
 are open, (1, 2) and (1, 1) a frame; many files have none. The driver's own keypoints, which newer files hold
-too, move nobody else and are not kept. Frames come at a constant rate.
+too, are of no use for another face and are not kept. Frames come at a constant rate.
 """
 
 import pickle
@@ -27,24 +27,25 @@ from fv2v.geometry import Motion
 from fv2v.io.paths import whole_file
 from fv2v.io.restricted_pickle import RefusedError, read_plain
 from fv2v.io.timing import Timing
-from fv2v.motion.sequence import MotionSequence, tensor, told_of
+from fv2v.motion.sequence import MotionSequence, errors_of, tensor
 from fv2v.presets import LIVEPORTRAIT
 
 SUFFIX = ".pkl"
-RATE = 25  # frames a second, where a template does not say
-PROTOCOL = 4  # as the release's own files
+RATE = 25  # frames a second, where a template does not state it
+PROTOCOL = 4  # of pickle, as in the release's own files
 _KEYPOINTS = LIVEPORTRAIT.keypoints
 _GEOMETRY = LIVEPORTRAIT.geometry, _KEYPOINTS
 _SHAPES = {"R": (3, 3), "t": (3,), "exp": (_KEYPOINTS, 3), "scale": (1,)}  # of one frame
-_EYES, _LIPS = ("c_eyes_lst", "c_d_eyes_lst"), ("c_lip_lst", "c_d_lip_lst")  # as spelled now, and before
+# each by its key in newer files, and in older ones
+_EYES, _LIPS = ("c_eyes_lst", "c_d_eyes_lst"), ("c_lip_lst", "c_d_lip_lst")
 
 
 def read_template(path: Path) -> MotionSequence:
-    """A template as a film; nothing in it is run.
+    """Read a template; nothing in it is run.
 
     Raises:
-        ValueError: it is none, damaged, or asks for more than plain values; numbers that are missing, of
-            another K, NaN or infinite. It begins with the path.
+        ValueError: no template, a damaged one, or one with more than plain values; numbers that are missing,
+            of another K, NaN or infinite. The message begins with the path.
     """
     try:
         stored = read_plain(path.read_bytes())
@@ -52,15 +53,15 @@ def read_template(path: Path) -> MotionSequence:
         raise ValueError(f"{path}: refused, nothing in it was run: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: expected a motion template of LivePortrait, found {error}") from None
-    with told_of(path):
-        return _film(stored)
+    with errors_of(path):
+        return _sequence(stored)
 
 
 def check_template(path: Path, config: ModelConfig) -> None:
-    """Whether a preset's motion goes into a file of that name: into a template only LivePortrait's.
+    """Check that a preset's motion can be written to that path: only LivePortrait's fits a template.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it cannot.
     """
     if path.suffix.lower() == SUFFIX and (config.geometry, config.keypoints) != _GEOMETRY:
         raise ValueError(
@@ -69,44 +70,46 @@ def check_template(path: Path, config: ModelConfig) -> None:
         )
 
 
-def write_template(path: Path, film: MotionSequence) -> None:
-    """A film as a template; one at uneven times goes on at its average rate.
+def write_template(path: Path, sequence: MotionSequence) -> None:
+    """Write a template; uneven time stamps are replaced by the average rate.
 
     Raises:
-        ValueError: a film of other keypoints than LivePortrait's.
+        ValueError: a number of keypoints other than LivePortrait's.
     """
-    motion, K = film.motion.to(torch.device("cpu"), torch.float32), film.motion.expression.shape[1]
+    motion, K = sequence.motion.to(torch.device("cpu"), torch.float32), sequence.motion.expression.shape[1]
     if K != _KEYPOINTS:
         raise ValueError(
-            f"{path}: a template has {_KEYPOINTS} keypoints, motion of {film.preset!r} has {K}; expected a "
-            "name that ends in .npz"
+            f"{path}: a template has {_KEYPOINTS} keypoints, motion of {sequence.preset!r} has {K}; "
+            "expected a name that ends in .npz"
         )
     rows = {"scale": motion.scale, "R": motion.rotation.mT, "exp": motion.expression, "t": motion.translation}
     arrays = {name: values.contiguous().numpy() for name, values in rows.items()}
-    rate = film.timing.rate
+    rate = sequence.timing.rate
     stored = {
-        "n_frames": len(film),
+        "n_frames": len(sequence),
         "output_fps": int(rate) if rate.denominator == 1 else float(rate),
-        "motion": [{name: values[i : i + 1] for name, values in arrays.items()} for i in range(len(film))],
+        "motion": [
+            {name: values[i : i + 1] for name, values in arrays.items()} for i in range(len(sequence))
+        ],
     }
-    for (name, _), ratios in ((_EYES, film.eyes), (_LIPS, film.lips)):
+    for (name, _), ratios in ((_EYES, sequence.eyes), (_LIPS, sequence.lips)):
         if ratios is not None:
             stored[name] = [ratio.numpy() for ratio in ratios.split(1)]
     with whole_file(path) as temporary:
         temporary.write_bytes(pickle.dumps(stored, PROTOCOL))
 
 
-def _film(stored: Any) -> MotionSequence:
+def _sequence(stored: Any) -> MotionSequence:
     frames = stored.get("motion") if isinstance(stored, dict) else None
     if not isinstance(frames, list | tuple) or not all(isinstance(frame, dict) for frame in frames):
         raise ValueError(
             "expected a motion template of LivePortrait: `motion`, a list of a dict for each frame"
         )
     T = len(frames)
-    said = _number(stored, "n_frames", T)
-    if said != T or T == 0:
+    stated = _number(stored, "n_frames", T)
+    if stated != T or T == 0:
         raise ValueError(
-            f"n_frames says {said:g}, and there is motion of {T} frames: expected as many, one at least"
+            f"n_frames says {stated:g}, and there is motion of {T} frames: expected as many, one at least"
         )
     read = {
         name: torch.stack([_of_frame(frame, name, i) for i, frame in enumerate(frames)]) for name in _SHAPES
@@ -128,7 +131,7 @@ def _number(stored: Mapping[str, Any], name: str, otherwise: float) -> float:
 
 
 def _of_frame(frame: Mapping[str, Any], name: str, index: int) -> Tensor:
-    """One frame's, as in `_SHAPES`; with more axes of 1, or flat, it will do as well."""
+    """One frame's tensor, in its shape of `_SHAPES`; more axes of 1, or a flat one, are accepted."""
     key = "R_d" if name == "R" and name not in frame else name
     if key not in frame:
         held = ", ".join(map(str, frame)) or "nothing"
@@ -141,7 +144,7 @@ def _of_frame(frame: Mapping[str, Any], name: str, index: int) -> Tensor:
 
 
 def _ratios(stored: Mapping[str, Any], names: tuple[str, str], shape: tuple[int, int]) -> Tensor | None:
-    """Under either name; None where there are none, or not for all frames."""
+    """Ratios under either name; None where there are none, or not for all frames."""
     rows = stored.get(names[0], stored.get(names[1]))
     if not isinstance(rows, list | tuple) or len(rows) == 0 or any(row is None for row in rows):
         return None

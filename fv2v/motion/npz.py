@@ -1,21 +1,21 @@
-"""Motion in files: what H and Δ read in a driving video, to keep, to edit and to show again.
+"""Motion in files: what H and Δ estimate from a driving video, to store, edit and render later.
 
-A `.npz` holds numpy arrays under these names, T frames of K keypoints, to be changed at will:
+A `.npz` holds numpy arrays under these names, of T frames with K keypoints:
 
     rotation     (T, 3, 3)  R, acting on columns; x to the right, y down, z away from the viewer
     translation  (T, 3)     t, in units of the volume, which is 2 wide, high and deep
     expression   (T, K, 3)  δ, in the same units, before the scale
     scale        (T, 1)     s; 1 in all presets but LivePortrait's
     eyes         (T, 2)     how far the left and the right eye are open, height over width; may be absent
-    lips         (T, 1)     how far the lips are, alike; may be absent
+    lips         (T, 1)     how far the lips are open, the same; may be absent
     pts          (T,)       time stamps, ticks
     time_base    (2,)       seconds a tick, as numerator and denominator
-    rate         (2,)       frames a second on average, alike
-    preset       ()         the name of the preset that gave the numbers their meaning
+    rate         (2,)       frames a second on average, the same
+    preset       ()         the name of the preset that the motion was estimated with
     keypoints    ()         K
     version      ()         of this layout
 
-A `.pkl` is a motion template of LivePortrait (templates.py). Sound is in neither.
+A `.pkl` is a motion template of LivePortrait (liveportrait_template.py). Neither holds sound.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.io.timing import Timing
 from fv2v.motion.coefficients import KEY
 from fv2v.motion.liveportrait_template import SUFFIX, read_template, write_template
-from fv2v.motion.sequence import RATIOS, MotionSequence, tensor, told_of
+from fv2v.motion.sequence import RATIOS, MotionSequence, errors_of, tensor
 
 MOTION_SUFFIXES = (".npz", SUFFIX)
 VERSION = 1
@@ -40,13 +40,13 @@ _REST = ("pts", "time_base", "rate", "preset", "keypoints", "version")
 
 
 def read_motion(path: PathLike) -> MotionSequence:
-    """A film of motion from a `.npz` that `fv2v extract` wrote, or a `.pkl` of LivePortrait.
+    """Read a `.npz` that `fv2v extract` wrote, or a `.pkl` of LivePortrait.
 
     Nothing in a file is ever run.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that cannot be read, or holds something else; it says what.
+        ValueError: a file that cannot be read, or holds something else; the message says what.
     """
     path = check_input(path)
     if path.suffix.lower() not in MOTION_SUFFIXES:
@@ -59,26 +59,26 @@ def read_motion(path: PathLike) -> MotionSequence:
             stored = np.load(file)  # never with allow_pickle
             arrays = {} if isinstance(stored, np.ndarray) else dict(stored)
     except Exception as error:  # damaged and foreign bytes make numpy raise nearly anything
-        # not numpy's own words: they tell to switch the safety off
+        # numpy's own message is left out: it suggests allow_pickle=True
         raise ValueError(f"{path}: no .npz file of motion, or a damaged one") from error
-    with told_of(path):
+    with errors_of(path):
         return _from_arrays(arrays)
 
 
-def write_motion(path: PathLike, film: MotionSequence) -> None:
-    """Write a film to a `.npz`, or as a template of LivePortrait to a `.pkl`; whole or not at all.
+def write_motion(path: PathLike, sequence: MotionSequence) -> None:
+    """Write a `.npz`, or a `.pkl` as a template of LivePortrait, whole or not at all.
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: another suffix, a folder that cannot be written to, or a film that is no LivePortrait's
-            for a `.pkl`.
+        ValueError: another suffix, a folder that cannot be written to, or, for a `.pkl`, motion that is not
+            LivePortrait's.
     """
     path = check_output(path, MOTION_SUFFIXES)
     if path.suffix.lower() == SUFFIX:
-        write_template(path, film)
+        write_template(path, sequence)
         return
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **_to_arrays(film))
+        np.savez(file, **_to_arrays(sequence))
 
 
 def _from_arrays(arrays: Mapping[str, np.ndarray]) -> MotionSequence:
@@ -105,17 +105,17 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> MotionSequence:
     return MotionSequence(motion, timing, str(arrays["preset"]), **ratios)
 
 
-def _to_arrays(film: MotionSequence) -> dict[str, Any]:
-    motion, timing = film.motion.to(torch.device("cpu"), torch.float32), film.timing
+def _to_arrays(sequence: MotionSequence) -> dict[str, Any]:
+    motion, timing = sequence.motion.to(torch.device("cpu"), torch.float32), sequence.timing
     arrays = {name: getattr(motion, name).numpy() for name in _MOTION}
-    ratios = {name: getattr(film, name) for name in RATIOS}
+    ratios = {name: getattr(sequence, name) for name in RATIOS}
     arrays |= {name: values.numpy() for name, values in ratios.items() if values is not None}
     return arrays | {
         "pts": np.array(timing.pts, np.int64),
         "time_base": np.array(timing.time_base.as_integer_ratio(), np.int64),
         "rate": np.array(timing.rate.as_integer_ratio(), np.int64),
-        "preset": np.array(film.preset),
-        "keypoints": np.array(film.motion.expression.shape[1]),
+        "preset": np.array(sequence.preset),
+        "keypoints": np.array(sequence.motion.expression.shape[1]),
         "version": np.array(VERSION),
     }
 

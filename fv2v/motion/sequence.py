@@ -1,4 +1,4 @@
-"""Motion of many frames and when they are shown: what files of motion hold."""
+"""The motion of many frames with their time stamps: the content of a file of motion."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from fv2v.io.timing import Timing
 from fv2v.presets import PRESETS
 
 SKEW = 0.05  # how far R Rᵀ may be from the identity: averages of rotations are not quite rotations
-RATIOS = {"eyes": 2, "lips": 1}  # what a film may say beside its motion, and how many numbers a frame
+RATIOS = {"eyes": 2, "lips": 1}  # what may come with the motion, and how many numbers a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,18 @@ class MotionSequence:
     """Motion of T frames, and when they are shown: all that a driving video contributes but its sound.
 
     Raises:
-        ValueError: sizes that do not fit, NaN or infinite numbers, scales that are not positive, rotations
-            that are none; it names which.
+        ValueError: sizes that do not fit, NaN or infinite numbers, scales that are not positive, matrices
+            that are no rotations; it names which.
     """
 
     motion: Motion  # of T frames; from a file float32, on the CPU
     timing: Timing  # of T frames
-    preset: str  # the name of the preset whose H and Δ read it, or whose it is to be
+    preset: str  # the name of the preset whose H and Δ estimated it, or that it is made for
     eyes: Tensor | None = None  # (T, 2) how far the left and the right eye are open, height over width
     lips: Tensor | None = None  # (T, 1) how far the lips are
 
     def __post_init__(self) -> None:
-        check_motion(self.motion, self.motion.expression.shape[1], "film", scaled=True)
+        check_motion(self.motion, self.motion.expression.shape[1], "motion sequence", scaled=True)
         T = len(self.motion)
         if len(self.timing.pts) != T:
             raise ValueError(f"expected a time stamp for each of {T} frames, got {len(self.timing.pts)}")
@@ -56,25 +56,30 @@ class MotionSequence:
     def __len__(self) -> int:
         return len(self.motion)
 
+    def __repr__(self) -> str:
+        T, K, _ = self.motion.expression.shape
+        rate = float(self.timing.rate)
+        return f"MotionSequence({self.preset!r}, {T} frames, {K} keypoints, {rate:g} frames/s)"
 
-def check_fits(film: MotionSequence, config: ModelConfig) -> None:
-    """Whether a film's numbers mean something to a preset: its own, or one with its keypoints and geometry.
+
+def check_fits(sequence: MotionSequence, config: ModelConfig) -> None:
+    """Check that a sequence can drive a preset: its own, or one with the same keypoints and geometry.
 
     Raises:
-        ValueError: they do not; it names both.
+        ValueError: it cannot; the message names both presets.
     """
-    meant = PRESETS.get(film.preset, config if film.preset == config.name else None)
-    K = film.motion.expression.shape[1]
-    alike = meant is not None and _meaning(meant) == _meaning(config)
-    if not alike or config.keypoints != K:
+    own = PRESETS.get(sequence.preset, config if sequence.preset == config.name else None)
+    K = sequence.motion.expression.shape[1]
+    same = own is not None and _meaning(own) == _meaning(config)
+    if not same or config.keypoints != K:
         raise ValueError(
-            f"motion of {film.preset!r} with {K} keypoints cannot move {config.name!r}, which has "
+            f"motion of {sequence.preset!r} with {K} keypoints cannot move {config.name!r}, which has "
             f"{config.keypoints}: expected weights of the preset that the motion is of"
         )
 
 
 def tensor(values: Any, name: str) -> Tensor:
-    """Numbers from a file as float32; those too large for it become infinite, and are refused as such."""
+    """Numbers from a file as float32; those too large for it become infinite, which is checked later."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"expected numbers for {name}, got an array of {array.dtype}")
@@ -83,8 +88,8 @@ def tensor(values: Any, name: str) -> Tensor:
 
 
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
-    """Errors about what a file holds begin with its name."""
+def errors_of(path: Path) -> Iterator[None]:
+    """Puts the file's name before the message of a ValueError."""
     try:
         yield
     except ValueError as error:
@@ -92,4 +97,5 @@ def told_of(path: Path) -> Iterator[None]:
 
 
 def _meaning(config: ModelConfig) -> tuple[object, ...]:
+    """What the numbers of a motion depend on."""
     return config.geometry, config.keypoints, config.head.scale

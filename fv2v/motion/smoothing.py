@@ -1,4 +1,4 @@
-"""Steady motion: what trembles in a driver's motion is taken out, what moves is let through.
+"""Steady motion: jitter is filtered out of a driver's motion, movement passes.
 
 A one-euro filter (Casiez, Roussel, Vogel, CHI 2012): a low pass whose cutoff rises with speed. With v the
 speed, itself low-passed, and T the time since the frame before,
@@ -6,8 +6,8 @@ speed, itself low-passed, and T the time since the frame before,
     cutoff = least + rise |v|,  α = r / (1 + r),  r = 2π cutoff T
     y ← x + (1 − α) (y − x)
 
-Translation, scale and each keypoint's δ go through it as vectors. Rotations stay rotations: the difference
-of two is the axis times the angle of the turn between them, and y is x turned back by part of that.
+Translation, scale and each keypoint's δ are filtered as vectors. Rotations stay rotations: the difference of
+two is the axis times the angle of the rotation between them, and y is x rotated back by part of that.
 """
 
 import math
@@ -22,16 +22,16 @@ from fv2v.devices import no_autocast
 from fv2v.geometry import Motion
 from fv2v.geometry.rotation import rotation_from_vector, rotation_vector
 
-SHORTEST, LONGEST = 1 / 240, 1.0  # seconds between two frames, as the filter takes them
-LARGEST_TURN = 2.6  # radians between two rotations, beyond which the new one is taken as it is
+SHORTEST, LONGEST = 1 / 240, 1.0  # seconds between two frames: T is clamped to these
+LARGEST_TURN = 2.6  # radians between two rotations; beyond, the new one is taken as it is
 
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """How a low pass follows: of higher cutoffs faster, of lower ones more steadily."""
+    """The cutoff of a low pass: a higher one follows faster, a lower one is steadier."""
 
-    least: float  # Hz, of what stands still
-    rise: float  # Hz for each unit a second that it moves
+    least: float  # Hz, at rest
+    rise: float  # Hz for each unit a second of speed
 
     def __post_init__(self) -> None:
         if not (0 < self.least < math.inf and 0 <= self.rise < math.inf):
@@ -40,14 +40,14 @@ class Cutoff:
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """What the filter lets through: as chosen, it halves a still face's tremor and delays turns by a frame.
+    """Parameters of the filter. The defaults halve a still face's jitter and delay rotations by a frame.
 
-    Rotations are in radians; keypoints, translation and δ in the units of `geometry.py`.
+    Rotations are in radians; keypoints, translation and δ in the units of fv2v/geometry.
     """
 
     rotation: Cutoff = Cutoff(1.5, 3.0)
     translation: Cutoff = Cutoff(1.5, 10.0)
-    expression: Cutoff = Cutoff(2.0, 20.0)  # lips are quick
+    expression: Cutoff = Cutoff(2.0, 20.0)  # lips move fast
     scale: Cutoff = Cutoff(1.5, 10.0)
     speed: Cutoff = Cutoff(5.0, 0.0)  # of the low pass on v, the same for all of them
 
@@ -59,19 +59,19 @@ class _State(NamedTuple):
     """After a frame, of one part of the motion: (B, 3, 3) rotations, or vectors (..., n)."""
 
     steady: Tensor  # y
-    seen: Tensor  # x
+    latest: Tensor  # x
     speed: Tensor  # v, a vector (..., n) in any case
 
 
 class SteadyMotion:
-    """A driver's motion, or several drivers' side by side, made steady frame by frame. Causal.
+    """Filters a driver's motion, or that of several drivers in a batch, frame by frame. Causal.
 
     The first frame passes as it is; so does a rotation by more than 150 degrees in one frame, and whatever
-    follows NaN. One of these belongs to one driver: it remembers what it has seen.
+    follows NaN. Each driver needs a filter of its own: it keeps state.
 
     Args:
-        steadiness: what is let through.
-        fps: frames a second where nobody says when a frame was taken.
+        steadiness: its parameters.
+        fps: frames a second, where `step` is not given the time between frames.
     """
 
     def __init__(self, steadiness: Steadiness = STEADY, fps: float = 25.0) -> None:
@@ -85,7 +85,7 @@ class SteadyMotion:
         """The next frame of each of B drivers.
 
         Args:
-            motion: a row each; as many of them as at the first call.
+            motion: one row a driver; as many rows as at the first call.
             seconds: since the frame before; None, or no time at all, counts as 1 / fps.
 
         Raises:
@@ -97,38 +97,38 @@ class SteadyMotion:
             return Motion(*(self._follow(field.name, motion, interval) for field in fields(Motion)))
 
     def run(self, motion: Motion, seconds: float | None = None) -> Motion:
-        """The next T frames of one driver, a row each, and so many seconds apart; otherwise as `step`."""
+        """The next T frames of one driver, a row each, `seconds` apart; otherwise as `step`."""
         steps = [self.step(motion[i : i + 1], seconds) for i in range(len(motion))]
         return Motion(*(torch.cat([getattr(s, field.name) for s in steps]) for field in fields(Motion)))
 
     def _follow(self, name: str, motion: Motion, interval: float) -> Tensor:
-        seen = getattr(motion, name)
+        value = getattr(motion, name)
         turn = name == "rotation"
         state = self._states.get(name)
         if state is None:
-            still = torch.zeros_like(seen[..., 0] if turn else seen)
-            self._states[name] = _State(seen, seen, still)
-            return seen
-        if state.seen.shape != seen.shape:
+            still = torch.zeros_like(value[..., 0] if turn else value)
+            self._states[name] = _State(value, value, still)
+            return value
+        if state.latest.shape != value.shape:
             raise ValueError(
-                f"expected the {name} of the same drivers as before, {tuple(state.seen.shape)}; "
-                f"got {tuple(seen.shape)}; a new driver needs a SteadyMotion of its own"
+                f"expected the {name} of the same drivers as before, {tuple(state.latest.shape)}; "
+                f"got {tuple(value.shape)}; a new driver needs a SteadyMotion of its own"
             )
         difference, moved, limit = ROTATIONS if turn else VECTORS
         speed_share = _share(self._steadiness.speed.least, interval)
-        speed = torch.lerp(state.speed, difference(state.seen, seen) / interval, speed_share)
+        speed = torch.lerp(state.speed, difference(state.latest, value) / interval, speed_share)
         speed = speed.where(speed.isfinite(), 0.0)
         cutoff = getattr(self._steadiness, name)
         share = _share(cutoff.least + cutoff.rise * _length(speed), interval)
-        behind = difference(seen, state.steady)
+        behind = difference(value, state.steady)
         behind = behind.where(_length(behind) < limit, 0.0)  # of NaN, too
-        steady = moved(seen, (1 - share) * behind)
-        self._states[name] = _State(steady, seen, speed)
+        steady = moved(value, (1 - share) * behind)
+        self._states[name] = _State(steady, value, speed)
         return steady
 
 
 def _share(cutoff: Tensor | float, interval: float) -> Tensor | float:
-    """α: the part of the way to a new value that a low pass goes."""
+    """α: the part of the distance to a new value that a low pass moves."""
     ratio = 2 * math.pi * interval * cutoff
     return ratio / (1 + ratio)
 
@@ -139,11 +139,11 @@ def _length(vectors: Tensor) -> Tensor:
 
 
 class _Space(NamedTuple):
-    """How its values differ, and how they are moved by a difference."""
+    """Difference and sum of values: of vectors, or of rotations."""
 
     difference: Callable[[Tensor, Tensor], Tensor]  # from the first to the second
     moved: Callable[[Tensor, Tensor], Tensor]
-    limit: float  # of a difference that is bridged
+    limit: float  # of differences that are filtered; beyond, the new value is taken as it is
 
 
 ROTATIONS = _Space(

@@ -21,7 +21,7 @@ all of it joined; and D, which only training has, at all scales, at one, and its
 from torch import Tensor, nn
 
 from fv2v.config import ModelConfig
-from fv2v.geometry import Motion, Placement, Source, keypoints_of, place
+from fv2v.geometry import Motion, Placement, Source, Views, keypoints_of, place
 from fv2v.networks.appearance import AppearanceExtractor
 from fv2v.networks.canonical import Canonical, CanonicalKeypoints
 from fv2v.networks.dense_motion import DenseMotion, MotionField
@@ -86,6 +86,20 @@ class FaceVid2Vid(nn.Module):
     def extract(self, seen: Tensor) -> Motion:
         """H and Δ: all that is needed of a driving frame."""
         return self.head(seen).motion
+
+    def place(
+        self,
+        source: Source,
+        motion: Motion,
+        anchor: Motion | None = None,
+        view: Views = None,
+        *,
+        movement: Tensor | float = 1.0,
+        stitch: bool = True,
+    ) -> Placement:
+        """Where the source's keypoints go: `geometry.place` by the preset's rule, then `stitch` if wanted."""
+        placement = place(source, motion, anchor, view, geometry=self.config.geometry, movement=movement)
+        return self.stitch(source, placement) if stitch else placement
 
     def stitch(self, source: Source, placement: Placement) -> Placement:
         """x_d moved so that the head meets the source's picture, where the release can; else as it is."""

@@ -84,7 +84,7 @@ def demo(
     write_video(files.video, _side_by_side(subject.portrait, driving, shown), fps=FPS)
     write_video(files.driving, driving, fps=FPS)
     write_image(files.portrait, subject.portrait)
-    write_image(files.sheet, _sheet(subject, driving, shown, to_uint8(views)))
+    write_image(files.sheet, _sheet(subject, driving, shown, to_uint8(views).cpu().numpy()))
     return files
 
 
@@ -101,7 +101,7 @@ def _subject(heads: SyntheticHeads) -> _Subject:
     zero = torch.zeros_like(yaw)
     who, rest = heads.identity(0).repeat(len(yaw)), Expression.neutral(len(yaw))
     pose = Pose.at(zero + 2, zero + 8, zero - 2).turned(rotation_from_euler(zero, yaw, zero))
-    portrait, *turned = to_uint8(render(who, replace(rest, smile=zero + 0.3), pose, heads.size))
+    portrait, *turned = to_uint8(render(who, replace(rest, smile=zero + 0.3), pose, heads.size)).cpu().numpy()
     return _Subject(portrait, np.stack(turned))
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from fv2v.face.crop import SteadyCrop, driving_crops
 from fv2v.face.find import find_first_face
 from fv2v.face.portrait import choose_face
+from fv2v.face.tracking import SteadyCrop, driving_crops
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
 from fv2v.io.video import read_video

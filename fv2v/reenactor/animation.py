@@ -1,67 +1,52 @@
 """Sources on the move: what comes after a driving frame's motion is read, for files and for streams."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from fv2v.engine.cuda_graph import Pending
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import movement_scale
-from fv2v.io.tensors import to_levels
+from fv2v.io.tensors import to_uint8
 from fv2v.motion.edit import Edit
 from fv2v.motion.smoothing import SteadyMotion
+from fv2v.reenactor.options import AnimationOptions
+from fv2v.reenactor.runner import Runner
 
-if TYPE_CHECKING:  # it imports this
-    from fv2v.reenactor import Reenactor
-
-Wish = TypeVar("Wish", View, Edit)
+Option = TypeVar("Option", View, Edit)
 
 
 class Animation:
-    """How sources follow a driver: options, looked at once, and what lasts from the first frame on.
+    """How sources follow a driver: the options, and what lasts from the first frame on.
 
-    Arguments and errors as `Reenactor.animate`; the anchor has one frame, or one for each source.
+    Args:
+        runner: the networks.
+        source: one portrait, or several that move side by side.
+        options: its `view`, `edit` and `batch_size` are the caller's to deal out, frame by frame.
+
+    Raises:
+        ValueError: options that do not fit the preset, or an anchor of another number of frames.
     """
 
-    def __init__(
-        self,
-        reenactor: "Reenactor",
-        source: Source,
-        *,
-        relative: bool | None,
-        anchor: Motion | None,
-        adapt_scale: bool,
-        stitch: bool,
-        steady: SteadyMotion | None = None,
-    ) -> None:
-        geometry, name = reenactor.config.geometry, reenactor.config.name
-        relative = geometry.relative if relative is None else relative
-        if anchor is not None:
-            if not relative:
-                raise ValueError("an anchor needs relative=True: absolute motion is measured against nothing")
-            anchor = reenactor._given(anchor, "anchor")
+    def __init__(self, runner: Runner, source: Source, options: AnimationOptions) -> None:
+        self.source = source
+        self.options = options = options.check(runner.config)
+        self._runner = runner
+        self._steady = options.smoother()
+        self._movement: Tensor | float | None = None
+        self._anchor: Motion | None = None
+        if options.anchor is not None:
+            self._anchor = anchor = runner.received(options.anchor, "anchor")
             if len(anchor) not in (1, len(source)):
                 each = "" if len(source) == 1 else f", or one for each of {len(source)} sources"
                 raise ValueError(f"expected an anchor of one frame{each}, got {len(anchor)}")
-        if adapt_scale and not (relative and geometry.transfer == "keypoint"):
-            raise ValueError(
-                "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
-                f"got relative={relative}, {name!r} with {geometry.transfer!r}"
-            )
-        self.source = source
-        self._reenactor = reenactor
-        self._relative, self._anchor = relative, anchor
-        self._adapt_scale, self._stitch = adapt_scale, stitch
-        self._steady = steady
-        self._movement: Tensor | float | None = None
 
     def begin(
         self,
-        seen: Tensor | Motion,
+        batch: Tensor | Motion,
         view: View | Sequence[View] | None,
         *,
         edits: Sequence[Edit] = (),
@@ -70,82 +55,70 @@ class Animation:
         """The pictures that come next, under way: `result()` is (B, n, n, 3) uint8.
 
         Args:
-            seen: as `Reenactor` prepares what drives: B frames in a row of one source; for S sources one
-                frame each, B = S, or one that moves them all. Or their motion.
+            batch: from `Runner.batch`: B frames in a row of one source; for S sources one frame each, B = S,
+                or one that moves them all.
             view: one for all pictures, or one each.
-            edits: looked at; none, one for all pictures, or one each, of one source. Edited frames run as
-                they are, also where others are a graph.
-            seconds: since the frames before, for what makes motion steady; None: as many as it says.
+            edits: checked; none, one for all pictures, or one each, of one source. Edited frames run as they
+                are, also where others are a graph.
+            seconds: since the frames before, for the filter that smooths; None: 1 / its frame rate.
         """
-        reenactor, sources = self._reenactor, len(self.source)
-        if sources > 1 and len(seen) not in (1, sources):
+        sources = len(self.source)
+        if sources > 1 and len(batch) not in (1, sources):
             raise ValueError(
-                f"expected a driving frame for all sources, or {sources}, one for each; got {len(seen)}"
+                f"expected a driving frame for all sources, or {sources}, one for each; got {len(batch)}"
             )
-        motion = None if self._steady is None else self._steadied(self._steady, seen, seconds)
-        if self._relative and self._anchor is None:
-            motion = self._motion(seen) if motion is None else motion
+        motion: Motion | None = None
+        if self._steady is not None:
+            motion = batch = self._smoothed(self._steady, self._motion(batch), seconds)
+        if self.options.relative and self._anchor is None:
+            motion = self._motion(batch) if motion is None else motion
             self._anchor = motion[:sources]
-        if self._movement is None:
-            anchor = self._anchor if self._adapt_scale else None
-            self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
-        replayed = self._steady is not None or isinstance(seen, Motion)
-        if reenactor._path is not None and isinstance(seen, Tensor) and not replayed and not edits:
-            frames = seen.expand(sources, *seen.shape[1:]) if len(seen) < sources else seen
-            pending = reenactor._path.begin(
-                frames, self.source, self._anchor, self._movement, view, self._stitch
-            )
+        frames = self.options.frame_inputs(self.source, batch, self._anchor, view, self._scale_of_movement())
+        if isinstance(batch, Tensor) and not edits:
+            each = batch.expand(sources, *batch.shape[1:]) if len(batch) < sources else batch
+            pending = self._runner.begin(replace(frames, driving=each))
             if pending is not None:
                 return pending
-        motion = self._motion(seen) if motion is None else motion
-        show = reenactor._replay if replayed else reenactor._render
-        images = show(self.source, motion, self._anchor, view, self._movement, self._stitch, edits)
-        return Pending(to_levels(images).cpu())
+        motion = self._motion(batch) if motion is None else motion
+        # driving frames without a graph of their own are the first of their kind: no other graph is begun
+        graph = isinstance(batch, Motion)
+        images = self._runner.render(replace(frames, driving=motion), edits, graph=graph)
+        return Pending(to_uint8(images).cpu())
 
-    def _steadied(self, steady: SteadyMotion, seen: Tensor | Motion, seconds: float | None) -> Motion:
-        motion = self._motion(seen)
+    def _scale_of_movement(self) -> Tensor | float:
+        """The factor of `adapt_scale`, once the anchor is known; it stays."""
+        if self._movement is None:
+            anchor = self._anchor if self.options.adapt_scale else None
+            self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
+        return self._movement
+
+    def _smoothed(self, steady: SteadyMotion, motion: Motion, seconds: float | None) -> Motion:
         return steady.run(motion, seconds) if len(self.source) == 1 else steady.step(motion, seconds)
 
-    def _motion(self, seen: Tensor | Motion) -> Motion:
+    def _motion(self, batch: Tensor | Motion) -> Motion:
         """Of B frames; of S sources, S."""
-        motion = self._reenactor._extract(seen)
-        return joined([motion] * (len(self.source) // len(motion))) if len(self.source) > 1 else motion
+        motion = self._runner.extract(batch)
+        sources = len(self.source)
+        return motion if sources == 1 else Motion.cat([motion] * (sources // len(motion)))
 
 
-def joined(parts: Sequence[Any]) -> Any:
-    """Sources, or motions, one after the other in one batch."""
-    first = parts[0]
-    if first is None:
-        return None
-    if isinstance(first, Tensor):
-        return torch.cat(list(parts))
-    return type(first)(*(joined([getattr(part, f.name) for part in parts]) for f in fields(first)))
+def one_or_iterator(option: Option | Iterable[Option] | None) -> Option | Iterator[Option] | None:
+    """An option as it is dealt out: the one for all frames, or an iterator of one a frame."""
+    return iter(option) if isinstance(option, Iterable) else option
 
 
-def check_wish(wish: Wish | Iterable[Wish] | None, kind: type[Wish]) -> Wish | Iterator[Wish] | None:
-    """One for all frames, or an iterator of one a frame; a mistake is told before a frame is read."""
-    if wish is None or isinstance(wish, kind):
-        return wish
-    if not isinstance(wish, Iterable):
-        raise ValueError(f"expected {_one(kind.__name__)}, or an iterable of them, got {wish!r}")
-    return iter(wish)
-
-
-def next_wishes(
-    wishes: Wish | Iterator[Wish] | None, kind: type[Wish], frames: int, done: int
-) -> Wish | list[Wish] | None:
-    """What is wished of the next frames; ValueError if it ends before they do."""
-    if not isinstance(wishes, Iterator):
-        return wishes
-    taken = list(islice(wishes, frames))
+def next_options(
+    options: Option | Iterator[Option] | None, kind: type[Option], frames: int, done: int
+) -> Option | list[Option] | None:
+    """The one option for all frames, or those of the next ones; ValueError if they end before the frames."""
+    if not isinstance(options, Iterator):
+        return options
+    taken = list(islice(options, frames))
     if len(taken) < frames:
         name = kind.__name__.lower()
+        article = "an" if name[0] in "aeiou" else "a"
         raise ValueError(
-            f"expected {_one(name)} for each frame, but the {name}s ended after {done + len(taken)}; "
+            f"expected {article} {name} for each frame, but the {name}s ended after {done + len(taken)}; "
             f"give one {kind.__name__} for all frames, or as many as there are"
         )
     return taken
-
-
-def _one(name: str) -> str:
-    return f"an {name}" if name[0] in "Ee" else f"a {name}"

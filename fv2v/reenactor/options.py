@@ -1,26 +1,36 @@
 """How a portrait follows its driver: every option of an animation, declared once and passed as one value."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TypedDict
 
+from torch import Tensor
+
 from fv2v.config import ModelConfig
-from fv2v.geometry import Motion, View
-from fv2v.geometry.transfer import TRANSFERS
+from fv2v.engine.frame import FrameInputs
+from fv2v.geometry import Motion, Source, View
+from fv2v.geometry.hull import check_adapt_scale
 from fv2v.motion.edit import Edit, check_edit
 from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
 
+FRAME_OPTIONS = ("view", "stitch", "edit")  # those that concern a frame by itself, not an animation
 
-class AnimationKeywords(TypedDict, total=False):
-    """The fields of `AnimationOptions` as keyword arguments, for type checkers and editors."""
+
+class PictureKeywords(TypedDict, total=False):
+    """`stitch` and `edit` of `AnimationOptions` as keyword arguments, for type checkers and editors."""
+
+    stitch: bool
+    edit: Edit | Iterable[Edit] | None
+
+
+class AnimationKeywords(PictureKeywords, total=False):
+    """All fields of `AnimationOptions` as keyword arguments."""
 
     relative: bool | None
     anchor: Motion | None
     view: View | Iterable[View] | None
     adapt_scale: bool
-    stitch: bool
     steady: SteadyMotion | Steadiness | bool | None
-    edit: Edit | Iterable[Edit] | None
     batch_size: int
 
 
@@ -70,16 +80,32 @@ class AnimationOptions:
         relative = geometry.relative if self.relative is None else self.relative
         if self.anchor is not None and not relative:
             raise ValueError("an anchor needs relative=True: absolute motion is measured against nothing")
-        if self.adapt_scale and not (relative and TRANSFERS[geometry.transfer].scales_movement):
-            raise ValueError(
-                "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
-                f"got relative={relative}, {config.name!r} with {geometry.transfer!r}"
-            )
+        if self.adapt_scale:
+            check_adapt_scale(geometry, relative, config.name)
         _check_one_or_many(self.view, View)
         _check_one_or_many(self.edit, Edit)
         if isinstance(self.edit, Edit):
             check_edit(self.edit, config)
         return replace(self, relative=relative)
+
+    def only_of_frames(self, name: str, *others: str) -> "AnimationOptions":
+        """The same options; ValueError for one that `name`, which makes a single picture, does not take."""
+        taken = (*FRAME_OPTIONS, *others)
+        given = [f.name for f in fields(self) if getattr(self, f.name) != f.default and f.name not in taken]
+        if given:
+            raise ValueError(f"{name} takes the options {', '.join(taken)}; got {', '.join(given)}")
+        return self
+
+    def frame_inputs(
+        self,
+        source: Source,
+        driving: Tensor | Motion,
+        anchor: Motion | None,
+        view: View | Sequence[View] | None,
+        movement: Tensor | float = 1.0,
+    ) -> FrameInputs:
+        """Frames of this animation, as the networks' side takes them."""
+        return FrameInputs(source, driving, anchor, view, movement, self.stitch)
 
     def at_rate(self, fps: float) -> "AnimationOptions":
         """The same options for a driver of so many frames a second, which is what `steady` counts in."""

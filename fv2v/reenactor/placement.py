@@ -24,14 +24,16 @@ import torch
 from torch import Tensor
 
 from fv2v.config import ModelConfig
+from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import Motion, Placement, Source, View, place
 from fv2v.geometry.liveportrait import LIPS_APART
+from fv2v.geometry.transfer import TRANSFERS
 from fv2v.motion.edit import Edit, by_keypoint, region_of
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.retargeting import Retargeting
 
 
-def edited(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, config: ModelConfig) -> Motion:
+def apply_edit(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, config: ModelConfig) -> Motion:
     """What `place` is to take in place of `motion`, B frames of a driver; `own` is the source's."""
     before = own if anchor is None else anchor
     if edit.retargets and anchor is not None:
@@ -45,7 +47,7 @@ def edited(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, confi
     ]
     expression = _between(before.expression, expression, share)
     whole = edit.region == "all"
-    keeps_place = anchor is not None and config.geometry.transfer == "liveportrait"
+    keeps_place = anchor is not None and TRANSFERS[config.geometry.transfer].pose_keeps_translation
     return _parts(
         replace(motion, expression=expression),
         before,
@@ -56,48 +58,41 @@ def edited(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, confi
     )
 
 
-def placed(
-    networks: FaceVid2Vid,
-    source: Source,
-    motion: Motion,
-    anchor: Motion | None,
-    view: View | Sequence[View] | None,
-    edits: Sequence[Edit],
-    *,
-    movement: Tensor | float = 1.0,
-    stitch: bool = True,
-) -> Placement:
-    """Where the source's keypoints go, stitched and edited: by one edit for all B frames, or by one each.
+def place_edited(networks: FaceVid2Vid, frames: FrameInputs, edits: Sequence[Edit]) -> Placement:
+    """Where the source's keypoints go, edited and stitched.
 
-    Other arguments as `place` takes them; edits for each frame are of one source.
+    Args:
+        networks: of the preset.
+        frames: what `place` takes; its `driving` is a motion of B frames.
+        edits: none, one for all B frames, or one each of one source.
     """
     if len(edits) > 1:
-        frames = [
-            placed(
-                networks,
-                source,
-                motion[i : i + 1],
-                anchor if anchor is None or len(anchor) == 1 else anchor[i : i + 1],
-                view if view is None or isinstance(view, View) else view[i],
-                [edit],
-                movement=movement,
-                stitch=stitch,
-            )
-            for i, edit in enumerate(edits)
-        ]
-        keypoints, affines = zip(*frames, strict=True)
+        placements = [place_edited(networks, _frame(frames, i), [edit]) for i, edit in enumerate(edits)]
+        keypoints, affines = zip(*placements, strict=True)
         return Placement(torch.cat(keypoints), None if affines[0] is None else torch.cat(affines))
-    config, relative = networks.config, anchor is not None
+    source, motion, anchor, config = frames.source, frames.driving, frames.anchor, networks.config
+    assert isinstance(motion, Motion)
     for edit in edits:
-        motion = edited(motion, source.motion, anchor, edit, config)
-    placement = place(source, motion, anchor, view, geometry=config.geometry, movement=movement)
+        motion = apply_edit(motion, source.motion, anchor, edit, config)
+    placement = place(source, motion, anchor, frames.view, geometry=config.geometry, movement=frames.movement)
     for edit in edits:
         placement = _opened(networks.retargeting, source, placement, edit)
-    if stitch:
+    if frames.stitch:
         placement = networks.stitch(source, placement)
     for edit in edits:
-        placement = _multiplied(networks.retargeting, source, placement, edit, relative)
+        placement = _multiplied(networks.retargeting, source, placement, edit, anchor is not None)
     return placement
+
+
+def _frame(frames: FrameInputs, i: int) -> FrameInputs:
+    """The i-th of B frames of one source."""
+    anchor, view = frames.anchor, frames.view
+    return replace(
+        frames,
+        driving=frames.driving[i : i + 1],
+        anchor=anchor if anchor is None or len(anchor) == 1 else anchor[i : i + 1],
+        view=view if view is None or isinstance(view, View) else view[i],
+    )
 
 
 def _opened(networks: Retargeting | None, source: Source, placement: Placement, edit: Edit) -> Placement:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,27 +15,23 @@ from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
-from fv2v.engine.graph_cache import FrameGraphs
-from fv2v.geometry import (
-    Motion,
-    Source,
-    View,
-    check_motion,
-    coordinate_dtype,
-    frontal,
-    resting,
-    used_translation,
-)
+from fv2v.engine.frame import FrameInputs
+from fv2v.geometry import Motion, Source, View, frontal, resting
 from fv2v.io.paths import PathLike
-from fv2v.io.tensors import as_batch, to_images, to_uint8
-from fv2v.motion.coefficients import driving_windows, source_windows
-from fv2v.motion.edit import Edit, check_edit, check_edits
-from fv2v.motion.smoothing import SteadyMotion
+from fv2v.io.tensors import to_uint8
+from fv2v.motion.coefficients import driving_windows
+from fv2v.motion.edit import Edit, check_edits
 from fv2v.networks import FaceVid2Vid
 from fv2v.presets import PRESETS
 from fv2v.presets import preset as find_preset
-from fv2v.reenactor.animation import Animation, check_wish, joined, next_wishes
-from fv2v.reenactor.placement import placed
+from fv2v.reenactor.animation import Animation, next_options, one_or_iterator
+from fv2v.reenactor.options import AnimationOptions
+from fv2v.reenactor.runner import Runner
+
+if TYPE_CHECKING:  # torch brings typing_extensions; nothing needs it at run time
+    from typing_extensions import Unpack
+
+    from fv2v.reenactor.options import AnimationKeywords, PictureKeywords
 
 
 class Reenactor:
@@ -56,13 +52,15 @@ class Reenactor:
             modules, operation by operation.
 
     Attributes:
-        networks: what runs.
+        config: the preset's.
+        device, dtype: of the networks.
+        runner: the networks on their device, for what works below this class (runner.py).
 
     What a portrait alone decides is computed once, in `encode`, and kept in its `Source`: the features (F),
     the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
     driving frame costs H with Δ, M and G.
 
-    Pictures are square crops around a face, of any size; crop.py makes them.
+    Pictures are square crops around a face, of any size; `fv2v.face.crop` makes them.
 
     Raises:
         FileNotFoundError: there is no such file of weights.
@@ -92,6 +90,23 @@ class Reenactor:
         self._model: FaceVid2Vid | None = None
         self._run(self._loaded(), optimize)
 
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        config, arranged = self.config, "arranged for inference" if self._arranged else "as trained"
+        return (
+            f"Reenactor of {config.name!r}, {config.image_size} px in, {config.output_size} px out, "
+            f"{config.keypoints} keypoints, {dtype} on {self.device}, {arranged}"
+        )
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.runner.config
+
+    @property
+    def networks(self) -> FaceVid2Vid:
+        """What runs: the trained modules, or those arranged for inference."""
+        return self.runner.networks
+
     @property
     def model(self) -> FaceVid2Vid:
         """The trained modules. With `optimize` nothing runs them: they are loaded again when asked for."""
@@ -109,14 +124,13 @@ class Reenactor:
 
     def _run(self, model: FaceVid2Vid, optimize: bool) -> None:
         """`model` from now on: as it is, or used up by its arrangement."""
-        self.config = model.config
+        self._arranged = optimize
         if optimize:
-            self.networks = arrange(model, self.device, self.dtype)
+            networks = arrange(model, self.device, self.dtype)
         else:
-            self.networks = self._model = model.to(self.device, self.dtype)
-        self._path = FrameGraphs(self.networks) if optimize and self.device.type == "cuda" else None
+            networks = self._model = model.to(self.device, self.dtype)
+        self.runner = Runner(networks, self.device, self.dtype, graphs=optimize)
 
-    @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
         """F, L, H and Δ on a portrait, once for all frames that follow.
 
@@ -125,30 +139,26 @@ class Reenactor:
                 (B, 3, H, W).
             coefficients: the portrait's own, (n,) or (B, n), where the preset is driven by them; only there.
         """
-        images = self._images(as_batch([portrait], self.config.image_size, self.device))
-        own = source_windows(coefficients, self.config, len(images))
-        return self.networks.encode(images, None if own is None else torch.from_numpy(own).to(images))
+        return self.runner.encode(portrait, coefficients)
 
-    @torch.inference_mode()
     def extract(self, frames: Any) -> Motion:
         """H and Δ on one frame, or on a list of them: what a sender would transmit. Kinds as in `encode`.
 
         Where coefficients drive, `frames` is a sequence of them, (T, n); each frame sees those around it.
         """
-        if self.config.head.window:
-            return self._extract(self._seen(list(driving_windows(frames, self.config.head))))
-        return self._extract(self._seen(frames if isinstance(frames, list | tuple) else [frames]))
+        if self.config.driven_by == "coefficients":
+            frames = list(driving_windows(frames, self.config.head))
+        elif not isinstance(frames, list | tuple):
+            frames = [frames]
+        return self.runner.extract(self.runner.batch(frames))
 
-    @torch.inference_mode()
     def render(
         self,
         source: Source,
         motion: Motion,
         anchor: Motion | None = None,
         view: View | Sequence[View] | None = None,
-        *,
-        stitch: bool = True,
-        edit: Edit | Sequence[Edit] | None = None,
+        **options: "Unpack[PictureKeywords]",
     ) -> Tensor:
         """What a receiver would show: the source moved by a motion of B frames.
 
@@ -157,8 +167,7 @@ class Reenactor:
             motion: from `extract`, or received; B frames.
             anchor: what counts as no change, one frame or B; None moves absolutely.
             view: the head's pose as the receiver wants it, one for all frames or B of them.
-            stitch: let the preset's network, where there is one (LivePortrait), fit the head to its picture.
-            edit: what to change of the motion (edit.py); one for all frames, or B of them for one source.
+            options: the others of `AnimationOptions` that concern a picture by itself (`PictureKeywords`).
 
         Returns:
             (B, 3, n, n) in [0, 1], n = `config.output_size`, in the dtype of the networks.
@@ -166,28 +175,22 @@ class Reenactor:
         Raises:
             ValueError: sizes that do not fit, NaN or infinite numbers in a motion.
         """
-        motion = self._given(motion, "frames")
+        chosen = AnimationOptions(view=view, **options).only_of_frames("render")
+        motion = self.runner.received(motion, "frames")
         if anchor is not None:
-            anchor = self._given(anchor, "anchor")
+            anchor = self.runner.received(anchor, "anchor")
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        edits = check_edits(edit, len(motion), len(source), self.config)
-        return self._replay(source, motion, anchor, view, 1.0, stitch, edits)
+        edits = check_edits(chosen.edit, len(motion), len(source), self.config)
+        return self.runner.render(chosen.frame_inputs(source, motion, anchor, view), edits)
 
     def animate(
         self,
         source: Source,
         frames: Iterable[Any] | Motion,
-        *,
-        relative: bool | None = None,
-        anchor: Motion | None = None,
-        view: View | Iterable[View] | None = None,
-        adapt_scale: bool = False,
-        stitch: bool = True,
-        steady: SteadyMotion | None = None,
-        edit: Edit | Iterable[Edit] | None = None,
-        batch_size: int = 1,
+        options: AnimationOptions | None = None,
+        **keywords: "Unpack[AnimationKeywords]",
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
 
@@ -196,17 +199,9 @@ class Reenactor:
             frames: driving frames, of any kind that `encode` takes; read `batch_size` at a time, never kept.
                 Where coefficients drive: a sequence of them, (T, n), as `extract` takes it. Or the motion of
                 frames, from `extract` or `fv2v.read_motion`.
-            relative: True moves by the change since the anchor, False takes the driver's own pose; None does
-                what the preset's release does.
-            anchor: the motion that counts as no change; by default the first frame's.
-            view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
-            adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
-                relative.
-            stitch: as in `render`.
-            steady: what takes the tremor out of the driver's motion; it remembers the frames it has seen.
-            edit: what to change of the motion (edit.py); one for all frames, or an iterable of one a frame.
-            batch_size: how many driving frames go through the networks together. On a CPU it hardly matters
-                (`test_batches` in benches/bench_files.py).
+            options: how the source follows them, as one value.
+            keywords: the same one by one, which win: `relative`, `anchor`, `view`, `steady`, `edit`,
+                `batch_size` and the others of `fv2v.reenactor.AnimationOptions`, which says what each does.
 
         Returns:
             An iterator over (H, W, 3) uint8 pictures, one a driving frame, each made when it is asked for.
@@ -214,52 +209,57 @@ class Reenactor:
         Raises:
             ValueError: at once for arguments that do not fit; at the frame for frames, their views and edits.
         """
+        chosen = replace(options or AnimationOptions(), **keywords)
         if len(source) != 1:
             raise ValueError(f"expected one source to animate, got {len(source)}; animate them one by one")
-        if batch_size < 1:
-            raise ValueError(f"expected batch_size >= 1, got {batch_size}")
         if isinstance(frames, Motion):
-            motion = self._given(frames, "frames")
+            motion = self.runner.received(frames, "frames")
             frames = (motion[i : i + 1] for i in range(len(motion)))
-        elif self.config.head.window:
+        elif self.config.driven_by == "coefficients":
             frames = driving_windows(frames, self.config.head)
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
-        views, edits = check_wish(view, View), check_wish(edit, Edit)
-        if isinstance(edits, Edit):
-            check_edit(edits, self.config)
-        animation = Animation(
-            self,
-            source,
-            relative=relative,
-            anchor=anchor,
-            adapt_scale=adapt_scale,
-            stitch=stitch,
-            steady=steady,
-        )
-        return self._animate(animation, iter(frames), views, edits, batch_size)
+        return self._animate(Animation(self.runner, source, chosen), iter(frames))
+
+    def _animate(self, animation: Animation, frames: Iterator[Any]) -> Iterator[np.ndarray]:
+        # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
+        options, done = animation.options, 0
+        views, edits = one_or_iterator(options.view), one_or_iterator(options.edit)
+        while driving := list(islice(frames, options.batch_size)):
+            batch = self.runner.batch(driving)
+            view = next_options(views, View, len(batch), done)
+            edit = next_options(edits, Edit, len(batch), done)
+            done += len(batch)
+            checked = check_edits(edit, len(batch), 1, self.config)
+            yield from animation.begin(batch, view, edits=checked).result()
 
     def imitate(
         self,
         source: Source,
         picture: Any,
-        *,
-        relative: bool | None = None,
-        view: View | None = None,
-        stitch: bool = True,
-        edit: Edit | None = None,
+        options: AnimationOptions | None = None,
+        **keywords: "Unpack[AnimationKeywords]",
     ) -> np.ndarray:
         """The source as one driving picture has it, (H, W, 3) uint8.
 
         Relative, where the preset's release drives by pictures so (LivePortrait; the default there), moves
         nothing but the expression, away from lips at rest. Elsewhere a picture drives absolutely.
 
+        Args:
+            source: from `encode`.
+            picture: the driving one, of any kind that `encode` takes.
+            options, keywords: of `AnimationOptions` `relative` and those of a frame by itself.
+
         Raises:
             ValueError: as `animate`; `relative=True` for a preset that has no face at rest.
         """
+        chosen = replace(options or AnimationOptions(), **keywords).only_of_frames("imitate", "relative")
         motion = self.extract(picture)
-        anchor = self.rest(motion, relative)
-        return to_uint8(self.render(source, motion, anchor, view, stitch=stitch, edit=edit))[0]
+        anchor = self.rest(motion, chosen.relative)
+        edits = check_edits(chosen.edit, 1, len(source), self.config)
+        views = next_options(one_or_iterator(chosen.view), View, 1, 0)
+        frames = chosen.frame_inputs(source, motion, anchor, views)
+        return to_uint8(self.runner.render(frames, edits))[0].cpu().numpy()
 
     def rest(self, motion: Motion, relative: bool | None = None) -> Motion | None:
         """What a driving picture's motion is measured against, as `imitate` has it; None: nothing."""
@@ -275,7 +275,8 @@ class Reenactor:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
-        return to_uint8(self._render(source, frontal(source.motion), None, None, 1.0, stitch=True))[0]
+        frames = FrameInputs(source, frontal(source.motion))
+        return to_uint8(self.runner.render(frames, graph=False))[0].cpu().numpy()
 
     def save(self, path: PathLike) -> None:
         """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.
@@ -283,80 +284,3 @@ class Reenactor:
         With `optimize` they are read once more from where they came, which must still be there.
         """
         checkpoints.save(self.model, path)
-
-    def _animate(
-        self,
-        animation: Animation,
-        frames: Iterator[Any],
-        views: View | Iterator[View] | None,
-        edits: Edit | Iterator[Edit] | None,
-        batch_size: int,
-    ) -> Iterator[np.ndarray]:
-        # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
-        done = 0
-        while batch := list(islice(frames, batch_size)):
-            seen = self._seen(batch)
-            view = next_wishes(views, View, len(seen), done)
-            edit = next_wishes(edits, Edit, len(seen), done)
-            done += len(seen)
-            checked = check_edits(edit, len(seen), 1, self.config)
-            yield from animation.begin(seen, view, edits=checked).result()
-
-    def _seen(self, driving: Sequence[Any]) -> Tensor | Motion:
-        """What drives B frames: pictures, as `as_batch` has them, or windows of coefficients; or motion."""
-        if driving and isinstance(driving[0], Motion):
-            return joined(driving)
-        if self.config.head.window:
-            return torch.from_numpy(np.stack(driving))
-        return as_batch(driving, self.config.image_size, self.device)
-
-    @torch.inference_mode()
-    def _extract(self, seen: Tensor | Motion) -> Motion:
-        """H and Δ on what drives; motion as it is."""
-        if isinstance(seen, Motion):
-            return seen
-        if self.config.head.window:
-            return self.networks.extract(seen.to(self.device, self.dtype))
-        return self.networks.extract(self._images(seen))
-
-    def _replay(
-        self,
-        source: Source,
-        motion: Motion,
-        anchor: Motion | None,
-        view: View | Sequence[View] | None,
-        movement: Tensor | float,
-        stitch: bool,
-        edits: Sequence[Edit] = (),
-    ) -> Tensor:
-        """`_render`, as a graph where there is one and nothing is edited."""
-        image = None
-        if self._path is not None and not edits:
-            image = self._path.render(motion, source, anchor, movement, view, stitch)
-        return self._render(source, motion, anchor, view, movement, stitch, edits) if image is None else image
-
-    @torch.inference_mode()
-    def _render(
-        self,
-        source: Source,
-        motion: Motion,
-        anchor: Motion | None,
-        view: View | Sequence[View] | None,
-        movement: Tensor | float,
-        stitch: bool,
-        edits: Sequence[Edit] = (),
-    ) -> Tensor:
-        placement = placed(
-            self.networks, source, motion, anchor, view, edits, movement=movement, stitch=stitch
-        )
-        return self.networks.render(source, placement)
-
-    def _images(self, pictures: Tensor) -> Tensor:
-        """What is `as_batch`, as the networks take it: (B, 3, n, n)."""
-        return to_images(pictures.to(self.device), self.config.image_size).to(self.dtype)
-
-    def _given(self, motion: Motion, frames: str) -> Motion:
-        """A motion from outside, looked at once and brought here; senders may have stored it in half."""
-        check_motion(motion, self.config.keypoints, frames, scaled=self.config.head.scale)
-        motion = motion.to(self.device, coordinate_dtype(self.dtype))
-        return replace(motion, translation=used_translation(motion.translation, self.config.geometry))

@@ -1,4 +1,4 @@
-"""What training starts with: a model of fresh weights or of a file's, and who judges it."""
+"""What training starts with: a model of new or stored weights, and the networks that its losses use."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,17 +14,18 @@ from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
 from fv2v.presets import FACE_VID2VID_256
 from fv2v.training.config import TrainConfig
 from fv2v.training.initialization import begin_with_prior
-from fv2v.training.objective import Judges
+from fv2v.training.objective import LossNetworks
 
 
 def starting_model(config: TrainConfig) -> FaceVid2Vid:
-    """On the CPU, in float32: of `config.weights`, but for what is `fresh`; or all of it drawn from the seed.
+    """The model before the first step, on the CPU, in float32.
 
-    H and Δ are those of `config.head` where there is one.
+    Weights are those of `config.weights` but for what is `fresh`, which is initialised by the seed, and so is
+    everything where there are none. H and Δ are those of `config.head` where it is given.
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: weights that do not fit, or a model that no pictures drive.
+        ValueError: weights that do not fit, or a model that is not driven by pictures.
     """
     if config.weights is not None and not config.fresh:
         model = checkpoints.load(config.weights, config.model)
@@ -38,9 +39,9 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
             _take(model, checkpoints.load(config.weights), config.fresh)
     if config.head is not None:
         _take_head(model, config.head)
-    if model.config.head.window:
+    if model.config.driven_by == "coefficients":
         raise ValueError(
-            f"{model.config.name!r} is driven by 3DMM coefficients, no pictures: expected another model"
+            f"{model.config.name!r} is driven by 3DMM coefficients: expected a model that pictures drive"
         )
     _freeze_what_no_loss_reaches(model, config)
     for field in ("rates", "frozen"):
@@ -48,12 +49,12 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
     return model.float()
 
 
-def judges(config: TrainConfig, *, knows_truth: bool, device: torch.device) -> Judges:
-    """Those that the losses ask for.
+def loss_networks(config: TrainConfig, *, knows_truth: bool, device: torch.device) -> LossNetworks:
+    """The networks that the losses of a config need; `knows_truth`: the data has true motion.
 
     Raises:
         FileNotFoundError: a file of weights is absent.
-        ValueError: one that cannot be used, or a perceptual loss without a network.
+        ValueError: weights that cannot be used, or a perceptual loss without weights of VGG-19.
     """
     losses = config.losses
     discriminator = perceptual = pose = None
@@ -65,7 +66,7 @@ def judges(config: TrainConfig, *, knows_truth: bool, device: torch.device) -> J
         perceptual = PerceptualLoss(_vgg(config.vgg)).to(device)
     if losses.head_pose and config.pose is not None and not knows_truth:
         pose = _head(config.pose).to(device)
-    return Judges(discriminator, perceptual, pose)
+    return LossNetworks(discriminator, perceptual, pose)
 
 
 def check_names(model: FaceVid2Vid, names: Sequence[str], field: str) -> None:
@@ -81,13 +82,13 @@ def check_names(model: FaceVid2Vid, names: Sequence[str], field: str) -> None:
 
 
 def check_size(config: ModelConfig, size: int) -> None:
-    """ValueError unless the networks can see pictures of so many pixels on a side."""
+    """ValueError where the networks cannot take pictures of so many pixels on a side."""
     steps = [config.volume_stride << len(config.dense_motion.widths)]
     if config.canonical:
         steps.append(config.canonical.stride << len(config.canonical.widths))
     for step in steps:
         if size < 1 or size % step:
-            raise ValueError(f"size: {config.name!r} sees multiples of {step} pixels, got {size}")
+            raise ValueError(f"size: {config.name!r} takes multiples of {step} pixels, got {size}")
 
 
 def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> None:
@@ -99,9 +100,9 @@ def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> Non
     losses = config.losses if model.config.jacobian else replace(config.losses, equivariance_jacobians=0)
     by_truth_alone = config.teacher == (1.0, 1.0) or not losses.of_pictures
     if by_truth_alone and not losses.of_motion:
-        for looking in (model.head, model.canonical):
-            if looking is not None:
-                looking.requires_grad_(False)
+        for estimator in (model.head, model.canonical):
+            if estimator is not None:
+                estimator.requires_grad_(False)
     # elsewhere J_s J_d⁻¹ is R_s R_d⁻¹, whatever J_c is
     shown = TRANSFERS[model.config.geometry.transfer].reads_jacobians
     if model.canonical is not None and model.canonical.jacobian is not None:
@@ -119,7 +120,7 @@ def _vgg(name: str | None) -> Vgg19Features:
 
 def _head(weights: Path) -> HeadEstimator:
     model = checkpoints.load(weights)
-    if model.config.head.window:
+    if model.config.driven_by == "coefficients":
         raise ValueError(f"pose: {weights} reads no pictures, expected the weights of a model that does")
     return model.head.float().eval().requires_grad_(False)
 
@@ -133,7 +134,7 @@ def _take_head(model: FaceVid2Vid, weights: Path) -> None:
 
 
 def _take(model: FaceVid2Vid, stored: FaceVid2Vid, fresh: Sequence[str]) -> None:
-    """Load into `model` all but what is `fresh` from `stored`, which may be of another config."""
+    """Load the weights of `stored`, which may be of another config, but for what is `fresh`."""
     check_names(model, fresh, "fresh")
     wanted, found = model.state_dict(), stored.state_dict()
     names = [name for name in wanted if not any(f"{name}.".startswith(f"{each}.") for each in fresh)]

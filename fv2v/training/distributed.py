@@ -1,4 +1,4 @@
-"""Several processes that train one model, as torchrun starts them; without it there is one."""
+"""The processes that train one model together, as torchrun starts them; without torchrun there is one."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from fv2v.devices import find_device
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Who trains along, and which of them this process is."""
+    """How many processes train together, and which of them this one is."""
 
     device: torch.device
     rank: int = 0
@@ -22,36 +22,37 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes files and talks."""
+        """Whether this process is the one that writes files and prints."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """Over the processes: the same in all of them, and NaN in all where it is in one."""
+        """The mean over the processes, in all of them; NaN where it is NaN in one."""
         if self.size > 1:
             dist.all_reduce(values)
         return values / self.size
 
     def wait(self) -> None:
-        """For the others to get here."""
+        """Until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
 
 @contextmanager
-def joined(wish: str | None = None) -> Iterator[World]:
-    """The processes that torchrun started, joined while the block runs: over NCCL on GPUs, over gloo on CPUs.
+def process_group(device: str | None = None) -> Iterator[World]:
+    """A process group of the processes that torchrun started: over NCCL on GPUs, over gloo on CPUs.
 
-    `wish` is a device as `find_device` takes it; each process takes the GPU of its local rank.
+    Args:
+        device: as `find_device` takes it; on GPUs each process takes that of its local rank.
     """
-    device = find_device(wish)
+    found = find_device(device)
     if "WORLD_SIZE" not in os.environ:
-        yield World(device)
+        yield World(found)
         return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if found.type == "cuda":
+        found = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(found)
+    dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
     try:
-        yield World(device, dist.get_rank(), dist.get_world_size())
+        yield World(found, dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The average of the weights over the last steps, which is what training gives out."""
+"""The moving average of the weights, which is the model that training saves."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,9 @@ from fv2v.networks import FaceVid2Vid
 class Average:
     """An exponential moving average of a model's weights, in a model of its own.
 
-    a ← d a + (1 − d) w after every step, with d = min(decay, (1 + n) / (10 + n)) at the n-th: the start is
-    soon forgotten. Parameters and running statistics of batch norms are averaged; what is no
-    mean of anything (counters, the vectors of spectral norms) is copied.
+    a ← d a + (1 − d) w after every step, with d = min(decay, (1 + n) / (10 + n)) at the n-th, so that the
+    first weights soon count little. Parameters and running statistics of batch norms are averaged; counters
+    and the vectors of spectral norms, whose average means nothing, are copied.
     """
 
     def __init__(self, model: FaceVid2Vid, decay: float) -> None:
@@ -21,7 +21,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor]) -> None:
-        """One step. `weights` are those of a model of this config: `plain_weights` of the one in training."""
+        """Take the weights after a step into the average: `plain_weights` of the model in training."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         own = self.model.state_dict()

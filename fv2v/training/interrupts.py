@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM that wait until the running step is done."""
+"""SIGINT and SIGTERM, held back until the running step is done."""
 
 import signal
 import threading
@@ -10,28 +10,28 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """What has arrived."""
+    """Whether a signal has arrived."""
 
     arrived = False
 
 
 @contextmanager
-def waiting() -> Iterator[Interrupts]:
-    """Note the first signal while the block runs; a second SIGINT interrupts as ever.
+def deferred_signals() -> Iterator[Interrupts]:
+    """Record the first signal while the block runs, in place of acting on it; a second SIGINT interrupts.
 
-    Outside the main thread, where Python takes no signals, none is noted.
+    Outside the main thread, where Python handles no signals, nothing is changed.
     """
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         if interrupts.arrived and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupts.arrived = True
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    before = {number: signal.signal(number, record) for number in SIGNALS}
     try:
         yield interrupts
     finally:

@@ -1,4 +1,4 @@
-"""What learns: a model, its discriminator and its average, and the optimisers that change them."""
+"""The training step: a model, its discriminator and its averaged weights, and their optimisers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,99 +17,108 @@ from fv2v.networks import FaceVid2Vid
 from fv2v.training.config import TrainConfig
 from fv2v.training.distributed import World
 from fv2v.training.ema import Average
-from fv2v.training.objective import DiscriminatorObjective, Judges, Objective
-from fv2v.training.randomness import Chance
+from fv2v.training.objective import DiscriminatorObjective, LossNetworks, Objective
+from fv2v.training.randomness import StepRandomness
 from fv2v.training.spectral import add_spectral_norms, plain_weights
 from fv2v.training.sync_norm import synchronise_norms
 
-GRADIENTS = ("gradient", "discriminator_gradient")  # norms, as logs call them
+GRADIENTS = ("gradient", "discriminator_gradient")  # the names of gradient norms in logs
 
 
 class StepResult(NamedTuple):
-    """What a step came to, the same in all processes."""
+    """The result of a step, the same in all processes."""
 
     values: dict[str, float]  # for logs: means of the terms over the batch, their sum "loss", and GRADIENTS
-    stopped: bool  # whether some process was asked to stop
+    stopped: bool  # whether any process was asked to stop
 
 
 class LearnerState(NamedTuple):
-    """All that steps change, as tensors and plain containers."""
+    """Everything that steps change, as tensors and plain containers."""
 
     model: dict[str, Any]
     average: dict[str, Any]
     average_steps: int
     discriminator: dict[str, Any] | None
     optimisers: list[dict[str, Any]]  # the model's; the discriminator's where there is one
-    scalers: list[dict[str, Any]]  # of the same gradients; empty where precision needs none
+    scalers: list[dict[str, Any]]  # of each optimiser's gradients; empty where the precision needs none
 
 
 class NotFinite(ValueError):
-    """A loss or a gradient is NaN or infinite. Weights are as the step before left them."""
+    """A loss or a gradient is NaN or infinite. The weights are those of the step before."""
 
 
 class Learner:
-    """Trains a model: `step` changes everything once. On a CPU the same steps give the same bits."""
+    """Trains a model, one optimiser step a call of `step`. On a CPU, runs are reproducible bit for bit."""
 
     def __init__(
         self,
         model: FaceVid2Vid,
         config: TrainConfig,
-        judges: Judges,
+        networks: LossNetworks,
         world: World,
         steps: int,
         size: int,
     ) -> None:
-        """`model` and `judges` are on the world's device; the model, and the discriminator, learn in place.
+        """A learner before its first step.
 
-        `steps` is the run's length, `size` what the networks see, in pixels.
+        Args:
+            model: on the world's device; trained in place.
+            config: of the run.
+            networks: that losses use, on the world's device; the discriminator is trained in place.
+            world: the processes that train together.
+            steps: the length of the run.
+            size: side of the networks' input pictures, in pixels.
         """
         self.config, self.world, self.steps, self.size = config, world, steps, size
         self.average = Average(deepcopy(model), config.average)
-        if config.spectral_norm and _learns(model.generator):
+        if config.spectral_norm and _is_trained(model.generator):
             add_spectral_norms(model.generator, config.seed)
         if world.device.type == "cpu":
             _keep_channels_last(model)
         if world.size > 1:
             synchronise_norms(model, world.device)
-        self.model, self.discriminator = model.train(), judges.discriminator
+        self.model, self.discriminator = model.train(), networks.discriminator
         for network in model.children():
-            if not _learns(network):
-                network.eval()  # what does not learn stays as it is, its norms' statistics too
+            if not _is_trained(network):
+                network.eval()  # frozen with the statistics of its norms
         if config.fixed_norms:
             for module in model.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
         self.dtype = model.appearance.lift.weight.dtype
         self.objective = self._shared(
-            Objective(model, config.losses, judges, size, config.expression_weights, config.focus)
+            Objective(model, config.losses, networks, size, config.expression_weights, config.focus)
         )
         self.optimisers = [self._adam(_groups(model, config))]
         if self.discriminator is not None:
-            self.judgement = self._shared(DiscriminatorObjective(self.discriminator.train()))
+            self.discriminator_objective = self._shared(DiscriminatorObjective(self.discriminator.train()))
             parameters = list(self.discriminator.parameters())
             self.optimisers.append(self._adam([{"params": parameters, "name": "discriminator"}]))
         half = config.precision == "float16"
         self.scalers = [torch.amp.GradScaler(world.device.type, enabled=half) for _ in self.optimisers]
 
     def step(self, step: int, parts: Sequence[Pairs], stop: bool = False) -> StepResult:
-        """Learn from the parts of a batch that are this process's, as `pair_loader` gives them.
+        """One optimiser step.
 
-        `step` is its number, from 0 on; `stop`: this process was asked to stop.
+        Args:
+            step: its number, from 0 on.
+            parts: of the batch this process's, as `pair_loader` yields them; gradients add up over them.
+            stop: whether this process was asked to stop.
 
         Raises:
             NotFinite: before a weight is changed; it names step and terms.
         """
         sums: dict[str, Tensor] = {}
         for i, pairs in enumerate(parts):
-            with self._gathered(last=i == len(parts) - 1):
-                for name, term in self._backward(pairs, self._chance(step, len(pairs), i), len(parts)):
+            with self._reduced(last=i == len(parts) - 1):
+                for name, term in self._backward(pairs, self._randomness(step, len(pairs), i), len(parts)):
                     sums[name] = sums.get(name, 0) + term / len(parts)
         gradients = dict(zip(GRADIENTS, self._norms(), strict=False))
         asked = torch.tensor(float(stop), dtype=self.dtype, device=self.world.device)
-        # one wait for the device a step, for everything
+        # the only time in a step that the CPU waits for the device
         *found, stopped = self.world.mean(torch.stack([*sums.values(), *gradients.values(), asked])).tolist()
         values = dict(zip((*sums, *gradients), found, strict=True))
-        # float16 finds its scale by gradients that are infinite: the scaler leaves out such a step
+        # infinite gradients are how float16's scaler finds its scale: it skips such a step
         may_overflow = gradients if self.scalers[0].is_enabled() else ()
         wrong = [name for name, value in values.items() if not isfinite(value) and name not in may_overflow]
         if wrong:
@@ -118,7 +127,7 @@ class Learner:
         return StepResult(values, stopped > 0)
 
     def state(self) -> LearnerState:
-        """All that changes, not copied."""
+        """Everything that steps change, not copied."""
         discriminator = self.discriminator
         return LearnerState(
             model=self.model.state_dict(),
@@ -130,7 +139,7 @@ class Learner:
         )
 
     def load(self, state: LearnerState) -> None:
-        """Go on from a state of a learner of the same config."""
+        """Continue from the state of a learner of the same config."""
         self.model.load_state_dict(state.model)
         self.average.model.load_state_dict(state.average)
         self.average.steps = state.average_steps
@@ -141,13 +150,13 @@ class Learner:
         for scaler, values in zip(self.scalers, state.scalers, strict=True):
             scaler.load_state_dict(values)
 
-    def _backward(self, pairs: Pairs, chance: Chance, parts: int) -> Iterator[tuple[str, Tensor]]:
-        """Add the gradients of a part of `parts`; the terms, by name."""
-        pairs = pairs.to(self.world.device, self.dtype)
+    def _backward(self, pairs: Pairs, randomness: StepRandomness, parts: int) -> Iterator[tuple[str, Tensor]]:
+        """Add the gradients of one of `parts` parts of the batch; yields the terms, by name."""
+        pairs = pairs.scaled(self.world.device, self.dtype)
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
         with self._autocast():
-            terms, output = self.objective(pairs, chance)
+            terms, output = self.objective(pairs, randomness)
         loss = terms.total(self.config.losses)
         self.scalers[0].scale(loss / parts).backward()
         yield "loss", loss.detach()
@@ -156,12 +165,12 @@ class Learner:
             return
         self.discriminator.requires_grad_(True)
         with self._autocast():
-            loss = self.judgement(pairs.driving, output.detach())
+            loss = self.discriminator_objective(pairs.driving, output.detach())
         self.scalers[1].scale(loss / parts).backward()
         yield "discriminator", loss.detach()
 
     def _norms(self) -> list[Tensor]:
-        """Of the gradients of each optimiser, which are clipped where the config says so."""
+        """Of the gradients of each optimiser, which are then clipped where the config says so."""
         norms = []
         for optimiser, scaler in zip(self.optimisers, self.scalers, strict=True):
             scaler.unscale_(optimiser)
@@ -181,15 +190,15 @@ class Learner:
             optimiser.zero_grad(set_to_none=True)
         self.average.update(plain_weights(self.model, self.average.model.state_dict().keys()))
 
-    def _chance(self, step: int, pairs: int, part: int) -> Chance:
-        """Of this process's pairs in a part: what the same pairs would get if there were one process."""
+    def _randomness(self, step: int, pairs: int, part: int) -> StepRandomness:
+        """Of this process's pairs in a part. A pair gets the same whatever the number of processes."""
         config, world = self.config, self.world
         first, last = config.teacher
         teacher = first + (last - first) * step / self.steps
         whole = pairs * world.size * config.accumulate
-        chance = Chance.of_step(config.seed, step, whole, teacher, world.device, self.dtype)
+        randomness = StepRandomness.of_step(config.seed, step, whole, teacher, world.device, self.dtype)
         start = (part * world.size + world.rank) * pairs
-        return chance[start : start + pairs]
+        return randomness[start : start + pairs]
 
     def _adam(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.Adam(groups, lr=self.config.optimiser.lr, betas=self.config.optimiser.betas)
@@ -199,14 +208,14 @@ class Learner:
         return torch.autocast(self.world.device.type, dtype, enabled=dtype != torch.float32)
 
     def _shared(self, module: nn.Module) -> nn.Module:
-        """Whose gradients are means over the processes."""
-        # buffers are the same everywhere without being sent about: norms are synchronised
+        """The module, with gradients that are means over the processes."""
+        # buffers need not be broadcast: norms are synchronised, so they are the same in all processes
         return DistributedDataParallel(module, broadcast_buffers=False) if self.world.size > 1 else module
 
     @contextmanager
-    def _gathered(self, *, last: bool) -> Iterator[None]:
-        """Gradients wait for the last part before they go to other processes."""
-        modules = [self.objective, *([] if self.discriminator is None else [self.judgement])]
+    def _reduced(self, *, last: bool) -> Iterator[None]:
+        """Gradients are reduced over the processes once a step, in its last part."""
+        modules = [self.objective, *([] if self.discriminator is None else [self.discriminator_objective])]
         with ExitStack() as stack:
             for module in modules:
                 if isinstance(module, DistributedDataParallel) and not last:
@@ -215,18 +224,21 @@ class Learner:
 
 
 def _keep_channels_last(model: nn.Module) -> None:
-    """Weights of 2D convolutions, and so what they make: a step of H takes a quarter less on a CPU."""
+    """Put weights of 2D convolutions, and so their outputs, in channels-last order.
+
+    A training step of H takes a quarter less time on a CPU.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
-def _learns(network: nn.Module) -> bool:
+def _is_trained(network: nn.Module) -> bool:
     return any(each.requires_grad for each in network.parameters())
 
 
 def _groups(model: FaceVid2Vid, config: TrainConfig) -> list[dict[str, Any]]:
-    """A model's parameters by how fast they learn; each group has the name of one of them."""
+    """A model's parameters in groups of one learning rate; a group has the name of one of its parameters."""
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -1,12 +1,12 @@
-"""What training makes small: one forward pass of a batch, and every loss of it.
+"""What training minimises: one forward pass of a batch, and every loss of it.
 
-Where no loss looks at pictures, none is made. The source is encoded and rendered with its keypoints where the
-driving frame has them, absolute, as `FaceVid2Vid.forward` does. H sees the source, the driving frame and, for
-equivariance, the warped driving frame in calls of their own, as in public code; batch norms count each in
-their running statistics.
+The source is rendered with its keypoints where the driving frame has them, absolutely, as
+`FaceVid2Vid.forward` does; where no loss compares pictures, nothing is rendered. H runs three times, as in
+public code: on the source, on the driving frame and, for equivariance, on the warped driving frame. Each call
+updates the running statistics of its batch norms.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -35,11 +35,11 @@ from fv2v.losses import (
     supervised,
 )
 from fv2v.networks import Canonical, Discriminator, FaceVid2Vid, HeadEstimator
-from fv2v.training.randomness import Chance
+from fv2v.training.randomness import StepRandomness
 
 
 class Terms(NamedTuple):
-    """The terms of `LossConfig`, by its names, each a scalar without its weight; None is left out."""
+    """The terms of `LossConfig`, by its names: scalars before their weights; None where left out."""
 
     perceptual: Tensor | None = None
     gan: Tensor | None = None
@@ -64,89 +64,96 @@ class Terms(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
-    """What looks at pictures beside the model, and does not learn from this objective."""
+class LossNetworks:
+    """The networks that losses use beside the model. This objective does not train them."""
 
     discriminator: Discriminator | None = None
     perceptual: PerceptualLoss | None = None
-    pose: HeadEstimator | None = None  # says what rotation is true where the data does not know
+    pose: HeadEstimator | None = None  # its rotations count as true where the data has no truth
 
 
 class Outcome(NamedTuple):
-    """Of a batch."""
+    """The losses of a batch, and the pictures that were made for them."""
 
     terms: Terms
-    output: Tensor | None  # (B, 3, n, n)  y; None where no loss looks at it
+    output: Tensor | None  # (B, 3, n, n)  y; None where no loss compares pictures
 
 
-class Looked(NamedTuple):
-    """What H, Δ and L say of the source."""
+class Estimates(NamedTuple):
+    """What H, Δ and L estimate in a picture."""
 
     motion: Motion
     canonical: Canonical
 
 
 class Objective(nn.Module):
-    """A model and its losses as one module, for DistributedDataParallel to wrap. Judges are no part of it."""
+    """A model and its losses as one module, for DistributedDataParallel to wrap.
+
+    The networks that losses use are kept out of its parameters.
+    """
 
     def __init__(
         self,
         model: FaceVid2Vid,
         losses: LossConfig,
-        judges: Judges,
+        networks: LossNetworks,
         size: int,
         expression_weights: tuple[float, ...] = (),
         focus: tuple[float, ...] = (),
     ) -> None:
-        """Of what a config says.
+        """The objective of a run.
 
         Args:
-            size: pixels on a side of what networks see.
-            expression_weights: as `supervised` has them.
-            focus: as `focus_on` has them, of true keypoints; (): all pixels are alike.
+            model: to be trained.
+            losses: the weights of the terms.
+            networks: those that the losses need.
+            size: side of the networks' input pictures, in pixels.
+            expression_weights: of each keypoint, as `supervised` takes them; (): all alike.
+            focus: weights of each true keypoint, as `focus_on` takes them; (): all pixels count alike.
         """
         super().__init__()
-        self.model, self.losses, self.judges, self.size = model, losses, judges, size
+        self.model, self.losses, self.networks, self.size = model, losses, networks, size
         self.expression_weights, self.focus = expression_weights, focus
 
-    def forward(self, pairs: Pairs, chance: Chance) -> Outcome:
-        """`pairs` as `Pairs.to` leaves them, as large as the output."""
+    def forward(self, pairs: Pairs, randomness: StepRandomness) -> Outcome:
+        """`pairs` as `Pairs.scaled` returns them, their pictures as large as the output."""
         model = self.model
         voxels = self.size // model.config.volume_stride
         portrait, driving = to_images(pairs.source, self.size), to_images(pairs.driving, self.size)
         truth = None if pairs.truth is None else pairs.truth.on_lattice(voxels)
 
-        own = Looked(*model.look(portrait))
-        motion, said = model.head(driving)
+        own = Estimates(*model.look(portrait))
+        motion, canonical = model.head(driving)
         output, terms = None, Terms()
         if self.losses.of_pictures:
             source, moved = model.source_of(portrait, *own), motion
-            if truth is not None and chance.forced is not None:
-                source, moved = _forced(source, motion, truth, chance.forced)
-            output = model.render(source, placed(source, moved, model))
+            if truth is not None and randomness.teacher_forced is not None:
+                source, moved = with_true_keypoints(source, motion, truth, randomness.teacher_forced)
+            output = model.render(source, place_absolutely(source, moved, model))
             terms = self._of_picture(terms, output, pairs)
         terms = self._of_motion(terms, own, motion, driving, truth)
-        terms = self._of_warp(terms, own, motion, driving, chance.warp, voxels)
+        terms = self._of_warp(terms, own, motion, driving, randomness.warp, voxels)
         if truth is not None:
-            canonical = own.canonical.keypoints if said is None else said
+            # L reads them in the portrait alone; where H has them in L's place, in every picture
+            canonical = own.canonical.keypoints if canonical is None else canonical
             terms = self._of_truth(terms, own, motion, canonical, truth)
         return Outcome(terms, output)
 
     def _of_picture(self, terms: Terms, output: Tensor, pairs: Pairs) -> Terms:
-        weights, judges, target = self.losses, self.judges, pairs.driving
-        if judges.perceptual is not None and weights.perceptual:
-            terms = terms._replace(perceptual=judges.perceptual(output, target))
+        weights, networks, target = self.losses, self.networks, pairs.driving
+        if networks.perceptual is not None and weights.perceptual:
+            terms = terms._replace(perceptual=networks.perceptual(output, target))
         if weights.reconstruction:
             focus = self._focus(pairs.truth, output.shape[-1])
             terms = terms._replace(reconstruction=reconstruction(output, target, focus=focus))
-        if judges.discriminator is None:
+        if networks.discriminator is None:
             return terms
-        fake = judges.discriminator(output)
+        fake = networks.discriminator(output)
         if weights.gan:
             terms = terms._replace(gan=generator_loss(fake))
         if weights.feature_matching:
             with torch.no_grad():
-                real = judges.discriminator(target)
+                real = networks.discriminator(target)
             terms = terms._replace(feature_matching=feature_matching(real, fake))
         return terms
 
@@ -157,7 +164,7 @@ class Objective(nn.Module):
         return focus_on(points, points.new_tensor(self.focus), size)
 
     def _of_motion(
-        self, terms: Terms, own: Looked, motion: Motion, driving: Tensor, truth: Truth | None
+        self, terms: Terms, own: Estimates, motion: Motion, driving: Tensor, truth: Truth | None
     ) -> Terms:
         weights = self.losses
         if weights.keypoint_prior:
@@ -173,13 +180,13 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def _true_rotation(self, driving: Tensor, truth: Truth | None) -> Tensor | None:
-        """R̄_d (B, 3, 3), where the data or an estimator knows it."""
+        """R̄_d (B, 3, 3): from the data, or else from the pose network; None without both."""
         if truth is not None:
             return truth.driving.rotation
-        return None if self.judges.pose is None else self.judges.pose(driving).motion.rotation
+        return None if self.networks.pose is None else self.networks.pose(driving).motion.rotation
 
     def _of_warp(
-        self, terms: Terms, own: Looked, motion: Motion, driving: Tensor, warp: RandomWarp, voxels: int
+        self, terms: Terms, own: Estimates, motion: Motion, driving: Tensor, warp: RandomWarp, voxels: int
     ) -> Terms:
         weights, jacobians = self.losses, own.canonical.jacobians
         by_jacobians = weights.equivariance_jacobians and jacobians is not None
@@ -200,8 +207,10 @@ class Objective(nn.Module):
             terms = terms._replace(equivariance_jacobians=error)
         return terms
 
-    def _of_truth(self, terms: Terms, own: Looked, motion: Motion, canonical: Tensor, truth: Truth) -> Terms:
-        """Means over source and driving frame."""
+    def _of_truth(
+        self, terms: Terms, own: Estimates, motion: Motion, canonical: Tensor, truth: Truth
+    ) -> Terms:
+        """Errors against the truth: means over source and driving frame."""
         weights = self.losses
         if not (
             weights.true_canonical
@@ -235,8 +244,8 @@ class DiscriminatorObjective(nn.Module):
         return discriminator_loss(self.discriminator(real), self.discriminator(fake))
 
 
-def placed(source: Source, motion: Motion, model: FaceVid2Vid) -> Placement:
-    """The source's keypoints where a driving frame has them: `place`, absolute.
+def place_absolutely(source: Source, motion: Motion, model: FaceVid2Vid) -> Placement:
+    """The source's keypoints where the driving frame has them: `place` without an anchor.
 
     LivePortrait's rule keeps part of the source's own expression, at inference; here the driver's counts.
     """
@@ -246,14 +255,11 @@ def placed(source: Source, motion: Motion, model: FaceVid2Vid) -> Placement:
     return place(source, motion, geometry=geometry)
 
 
-def _forced(source: Source, motion: Motion, truth: Truth, forced: Tensor) -> tuple[Source, Motion]:
-    """`source` and `motion` with true keypoints in place of estimated ones, where `forced` (B,) says so."""
-    canonical = torch.where(forced[:, None, None], truth.canonical, source.canonical)
-    own = _chosen(forced, truth.source, source.motion)
-    shown = replace(source, canonical=canonical, motion=own, keypoints=keypoints_of(canonical, own))
-    return shown, _chosen(forced, truth.driving, motion)
-
-
-def _chosen(forced: Tensor, true: Motion, estimate: Motion) -> Motion:
-    parts = ((getattr(true, f.name), getattr(estimate, f.name)) for f in fields(Motion))
-    return Motion(*(torch.where(forced.view(-1, *[1] * (b.dim() - 1)), a, b) for a, b in parts))
+def with_true_keypoints(
+    source: Source, motion: Motion, truth: Truth, chosen: Tensor
+) -> tuple[Source, Motion]:
+    """`source` and the driving `motion`, true in place of estimated in the pairs that are `chosen` (B,)."""
+    used = truth.where(chosen, Truth(source.canonical, source.motion, motion))
+    keypoints = keypoints_of(used.canonical, used.source)
+    moved = replace(source, canonical=used.canonical, motion=used.source, keypoints=keypoints)
+    return moved, used.driving

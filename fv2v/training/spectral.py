@@ -1,4 +1,4 @@
-"""Spectral norms on a generator that is built without: in training only (the paper's Sec. 4, appendix A)."""
+"""Spectral norms on the generator, in training only (Sec. 4 of the paper, appendix A)."""
 
 from collections.abc import Collection
 
@@ -10,9 +10,9 @@ from fv2v.networks.spade import SpectralConv2d
 
 
 def add_spectral_norms(generator: nn.Module, seed: int) -> None:
-    """Divide the weight of every plain convolution by its largest singular value from now on, in place.
+    """From now on divide the weight of every plain convolution by its largest singular value σ, in place.
 
-    `seed` is of the vectors that find it.
+    `seed` is of the vectors that the power iteration starts from.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -23,9 +23,9 @@ def add_spectral_norms(generator: nn.Module, seed: int) -> None:
 
 
 def plain_weights(model: FaceVid2Vid, names: Collection[str]) -> dict[str, Tensor]:
-    """The state of a model in training as a model without added norms has it: W / σ in place of W.
+    """The state of a model in training for a model without added norms: W / σ in place of W.
 
-    `names` are the tensors of such a model.
+    `names` are the tensors of that model.
     """
     state = model.state_dict()
     for name, module in model.named_modules():

@@ -1,7 +1,7 @@
-"""Checkpoints of a training run: all that it takes to go on as if nothing had happened, in one file each.
+"""Checkpoints of a training run: everything that resuming needs, in one file each.
 
-They lie in the run's folder as `step-00001000.pt`: tensors, numbers and strings, read without running
-anything. A file appears whole or not at all, so whoever is killed leaves the one before it.
+They are in the run's folder as `step-00001000.pt`: tensors, numbers and strings, read without executing code
+from the file. A file appears whole or not at all, so a killed run leaves the checkpoint before it.
 """
 
 import re
@@ -23,19 +23,19 @@ FORMAT = "fv2v training"
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """A run after `step` steps. Its data order and the random numbers of a step follow from the step."""
+    """A run after `step` steps. The order of the data and the random numbers of a step depend on it alone."""
 
     step: int
-    config: dict[str, Any]  # as `settings.plain` makes it
+    config: dict[str, Any]  # in the form that `toml.plain` returns
     learner: LearnerState
     random: list[Tensor]  # the states of torch's own generators: the CPU's, and a GPU's where there is one
 
 
 def write(state: TrainingState, folder: Path, keep: int) -> Path:
-    """Save into `folder`, and then leave the newest `keep` there. Returns the file.
+    """Save into `folder`, then delete all but the newest `keep` there. Returns the file.
 
     Raises:
-        ValueError: it cannot be written; those before it stay.
+        ValueError: it cannot be written; older checkpoints stay.
     """
     path = folder / f"step-{state.step:08d}.pt"
     try:
@@ -56,7 +56,7 @@ def found(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> TrainingState | None:
-    """The newest checkpoint in `folder` that can be read; None where there is none. Warns of damaged ones."""
+    """The newest checkpoint in `folder` that can be read, or None; warns of damaged ones."""
     for path in reversed(found(folder)):
         try:
             return read(path)
@@ -66,7 +66,7 @@ def latest(folder: Path) -> TrainingState | None:
 
 
 def read(path: Path) -> TrainingState:
-    """ValueError for a file that is damaged, or none of these."""
+    """ValueError for a file that is damaged, or no training checkpoint."""
     stored = read_torch(path)
     try:
         if stored.pop("format") != FORMAT:
@@ -77,7 +77,7 @@ def read(path: Path) -> TrainingState:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed run left of files that it was writing."""
+    """Delete the temporary files of a run that was killed while writing."""
     for path in folder.glob(".step-*.pt"):
         path.unlink(missing_ok=True)
     for path in folder.glob(".model.*.safetensors"):
@@ -85,5 +85,5 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _plain(state: TrainingState) -> dict[str, Any]:
-    """In containers that are read back without running anything."""
+    """In containers that `torch.load` reads with `weights_only=True`."""
     return {f.name: getattr(state, f.name) for f in fields(state)} | {"learner": state.learner._asdict()}

@@ -11,7 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def synchronise_norms(model: nn.Module, device: torch.device) -> nn.Module:
     """`model` with every batch norm's statistics over all processes; its tensors keep their names.
 
-    On a GPU these are torch's `SyncBatchNorm`, which refuses a CPU: there `SharedBatchNorm` does the same.
+    On a GPU these are torch's `SyncBatchNorm`, which does not run on a CPU: there `SharedBatchNorm` does the
+    same.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -23,7 +24,7 @@ def synchronise_norms(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch norm of (B, C, …) whose B counts the samples of all processes, forward and backward."""
+    """Batch norm of (B, C, …) with the statistics of all processes' samples, forward and backward."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
@@ -38,20 +39,20 @@ class SharedBatchNorm(_BatchNorm):
         count, total = _sum(torch.cat([own, x.sum(others)])).split([1, x.shape[1]])
         count = count.detach()
         mean = total / count  # (C,)
-        # two passes: squares less a squared mean would cancel
+        # two passes: E x² − (E x)² would cancel
         centred = x - _along(mean, x)
         variance = _sum(centred.square().sum(others)) / count
-        self._remember(mean.detach(), variance.detach(), float(count))
+        self._update_running(mean.detach(), variance.detach(), float(count))
         y = centred * _along((variance + self.eps).rsqrt() * self.weight, x) + _along(self.bias, x)
         return y.to(input.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        """The running statistics, as torch's own: with the unbiased variance."""
+    def _update_running(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        """Update the running statistics as torch does, with the unbiased variance."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        assert self.momentum is not None  # as every norm here has them
+        assert self.momentum is not None  # every norm of the networks has these
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         unbiased = variance * (count / max(count - 1, 1))
@@ -59,7 +60,7 @@ class SharedBatchNorm(_BatchNorm):
 
 
 class _SumOfProcesses(torch.autograd.Function):
-    """Σ over processes; each one's gradient is the sum of what all of them want."""
+    """Σ over processes. The gradient is the sum of the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def _sum(tensor: Tensor) -> Tensor:
 
 
 def _along(channels: Tensor, x: Tensor) -> Tensor:
-    """(C,) -> (1, C, 1, …), as x has dimensions."""
+    """(C,) -> (1, C, 1, …), with as many dimensions as x."""
     return channels.view(1, -1, *[1] * (x.dim() - 2))
 
 

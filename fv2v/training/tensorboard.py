@@ -1,4 +1,4 @@
-"""What a model makes of pairs of frames, as pictures, and where they and numbers go: TensorBoard."""
+"""TensorBoard: numbers of a run, and pictures of what its model makes of pairs of frames."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from fv2v.viz.sheet import laid_out
 
 
 class Board:
-    """TensorBoard's files in a run's folder, from `step` on; what a killed run wrote later goes."""
+    """TensorBoard's files in a run's folder, from `step` on; what a killed run logged later is hidden."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self.writer = SummaryWriter(str(folder), purge_step=step)
@@ -35,12 +35,12 @@ class Board:
 
 @torch.no_grad()
 def sheet(model: FaceVid2Vid, pairs: Pairs, size: int) -> np.ndarray:
-    """Two lines a pair, as `fv2v inspect` has them: what a driving frame makes of a source, and free views.
+    """Two lines a pair, as `fv2v inspect` draws them: the source driven by the other frame, and free views.
 
     Args:
         model: in `eval()`.
-        pairs: B of them, as `Pairs.to` leaves them.
-        size: pixels on a side of what the networks see.
+        pairs: B of them, as `Pairs.scaled` returns them.
+        size: side of the networks' input pictures, in pixels.
 
     Returns:
         (H, W, 3) uint8.

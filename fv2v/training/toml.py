@@ -1,4 +1,4 @@
-"""Frozen dataclasses from TOML and from `name=value` on the command line, typed by their annotations."""
+"""Frozen dataclasses from TOML and from `name=value` on the command line, checked by their annotations."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ else:
 
 Table = Mapping[str, Any]
 T = TypeVar("T")
-NONE = "none"  # how TOML, which has no word for it, says None
-PAPER = "face-vid2vid-256"  # the preset that a model's table changes, where it names none
+NONE = "none"  # None in a config file: TOML has no such value
+PAPER = "face-vid2vid-256"  # the preset that a model's table starts from, where it names none
 
 
 def read_table(path: PathLike) -> dict[str, Any]:
-    """What a TOML file says. ValueError for a file that is none, with the line."""
+    """The contents of a TOML file. ValueError with the line for a file that is no TOML."""
     path = check_input(path)
     try:
         return tomllib.loads(path.read_text())
@@ -32,7 +32,7 @@ def read_table(path: PathLike) -> dict[str, Any]:
 
 
 def with_assignments(table: Table, assignments: Sequence[str]) -> dict[str, Any]:
-    """`table` with what `name.of.field=value` says in place of what it says.
+    """`table` with the values of assignments such as `name.of.field=value` in place of its own.
 
     A value is written as in TOML; a string may go without quotes, and `none` is None.
     """
@@ -45,11 +45,17 @@ def with_assignments(table: Table, assignments: Sequence[str]) -> dict[str, Any]
 
 
 def build(cls: type[T], table: Table, base: T | None = None, name: str = "") -> T:
-    """A dataclass with the values of `table`, and for the rest those of `base`, or its defaults.
+    """A dataclass with the values of `table`, and for other fields those of `base`, or else the defaults.
+
+    Args:
+        cls: the dataclass.
+        table: values by the names of its fields; a table in it is a dataclass of its own.
+        base: whose values the table changes; None: the defaults.
+        name: of this table within the whole, for errors.
 
     Raises:
-        ValueError: a name that is none of its fields, a value of another type, a field without a value; it
-            says which, and what was expected.
+        ValueError: an unknown name, a value of another type, a field without a value; it says which, and what
+            was expected.
     """
     if not isinstance(table, Mapping):
         raise ValueError(f"{name}: expected a table of {cls.__name__}'s fields, got {table!r}")
@@ -113,7 +119,7 @@ def _default(f: Any) -> Any:
 
 
 def _typed(hint: Any, value: Any, current: Any, name: str) -> Any:
-    """`value` as `hint` wants it; `current` is what a table of values changes."""
+    """`value` as the type `hint`; `current` is the dataclass whose values a table changes."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         if value == NONE and type(None) in arguments:
@@ -149,7 +155,7 @@ def _tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
-    """A table in tables as one whose names have dots: TOML reads `generator.decoder = 1` as the former."""
+    """Nested tables as one with dots in its names: TOML reads `generator.decoder = 1` as nested tables."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{name}: expected a table, got {value!r}")
     return [

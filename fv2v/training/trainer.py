@@ -1,4 +1,4 @@
-"""A training run: where it starts or goes on, its steps, and what it leaves in its folder."""
+"""A training run: it starts or is resumed, takes its steps, and writes to its folder."""
 
 import math
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ import torch
 from fv2v import checkpoints
 from fv2v.data import open_data
 from fv2v.data.loader import pair_loader
-from fv2v.data.pairs import Draw, PairData, Pairs, collate
+from fv2v.data.pairs import Draw, PairData, Pairs
 from fv2v.progress import StepProgress
 from fv2v.training import state as run_state
-from fv2v.training.build import check_size, judges, starting_model
+from fv2v.training.build import check_size, loss_networks, starting_model
 from fv2v.training.config import TrainConfig
 from fv2v.training.distributed import World
-from fv2v.training.interrupts import waiting
+from fv2v.training.interrupts import deferred_signals
 from fv2v.training.learner import Learner, NotFinite, StepResult
 from fv2v.training.state import TrainingState
 from fv2v.training.tensorboard import Board, sheet
@@ -29,19 +29,24 @@ TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression"
 
 
 class Trainer:
-    """A run of a config, from its newest checkpoint on where its folder has one.
+    """A run of a config, resumed from the newest checkpoint where its folder has one.
 
-    What is wrong with what is given is told here, or in the first step.
+    Errors in the config, the data and the weights are raised here, or by the first step.
 
     Attributes:
-        model: what training gives out, a `FaceVid2Vid` of averaged weights, in evaluation mode.
+        model: the result, a `FaceVid2Vid` of averaged weights, in evaluation mode.
         step: steps done.
         steps: in all.
-        notes: what is worth saying before it starts, a line each.
+        notes: for the user to read before it starts, a line each.
     """
 
     def __init__(self, config: TrainConfig, world: World, data: PairData | None = None) -> None:
-        """`world`: as `joined` gives it. `data`: in place of what lies in `config.data`.
+        """Load everything.
+
+        Args:
+            config: of the run.
+            world: as `process_group` yields it.
+            data: in place of what is in the folder `config.data`.
 
         Raises:
             FileNotFoundError: a file or folder is absent.
@@ -55,7 +60,7 @@ class Trainer:
         painted = size * shape.output_size // shape.image_size
         self.data = open_data(config.data, painted) if data is None else data
         examples = [self.data[Draw(i % len(self.data), config.seed + i)] for i in range(SHOWN)]
-        self.examples = collate(examples).to(world.device)
+        self.examples = Pairs.cat(examples).scaled(world.device)
         self._check_data(shape.keypoints, painted)
         self.pairs = config.batch * config.accumulate * world.size
         self.steps = config.steps or math.ceil(config.epochs * len(self.data) / self.pairs)
@@ -66,7 +71,7 @@ class Trainer:
         self.learner = Learner(
             model.to(world.device),
             config,
-            judges(config, knows_truth=known, device=world.device),
+            loss_networks(config, knows_truth=known, device=world.device),
             world,
             self.steps,
             size,
@@ -74,30 +79,34 @@ class Trainer:
         self.model = self.learner.average.model
         self.step = self._resume()
 
-    def run(self, show: StepProgress | None = None) -> None:
-        """Train to the end, or until SIGINT or SIGTERM: `step` says which.
+    def run(self, progress: StepProgress | None = None) -> None:
+        """Train to the end, or until SIGINT or SIGTERM, where `step` is less than `steps` afterwards.
 
-        Then, and every `save_every` steps, a checkpoint and `model.safetensors` are written to the run's
-        folder. `show` is called after every step, in the first process (progress.py).
+        At the end and every `save_every` steps, a checkpoint and `model.safetensors` are written to the run's
+        folder.
+
+        Args:
+            progress: called after every step, in the first process.
 
         Raises:
-            NotFinite: a loss or a gradient; it names the step and the terms. The checkpoints stay.
+            NotFinite: a loss or a gradient is NaN or infinite; it names the step and the terms. Checkpoints
+                stay as they are.
         """
         with ExitStack() as stack:
-            interrupts = stack.enter_context(waiting())
+            interrupts = stack.enter_context(deferred_signals())
             board = None
             if self.world.first:
                 board = stack.enter_context(closing(Board(self.config.output, self.step)))
             for parts in self._batches():
-                learnt = self._learn(parts, interrupts.arrived)
+                result = self._learn(parts, interrupts.arrived)
                 self.step += 1
                 if board is not None:
-                    if learnt.stopped or self._due(self.config.save_every):
+                    if result.stopped or self._due(self.config.save_every):
                         self.save()
-                    self._log(board, learnt.values)
-                    if show is not None:
-                        show(self.step, self.steps, self.pairs, learnt.values)
-                if learnt.stopped:
+                    self._log(board, result.values)
+                    if progress is not None:
+                        progress(self.step, self.steps, self.pairs, result.values)
+                if result.stopped:
                     break
         self.world.wait()
 
@@ -131,7 +140,7 @@ class Trainer:
             raise NotFinite(f"{error}; {last}") from None
 
     def _batches(self) -> Iterator[list[Pairs]]:
-        """The parts of each step that is left."""
+        """The parts of each of the steps to come."""
         loader = pair_loader(
             self.data,
             batch=self.pairs,
@@ -148,7 +157,7 @@ class Trainer:
             yield parts
 
     def _resume(self) -> int:
-        """Steps done: those of the newest checkpoint, which is loaded, or none."""
+        """Load the newest checkpoint, where there is one; the steps done."""
         folder = self.config.output
         if self.world.first:
             if folder.exists() and not folder.is_dir():
@@ -165,8 +174,8 @@ class Trainer:
         torch.set_rng_state(state.random[0])
         if self.world.device.type == "cuda" and len(state.random) > 1:
             torch.cuda.set_rng_state(state.random[1], self.world.device)
-        self.notes.append(f"{folder}: goes on after step {state.step}")
-        self.notes += [f"as it was not before: {each}" for each in changes(state.config, self.described)]
+        self.notes.append(f"{folder}: resumed after step {state.step}")
+        self.notes += [f"changed since then: {each}" for each in changes(state.config, self.described)]
         return state.step
 
     def _check_data(self, keypoints: int, size: int) -> None:
@@ -178,17 +187,17 @@ class Trainer:
         needed = {f"losses.{name}": getattr(losses, name) for name in TRUE} | {
             "teacher": max(self.config.teacher)
         }
-        wanting = [name for name, weight in needed.items() if weight]
-        if wanting and truth is None:
-            raise ValueError(f"{wanting[0]}: expected 0, as the data knows no true motion")
-        if wanting and truth is not None and truth.canonical.shape[1] != keypoints:
+        used = [name for name, weight in needed.items() if weight]
+        if used and truth is None:
+            raise ValueError(f"{used[0]}: expected 0, as the data has no true motion")
+        if used and truth is not None and truth.canonical.shape[1] != keypoints:
             known = truth.canonical.shape[1]
-            raise ValueError(f"{wanting[0]}: the data knows {known} keypoints, the model has {keypoints}")
+            raise ValueError(f"{used[0]}: the data has {known} true keypoints, the model has {keypoints}")
         for name in ("expression_weights", "focus"):
             count, known = len(getattr(self.config, name)), 0 if truth is None else truth.canonical.shape[1]
             if count not in (0, known):
                 raise ValueError(
-                    f"{name}: expected as many as the data knows keypoints, {known}; got {count}"
+                    f"{name}: expected {known} numbers, one a true keypoint of the data; got {count}"
                 )
         if losses.head_pose and truth is None and self.config.pose is None:
-            self.notes.append("no head_pose term: the data knows no true poses, and `pose` names no weights")
+            self.notes.append("no head_pose term: the data has no true poses, and `pose` names no weights")

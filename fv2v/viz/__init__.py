@@ -1,1 +1,1 @@
-"""Pictures of what goes on inside a model."""
+"""Pictures of a model's intermediate results."""

@@ -1,6 +1,6 @@
-"""What a model makes of a face on its way to a picture, drawn: keypoints, masks, deformation, occlusion.
+"""A model's intermediate results as pictures: keypoints, masks, deformation, occlusion.
 
-A keypoint's hue is that of its mask. Its number is its index, as expressions have it.
+A keypoint and its mask have the same hue. A keypoint's number is its index in expressions.
 """
 
 import math
@@ -19,9 +19,9 @@ from fv2v.networks.dense_motion import MotionField
 from fv2v.viz.sheet import Cell, enlarged
 from fv2v_kernels import compose_flow
 
-COLUMNS = 6  # of both lines
+COLUMNS = 6  # of both rows
 YAWS = (-30, -15, 0, 15, 30)  # degrees
-LEAST = 192  # pixels: in smaller pictures keypoints hide each other
+LEAST = 192  # pixels on a side: in smaller pictures keypoints would hide each other
 BACKGROUND = 0.15  # grey
 SQUARES = 8  # of the checkerboard, across the picture
 
@@ -37,16 +37,16 @@ def driven_line(
     *,
     anchor: Motion | None = None,
 ) -> list[Cell]:
-    """Portrait, driving frame, output, masks, deformation, occlusion; keypoints are on the first two.
+    """Portrait, driving frame, output, masks, deformation, occlusion; keypoints are drawn on the first two.
 
     Args:
         model: trained modules in `eval()`, not arranged for inference.
         portrait: (1, 3, n, n) in [0, 1], as the networks see it.
-        source: what `model` says of it.
+        source: `model.encode(portrait)`.
         motion: of one frame.
-        name: what it is called.
-        driving: (1, 3, n, n), the frame that the motion was read in; None: x_d are shown without one.
-        anchor: the motion that counts as no change; None moves absolutely.
+        name: the caption of the driving frame.
+        driving: (1, 3, n, n), the frame that the motion was read from; None: x_d are drawn on black.
+        anchor: with relative motion, the motion that counts as no change; None: absolute motion.
     """
     placement = model.stitch(source, place(source, motion, anchor, geometry=model.config.geometry))
     kp_source = source.keypoints.expand_as(placement.kp_driving)
@@ -71,10 +71,10 @@ def driven_line(
 
 @torch.no_grad()
 def view_line(model: FaceVid2Vid, source: Source, yaws: Sequence[float] = YAWS) -> list[Cell]:
-    """The source, (1, ...), as it is but with its head turned on by yaws, and looking straight ahead."""
-    wishes = [(f"yaw {yaw:+g}" if yaw else "as it is", source.motion, View(yaw=yaw)) for yaw in yaws]
+    """The source, (1, ...), with its head turned further by each yaw, and looking straight ahead."""
+    views = [(f"yaw {yaw:+g}" if yaw else "as it is", source.motion, View(yaw=yaw)) for yaw in yaws]
     line = []
-    for name, motion, view in [*wishes, ("frontal", frontal(source.motion), None)]:
+    for name, motion, view in [*views, ("frontal", frontal(source.motion), None)]:
         placement = place(source, motion, view=view, geometry=model.config.geometry)
         output = model.render(source, model.stitch(source, placement))
         line.append((name, _shown(output, _side(output))))
@@ -82,32 +82,32 @@ def view_line(model: FaceVid2Vid, source: Source, yaws: Sequence[float] = YAWS) 
 
 
 def strongest(mask: Tensor) -> Tensor:
-    """(B, K+1, D, H, W) -> (B, 3, H, W): which flow counts most, and how much.
+    """(B, K+1, D, H, W) -> (B, 3, H, W): which flow has the largest mask, and how large it is.
 
-    At the depth where the background counts least: a face takes few of them, and their mean is background.
-    Each keypoint has a hue; the more it counts, the brighter. Where the background counts most it is grey.
+    At the depth where the background's mask is smallest: a face takes few depths, so that a mean over depth
+    would show the background. Each keypoint has a hue, brighter for larger masks; the background is grey.
     """
     mask = mask.float()
     depth = mask[:, :1].argmin(dim=2, keepdim=True)  # (B, 1, 1, H, W)
-    there = mask.gather(2, depth.expand(-1, mask.shape[1], -1, -1, -1))
-    weight, index = there.squeeze(2).max(dim=1)  # (B, H, W) each
+    at_depth = mask.gather(2, depth.expand(-1, mask.shape[1], -1, -1, -1))
+    weight, index = at_depth.squeeze(2).max(dim=1)  # (B, H, W) each
     colours = torch.cat([mask.new_full((1, 3), BACKGROUND), hues(mask.shape[1] - 1).to(mask)])
-    seen = colours[index]  # (B, H, W, 3)
-    bright = torch.where(index > 0, weight.sqrt(), 1.0).unsqueeze(-1)  # weak ones can be seen, too
-    return (seen * bright).permute(0, 3, 1, 2)
+    hue = colours[index]  # (B, H, W, 3)
+    bright = torch.where(index > 0, weight.sqrt(), 1.0).unsqueeze(-1)  # the root keeps weak ones visible
+    return (hue * bright).permute(0, 3, 1, 2)
 
 
 def hues(keypoints: int) -> Tensor:
-    """(K, 3) RGB in [0, 1]: once round the circle of colours."""
+    """(K, 3) RGB in [0, 1]: evenly spaced on the colour circle."""
     turns = torch.arange(keypoints)[:, None] / keypoints - torch.tensor([0.0, 1 / 3, 2 / 3])
     return 0.5 + 0.5 * torch.cos(2 * math.pi * turns)
 
 
 def checkerboard(deformation: Tensor, size: int) -> Tensor:
-    """(B, D, H, W, 3), where the source is read -> (B, 3, size, size): a checkerboard read there.
+    """(B, D, H, W, 3), where the source is sampled -> (B, 3, size, size): a checkerboard sampled there.
 
-    It fills the source's picture, redder to the right and greener down; what is read from outside is black.
-    Depths are averaged.
+    It fills the source's picture, redder to the right and greener down; samples from outside are black. The
+    deformation is averaged over depth.
     """
     voxels = deformation.shape[2:4]
     flow = deformation.float().mean(dim=1)[..., :2].permute(0, 3, 1, 2)  # (B, 2, H, W)
@@ -121,9 +121,10 @@ def checkerboard(deformation: Tensor, size: int) -> Tensor:
 
 
 def marked(name: str, picture: np.ndarray, keypoints: Tensor, voxels: int) -> Cell:
-    """(n, n, 3) uint8 with keypoints (K, 3) in their hues, the near ones over the far ones, numbered.
+    """(n, n, 3) uint8 with numbered keypoints (K, 3) in their hues, near ones over far ones; and its caption.
 
-    `voxels`: across the volume, on whose corner lattice keypoints are. How many lie outside is in the name.
+    `voxels`: on a side of the volume, on whose corner lattice keypoints are. The caption is `name`, and how
+    many keypoints lie outside the picture.
     """
     image, side = picture.copy(), len(picture)
     points = keypoints.double().cpu().numpy()
@@ -143,7 +144,7 @@ def marked(name: str, picture: np.ndarray, keypoints: Tensor, voxels: int) -> Ce
 
 
 def pixels_of(points: np.ndarray, voxels: int, size: int) -> np.ndarray:
-    """Points (K, 2) on a volume's corner lattice -> pixels of a picture; 0 is the first one's middle."""
+    """Points (K, 2) on a volume's corner lattice -> pixels of a picture; 0 is the centre of the first."""
     return ((points + 1) / 2 * (voxels - 1) + 0.5) * size / voxels - 0.5
 
 
@@ -155,7 +156,7 @@ def _inside(pixels: np.ndarray, size: int) -> np.ndarray:
 def _composed(
     model: FaceVid2Vid, field: MotionField, kp_source: Tensor, placement: Placement
 ) -> tuple[Tensor, Tensor]:
-    """The K+1 masks (B, K+1, D, H, W), and where the source is read (B, D, H, W, 3)."""
+    """The K+1 masks (B, K+1, D, H, W), and where the source is sampled (B, D, H, W, 3)."""
     composed = compose_flow(
         field.mask_logits,
         kp_source,
@@ -172,5 +173,5 @@ def _side(output: Tensor) -> int:
 
 
 def _shown(picture: Tensor, side: int) -> np.ndarray:
-    """(1, 3, n, n) in [0, 1] -> (side, side, 3) uint8, pixels as squares."""
-    return to_uint8(interpolate(picture.float(), (side, side), mode="nearest"))[0]
+    """(1, 3, n, n) in [0, 1] -> (side, side, 3) uint8, enlarged without interpolation."""
+    return to_uint8(interpolate(picture.float(), (side, side), mode="nearest")).cpu().numpy()[0]

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures of one size, each under what it is."""
+"""Contact sheets: rows of pictures of one size, each under its caption."""
 
 from collections.abc import Sequence
 
@@ -9,27 +9,27 @@ from torch import Tensor
 from fv2v.io.tensors import to_uint8
 
 CAPTION, GAP = 16, 8  # pixels: above each picture, and of a gap
-LEAST = 96  # pixels: smaller pictures are enlarged, so that captions can be read
+LEAST = 96  # pixels on a side: smaller pictures are enlarged, to make room for captions
 PAPER, INK = 255, (40, 40, 40)
 
-Cell = tuple[str, np.ndarray]  # what a picture is, and the picture, (n, n, 3) uint8
+Cell = tuple[str, np.ndarray]  # a caption, and a picture, (n, n, 3) uint8
 
 
 def cells(captions: Sequence[str], pictures: Tensor) -> list[Cell]:
-    """As many of (B, 3, n, n) as there are captions, or all; small ones enlarged."""
+    """Captions with pictures (B, 3, n, n), as many as the shorter has; small pictures are enlarged."""
     count = min(len(captions), len(pictures))
     times = enlarged(pictures.shape[-1]) // pictures.shape[-1]
     large = pictures[:count].repeat_interleave(times, 2).repeat_interleave(times, 3)
-    return list(zip(captions[:count], to_uint8(large), strict=True))
+    return list(zip(captions[:count], to_uint8(large).cpu().numpy(), strict=True))
 
 
 def enlarged(size: int, least: int = LEAST) -> int:
-    """A multiple of `size`, itself where that will do."""
+    """The smallest multiple of `size` that is at least `least`."""
     return size * -(-least // size)
 
 
 def laid_out(lines: Sequence[Sequence[Cell]], columns: int) -> np.ndarray:
-    """(H, W, 3) uint8: lines of up to so many cells, from the left; a line of none is a gap."""
+    """(H, W, 3) uint8: lines of up to `columns` cells, from the left; an empty line is a gap."""
     size = next(len(picture) for line in lines for _, picture in line)
     return np.concatenate([_row(line, columns, size) for line in lines])
 

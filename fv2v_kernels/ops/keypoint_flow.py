@@ -1,13 +1,4 @@
-"""keypoint_flow: every keypoint's first-order flow, stored.
-
-    out[b, 0, p] = p                                                       the background
-    out[b, k, p] = A_k (p - x_d,k) + x_s,k        A_k = J_s,k J_d,k^-1     Sec. 3.3
-
-p runs over the corner lattice: voxel i of n sits at 2 i / (n - 1) - 1, and at -1 where n = 1.
-
-Gradient, with g = d loss / d out: x_s gets sum_p g, x_d gets -A^T sum_p g, A gets sum_p g (p - x_d)^T.
-Writes 3 (K+1) D H W numbers and reads next to nothing; backward reads as many and writes next to nothing.
-"""
+"""keypoint_flow: every keypoint's first-order flow, stored."""
 
 from collections.abc import Sequence
 
@@ -28,6 +19,12 @@ def keypoint_flow(
 ) -> Tensor:
     """The K+1 flows from the driving frame to the source. Differentiable in every tensor.
 
+        out[b, 0, p] = p                                                       the background
+        out[b, k, p] = A_k (p - x_d,k) + x_s,k        A_k = J_s,k J_d,k^-1     Sec. 3.3
+
+    p runs over the corner lattice: voxel i of n sits at 2 i / (n - 1) - 1, and at -1 where n = 1. Writes
+    3 (K+1) D H W numbers and reads next to nothing; backward reads as many and writes next to nothing.
+
     For training experiments and pictures; `warp_candidates`, `compose_flow` and `compose_warp` build these
     flows on the fly.
 
@@ -41,13 +38,16 @@ def keypoint_flow(
     Returns:
         (B, K+1, D, H, W, 3), where to read the source, contiguous, in the dtype of the keypoints.
 
+    Gradient:
+        With g = d loss / d out: x_s gets sum_p g, x_d gets -A^T sum_p g, A gets sum_p g (p - x_d)^T.
+
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
     tensors = check_flows("keypoint_flow", kp_source, kp_driving, affine)
     if len(size) != 3 or any(n < 1 for n in size):
         raise ValueError(f"keypoint_flow: expected size (D, H, W), each at least 1, got {tuple(size)}")
-    return _keypoint_flow(*tensors, list(size), choose("keypoint_flow", kp_source.device, backend))
+    return _keypoint_flow(*tensors, list(size), choose(backend))
 
 
 def lattice(size: Sequence[int], like: Tensor) -> Tensor:

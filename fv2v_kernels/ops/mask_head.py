@@ -1,16 +1,7 @@
 """mask_head: the end of M's mask convolution and G's warp, from the convolution's taps along x.
 
 A k x k x k convolution to few channels is too narrow for tensor cores. With its taps along x moved into the
-output channels it is a k x k x 1 convolution to T = k times as many, and what is left of it is a sum:
-
-    logits[b, k, z, y, x] = sum_t mask_taps[b, t, k, z, y, x + t - (T - 1) / 2], 0 outside
-    warped = compose_warp(features, logits, ...)
-
-The bias belongs to the middle tap, which is never outside. Logits are never stored, mask and flow only where
-asked for.
-
-Gradient: compose_warp's at the logits, which are computed anew; each tap gets the logits' one, moved back.
-Reads the taps once, and each feature about once from memory; writes warped, and flow and mask where asked.
+output channels it is a k x k x 1 convolution to k times as many, and what is left of it is a sum.
 """
 
 from typing import Any
@@ -21,56 +12,51 @@ from torch.nn.functional import pad
 
 from fv2v_kernels._check import check_channels_last, check_flows
 from fv2v_kernels._op import choose, define
-from fv2v_kernels._volumes import empty_volume
 from fv2v_kernels.ops import compose_warp
-from fv2v_kernels.ops.compose_warp import ComposedWarp
+from fv2v_kernels.ops.compose_warp import ComposedWarp, composed, composes_warp
 
 
+@composes_warp
 def mask_head(
-    features: Tensor,
-    mask_taps: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None = None,
-    *,
-    align_corners: bool,
-    mask_threshold: float = 0.0,
-    return_flow: bool = False,
-    return_mask: bool = False,
-    memory_format: torch.memory_format = torch.contiguous_format,
-    backend: str | None = None,
-) -> Any:
+    features: Tensor, mask_taps: Tensor, kp_source: Tensor, kp_driving: Tensor,
+    affine: Tensor | None = None, *, align_corners: bool, mask_threshold: float = 0.0,
+    return_flow: bool = False, return_mask: bool = False,
+    memory_format: torch.memory_format = torch.contiguous_format, backend: str | None = None,
+) -> Tensor | ComposedWarp:  # fmt: skip
     """Sum the taps to mask logits, and do as `compose_warp` does. Differentiable throughout.
 
+        logits[b, k, z, y, x] = sum_t mask_taps[b, t, k, z, y, x + t - (T - 1) / 2], 0 outside
+        warped = compose_warp(features, logits, ...)
+
+    The bias of the convolution that makes the taps belongs to the middle one, which is never outside. Logits
+    are never stored, mask and flow only where asked for. Reads the taps once, and each feature about once
+    from memory; writes warped, and flow and mask where asked.
+
     Args:
+        features: (B, C, D, H, W) or (1, C, D, H, W), as in `compose_warp`.
         mask_taps: (B, T, K+1, D, H, W), T odd, in the dtype of the features, any strides: what a convolution
             to T (K+1) channels returns, `.unflatten(1, (T, K + 1))`; index 0 of K+1 is the background.
-        features, kp_source, kp_driving, affine and the options: as in `compose_warp`.
+        kp_source, kp_driving, affine and the options: as in `compose_warp`.
 
     Returns:
-        As `compose_warp`; the mask in the dtype of the taps.
+        As `compose_warp`: warped (B, C, D, H, W), or a `ComposedWarp`; the mask in the dtype of the taps.
+
+    Gradient:
+        That of `compose_warp` at the logits, which are computed anew; each tap gets the logits' one, moved
+        back.
 
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
     """
-    taps, volume, *points = check_flows(
-        "mask_head",
-        kp_source,
-        kp_driving,
-        affine,
-        mask_taps=(mask_taps, "B T K+1 D H W"),
-        features=(features, "1|B C D H W"),
-    )
+    masks, volume = (mask_taps, "B T K+1 D H W"), (features, "1|B C D H W")
+    points = kp_source, kp_driving, affine
+    taps, *others = check_flows("mask_head", *points, mask_taps=masks, features=volume)
     if mask_taps.shape[1] % 2 == 0:
         raise ValueError(f"mask_head: expected mask_taps with an odd T, got {tuple(mask_taps.shape)}")
     channels_last = check_channels_last("mask_head", memory_format)
-    backend = choose("mask_head", features.device, backend)
     options = align_corners, mask_threshold, return_flow, return_mask, channels_last
-    warped, flow, mask = _mask_head(volume, taps, *points, *options, backend)
-    if not (return_flow or return_mask):
-        return warped
-    return ComposedWarp(warped, flow if return_flow else None, mask if return_mask else None)
+    return composed(_mask_head(others[0], taps, *others[1:], *options, choose(backend)), *options[2:4])
 
 
 def sum_taps(mask_taps: Tensor) -> Tensor:
@@ -95,12 +81,7 @@ def reference(features: Tensor, mask_taps: Tensor, *arguments: Any) -> tuple[Ten
 
 
 def _fake(features: Tensor, mask_taps: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    kp_source, _, _, _, _, return_flow, return_mask, channels_last = arguments
-    batch, _, *slots_and_size = mask_taps.shape
-    shape = batch, *features.shape[1:]
-    flow = kp_source.new_empty((batch, *shape[2:], 3) if return_flow else (0,))
-    mask = mask_taps.new_empty((batch, *slots_and_size) if return_mask else (0,))
-    return empty_volume(features, shape, channels_last), flow, mask
+    return compose_warp.fake(features, mask_taps[:, 0], *arguments)
 
 
 def _backward(

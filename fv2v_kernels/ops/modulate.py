@@ -1,13 +1,4 @@
-"""modulate: a normalised picture, scaled and shifted at every pixel by a map of its own (SPADE).
-
-    n = (x - mean) / sqrt(var + eps)               over the pixels of each sample and channel, biased variance
-    y = (1 + gamma) n + beta                       Park et al. 2019, "Semantic Image Synthesis with
-    out = y where y > 0, else negative_slope y     Spatially-Adaptive Normalization", Sec. 3.1
-
-Gradient, with h = d loss / d y: gamma gets h n, beta gets h, and x gets (u - mean(u) - n mean(u n)) /
-sqrt(var + eps) with u = (1 + gamma) h. Reads x, gamma and beta, and writes as much as x has; stock PyTorch
-writes, and reads again, four intermediates of that size.
-"""
+"""modulate: a normalised picture, scaled and shifted at every pixel by a map of its own (SPADE)."""
 
 import torch
 from torch import Tensor
@@ -27,6 +18,13 @@ def modulate(
 ) -> Tensor:
     """Instance norm, spatial scale and shift, leaky ReLU, in one. Differentiable in every tensor.
 
+        n = (x - mean) / sqrt(var + eps)            over the pixels of a sample's channel, biased variance
+        y = (1 + gamma) n + beta                    Park et al. 2019, "Semantic Image Synthesis with
+        out = y where y > 0, else negative_slope y  Spatially-Adaptive Normalization", Sec. 3.1
+
+    Reads x, gamma and beta, and writes as much as x has; stock PyTorch writes, and reads again, four
+    intermediates of that size.
+
     Args:
         x: (B, C, H, W), any floating dtype, any strides.
         gamma, beta: (B, C, H, W) in the dtype of x.
@@ -37,6 +35,10 @@ def modulate(
     Returns:
         As x, in its dtype; channels-last where x is. Mean and variance are never kept in half precision.
 
+    Gradient:
+        With h = d loss / d y: gamma gets h n, beta gets h, and x gets
+        (u - mean(u) - n mean(u n)) / sqrt(var + eps) with u = (1 + gamma) h.
+
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
@@ -45,7 +47,7 @@ def modulate(
     check_same_device("modulate", x=x, gamma=gamma, beta=beta)
     tensors = check_stored("modulate", x=x, gamma=gamma, beta=beta)
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return _modulate(*tensors, eps, negative_slope, last, choose("modulate", x.device, backend))
+    return _modulate(*tensors, eps, negative_slope, last, choose(backend))
 
 
 def reference(

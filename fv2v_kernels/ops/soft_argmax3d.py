@@ -1,14 +1,4 @@
-"""soft_argmax3d: keypoints as the mean position, and Jacobians as the mean map, under one softmax.
-
-    m = softmax over p of logits[b, k, p] / T
-    keypoints[b, k] = sum_p m_p p                  the canonical keypoints x_c of L, Sec. 3.1
-    jacobians[b, k] = sum_p m_p maps[b, k, p]      9 numbers each, where L has a Jacobian head
-
-p = (x, y, z) runs over the corner lattice of the volume.
-
-Gradient, with g and G those of the results: logits get m_p / T (g . (p - keypoints) + G . (maps_p -
-jacobians)), maps get m_p G. Reads logits and maps once; writes next to nothing.
-"""
+"""soft_argmax3d: keypoints as the mean position, and Jacobians as the mean map, under one softmax."""
 
 from typing import NamedTuple, overload
 
@@ -42,6 +32,13 @@ def soft_argmax3d(
 ) -> Tensor | SoftArgmax:
     """The expected position under a softmax over the volume. Differentiable in every tensor.
 
+        m = softmax over p of logits[b, k, p] / T
+        keypoints[b, k] = sum_p m_p p                  the canonical keypoints x_c of L, Sec. 3.1
+        jacobians[b, k] = sum_p m_p maps[b, k, p]      9 numbers each, where L has a Jacobian head
+
+    p = (x, y, z) runs over the corner lattice of the volume: voxel i of n sits at 2 i / (n - 1) - 1. Reads
+    logits and maps once; writes next to nothing.
+
     Args:
         logits: (B, K, D, H, W), any floating dtype, any strides.
         temperature: T > 0, by which the logits are divided; the public releases have 0.1.
@@ -52,6 +49,10 @@ def soft_argmax3d(
         Keypoints (B, K, 3), (x, y, z) in [-1, 1], in float32, or float64 for float64 logits; with
         `jacobian_maps` a `SoftArgmax` of them and the Jacobians (B, K, 3, 3) in that dtype.
 
+    Gradient:
+        With g and G those of the results: logits get
+        m_p / T (g . (p - keypoints) + G . (maps_p - jacobians)), maps get m_p G.
+
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
@@ -61,7 +62,7 @@ def soft_argmax3d(
     tensors = check_stored("soft_argmax3d", logits=logits, jacobian_maps=jacobian_maps)
     if not temperature > 0:
         raise ValueError(f"soft_argmax3d: expected temperature > 0, got {temperature}")
-    backend = choose("soft_argmax3d", logits.device, backend)
+    backend = choose(backend)
     keypoints, jacobians = _soft_argmax3d(*tensors, temperature, backend)
     return keypoints if jacobian_maps is None else SoftArgmax(keypoints, jacobians)
 

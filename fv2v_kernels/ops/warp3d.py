@@ -1,14 +1,4 @@
-"""warp3d: read a feature volume at the points of a grid.
-
-    out[b, c, p] = sum_i weight_i(grid[b, p]) features[b, c, voxel_i]      w(f_s) in Sec. 3.3
-
-over the eight voxels around each point, with trilinear weights. Reads outside the volume are zero, and so are
-reads at NaN or infinite coordinates.
-
-Gradient, with g = d loss / d out: features get weight_i g, added at voxel_i; the grid gets
-sum_c g sum_i (d weight_i / d point) features[voxel_i]. Reads the grid, and each feature about once from
-memory (neighbouring points share voxels); writes out.
-"""
+"""warp3d: read a feature volume at the points of a grid."""
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +25,14 @@ def warp3d(
 ) -> Tensor:
     """Sample `features` trilinearly at the points of `grid`. Differentiable in both.
 
+        out[b, c, p] = sum_i weight_i(grid[b, p]) features[b, c, voxel_i]      w(f_s) in Sec. 3.3
+
+    over the eight voxels around each point, with trilinear weights. Reads outside the volume are zero, and so
+    are reads at NaN or infinite coordinates.
+
     The fused form of `F.grid_sample(features, grid, align_corners=align_corners)`, with coordinates and sums
-    in float32 whatever the features are stored in.
+    in float32 whatever the features are stored in. Reads the grid, and each feature about once from memory
+    (neighbouring points share voxels); writes out.
 
     Args:
         features: (B, C, D, H, W) or (1, C, D, H, W), read once for all B; any floating dtype, any strides.
@@ -49,6 +45,10 @@ def warp3d(
     Returns:
         (B, C, D', H', W') in the dtype of `features`.
 
+    Gradient:
+        With g = d loss / d out: features get weight_i g, added at voxel_i; the grid gets
+        sum_c g sum_i (d weight_i / d point) features[voxel_i].
+
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
@@ -57,7 +57,7 @@ def warp3d(
     check_stored("warp3d", features=features)
     (points,) = check_coordinates("warp3d", features, grid=grid)
     channels_last = check_channels_last("warp3d", memory_format)
-    return _warp3d(features, points, align_corners, channels_last, choose("warp3d", features.device, backend))
+    return _warp3d(features, points, align_corners, channels_last, choose(backend))
 
 
 def reference(features: Tensor, grid: Tensor, align_corners: bool, channels_last: bool = False) -> Tensor:

@@ -1,14 +1,4 @@
-"""warp_candidates: what M looks at, K+1 warped copies of the features and K+1 Gaussian differences.
-
-    out[b, k(C'+1), p]         = exp(-|p - x_d,k|^2 / 2v) - exp(-|p - x_s,k|^2 / 2v),  0 for k = 0
-    out[b, k(C'+1) + 1 + c, p] = features[b, c], trilinearly, at w_k(p)                Sec. 3.3
-    w_0(p) = p        w_k(p) = A_k (p - x_d,k) + x_s,k                                 keypoint_flow
-
-p runs over the corner lattice. The flows are built on the fly and never stored.
-
-Gradient: that of warp3d at w_k, which features and flows share, and through the flows that of keypoint_flow;
-a Gaussian G around x sends G (p - x) / v to x. Reads the features, small enough for a cache; writes out.
-"""
+"""warp_candidates: what M looks at, K+1 warped copies of the features and K+1 Gaussian differences."""
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +23,13 @@ def warp_candidates(
 ) -> Tensor:
     """Let every keypoint propose a warp of `features`. Differentiable in every tensor.
 
+        out[b, k(C'+1), p]         = exp(-|p - x_d,k|^2 / 2v) - exp(-|p - x_s,k|^2 / 2v),  0 for k = 0
+        out[b, k(C'+1) + 1 + c, p] = features[b, c], trilinearly, at w_k(p)                Sec. 3.3
+        w_0(p) = p        w_k(p) = A_k (p - x_d,k) + x_s,k                                 keypoint_flow
+
+    p runs over the corner lattice: voxel i of n sits at 2 i / (n - 1) - 1. The flows are built on the fly and
+    never stored. Reads the features, small enough for a cache; writes out.
+
     Args:
         features: the compressed volume, (B, C', D, H, W) or (1, C', D, H, W), read once for all B; any
             floating dtype, any strides.
@@ -49,6 +46,10 @@ def warp_candidates(
     Returns:
         (B, (K+1)(C'+1), D, H, W) in the dtype of `features`.
 
+    Gradient:
+        That of `warp3d` at w_k, which features and flows share, and through the flows that of
+        `keypoint_flow`; a Gaussian G around x sends G (p - x) / v to x.
+
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
@@ -58,7 +59,7 @@ def warp_candidates(
     if not variance > 0:
         raise ValueError(f"warp_candidates: expected variance > 0, got {variance}")
     channels_last = check_channels_last("warp_candidates", memory_format)
-    backend = choose("warp_candidates", features.device, backend)
+    backend = choose(backend)
     return _warp_candidates(*tensors, align_corners, variance, channels_last, backend)
 
 

@@ -1,17 +1,11 @@
 """winograd_conv: a convolution by Winograd's minimal filtering, for inference on the CPU.
 
-    y   = w * x + bias + addend        stride 1, padded to the same size; x enlarged twice first, where asked
-    out = y where y > 0, else negative_slope y; then the mean of each 2×2 pixels, where asked
-
 Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks": in y and x, tiles of 4×4 outputs of
 a 3×3 kernel take 36 products in place of 144, tiles of 2×2 outputs of a 7×7 kernel 64 in place of 196; taps
 in z are summed directly. Weights stay as they were trained and are transformed in every call, some outputs at
 a time: kept transformed they would be four times as large. That costs time, the more the wider a layer is and
 the smaller its picture. In float32 an output is off a few times as far as a direct sum: 2.5 times for 3×3,
 4 times for 7×7 (root mean square).
-
-Gradient: PyTorch's own, of the reference. It is there so that the operator behaves as any other, not for
-speed.
 """
 
 import torch
@@ -34,7 +28,10 @@ def winograd_conv(
     negative_slope: float = 1.0,
     backend: str | None = None,
 ) -> Tensor:
-    """Convolution, sum, leaky ReLU and pooling in one.
+    """Convolution, sum, leaky ReLU and pooling in one. Differentiable in every tensor.
+
+        y   = w * x + bias + addend        stride 1, padded to the same size; x first enlarged where asked
+        out = y where y > 0, else negative_slope y; then the mean of each 2×2 pixels, where asked
 
     Args:
         x: (B, C, [D,] H, W), float32 or float64; channels-last is read as it lies, anything else is copied.
@@ -49,6 +46,9 @@ def winograd_conv(
 
     Returns:
         (B, N, [D,] H, W), H and W doubled or halved as asked, channels-last.
+
+    Gradient:
+        PyTorch's own, of the reference: there so that the operator behaves as any other, not for speed.
 
     Raises:
         ValueError, TypeError: shapes or dtypes that do not fit; the message says what was expected.
@@ -83,17 +83,8 @@ def winograd_conv(
         addend = addend if addend.dim() == 5 else addend.unsqueeze(2)
         if addend.stride(1) != 1:
             addend = addend.contiguous(memory_format=torch.channels_last_3d)
-    chosen = choose("winograd_conv", x.device, backend)
-    out = _winograd_conv(
-        volume,
-        weight,
-        bias.contiguous(),
-        addend,
-        doubling,
-        pooling,
-        negative_slope,
-        chosen,
-    )
+    options = doubling, pooling, negative_slope
+    out = _winograd_conv(volume, weight, bias.contiguous(), addend, *options, choose(backend))
     return out if x.dim() == 5 else out.squeeze(2)
 
 

@@ -22,8 +22,11 @@ from fv2v.checkpoints.renames import to_ours
 from fv2v.checkpoints.storage import is_state_dict
 from fv2v.presets import preset
 
+QUICK = "zlh"  # the one that is tried by default
+PARAMS = [pytest.param(name, marks=[] if name == QUICK else pytest.mark.slow) for name in CONFIGS]
 
-@pytest.fixture(scope="module", params=CONFIGS)
+
+@pytest.fixture(scope="module", params=PARAMS)
 def release(request, tmp_path_factory) -> Iterator[tuple[str, list[Path]]]:
     folder = tmp_path_factory.mktemp(request.param)
     yield request.param, write_release(request.param, folder)

@@ -11,10 +11,10 @@ import torch
 from fv2v import Reenactor, View
 from fv2v.checkpoints import SHIPPED
 from fv2v.data.synthetic import LANDMARKS
+from fv2v.geometry import Motion
 from fv2v.metrics.evaluation import evaluate
 from fv2v.metrics.held_out import HeldOut
 from fv2v.presets import STARTER
-from fv2v.reenactor.animation import joined
 
 WEIGHTS = SHIPPED["starter"]
 CARD = WEIGHTS.with_name("MODEL_CARD.md")
@@ -60,5 +60,5 @@ def test_a_view_that_asks_for_nothing_changes_nothing(starter):
     plain = starter.render(source, source.motion)
     for view in (View(), View(yaw=0.0), View(pitch=0.0, yaw=0.0, roll=0.0, translation=(0.0, 0.0, 0.0))):
         assert torch.equal(starter.render(source, source.motion, view=view), plain)
-    several = starter.render(source, joined([source.motion] * 2), view=[View(yaw=0), View(yaw=25)])
+    several = starter.render(source, Motion.cat([source.motion] * 2), view=[View(yaw=0), View(yaw=25)])
     assert float((several[0] - several[1]).abs().mean()) > 0.01

@@ -10,7 +10,7 @@ from tiny import TINY_LIVEPORTRAIT, lively
 
 from fv2v import Edit, Openness, Reenactor, read_image, read_video, write_image
 from fv2v.cli.edit_options import EditOptions, VideoEditOptions
-from fv2v.motion.edit import read_openness
+from fv2v.motion.ratios import read_openness
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_template_tells_how_open_its_eyes_and_lips_are(fv2v, files, tmp_path):
     silent = saved(path, {name: each for name, each in stored.items() if not name.endswith("_lst")})
     code, _, err = fv2v("render", *command, *options)
     assert code == 2
-    assert f"{silent}: the motion tells no ratios of eyes and lips" in err
+    assert f"{silent}: the motion has no ratios of eyes and lips" in err
 
 
 def test_a_picture_is_imitated_in_part(fv2v, files, tmp_path):

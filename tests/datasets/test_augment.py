@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from fv2v.data.augment import AugmentConfig, augmented, brightened, contrasted, hue_turned, saturated
+from fv2v.data.augment import (
+    AugmentConfig,
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    augment_pairs,
+)
 from fv2v.data.pairs import Pairs, Truth
 from fv2v.geometry import Motion
 
@@ -46,12 +53,12 @@ def test_hue_is_that_of_colorsys(amount):
         h, s, v = colorsys.rgb_to_hsv(r, g, b)
         return colorsys.hsv_to_rgb((h + amount) % 1, s, v)
 
-    torch.testing.assert_close(hue_turned(pictures(), amount), pixelwise(pictures(), turned))
+    torch.testing.assert_close(adjust_hue(pictures(), amount), pixelwise(pictures(), turned))
 
 
 def test_a_third_of_a_turn_makes_red_green():
     red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
-    assert hue_turned(red, 1 / 3).flatten().tolist() == pytest.approx([0, 1, 0], abs=1e-6)
+    assert adjust_hue(red, 1 / 3).flatten().tolist() == pytest.approx([0, 1, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize("amount", AMOUNTS)
@@ -59,11 +66,11 @@ def test_brightness_contrast_and_saturation(amount):
     images, factor = pictures().numpy(), 1 + amount
     luma = 0.299 * images[:, 0] + 0.587 * images[:, 1] + 0.114 * images[:, 2]
     expected = {
-        brightened: images * factor,
-        contrasted: np.stack(
+        adjust_brightness: images * factor,
+        adjust_contrast: np.stack(
             [factor * i + (1 - factor) * y.mean() for i, y in zip(images, luma, strict=True)]
         ),
-        saturated: factor * images + (1 - factor) * luma[:, None],
+        adjust_saturation: factor * images + (1 - factor) * luma[:, None],
     }
     for change, result in expected.items():
         np.testing.assert_allclose(change(pictures(), amount), np.clip(result, 0, 1), atol=1e-12)
@@ -74,7 +81,7 @@ def test_both_frames_change_alike_and_keep_their_dtype(dtype):
     image = pictures()
     image = image.mul(255).to(torch.uint8) if dtype == torch.uint8 else image.float()
     for seed in range(10):
-        changed = augmented(Pairs(image, image), AugmentConfig(), seed)
+        changed = augment_pairs(Pairs(image, image), AugmentConfig(), seed)
         assert changed.source.dtype == dtype
         assert torch.equal(changed.source, changed.driving)
         assert not torch.equal(changed.source, image)
@@ -83,14 +90,14 @@ def test_both_frames_change_alike_and_keep_their_dtype(dtype):
 
 def test_the_same_seed_gives_the_same_pair():
     pairs = Pairs(pictures(0), pictures(1))
-    results = [augmented(pairs, AugmentConfig(), seed).source for seed in (5, 6, 5)]
+    results = [augment_pairs(pairs, AugmentConfig(), seed).source for seed in (5, 6, 5)]
     assert torch.equal(results[0], results[2])
     assert not torch.equal(results[0], results[1])
 
 
 def test_nothing_asked_for_changes_nothing():
     levels = torch.arange(256, dtype=torch.uint8).repeat(3, 1).view(1, 3, 16, 16)
-    pairs = augmented(Pairs(levels, levels.flip(2)), NOTHING, 0)
+    pairs = augment_pairs(Pairs(levels, levels.flip(2)), NOTHING, 0)
     assert torch.equal(pairs.source, levels)
     assert torch.equal(pairs.driving, levels.flip(2))
 
@@ -99,7 +106,7 @@ def test_jitter_stays_within_its_reach_and_fills_it():
     config = AugmentConfig(flip=0, reversal=0, brightness=0.2, contrast=0, saturation=0, hue=0)
     half = torch.full((1, 3, 4, 4), 0.5)
     factors = [
-        2 * float(augmented(Pairs(half, half), config, seed).source[0, 0, 0, 0]) for seed in range(300)
+        2 * float(augment_pairs(Pairs(half, half), config, seed).source[0, 0, 0, 0]) for seed in range(300)
     ]
     assert 0.8 <= min(factors) < 0.81
     assert 1.19 < max(factors) <= 1.2
@@ -108,7 +115,7 @@ def test_jitter_stays_within_its_reach_and_fills_it():
 def test_mirrors_and_reversals_are_as_frequent_as_asked_for():
     pairs = Pairs(pictures(0), pictures(1))
     config = replace(NOTHING, flip=0.25, reversal=0.6)
-    found = [augmented(pairs, config, seed) for seed in range(400)]
+    found = [augment_pairs(pairs, config, seed) for seed in range(400)]
     mirrored = [
         any(torch.equal(each.source, i.flip(3)) for i in (pairs.source, pairs.driving)) for each in found
     ]
@@ -123,7 +130,7 @@ def test_mirrors_and_reversals_are_as_frequent_as_asked_for():
 def test_a_pair_with_a_truth_is_never_mirrored_and_its_truth_turns_with_it():
     pairs, swaps = with_truth(), 0
     for seed in range(20):
-        changed = augmented(pairs, replace(NOTHING, flip=1, reversal=0.5), seed)
+        changed = augment_pairs(pairs, replace(NOTHING, flip=1, reversal=0.5), seed)
         truth = changed.truth
         assert torch.equal(truth.canonical, pairs.truth.canonical)
         if torch.equal(changed.source, pairs.driving):

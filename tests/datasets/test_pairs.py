@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from fv2v.data.pairs import Pairs, Truth, collate, draws
+from fv2v.data.pairs import Pairs, Truth, draws
 from fv2v.geometry import Motion
 
 
@@ -19,7 +19,7 @@ def pair(seed: int, *, truth: bool = False) -> Pairs:
 
 def test_pairs_become_a_batch_and_travel_with_their_truth():
     singles = [pair(seed, truth=True) for seed in range(3)]
-    batch = collate(singles).to(torch.device("cpu"), torch.float64)
+    batch = Pairs.cat(singles).scaled(torch.device("cpu"), torch.float64)
     assert len(batch) == 3
     for i, each in enumerate(singles):
         torch.testing.assert_close(batch.source[i : i + 1], each.source.double() / 255)
@@ -31,12 +31,12 @@ def test_pairs_become_a_batch_and_travel_with_their_truth():
 
 def test_pictures_that_are_floats_stay_as_they_are():
     pictures = torch.rand(2, 3, 4, 4)
-    assert torch.equal(Pairs(pictures, pictures).to(torch.device("cpu")).source, pictures)
+    assert torch.equal(Pairs(pictures, pictures).scaled(torch.device("cpu")).source, pictures)
 
 
 def test_a_truth_for_some_is_refused():
-    with pytest.raises(ValueError, match="a truth for all 3 pairs or for none, got 1"):
-        collate([pair(0), pair(1, truth=True), pair(2)])
+    with pytest.raises(ValueError, match="truth in all 3 parts or in none, got 1"):
+        Pairs.cat([pair(0), pair(1, truth=True), pair(2)])
 
 
 @pytest.mark.parametrize(("batch", "length"), [(4, 10), (8, 3), (1, 7)])

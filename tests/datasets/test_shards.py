@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from fv2v.data import open_data
-from fv2v.data.pairs import Draw, collate
+from fv2v.data.pairs import Draw, Pairs
 from fv2v.data.shards import FRAMES_SEED, HeadShards, write_shards
 from fv2v.data.synthetic import SyntheticHeads, render, truth
 from fv2v.data.synthetic.dataset import to_bytes
@@ -63,7 +63,7 @@ def test_what_was_drawn_comes_back(folder, index):
 def test_draws_are_pairs_of_a_batch(folder):
     shards = HeadShards(folder)
     assert torch.equal(shards[Draw(4, 7)].source, shards[Draw(4, 7)].source)
-    batch = collate([shards[Draw(index, index)] for index in range(9)])
+    batch = Pairs.cat([shards[Draw(index, index)] for index in range(9)])
     assert batch.source.shape == (9, 3, 16, 16)
     assert batch.source.dtype == torch.uint8
     assert batch.truth is not None

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fv2v import Edit, Reenactor, View
 from fv2v.engine.cuda_graph import FrameGraph, capture, paint
-from fv2v.engine.frame import FrameNetwork
-from fv2v.engine.graph_cache import MOST, FrameGraphs
+from fv2v.engine.frame import FrameInputs, FrameKind, FrameNetwork
+from fv2v.engine.graph_cache import MAX_GRAPHS, FrameGraphs
 from fv2v.io.tensors import as_batch, to_images, to_uint8
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.smoothing import SteadyMotion
@@ -43,10 +43,7 @@ class Counted:
         return self.by(function)
 
 
-no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-
-
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=no_gpu)])
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request) -> str:
     return request.param
 
@@ -55,12 +52,12 @@ def on_the_path(config, device, **options) -> Reenactor:
     """One whose frames are captured, or seem so."""
     reenactor = lively(Reenactor(config, weights="random", device=device, **options))
     by = Counted(capture if device == "cuda" else called)
-    reenactor._path = FrameGraphs(reenactor.networks, by)
+    reenactor.runner.graphs = FrameGraphs(reenactor.networks, by)
     return reenactor
 
 
 def captures(reenactor: Reenactor) -> int:
-    return reenactor._path._by.count
+    return reenactor.runner.graphs.capture.count
 
 
 @pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
@@ -178,10 +175,10 @@ def test_pictures_together_are_as_each_alone(size, device):
 
 def graph_of(reenactor: Reenactor) -> tuple[Callable, FrameNetwork, list[Tensor]]:
     """Begins frames of uint8 pictures, absolute; the network and what it is given beside them."""
-    network = FrameNetwork(reenactor.networks, relative=False)
+    network = FrameNetwork(reenactor.networks, FrameKind(relative=False))
     first = torch.from_numpy(pictures(1)[0])[None]
     _, *kept = network.arguments(first, encoded(reenactor))
-    graph = FrameGraph(network, first, kept, reenactor._path._by)
+    graph = FrameGraph(network, first, kept, reenactor.runner.graphs.capture)
     return (lambda picture: graph.begin(torch.from_numpy(picture)[None], kept)), network, kept
 
 
@@ -255,39 +252,40 @@ def test_more_kinds_than_memory_is_kept_for(device):
     reenactor = on_the_path(TINY, device)
     source = encoded(reenactor)
     plain = uncaptured(reenactor)
-    for size in range(20, 23 + MOST):
+    for size in range(20, 23 + MAX_GRAPHS):
         frames = pictures(2, seed=1, size=size)
         ours, expected = (list(each.animate(source, frames, relative=False)) for each in (reenactor, plain))
         assert_frames_close(ours, expected)
-    assert captures(reenactor) == MOST
+    assert captures(reenactor) == MAX_GRAPHS
 
 
 def test_who_takes_the_path():
     for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
         for optimize in (True, False):
             reenactor = Reenactor(TINY, weights="random", device=device, optimize=optimize)
-            assert (reenactor._path is not None) == (optimize and device == "cuda")
+            assert (reenactor.runner.graphs is not None) == (optimize and device == "cuda")
 
 
-@no_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
 @torch.inference_mode()
 def test_a_graph_is_its_function_bit_for_bit(config, dtype, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)  # as in the capture: the same kernels
     reenactor = on_the_path(config, "cuda", dtype=dtype)
-    network = FrameNetwork(reenactor.networks, relative=True, view="compose")
+    network = FrameNetwork(reenactor.networks, FrameKind(relative=True, view="compose"))
     source = encoded(reenactor)
     driven = driving(config, 3, seed=1)
-    seen = reenactor._seen(driving_windows(driven, config.head) if config.head.window else driven)
-    _, (_, *kept) = reenactor._path._asked(seen, source, source.motion, 1.0, VIEWS[0], True)
+    seen = reenactor.runner.batch(driving_windows(driven, config.head) if config.head.window else driven)
+    frames = FrameInputs(source, seen, source.motion, VIEWS[0])
+    _, (_, *kept) = reenactor.runner.graphs.arguments(frames)
     graph = FrameGraph(network, seen, kept, capture)
     for batch in (seen, seen.flip(0)):
         shown = graph.begin(batch, kept).result()
         assert np.array_equal(shown, paint(network, batch.cuda(), *kept).cpu().numpy())
 
 
-@no_gpu
+@pytest.mark.gpu
 def test_300_frames_on_a_gpu():
     """Again and again the frames of the first round, and finite."""
     reenactor = on_the_path(TINIES[3], "cuda", dtype="float16")
@@ -298,4 +296,4 @@ def test_300_frames_on_a_gpu():
         assert np.array_equal(each, rounds[1])
     for _ in range(100):
         assert reenactor.render(source, motion).isfinite().all()
-    assert_frames_close(rounds[-1], to_uint8(reenactor.render(source, motion)))
+    assert_frames_close(rounds[-1], to_uint8(reenactor.render(source, motion)).cpu().numpy())

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tiny import TINIES, TINY, driving, encoded, lively
+from tiny import TINIES, TINY_VOX, driving, encoded, lively
 from torch import Tensor
 
 from fv2v import Reenactor, View
-from fv2v.engine.frame import FrameNetwork
+from fv2v.engine.frame import FrameKind, FrameNetwork
 from fv2v.geometry.hull import movement_scale
 from fv2v.geometry.view import view_tensors
 from fv2v.motion.coefficients import driving_windows
@@ -40,7 +40,7 @@ def test_it_is_what_render_shows(reenactor, relative, form):
     anchor, view = motion[:1] if relative else None, VIEWS[form]
     tensors = view and view_tensors([view], source.keypoints)
     for stitch in (True, False):
-        network = FrameNetwork(reenactor.networks, relative=relative, stitch=stitch, view=form)
+        network = FrameNetwork(reenactor.networks, FrameKind(relative=relative, stitch=stitch, view=form))
         inputs = network.arguments(as_tensor(reenactor, driven), source, anchor, view=tensors)
         expected = reenactor.render(source, motion, anchor, view, stitch=stitch)
         torch.testing.assert_close(network(*inputs), expected, rtol=0, atol=1e-6)
@@ -55,7 +55,7 @@ def test_adapted_movement(reenactor):
     source, driven = encoded(reenactor), driving(reenactor.config, 2, seed=1)
     anchor = reenactor.extract(driven if reenactor.config.head.window else list(driven))[:1]
     movement = movement_scale(source, anchor)
-    network = FrameNetwork(reenactor.networks, relative=True, adapt_scale=True)
+    network = FrameNetwork(reenactor.networks, FrameKind(relative=True, adapt_scale=True))
     images = network(*network.arguments(as_tensor(reenactor, driven), source, anchor, movement))
     animated = reenactor.animate(source, driven, relative=True, adapt_scale=True)
     for image, expected in zip(images, animated, strict=True):
@@ -67,7 +67,7 @@ def test_adapted_movement(reenactor):
 def test_views_of_any_kind_beside_each_other(reenactor):
     source, driven = encoded(reenactor), driving(reenactor.config, 3, seed=1)
     views = [View(yaw=25), View(yaw=25, mode="replace"), View(translation=(0.0, 0.1, 0.0), mode="replace")]
-    network = FrameNetwork(reenactor.networks, relative=False, view="replace")
+    network = FrameNetwork(reenactor.networks, FrameKind(relative=False, view="replace"))
     tensors = view_tensors(views, source.keypoints)
     images = network(*network.arguments(as_tensor(reenactor, driven), source, view=tensors))
     motion = reenactor.extract(driven if reenactor.config.head.window else list(driven))
@@ -77,8 +77,8 @@ def test_views_of_any_kind_beside_each_other(reenactor):
 
 
 def test_what_is_missing_is_named():
-    reenactor = Reenactor(TINY, weights="random")
-    network = FrameNetwork(reenactor.networks, relative=True, adapt_scale=True, view="replace")
+    reenactor = Reenactor(TINY_VOX, weights="random")
+    network = FrameNetwork(reenactor.networks, FrameKind(relative=True, adapt_scale=True, view="replace"))
     source = encoded(reenactor)
     view = view_tensors([View(yaw=5)], source.keypoints)
     with pytest.raises(ValueError, match=r"got none for movement, view_keeps$"):

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from fv2v import Reenactor, View
 from fv2v.engine import arrange
-from fv2v.engine.frame import FrameNetwork
+from fv2v.engine.frame import FrameKind, FrameNetwork
 from fv2v.geometry import apply_view
 from fv2v.geometry.view import view_tensors
 
@@ -60,7 +60,7 @@ def test_a_frame_stays_on_its_device(config, relative, view):
     reenactor = Reenactor(config, weights="random")
     adapt = relative and config.geometry.transfer == "keypoint"
     networks = arrange(reenactor.model)  # as on a GPU
-    network = FrameNetwork(networks, relative=relative, adapt_scale=adapt, view=view)
+    network = FrameNetwork(networks, FrameKind(relative=relative, adapt_scale=adapt, view=view))
     inputs = inputs_of(network, reenactor)
     network.to("meta")
     with Watch([*inputs, *network.parameters(), *network.buffers()]) as watch:

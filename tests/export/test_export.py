@@ -18,7 +18,7 @@ from tiny import (
     pictures,
 )
 
-import fv2v.export
+import fv2v.export.onnx
 from fv2v import ModelConfig, Reenactor
 from fv2v.export import export_onnx, export_torch
 
@@ -103,7 +103,7 @@ def test_options_that_do_not_fit(model, tmp_path, options, message):
 
 
 def test_a_file_that_would_be_too_large(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(fv2v.export, "LARGEST", 1000)
+    monkeypatch.setattr(fv2v.export.onnx, "LARGEST", 1000)
     with pytest.raises(ValueError, match=r"the weights have 0\.0 GB, and a file of ONNX holds 2$"):
         export_onnx(model, tmp_path / "frame.onnx")
     assert not list(tmp_path.iterdir())

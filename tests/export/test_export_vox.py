@@ -19,6 +19,7 @@ from fv2v.cli import app
 from fv2v.export import driving_input
 from fv2v.presets import VOX_256
 
+pytestmark = pytest.mark.slow
 README = places.README.read_text()
 COMMANDS = re.findall(r"^fv2v export .*$", README, re.M)
 (BLOCK,) = re.findall(r"```python\n(?:(?!```).)*?onnxruntime.*?```", README, re.S)

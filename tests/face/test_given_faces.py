@@ -10,11 +10,14 @@ import parity
 import pytest
 from tiny import TINY_VOX
 
-from fv2v.face.crop import SteadyCrop, box_around, cut
+from fv2v.face.crop import box_around, cut
+from fv2v.face.detectors.base import Face
 from fv2v.face.detectors.given import GivenFaces, read_faces
-from fv2v.face.find import Face, find_face, find_faces, find_first_face
+from fv2v.face.detectors.haar import find_faces
+from fv2v.face.find import find_face, find_first_face
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_by_landmarks, upright_square
 from fv2v.face.portrait import FaceChoice, choose_face, crop_portrait
+from fv2v.face.tracking import SteadyCrop
 from fv2v.io.image import read_image, write_image
 from fv2v.pipelines.reenact import reenact
 from fv2v.reenactor import Reenactor

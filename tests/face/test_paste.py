@@ -4,17 +4,19 @@ import clips
 import cv2
 import numpy as np
 import pytest
-from films import audio_codec, packets
+from output_files import audio_codec, packets
 from tiny import TINY, TINY_VOX
 
-from fv2v import frontalize, imitate, reenact
-from fv2v.face.crop import Box, SteadyCrop, cut
+from fv2v.face.crop import Box, cut
 from fv2v.face.find import find_first_face
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square
 from fv2v.face.paste import feathered_mask, paste_back
 from fv2v.face.portrait import crop_portrait
+from fv2v.face.tracking import SteadyCrop
 from fv2v.io.image import read_image, write_image
 from fv2v.io.video import read_video, write_video
+from fv2v.pipelines.reenact import reenact
+from fv2v.pipelines.stills import frontalize, imitate
 from fv2v.reenactor import Reenactor
 
 HD = (1080, 1920)

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from films import leftovers
 from motion_samples import Trap, frame_with, saved, template
+from output_files import leftovers
 
 from fv2v import Timing, read_motion
 from fv2v.io.restricted_pickle import RefusedError, read_plain
@@ -23,7 +23,7 @@ def test_nothing_in_a_template_is_run(protocol, tmp_path):
     for stored, asked in (
         (template(n_frames=trap), "'_?io.open'"),
         (frame_with(exp=trap), "'_?io.open'"),
-        (template(note=Foreign()), "'test_plain_pickle.Foreign'|'copy_?reg._reconstructor'"),
+        (template(note=Foreign()), "'test_restricted_pickle.Foreign'|'copy_?reg._reconstructor'"),
         (template(note={1, 2}), "'builtins.set'|'__builtin__.set'"),
         (template(note=torch.nn.Identity), "'torch.nn.modules.linear.Identity'"),
         (template(note=Timing), "'fv2v.io.timing.Timing'"),
@@ -54,7 +54,7 @@ def assembled(*parts: bytes) -> bytes:
         assembled(b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(Vf4\ntRC\x04aaaatR}b"),
         assembled(b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01(K\x09tNNC\x04aaaatb"),
         assembled(b"c_codecs\nencode\n(Vx\nVrot13\nt\x81}b"),
-        assembled(b"cnumpy.core.numeric\n_frombuffer\n(Nctest_plain_pickle\nForeign\ntR"),
+        assembled(b"cnumpy.core.numeric\n_frombuffer\n(Nctest_restricted_pickle\nForeign\ntR"),
         assembled(b"\x82\x01"),  # of the registry of extensions
         assembled(b"Pname\n"),  # by a name that only its writer knows
     ],
@@ -78,6 +78,6 @@ def test_numbers_and_arrays_come_as_they_went():
     plain = {"a": [1, 2.5, None, True, "ü", b"\xff"], "b": ({}, (), -(10**30))}
     assert read_plain(pickle.dumps(plain)) == plain
     with pytest.raises(
-        RefusedError, match=r"it asks for 'test_plain_pickle\.Foreign', expected dicts, lists"
+        RefusedError, match=r"it asks for 'test_restricted_pickle\.Foreign', expected dicts, lists"
     ):
         read_plain(pickle.dumps(Foreign))

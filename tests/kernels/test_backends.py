@@ -30,7 +30,7 @@ _kernels["test_triple"]["cpu"] = _on_the_cpu
 
 
 def triple(x: Tensor, backend: str | None = None) -> Tensor:
-    return _triple(x, choose("test_triple", x.device, backend))
+    return _triple(x, choose(backend))
 
 
 @pytest.fixture(autouse=True)

@@ -6,21 +6,27 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import layouts
 import pytest
-from op_contract import Op, OpContract
+from op_contract import PLACES, Op, OpContract
 from places import TESTS
 
-from fv2v_kernels import BACKENDS, OPS
+from fv2v_kernels import OPS
 from fv2v_kernels._native import INTERPRETED
 
 ID = re.compile(r"::test_takes_any_strides\[(\w+)-(\w+)-(\w+)-(\w+)-(\w+)\]$", re.M)
+FEIGNED_GPU = """
+import sys, pytest, torch
+torch.cuda.is_available = lambda: True
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the process that interprets is asked from outside")
 
 
 def op_of(name: str) -> Op:
-    """What tests/test_<name>.py holds to the contract."""
+    """What tests/kernels/test_<name>.py holds to the contract."""
     (found,) = (
         each
         for each in vars(importlib.import_module(f"test_{name}")).values()
@@ -40,20 +46,11 @@ def all_there_is(*places: tuple[str, str]) -> set[tuple[str, ...]]:
     }
 
 
-def collected(selection: str, **environment: str) -> set[tuple[str, ...]]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--collect-only",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        selection,
-    ]
+def collect(selection: str, python: Sequence[str] = ("-m", "pytest"), **environment: str) -> str:
+    """What pytest prints of the operators' tests that `selection` (its -k) takes."""
+    options = ["--collect-only", "-q", "-m", "slow or not slow", "-p", "no:cacheprovider", "-k", selection]
     done = subprocess.run(
-        [*command, *(str(TESTS / f"kernels/test_{op}.py") for op in OPS)],
+        [sys.executable, *python, *options, *(str(TESTS / f"kernels/test_{op}.py") for op in OPS)],
         cwd=TESTS.parent,
         env=os.environ | environment,
         capture_output=True,
@@ -61,14 +58,24 @@ def collected(selection: str, **environment: str) -> set[tuple[str, ...]]:
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return set(ID.findall(done.stdout))
+    return done.stdout
+
+
+def covered(printed: str) -> set[tuple[str, ...]]:
+    return set(ID.findall(printed))
 
 
 def test_it_covers_every_backend() -> None:
-    places = [(device, backend) for device in BACKENDS for backend in BACKENDS[device]]
-    assert collected("contract") == all_there_is(*places)
+    """With a GPU, here feigned; without one all but the GPU's cases, which are counted."""
+    everywhere = collect("contract", ("-c", FEIGNED_GPU))
+    without = collect("contract", CUDA_VISIBLE_DEVICES="")
+    assert covered(everywhere) == all_there_is(*PLACES)
+    assert covered(without) == all_there_is(*(place for place in PLACES if place[0] == "cpu"))
+    (number,) = re.findall(r"^([\d,]+) cases need a GPU", without, re.M)
+    assert int(number.replace(",", "")) == len(re.findall(r"\[\w+-cuda-", everywhere))
 
 
 def test_it_covers_the_interpreter_of_triton() -> None:
     """As test_triton_interpreter.py selects."""
-    assert collected("cpu-triton", TRITON_INTERPRET="1") == all_there_is(("cpu", "triton"))
+    printed = collect("cpu-triton", TRITON_INTERPRET="1")
+    assert covered(printed) == all_there_is(("cpu", "triton"))

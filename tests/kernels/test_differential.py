@@ -1,7 +1,8 @@
-"""Every operator against its reference on random calls: 2,000 of `cpu`, 150 of `triton` in its interpreter.
+"""Every operator against its reference on random calls: a few, and with `--slow` 2,000 of `cpu` and 150
+of `triton` in its interpreter.
 
-They are the same in every run; `FV2V_SEED=1 pytest tests/kernels/test_differential.py` explores others, and
-`FV2V_CASES=40000` as many. What fails is shrunk and printed as a `Case(...)`, with its seed:
+They are the same in every run. `FV2V_SEED=1 pytest --slow tests/kernels/test_differential.py` explores
+others, and `FV2V_CASES=40000` as many. What fails is shrunk and printed as a `Case(...)`, with its seed:
 `check(Case(...), "cpu")` runs it again.
 """
 
@@ -21,6 +22,7 @@ from fv2v_kernels import OPS
 from fv2v_kernels._native import INTERPRETED
 
 CASES = int(os.environ.get("FV2V_CASES", 150 if INTERPRETED else 2000))  # all operators together
+FEW = 40  # of an operator, by default
 SEED = int(os.environ.get("FV2V_SEED", 0))
 LONGEST = 3 if INTERPRETED else 7  # of an axis: the interpreter is slow
 BACKENDS = [backend for device, backend in PLACES if device == "cpu" and backend != "reference"]
@@ -126,12 +128,23 @@ def cases(draw: st.DrawFn, op: str) -> Case:
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("backend", BACKENDS, ids="cpu-{}".format)
+def test_agrees_on_a_few_calls(op: str, backend: str) -> None:
+    compare(op, backend, FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("backend", BACKENDS, ids="cpu-{}".format)
 def test_agrees_with_the_reference(op: str, backend: str) -> None:
+    compare(op, backend, CASES // len(OPS) + 1)
+
+
+def compare(op: str, backend: str, count: int) -> None:
     require(op, "cpu", backend)
 
     @seed(SEED)
     @settings(
-        max_examples=CASES // len(OPS) + 1,
+        max_examples=count,
         deadline=None,
         database=None,  # what failed before has no say
         suppress_health_check=[HealthCheck.too_slow],

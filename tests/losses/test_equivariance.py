@@ -118,7 +118,7 @@ def test_a_shift_reads_to_its_side_and_mirrors_at_the_edge():
     picture = torch.rand(1, 3, 8, 8, dtype=torch.float64)
     two_pixels = torch.tensor([[2 * 2 / 7, 0]], dtype=torch.float64)
     still = sampled(1, sigma_affine=0, sigma_tps=0)
-    warp = RandomWarp(still.linear, two_pixels, still.bends, still.controls)
+    warp = RandomWarp(still.linear, two_pixels, still.bends)
     expected = torch.cat((picture[..., 2:], picture[..., [7, 6]]), dim=3)
     torch.testing.assert_close(warp.image(picture, voxels=8), expected)
     torch.testing.assert_close(still.image(picture, voxels=5), picture)

@@ -15,7 +15,6 @@ from fv2v.metrics.held_out import HELD_OUT, HeldOut
 from fv2v.metrics.protocols import YAWS, Performer, Reading, Scene
 from fv2v.metrics.scores import Likeness, MotionErrors, Protocols, yaw_check, yaw_hits
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import joined
 
 HEADS = HeldOut(size=32, identities=2, frames=4, pairs=1, driven=2)
 
@@ -162,7 +161,7 @@ def test_batches_show_the_same(scenes, batch_size):
     expected = reenactor.render(source, driver[1:], driver[:1])
     torch.testing.assert_close(shown.relative, expected, rtol=0, atol=1e-5)
     assert not torch.equal(shown.relative, shown.absolute), "the test would see no anchor"
-    assert len(joined([reading.source.motion, reading.driving])) == len(scenes[0].frames)
+    assert len(Motion.cat([reading.source.motion, reading.driving])) == len(scenes[0].frames)
 
 
 def test_keypoints_of_another_kind_have_no_errors(scenes):

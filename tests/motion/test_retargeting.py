@@ -11,11 +11,13 @@ from tiny import TINY_LIVEPORTRAIT
 from torch import Tensor
 
 from fv2v import Edit, Motion, Source, View
+from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import keypoints_of, place, resting
 from fv2v.geometry.hull import hull_volume
-from fv2v.motion.edit import DRIVING_OPTIONS, REGIONS, Openness, following, read_openness
+from fv2v.motion.edit import REGIONS, following
+from fv2v.motion.ratios import Openness, read_openness
 from fv2v.networks import FaceVid2Vid
-from fv2v.reenactor.placement import placed
+from fv2v.reenactor.placement import place_edited
 
 LIPS, EYES = (6, 12, 14, 17, 19, 20), (11, 13, 15, 16, 18)
 OPEN = Openness(0.31, 0.29, 0.22)
@@ -63,7 +65,8 @@ def by_release(
 
 
 def finished(networks: FaceVid2Vid, driver: Motion, first: Motion | None, edit: Edit, **options) -> Tensor:
-    return placed(networks, make_source(), driver, first, None, [edit], **options).kp_driving
+    frames = FrameInputs(make_source(), driver, first, **options)
+    return place_edited(networks, frames, [edit]).kp_driving
 
 
 @pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
@@ -83,16 +86,15 @@ def test_the_multiplier_comes_after_stitching(networks):
     torch.testing.assert_close(finished(networks, driver, first, Edit(multiplier=0.6)), expected)
 
 
-def test_expression_friendly_is_what_it_is_without(networks):
+def test_the_releases_expression_friendly_option_changes_nothing(networks):
     """x = x_s + m (x_d - x_d0), m = sqrt(V(x_s) / V(x_d0)): x_d0 is x_s, so m is 1."""
     source, driver, first = make_source(), make_motion(1), make_motion(2)
     x_d, x_d0 = (by_release(source, motion, first, "all") for motion in (driver, first))
     volumes = [hull_volume(points[0].double().numpy()) for points in (source.keypoints, x_d0)]
     m = math.sqrt(volumes[0] / volumes[1])
     assert m == pytest.approx(1, abs=1e-5)
-    for option in DRIVING_OPTIONS:
-        found = finished(networks, driver, first, Edit(driving_option=option), stitch=False)
-        torch.testing.assert_close(found, source.keypoints + m * (x_d - x_d0), rtol=1e-4, atol=1e-5)
+    found = finished(networks, driver, first, Edit(), stitch=False)
+    torch.testing.assert_close(found, source.keypoints + m * (x_d - x_d0), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
@@ -142,7 +144,8 @@ def test_opened_eyes_can_be_seen_from_the_side(networks):
     source, edit, view = make_source(), Edit(portrait=OPEN, eyes=0.1), View(yaw=20)
     turned = place(source, source.motion, view=view, geometry=GEOMETRY).kp_driving
     still = replace(source.motion, scale=source.motion.scale)
-    found = placed(networks, source, make_motion(1), still, view, [edit], stitch=False).kp_driving
+    frames = FrameInputs(source, make_motion(1), still, view, stitch=False)
+    found = place_edited(networks, frames, [edit]).kp_driving
     delta = networks.retargeting.eye_delta(source.keypoints, torch.tensor([[0.31, 0.29, 0.1]]))
     torch.testing.assert_close(found, turned + delta)
 

@@ -1,11 +1,11 @@
-"""Films, motion with its time: what one is, that files keep it, and whom it can move."""
+"""Motion sequences, motion with its time: what one is, that files keep it, and whom it can move."""
 
 from fractions import Fraction
 
 import pytest
 import torch
-from films import leftovers
-from motion_samples import assert_same_film, film
+from motion_samples import assert_same_sequence, sequence
+from output_files import leftovers
 from tiny import TINY, TINY_LIVEPORTRAIT
 
 import fv2v
@@ -14,13 +14,19 @@ from fv2v.motion.sequence import check_fits
 
 
 @pytest.mark.parametrize("ratios", [False, True])
-def test_films_come_back_bit_for_bit(ratios, tmp_path):
+def test_sequences_come_back_bit_for_bit(ratios, tmp_path):
     more = {"eyes": torch.rand(3, 2), "lips": torch.rand(3, 1)} if ratios else {}
-    kept = film(**more)
+    kept = sequence(**more)
     write_motion(tmp_path / "motion.npz", kept)
-    assert_same_film(read_motion(tmp_path / "motion.npz"), kept)
+    assert_same_sequence(read_motion(tmp_path / "motion.npz"), kept)
     assert not leftovers(tmp_path, tmp_path / "motion.npz")
     assert fv2v.MotionSequence is MotionSequence
+
+
+def test_a_sequence_prints_as_one_line():
+    timing = Timing.even(3, Fraction(30000, 1001))
+    expected = "MotionSequence('vox-256', 3 frames, 15 keypoints, 29.97 frames/s)"
+    assert str(film(K=15, preset="vox-256", timing=timing)) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,9 +43,9 @@ def test_films_come_back_bit_for_bit(ratios, tmp_path):
         ({"lips": torch.full((3, 1), torch.inf)}, "lips hold NaN or infinite numbers"),
     ],
 )
-def test_what_is_no_film_is_refused(changed, told):
+def test_what_is_no_sequence_is_refused(changed, told):
     with pytest.raises(ValueError, match=told):
-        film(**changed)
+        sequence(**changed)
 
 
 @pytest.mark.parametrize(
@@ -57,15 +63,15 @@ def test_what_is_no_timing_is_refused(pts, time_base, rate, told):
 
 
 def test_motion_fits_its_own_preset_and_those_alike():
-    vox = film(K=15, preset="vox-256")
+    vox = sequence(K=15, preset="vox-256")
     for name in ("vox-256", "vox-256-jacobian", "vox-256-spade"):
         check_fits(vox, fv2v.preset(name))
     for name in ("sadtalker-256", "face-vid2vid-256", "liveportrait"):
         with pytest.raises(ValueError, match=f"motion of 'vox-256' with 15 keypoints cannot move {name!r}"):
             check_fits(vox, fv2v.preset(name))
-    check_fits(film(preset="tiny"), TINY)
-    check_fits(film(K=21, preset="liveportrait"), TINY_LIVEPORTRAIT)
+    check_fits(sequence(preset="tiny"), TINY)
+    check_fits(sequence(K=21, preset="liveportrait"), TINY_LIVEPORTRAIT)
     with pytest.raises(ValueError, match="motion of 'other' with 5 keypoints cannot move 'tiny'"):
-        check_fits(film(preset="other"), TINY)
+        check_fits(sequence(preset="other"), TINY)
     with pytest.raises(ValueError, match="motion of 'tiny' with 4 keypoints cannot move 'tiny', which has 5"):
-        check_fits(film(K=4, preset="tiny"), TINY)
+        check_fits(sequence(K=4, preset="tiny"), TINY)

@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 from steady import delay, jitter, keypoints, least_and_most, still, turning
 from tiny import TINY_LIVEPORTRAIT, TINY_SADTALKER, TINY_VOX, driving, encoded, lively, pictures
 
+from fv2v.geometry import Motion
 from fv2v.geometry.rotation import rotation_from_vector, rotation_vector
 from fv2v.io.tensors import to_uint8
 from fv2v.motion.npz import read_motion
 from fv2v.motion.smoothing import Cutoff, Steadiness, SteadyMotion
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import joined
 
 FPS = (25.0, 30.0, 60.0)
 
@@ -51,9 +51,9 @@ def test_a_fast_turn_comes_two_frames_late_at_most(fps, degrees, seconds, capsys
 @pytest.mark.parametrize("name", ["talking.pkl", "shake_face.pkl", "d5.pkl"])
 def test_real_faces_tremble_half_as_much_and_turn_in_time(name, capsys):
     """A real face is never quite still: what its steps change by is what trembles."""
-    film = read_motion(clips.real(name))
-    fps = float(film.timing.rate)
-    before, after = keypoints(film.motion), keypoints(SteadyMotion(fps=fps).run(film.motion))
+    sequence = read_motion(clips.real(name))
+    fps = float(sequence.timing.rate)
+    before, after = keypoints(sequence.motion), keypoints(SteadyMotion(fps=fps).run(sequence.motion))
     stillest, fastest = least_and_most(before, round(fps))
     trembled, trembles = (jitter(values[stillest].diff(dim=0)) for values in (before, after))
     late = delay(before[fastest], after[fastest])
@@ -70,7 +70,7 @@ def test_rotations_stay_rotations_and_what_stands_still_stays():
     torch.testing.assert_close(steady @ steady.mT, straight)
     torch.testing.assert_close(torch.linalg.det(steady), torch.ones_like(steady[:, 0, 0]))
     first = motion[:1]
-    again = SteadyMotion().run(joined([first] * 5))
+    again = SteadyMotion().run(Motion.cat([first] * 5))
     for name in ("rotation", "translation", "expression", "scale"):
         value = getattr(again, name)
         torch.testing.assert_close(value, getattr(first, name).expand_as(value))
@@ -105,7 +105,7 @@ def test_more_time_between_frames_follows_more():
 def test_drivers_side_by_side_are_filtered_apart():
     motions = [turning(60, 0.5, 25.0, seed=seed) for seed in range(2)]
     both = SteadyMotion()
-    steps = [both.step(joined([m[i : i + 1] for m in motions])) for i in range(len(motions[0]))]
+    steps = [both.step(Motion.cat([m[i : i + 1] for m in motions])) for i in range(len(motions[0]))]
     for driver, motion in enumerate(motions):
         alone = SteadyMotion().run(motion)
         for name in ("rotation", "translation", "expression", "scale"):
@@ -165,7 +165,7 @@ def test_animate_renders_the_motion_made_steady(config, batch_size):
     images = list(reenactor.animate(source, frames, steady=SteadyMotion(fps=30), batch_size=batch_size))
     motion = SteadyMotion(fps=30).run(reenactor.extract(frames))
     anchor = motion[:1] if config.geometry.relative else None
-    expected = to_uint8(reenactor.render(source, motion, anchor))
+    expected = to_uint8(reenactor.render(source, motion, anchor)).cpu().numpy()
     assert np.abs(np.stack(images).astype(int) - expected).max() <= 1
     plain = list(reenactor.animate(source, frames))
     assert np.abs(np.stack(images).astype(int) - plain).max() > 1

@@ -56,7 +56,11 @@ TOLERANCES = [
 SPADE_PICTURES = 3e-3, 3e-5  # largest and mean error: instance norms amplify
 
 
-@pytest.fixture(scope="module", params=RELEASES)
+QUICK = "zlh"  # the one that is compared by default
+PARAMS = [pytest.param(name, marks=[] if name == QUICK else pytest.mark.slow) for name in RELEASES]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def release(request, tmp_path_factory) -> tuple[str, FaceVid2Vid]:
     folder = tmp_path_factory.mktemp(request.param)
     model = checkpoints.load(write_release(request.param, folder), preset(RELEASES[request.param])).eval()

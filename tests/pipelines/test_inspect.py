@@ -72,7 +72,7 @@ def test_a_sheet_shows_what_is_rendered(folder, tmp_path, config):
     for line in (0, 1):
         assert_shows(cell(sheet, line, 2), shown[1 + line])
     for column, yaw in enumerate((-30, -15, 0, 15, 30)):
-        view = to_uint8(reenactor.render(source, source.motion, view=View(yaw=yaw)))[0]
+        view = to_uint8(reenactor.render(source, source.motion, view=View(yaw=yaw))).cpu().numpy()[0]
         assert_shows(cell(sheet, 2, column, gaps=1), view)
     assert_shows(cell(sheet, 2, 5, gaps=1), reenactor.frontalize(source))
     for column in (3, 4):

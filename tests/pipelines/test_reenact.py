@@ -14,12 +14,13 @@ import av
 import clips
 import numpy as np
 import pytest
-from films import audio_codec, leftovers, packets
+from output_files import audio_codec, leftovers, packets
 from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
 
 from fv2v import frontalize, imitate, reenact, render
-from fv2v.face.crop import SteadyCrop, box_around, crop_face, cut
+from fv2v.face.crop import box_around, cut
 from fv2v.face.find import find_face, find_first_face
+from fv2v.face.tracking import SteadyCrop
 from fv2v.geometry import View
 from fv2v.io.image import read_image
 from fv2v.io.video import read_video, write_video
@@ -80,8 +81,8 @@ def test_it_is_the_reenactors_work_on_the_crops(tiny, driving, tmp_path):
     view = View(yaw=30)
     reenact(clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny, view=view, relative=False)
     reader = read_video(driving)
-    source = tiny.encode(crop_face(clips.portrait(), 256))
-    drivers = (crop_face(frame, TINY.image_size) for frame in reader)
+    source = tiny.encode(clips.crop_face(clips.portrait(), 256))
+    drivers = (clips.crop_face(frame, TINY.image_size) for frame in reader)
     expected = np.stack(list(tiny.animate(source, drivers, relative=False, view=view)))
     assert np.abs(frames_of(tmp_path / "out.mp4").astype(int) - expected).mean() < 3
 
@@ -180,7 +181,7 @@ def test_frontalize_writes_the_reenactors_picture(tiny, tmp_path):
     output = tmp_path / "front.png"
     report = frontalize(clips.PORTRAIT, output, reenactor=tiny)
     assert (report.output, report.frames) == (output, 1)
-    expected = tiny.frontalize(tiny.encode(crop_face(clips.portrait(), 256)))
+    expected = tiny.frontalize(tiny.encode(clips.crop_face(clips.portrait(), 256)))
     assert np.abs(read_image(output).astype(int) - expected).mean() < 3  # the crop was 256 px wide or nearly
 
 

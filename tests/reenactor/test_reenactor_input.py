@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import TINY, TINY_VOX, pictures
+from motion_samples import moving
+from tiny import TINIES, TINY, TINY_VOX, assert_frames_close, driving, encoded, pictures
 
-from fv2v import Reenactor
+from fv2v import Reenactor, View
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,15 @@ def test_batches_that_do_not_meet_are_refused(reenactors):
     with pytest.raises(ValueError, match="a source of 1 or 3, as the motion has, got 2"):
         reenactor.render(sources, motion)
     assert reenactor.render(sources, motion[:2], motion[2:]).shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
+def test_motion_moves_as_what_it_was_read_from(config):
+    reenactor = moving(config)
+    source, drivers = encoded(reenactor), driving(config, 5, seed=1)
+    motion = reenactor.extract(drivers)
+    for options in ({}, {"relative": False, "view": View(yaw=9)}, {"batch_size": 2}):
+        expected = list(reenactor.animate(source, drivers, **options))
+        assert_frames_close(list(reenactor.animate(source, motion, **options)), expected)
+    with pytest.raises(ValueError, match="motion of the frames: translation holds NaN"):
+        reenactor.animate(source, replace(motion, translation=motion.translation * torch.nan))

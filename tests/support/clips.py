@@ -13,8 +13,16 @@ import cv2
 import numpy as np
 import pytest
 
+from fv2v.face.crop import box_around, cut
+from fv2v.face.find import find_face
+
 PORTRAIT = Path(__file__).parents[1] / "data" / "mona_lisa.jpg"
 TIME_BASE = Fraction(1, 90_000)
+
+
+def crop_face(image: np.ndarray, size: int) -> np.ndarray:
+    """(size, size, 3): the square around the largest face of (H, W, 3)."""
+    return cut(image, box_around(find_face(image), image.shape[:2]), size)
 
 
 def moving_picture(picture: np.ndarray, frames: int, *, size: int = 256, reach: float = 0.04) -> np.ndarray:

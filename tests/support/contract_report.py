@@ -46,7 +46,8 @@ def _counted(terminal: pytest.TerminalReporter, outcome: str) -> Iterator[tuple[
     for report in terminal.stats.get(outcome, ()):
         for name, place in getattr(report, "user_properties", ()):
             if name == PROPERTY:
-                yield place, report.longrepr[-1].removeprefix("Skipped: ") if outcome == "skipped" else ""
+                why = report.longrepr[-1].removeprefix("Skipped: ") if outcome == "skipped" else ""
+                yield tuple(place), why  # pytest-xdist makes lists of tuples
 
 
 def _cell(numbers: Counter[tuple[str, Place]], place: Place) -> str:

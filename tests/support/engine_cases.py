@@ -49,6 +49,4 @@ def trained_like(config) -> FaceVid2Vid:
 
 
 SEVERAL = (narrow(PRESETS["face-vid2vid-512"]), narrow(PRESETS["liveportrait"]))  # more layers, and doublings
-
-
 CONFIGS = {config.name: config for config in (*TINIES, *SEVERAL)}

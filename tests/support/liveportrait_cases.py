@@ -1,18 +1,12 @@
-"""LivePortrait's sources and motions, made for tests."""
+"""Sources and motions as LivePortrait has them, of random numbers."""
 
 import torch
 
 from fv2v import Motion, Source
-from fv2v.geometry import (
-    keypoints_of,
-    rotation_from_euler,
-    used_translation,
-)
+from fv2v.geometry import keypoints_of, rotation_from_euler, used_translation
 from fv2v.presets import preset
 
 LIVEPORTRAIT = preset("liveportrait")
-
-
 GEOMETRY, K = LIVEPORTRAIT.geometry, LIVEPORTRAIT.keypoints
 
 

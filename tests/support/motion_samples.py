@@ -1,4 +1,4 @@
-"""Motion, and files of it, made for tests."""
+"""Motion sequences and LivePortrait's templates, made for tests; models whose motion shows."""
 
 import pickle
 from copy import deepcopy
@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tiny import (
-    sized_as_trained,
-)
+from tiny import sized_as_trained
 
 from fv2v import Motion, MotionSequence, Reenactor, Timing
 from fv2v.config import ModelConfig
@@ -20,7 +18,7 @@ K = 21
 
 
 def template(T: int = 4, seed: int = 0, **changed: object) -> dict[str, Any]:
-    """As the release writes one."""
+    """What LivePortrait stores in a motion template of T frames."""
     random = np.random.default_rng(seed)
     angles = torch.from_numpy(random.uniform(-20, 20, (3, T)))
     rows = rotation_from_euler(*angles, order="zyx").mT.float().numpy()  # the release multiplies rows
@@ -64,7 +62,7 @@ def moving(config: ModelConfig) -> Reenactor:
 
 
 class Trap:
-    """Read by an unwary unpickler, it makes a file."""
+    """A pickle of it makes a file where it is read without restriction."""
 
     def __init__(self, target: Path) -> None:
         self.target = str(target)
@@ -76,7 +74,7 @@ class Trap:
 ARRAYS = ("rotation", "translation", "expression", "scale")
 
 
-def film(T: int = 3, K: int = 5, seed: int = 0, **changed: object) -> MotionSequence:
+def sequence(T: int = 3, K: int = 5, seed: int = 0, **changed: object) -> MotionSequence:
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(T, 3, 3, generator=generator))
     rotation *= torch.linalg.det(rotation)[:, None, None].sign()
@@ -91,7 +89,7 @@ def film(T: int = 3, K: int = 5, seed: int = 0, **changed: object) -> MotionSequ
     return MotionSequence(**({"motion": Motion(**given), "timing": timing, "preset": "some"} | changed))
 
 
-def assert_same_film(one: MotionSequence, other: MotionSequence) -> None:
+def assert_same_sequence(one: MotionSequence, other: MotionSequence) -> None:
     """Bit for bit."""
     assert (one.timing, one.preset) == (other.timing, other.preset)
     for name in ARRAYS:

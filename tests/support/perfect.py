@@ -9,11 +9,10 @@ from tiny import TINY
 from torch import Tensor
 
 from fv2v.data.synthetic import LANDMARKS, Expression, Pose, render
-from fv2v.geometry import Motion, Source, View, keypoints_of, seen
-from fv2v.io.tensors import to_images, to_levels, to_uint8
+from fv2v.geometry import Motion, Source, View, apply_view, keypoints_of
+from fv2v.io.tensors import to_images, to_uint8
 from fv2v.metrics.held_out import Acted, Cast, HeldOut
 from fv2v.metrics.protocols import Scene
-from fv2v.reenactor.animation import joined
 
 TINY_HEADS = replace(TINY, name="tiny-heads", keypoints=len(LANDMARKS))
 VOXELS = TINY_HEADS.image_size // TINY_HEADS.volume_stride
@@ -36,7 +35,7 @@ class Perfect:
         return self._sources[key(picture[0])]
 
     def extract(self, frames: Tensor) -> Motion:
-        return joined([self._motions[key(frame)] for frame in frames])
+        return Motion.cat([self._motions[key(frame)] for frame in frames])
 
     def render(
         self,
@@ -56,14 +55,14 @@ class Perfect:
             )
         if view is not None:
             view = [View(yaw=wish.yaw + self.yaw_error) for wish in view]
-        motion = seen(motion, view, self.config.geometry)
+        motion = apply_view(motion, view, self.config.geometry)
         pose = Pose(motion.rotation, motion.translation * (VOXELS - 1) / VOXELS)
         who = self._casts[int(source.features)].who.repeat(len(pose))
-        return to_images(to_levels(render(who, expression, pose, 32)), 32)
+        return to_images(to_uint8(render(who, expression, pose, 32)), 32)
 
     def frontalize(self, source: Source) -> np.ndarray:
         straight = replace(source.motion, rotation=torch.eye(3)[None])
-        return to_uint8(self.render(source, straight))[0]
+        return to_uint8(self.render(source, straight)).cpu().numpy()[0]
 
     def _learn(self, number: int, scene: Scene, cast: Cast) -> None:
         truth = scene.truth.on_lattice(VOXELS)
@@ -75,10 +74,10 @@ class Perfect:
             motion=truth.source,
             keypoints=keypoints_of(truth.canonical, truth.source),
         )
-        self._know(scene.frames, joined([truth.source, truth.driving]), [cast.source, cast.driving])
+        self._know(scene.frames, Motion.cat([truth.source, truth.driving]), [cast.source, cast.driving])
         if scene.driver is not None:
             other = scene.driver_truth.on_lattice(VOXELS)
-            self._know(scene.driver, joined([other.source, other.driving]), [cast.source, cast.driver])
+            self._know(scene.driver, Motion.cat([other.source, other.driving]), [cast.source, cast.driver])
 
     def _know(self, frames: Tensor, motion: Motion, acts: list[Acted]) -> None:
         expressions = Acted.cat(acts).expression

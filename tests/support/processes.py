@@ -1,22 +1,22 @@
-"""Test files run once more in processes of their own, as many at a time as there are cores."""
+"""Test files run once more in processes of their own, and what those share."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from places import ROOT, TESTS
 
 
 def run_file(file: str, select: str, **environment: str) -> str:
     """What pytest prints for a file's tests that `select` (its -k) takes; none may fail."""
+    options = ["-q", "-k", select, "-m", "slow or not slow", "-p", "no:cacheprovider"]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", select, "-p", "no:cacheprovider", str(TESTS / file)],
+        [sys.executable, "-m", "pytest", *options, str(TESTS / file)],
         cwd=ROOT,
-        # they share the cores as processes
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
@@ -26,11 +26,14 @@ def run_file(file: str, select: str, **environment: str) -> str:
     return result.stdout
 
 
-@contextmanager
-def running(request: pytest.FixtureRequest, run: Callable[[str], str]) -> Iterator[dict[str, Future[str]]]:
-    """`run(file)` on its way for each `file` that the selected tests of this module have as a parameter."""
-    items = [item for item in request.session.items if item.path == request.path]
-    files = [item.callspec.params["file"] for item in items]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {file: pool.submit(run, file) for file in files}
-        pool.shutdown(cancel_futures=True)
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that `make` fills, the same in every process that runs tests of this session."""
+    shared = factory.getbasetemp()
+    if shared.name.startswith("popen-"):  # a worker's of pytest-xdist
+        shared = shared.parent
+    folder = shared / name
+    with FileLock(shared / f"{name}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            make(folder)
+    return folder

@@ -19,7 +19,7 @@ from fv2v.config import DiscriminatorConfig
 from fv2v.data.pairs import Pairs
 from fv2v.io.image import write_image
 from fv2v.losses import LossConfig
-from fv2v.training.build import judges, starting_model
+from fv2v.training.build import loss_networks, starting_model
 from fv2v.training.config import OptimiserConfig, TrainConfig
 from fv2v.training.distributed import World
 from fv2v.training.learner import Learner
@@ -82,10 +82,10 @@ def learner(world: World = CPU, dtype: torch.dtype = torch.float32, **values: An
     """Of the tiny model, with a discriminator."""
     chosen = config(Path(), **{"spectral_norm": True} | values)
     model = starting_model(chosen).to(dtype)
-    seen = judges(chosen, knows_truth=False, device=world.device)
-    if seen.discriminator is not None:
-        seen.discriminator.to(dtype)
-    return Learner(model, chosen, seen, world, steps=4, size=model.config.image_size)
+    networks = loss_networks(chosen, knows_truth=False, device=world.device)
+    if networks.discriminator is not None:
+        networks.discriminator.to(dtype)
+    return Learner(model, chosen, networks, world, steps=4, size=model.config.image_size)
 
 
 def gradients(learning: Learner, parts: Sequence[Pairs]) -> dict[str, Any]:

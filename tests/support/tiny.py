@@ -88,7 +88,8 @@ def lively(reenactor: Reenactor) -> Reenactor:
 def uncaptured(reenactor: Reenactor) -> Reenactor:
     """Runs the same networks without graphs, so that hooks see every frame, on a GPU too."""
     other = copy(reenactor)
-    other._path = None
+    other.runner = copy(reenactor.runner)
+    other.runner.graphs = None
     return other
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from runs import CPU, WITHOUT_JACOBIANS, config, gradients_of_a_step, trained
 
-from fv2v.training.distributed import joined
+from fv2v.training.distributed import process_group
 from fv2v.training.trainer import Trainer
 
 KILLED_AFTER, HALF_WRITTEN = 3, 4  # steps
@@ -61,7 +61,7 @@ def interrupted(folder: Path) -> None:
 
 def one_of_two(folder: Path) -> None:
     """A step's gradients in float64, then a run."""
-    with joined("cpu") as world:
+    with process_group("cpu") as world:
         found = gradients_of_a_step(world)
         if world.first:
             torch.save(found, folder / "gradients.pt")

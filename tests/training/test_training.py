@@ -15,8 +15,8 @@ from fv2v.networks import FaceVid2Vid
 from fv2v.networks.spade import SpectralConv2d
 from fv2v.training.config import OptimiserConfig
 from fv2v.training.learner import NotFinite
-from fv2v.training.objective import placed
-from fv2v.training.randomness import Chance
+from fv2v.training.objective import place_absolutely
+from fv2v.training.randomness import StepRandomness
 from fv2v.training.spectral import plain_weights
 
 PIXELS = LossConfig(**dict.fromkeys(LossConfig.__slots__, 0.0) | {"reconstruction": 1.0})
@@ -45,8 +45,8 @@ def test_every_kind_of_model_learns(config):
     """All parameters that are to learn move, with all losses of the paper's that need no other network."""
     learning = learner(model=config, average=0.0)
     before = {name: each.clone() for name, each in learning.model.named_parameters()}
-    learnt = learning.step(0, [pairs(2, config.output_size)])
-    assert not learnt.stopped
+    result = learning.step(0, [pairs(2, config.output_size)])
+    assert not result.stopped
     jacobians = {"equivariance_jacobians"} if config.jacobian else set()
     terms = {
         "gan",
@@ -57,9 +57,9 @@ def test_every_kind_of_model_learns(config):
         "reconstruction",
     }
     logged = {"loss", "discriminator", "gradient", "discriminator_gradient"}
-    assert learnt.values.keys() == terms | jacobians | logged
-    weighted = sum(getattr(LOSSES, name) * learnt.values[name] for name in terms | jacobians)
-    assert learnt.values["loss"] == pytest.approx(weighted, rel=1e-5)
+    assert result.values.keys() == terms | jacobians | logged
+    weighted = sum(getattr(LOSSES, name) * result.values[name] for name in terms | jacobians)
+    assert result.values["loss"] == pytest.approx(weighted, rel=1e-5)
     still = {name for name, each in learning.model.named_parameters() if torch.equal(each, before[name])}
     if config == TINY_LIVEPORTRAIT:
         assert {name.partition(".")[0] for name in still} == {"retargeting"}
@@ -71,16 +71,16 @@ def test_every_kind_of_model_learns(config):
 def test_the_discriminators_step_leaves_the_models_gradients_alone():
     step = gradients(learner(), [pairs(2)])
     alone = learner()
-    chance = Chance.of_step(0, 0, 2, 0.0, CPU.device, torch.float32)
-    batch = pairs(2).to(CPU.device)
-    terms, output = alone.objective(batch, chance)
+    randomness = StepRandomness.of_step(0, 0, 2, 0.0, CPU.device, torch.float32)
+    batch = pairs(2).scaled(CPU.device)
+    terms, output = alone.objective(batch, randomness)
     terms.total(LOSSES).backward()
-    learnt = gradients_of(each for each in alone.model.parameters())
+    own = gradients_of(each for each in alone.model.parameters())
     order = torch.cat([each.flatten() for each in alone.model.parameters()])
     assert order.numel() == step["model"].numel()
-    assert torch.equal(learnt, step["model"])
+    assert torch.equal(own, step["model"])
     alone.discriminator.zero_grad()
-    alone.judgement(batch.driving, output.detach()).backward()
+    alone.discriminator_objective(batch.driving, output.detach()).backward()
     assert torch.equal(gradients_of(alone.discriminator.parameters()), step["discriminator"])
 
 
@@ -184,15 +184,15 @@ def test_what_is_not_finite_is_named(parameter, finite):
 
 
 def test_true_keypoints_move_those_they_should():
-    """Who is forced is rendered as if L, H and Δ had said the truth; the others are not touched by it."""
+    """A forced pair is rendered as if L, H and Δ had found the truth; the others do not change."""
     known = truth(2)
     learning = learner(losses=PIXELS)
-    batch = Pairs(*(pairs(2).to(CPU.device).source.split(2) * 2), known)
-    warp = Chance.of_step(0, 0, 2, 0.0, CPU.device, torch.float32).warp
+    batch = Pairs(*(pairs(2).scaled(CPU.device).source.split(2) * 2), known)
+    warp = StepRandomness.of_step(0, 0, 2, 0.0, CPU.device, torch.float32).warp
     model = learning.model.eval()
 
     def outputs(forced):
-        return learning.objective(batch, Chance(warp, forced)).output
+        return learning.objective(batch, StepRandomness(warp, forced)).output
 
     with torch.no_grad():
         plain, mixed, all_true = (
@@ -203,7 +203,7 @@ def test_true_keypoints_move_those_they_should():
         there = known.on_lattice(16)
         source = replace(model.encode(batch.source), canonical=there.canonical, motion=there.source)
         source = replace(source, keypoints=keypoints_of(there.canonical, there.source))
-        expected = model.render(source, placed(source, there.driving, model))
+        expected = model.render(source, place_absolutely(source, there.driving, model))
     torch.testing.assert_close(all_true, expected)
     torch.testing.assert_close(mixed, torch.stack([all_true[0], plain[1]]))
     assert not torch.allclose(all_true[1], plain[1], atol=1e-6)
@@ -255,8 +255,8 @@ def test_what_no_loss_reaches_stays_as_it_is(losses, teacher, still, term):
     for name, each in states(learning, still).items():
         assert torch.equal(each, before[name]), name
     assert not all(torch.equal(each, moving[name]) for name, each in states(learning, others).items())
-    chance = Chance.of_step(0, 0, 2, teacher, CPU.device, torch.float32)
-    output = learning.objective(replace(pairs(2).to(CPU.device), truth=truth(2)), chance).output
+    randomness = StepRandomness.of_step(0, 0, 2, teacher, CPU.device, torch.float32)
+    output = learning.objective(replace(pairs(2).scaled(CPU.device), truth=truth(2)), randomness).output
     assert (output is None) == (term != "reconstruction")
 
 
@@ -292,12 +292,12 @@ def test_fixed_norms_show_in_training_what_is_given_out(tmp_path):
 
 def test_pixels_near_true_keypoints_count_more():
     """The focus is where the driving frame has its landmarks, in picture coordinates."""
-    batch = replace(pairs(2).to(CPU.device), truth=truth(2))
-    chance = Chance.of_step(0, 0, 2, 0.0, CPU.device, torch.float32)
+    batch = replace(pairs(2).scaled(CPU.device), truth=truth(2))
+    randomness = StepRandomness.of_step(0, 0, 2, 0.0, CPU.device, torch.float32)
     learning = learner(losses=PIXELS, focus=(0, 0, 3, 0, 1))
     learning.model.eval()
     with torch.no_grad():
-        terms, output = learning.objective(batch, chance)
+        terms, output = learning.objective(batch, randomness)
     points = keypoints_of(batch.truth.canonical, batch.truth.driving)[..., :2]
     focus = focus_on(points, torch.tensor([0, 0, 3.0, 0, 1]), 32)
     expected = reconstruction(output, batch.driving, focus=focus)

@@ -178,6 +178,6 @@ def test_rates_over_a_run():
 @pytest.mark.parametrize("size", [0, 100, 32])
 def test_a_size_that_networks_cannot_see(size):
     check_size(FACE_VID2VID_256, 128)
-    with pytest.raises(ValueError, match=f"sees multiples of 128 pixels, got {size}"):
+    with pytest.raises(ValueError, match=f"takes multiples of 128 pixels, got {size}"):
         check_size(FACE_VID2VID_256, size)
     assert torch.is_grad_enabled()

@@ -8,11 +8,11 @@ from tiny import TINY, TINY_SPADE
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fv2v.data.pairs import Draw, Pairs, collate
+from fv2v.data.pairs import Draw, Pairs
 from fv2v.data.synthetic import LANDMARKS, SyntheticHeads
 from fv2v.networks import FaceVid2Vid
 from fv2v.training.initialization import begin_with_prior
-from fv2v.training.objective import _forced, placed
+from fv2v.training.objective import place_absolutely, with_true_keypoints
 
 CONFIG = replace(
     TINY,
@@ -30,16 +30,16 @@ CONFIG = replace(
 @pytest.fixture(scope="module")
 def heads() -> Pairs:
     drawn = SyntheticHeads(64, 4, seed=7)
-    return collate([drawn[Draw(i, 1)] for i in range(4)]).to(torch.device("cpu"))
+    return Pairs.cat([drawn[Draw(i, 1)] for i in range(4)]).scaled(torch.device("cpu"))
 
 
 def shown(model: FaceVid2Vid, heads: Pairs) -> Tensor:
     """Each source by the true keypoints of its driving frame, as the first training step makes it."""
     truth = heads.truth.on_lattice(16)
-    source, moved = _forced(
+    source, moved = with_true_keypoints(
         model.encode(heads.source), truth.driving, truth, torch.ones(len(heads), dtype=torch.bool)
     )
-    return model.render(source, placed(source, moved, model))
+    return model.render(source, place_absolutely(source, moved, model))
 
 
 def fresh(config=CONFIG) -> FaceVid2Vid:

@@ -56,7 +56,7 @@ def test_who_is_killed_goes_on(folder, how, monkeypatch, tmp_path):
         assert len(list(run.glob(".step-*"))) == 1
     trainer = Trainer(config(tmp_path, steps=6), CPU)
     assert trainer.step in (2, 4)
-    assert f"{run}: goes on after step {trainer.step}" in trainer.notes
+    assert f"{run}: resumed after step {trainer.step}" in trainer.notes
     trainer.run()
     assert_same_run(run, folder / "whole")
     assert not list(run.glob(".*"))
@@ -105,8 +105,8 @@ def test_changed_settings_are_told(folder):
     trainer = Trainer(config(folder, output=folder / "whole", steps=8, batch=1), CPU)
     assert trainer.step == 6
     assert trainer.notes[1:] == [
-        "as it was not before: steps 6, now 8",
-        "as it was not before: batch 2, now 1",
+        "changed since then: steps 6, now 8",
+        "changed since then: batch 2, now 1",
     ]
 
 

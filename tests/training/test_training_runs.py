@@ -59,7 +59,7 @@ def test_what_a_run_leaves(folder):
 
 def test_a_sheet(folder):
     model = trained(folder, steps=1).model
-    batch = pairs(2).to(CPU.device)
+    batch = pairs(2).scaled(CPU.device)
     levels = sheet(model, batch, 32)
     assert levels.dtype == np.uint8
     band = 2 * (CAPTION + 192) + GAP
@@ -146,9 +146,9 @@ def test_networks_learn_from_pictures_of_another_size(folder):
             {"losses": replace(LossConfig(perceptual=0), true_rotation=1)},
             "losses.true_rotation: expected 0, as",
         ),
-        ({"focus": (1.0, 2.0)}, "focus: expected as many as the data knows keypoints, 0; got 2"),
-        ({"teacher": (1.0, 0.0)}, "teacher: expected 0, as the data knows no true motion"),
-        ({"size": 44}, "size: 'tiny' sees multiples of "),
+        ({"focus": (1.0, 2.0)}, "focus: expected 0 numbers, one a true keypoint of the data; got 2"),
+        ({"teacher": (1.0, 0.0)}, "teacher: expected 0, as the data has no true motion"),
+        ({"size": 44}, "size: 'tiny' takes multiples of "),
         ({"model": TINY_SADTALKER}, "'tiny-sadtalker' is driven by 3DMM coefficients, no pictures"),
         (
             {"fresh": ("decoder",), "weights": "w.safetensors"},
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_told_before_the_first_step(folder, values, said):
 def test_where_nobody_knows_the_pose_it_is_said(folder):
     losses = LossConfig(perceptual=0, reconstruction=1)
     assert Trainer(config(folder, losses=losses), CPU).notes == [
-        "no head_pose term: the data knows no true poses, and `pose` names no weights"
+        "no head_pose term: the data has no true poses, and `pose` names no weights"
     ]
     weights = folder / "pose.safetensors"
     checkpoints.save(checkpoints.random(TINY), weights)
@@ -208,7 +208,7 @@ def test_drawn_heads_teach_what_they_know(folder):
     known = {"head_pose", "true_canonical", "true_rotation", "true_translation", "true_expression"}
     assert all(values[-1][name] > 0 for name in known)
     with pytest.raises(
-        ValueError, match=rf"teacher: the data knows {len(LANDMARKS)} keypoints, the model has 5"
+        ValueError, match=rf"teacher: the data has {len(LANDMARKS)} true keypoints, the model has 5"
     ):
         Trainer(config(folder, teacher=(1.0, 0.0)), CPU, heads)
 
@@ -230,8 +230,8 @@ def test_the_command(folder, fv2v):
     code, out, err = fv2v("train", file, "--set", "steps=5", "--device", "cpu")
     assert (code, out.strip()) == (0, f"{folder / 'run' / MODEL}: 5 of 5 steps")
     assert err.splitlines()[:2] == [
-        f"{folder / 'run'}: goes on after step 4",
-        "as it was not before: steps 4, now 5",
+        f"{folder / 'run'}: resumed after step 4",
+        "changed since then: steps 4, now 5",
     ]
     code, _, err = fv2v("train", file, "--set", "stps=5")
     assert (code, len(err.splitlines())) == (2, 1)

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.data.synthetic.uniform import Batched, Uniform
+from fv2v.batch import Batched
+from fv2v.data.synthetic.uniform import Uniform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Expression(Batched):
     """All 0 is the neutral face. Left and right are the picture's, of a head seen from the front."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.data.synthetic.uniform import Batched, Uniform
+from fv2v.batch import Batched
+from fv2v.data.synthetic.uniform import Uniform
 
 Colour = tuple[float, float, float]
 LIGHT_SKIN: Colour = (0.97, 0.80, 0.69)
@@ -29,7 +30,7 @@ IRISES: tuple[Colour, ...] = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity(Batched):
     """Shape, colours, clothes, background and light of B heads.
 

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.data.synthetic.uniform import Batched, Uniform
+from fv2v.batch import Batched
+from fv2v.data.synthetic.uniform import Uniform
 from fv2v.geometry import euler_degrees, rotation_from_euler
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pose(Batched):
     """Of B heads: p in head coordinates, scaled, is at R p + t in the picture's."""
 

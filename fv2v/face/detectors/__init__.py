@@ -1,1 +1,1 @@
-"""What finds faces: one file a detector, all behind the protocols of base.py."""
+"""Face detectors, one a file, with the signatures of base.py."""

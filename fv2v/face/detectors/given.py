@@ -1,14 +1,14 @@
-"""Faces that the user knows: boxes or landmarks, in an array or a file, in place of a detector.
+"""Faces given by the user in place of a detector: boxes or landmarks, in an array or a file.
 
 A box is (left, top, right, bottom) in pixels, around a face from the forehead to the chin, as face detectors
-give it. Landmarks are n points (x, y) in pixels, one of the sets of `landmarks.py`. There is one of either
-for all frames (T = 1 as well), or one a frame:
+give it. Landmarks are n points (x, y) in pixels, one of the sets of landmarks.py. Either is given once for
+all frames (T = 1 too), or once for each frame:
 
     (4,)       a box for all frames            (n, 2)     landmarks for all frames
     (T, 4)     a box a frame                   (T, n, 2)  landmarks a frame
                                                (T, 2n)    the same, as x, y, x, y, ...
 
-A frame of NaN alone (in .csv empty cells, in .json null) has no face.
+A frame whose numbers are all NaN (in .csv empty cells, in .json null) has no face.
 """
 
 import csv
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fv2v.face.crop import WIDE
-from fv2v.face.find import Face
+from fv2v.face.detectors.base import Face
 from fv2v.face.landmarks import DRIVING_SCALE, DRIVING_VY, EYES_AND_LIP, square_around
 from fv2v.io.paths import PathLike, check_input
 
@@ -29,22 +29,22 @@ FORMATS = "(4,) or (T, 4) boxes, (n, 2), (T, n, 2) or (T, 2n) landmarks"
 
 
 class GivenFaces:
-    """A `FaceDetector` that knows where the face is, frame by frame, and never looks.
+    """A `FaceDetector` that returns the given face of each frame and ignores the picture.
 
-    Of landmarks it makes the square that LivePortrait's release crops a driving video to, upright: a tilt of
-    the head is motion to be seen. A portrait is turned by its `landmarks`.
+    From landmarks it makes the square that LivePortrait's release crops a driving video to, not rotated: a
+    tilt of the head is motion. A portrait's crop is rotated by its `landmarks`.
 
     Args:
         faces: an array in one of the forms above.
         name: what errors call it.
 
     Attributes:
-        frames: how many it knows; None: one for all.
-        marked: whether it has landmarks; else it has boxes.
+        frames: how many were given; None: one for all frames.
+        marked: whether landmarks were given; else boxes.
 
     Raises:
         ValueError: another shape, infinite numbers, a frame of which some numbers are NaN, a box without
-            width or height, landmarks that are none (see `landmarks.square_around`), or no face at all.
+            width or height, wrong landmarks (see `landmarks.square_around`), or no face at all.
     """
 
     def __init__(self, faces: Any, name: str = "faces") -> None:
@@ -57,12 +57,12 @@ class GivenFaces:
             raise ValueError(f"{name}: expected a face in some frame, got none")
 
     def __call__(self, image: np.ndarray, frame: int = 0, near: Face | None = None) -> list[Face]:
-        """The face of that frame, wherever the one before was. ValueError for a frame it does not know."""
+        """The face of that frame; `near` is ignored. ValueError for a frame beyond those given."""
         face = self._faces[self._index(frame)]
         return [] if face is None else [face]
 
     def landmarks(self, image: np.ndarray, face: Face, frame: int = 0) -> np.ndarray:
-        """(n, 2): those of that frame; a `LandmarkDetector`. ValueError where there are none."""
+        """(n, 2), of that frame: a `LandmarkDetector`. ValueError where there are none."""
         row = self._rows[self._index(frame)]
         if not self.marked or np.isnan(row).all():
             raise ValueError(f"{self._name}: no landmarks for frame {frame}")
@@ -79,7 +79,7 @@ class GivenFaces:
         return frame
 
     def _face(self, row: np.ndarray) -> Face | None:
-        """Of a box (4,), or of landmarks (n, 2); None of NaN."""
+        """From a box (4,) or landmarks (n, 2); None where they are NaN."""
         if np.isnan(row).all():
             return None
         if not np.isfinite(row).all():
@@ -94,7 +94,7 @@ class GivenFaces:
 
 
 def read_faces(path: PathLike) -> GivenFaces:
-    """What a file says of the faces, in one of the forms of this module.
+    """The faces in a file, in one of the forms of this module.
 
     Args:
         path: .npy; .npz of one array; .json, nested lists; or .csv, a frame a row (four columns are a box,

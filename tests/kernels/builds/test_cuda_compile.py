@@ -8,7 +8,11 @@ import subprocess
 import pytest
 from places import ROOT
 
-SOURCES = sorted(ROOT.glob("csrc/*/cuda.cu"))
+FILES = {path.parent.name: path for path in sorted(ROOT.glob("csrc/*/cuda.cu"))}
+SOURCES = [  # by default one operator
+    pytest.param(path, id=op, marks=[] if op == "keypoint_flow" else pytest.mark.slow)
+    for op, path in FILES.items()
+]
 COMPILED = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
 SPILLED = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 REGISTERS = re.compile(r"Used (\d+) registers")
@@ -25,7 +29,7 @@ def nvcc():
     return build["Nvcc"](path)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("source", SOURCES)
 def test_compiles_for_every_target_without_spills(nvcc, source, tmp_path, capsys):
     command = [nvcc.path, "-O3", "-std=c++17", "-Xptxas", "-v", "--threads", "2", *nvcc.targets.split()]
     command += [f"-I{ROOT / 'csrc'}", "-c", str(source), "-o", str(tmp_path / "kernel.o")]

@@ -9,13 +9,12 @@ nvcc's code, or speed.
 """
 
 import re
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable
 
 import pytest
 from contract_report import count
 from cuda_on_cpu import BUILT, build
-from processes import run_file, running
+from processes import make_once, run_file
 
 from fv2v_kernels import OPS
 
@@ -23,24 +22,29 @@ pytestmark = pytest.mark.skipif(bool(BUILT), reason="this process runs CUDA kern
 
 
 @pytest.fixture(scope="module")
-def emulated(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[str]]]:
-    """What is said of the tests of cuda in each file."""
-    folder = tmp_path_factory.mktemp("cuda_on_cpu")
-    build(folder)
-    with running(
-        request, lambda file: run_file(f"kernels/{file}", "cpu-cuda", FV2V_CUDA_ON_CPU=str(folder))
-    ) as files:
-        yield files
+def emulate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
+    """emulate(file, select): how many of a file's tests of cuda passed."""
+    folder = make_once(tmp_path_factory, "cuda_on_cpu", build)
+
+    def run(file: str, select: str = "") -> int:
+        chosen = " and ".join(filter(None, ["cpu-cuda", select]))
+        printed = run_file(f"kernels/{file}", chosen, FV2V_CUDA_ON_CPU=str(folder))
+        ended = re.search(r"(\d+) passed", printed)
+        assert ended, printed
+        assert "skipped" not in printed.splitlines()[-1]
+        return int(ended[1])
+
+    return run
 
 
-@pytest.mark.parametrize("file", [f"test_{op}.py" for op in OPS])
+def test_a_kernel_agrees_on_the_cpu(emulate: Callable[..., int]) -> None:
+    """The slow tests below in a few seconds: one operator."""
+    assert emulate("test_keypoint_flow.py", "test_gradients_match_the_reference")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", OPS)
 def test_passes_the_contract_on_the_cpu(
-    request: pytest.FixtureRequest, emulated: dict[str, Future[str]], file: str
+    request: pytest.FixtureRequest, emulate: Callable[..., int], op: str
 ) -> None:
-    said = emulated[file].result()
-    ended = re.search(r"(\d+) passed", said)
-    assert ended, said
-    assert "skipped" not in said.splitlines()[-1]
-    count(request.node, file[len("test_") : -len(".py")], "cpu", "cuda, emulated", int(ended[1]))
+    count(request.node, op, "cpu", "cuda, emulated", emulate(f"test_{op}.py"))

@@ -1,6 +1,6 @@
 """_cpu under AddressSanitizer and UndefinedBehaviorSanitizer: the operators' own tests on a build of its own.
 
-By hand: `pytest tests/kernels/builds/test_sanitizers.py`. The sanitized module stands in a copy of the
+By hand: `pytest --slow tests/kernels/builds/test_sanitizers.py`. The sanitized module stands in a copy of the
 installed package that comes first on the path; sanitizers are loaded before Python, so that they see torch's
 memory, too.
 """
@@ -22,6 +22,7 @@ COMPILER = shlex.split(os.environ.get("CXX", "g++"))
 FLAGS = "-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 # a clone for a newer processor is chosen while the module loads, before AddressSanitizer is ready
 FLAGS += " -DFV2V_NO_CLONES"
+pytestmark = pytest.mark.slow
 CHOSEN = "(cpu-cpu and not compiles) or (is_the_convolution and cpu-)"  # the kernels, in C++ alone
 DESCRIBE = """
 import torch
@@ -105,10 +106,10 @@ def test_the_sanitizers_are_awake(environment: dict[str, str], call: str, caught
 
 def test_the_operators_pass_their_tests(environment: dict[str, str]) -> None:
     """Without those of torch.compile, whose kernels are not ours; and fewer random calls than elsewhere."""
-    files = [str(ROOT / f"tests/test_{name}.py") for name in (*OPS, "winograd_conv", "differential")]
+    files = [str(ROOT / f"tests/kernels/test_{name}.py") for name in (*OPS, "winograd_conv", "differential")]
     environment = environment | {"FV2V_CASES": "300"}
     # what a sanitizer says before it ends the process must not end in pytest's own files
-    options = ["-v", "-x", "--capture=sys", "-p", "no:cacheprovider", "-k", CHOSEN]
+    options = ["-v", "-x", "--capture=sys", "-p", "no:cacheprovider", "-m", "slow or not slow", "-k", CHOSEN]
     done = run(environment, "-m", "pytest", *options, *files)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[:5000]
     print(done.stdout.splitlines()[-1])

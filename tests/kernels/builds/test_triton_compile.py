@@ -1,6 +1,7 @@
 """Every Triton kernel compiles for every GPU we name, with no GPU here, and keeps its values in registers.
 
-A table of registers and shared memory is printed: `pytest tests/kernels/builds/test_triton_compile.py`.
+By default for sizes of one and one GPU. `pytest --slow tests/kernels/builds/test_triton_compile.py` compiles
+all, and prints a table of registers and shared memory.
 """
 
 import importlib
@@ -278,7 +279,7 @@ def test_every_constant_is_listed_here():
 
 
 @pytest.mark.parametrize(("module", "kernel"), NAMES)
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_compiles_for_sizes_of_one(module, kernel, wide):
     """Triton turns a size or stride of 1 into a constant: each may be one, here all are."""
     usual = variants(KERNELS[module][kernel]["constants"])[0]
@@ -287,6 +288,7 @@ def test_compiles_for_sizes_of_one(module, kernel, wide):
     assert figures["spills"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids="sm_{}".format)
 @pytest.mark.parametrize(
     ("module", "kernel", "stored"),

@@ -5,13 +5,11 @@ own; by hand: `TRITON_INTERPRET=1 pytest tests/kernels/test_warp3d.py -k triton`
 """
 
 import re
-from collections.abc import Iterator
-from concurrent.futures import Future
 from importlib.util import find_spec
 
 import pytest
 from contract_report import count
-from processes import run_file, running
+from processes import run_file
 
 from fv2v_kernels import OPS
 from fv2v_kernels._native import INTERPRETED
@@ -24,28 +22,29 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def interpreted(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[str]]]:
-    """What is said of the tests of triton in each file."""
-
-    def interpret(file: str) -> str:
-        # a GPU stays out of sight, so that every test marked triton runs on the CPU
-        return run_file(f"kernels/{file}", "cpu-triton", TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
-
-    with running(request, interpret) as files:
-        yield files
-
-
-@pytest.mark.parametrize("file", [*(f"test_{op}.py" for op in OPS), "test_differential.py"])
-def test_passes_in_the_interpreter(
-    request: pytest.FixtureRequest, interpreted: dict[str, Future[str]], file: str
-) -> None:
-    """The contract of each operator, and random calls."""
-    last = interpreted[file].result().splitlines()[-1]
+def interpret(file: str, select: str = "") -> dict[str, int]:
+    """How many of a file's tests of triton ended how."""
+    chosen = " and ".join(filter(None, ["cpu-triton", select]))
+    # a GPU stays out of sight, so that every test marked triton runs on the CPU
+    printed = run_file(f"kernels/{file}", chosen, TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
+    last = printed.splitlines()[-1]
     print(f"{file}: {last}")
-    ended = {outcome: int(number) for number, outcome in re.findall(r"(\d+) (passed|skipped)", last)}
-    if file == "test_differential.py":
-        assert ended["passed"] == len(OPS)
-        return
+    return {outcome: int(number) for number, outcome in re.findall(r"(\d+) (passed|skipped)", last)}
+
+
+def test_a_kernel_agrees_in_the_interpreter() -> None:
+    """The slow tests below in a few seconds: one operator."""
+    assert interpret("test_keypoint_flow.py", "test_matches_the_reference").keys() == {"passed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", OPS)
+def test_passes_the_contract_in_the_interpreter(request: pytest.FixtureRequest, op: str) -> None:
+    ended = interpret(f"test_{op}.py")
     assert ended.keys() == {"passed"}
-    count(request.node, file[len("test_") : -len(".py")], "cpu", "triton", ended["passed"])
+    count(request.node, op, "cpu", "triton", ended["passed"])
+
+
+@pytest.mark.slow
+def test_random_calls_agree_in_the_interpreter() -> None:
+    assert interpret("test_differential.py", "test_agrees_with_the_reference")["passed"] == len(OPS)

@@ -54,15 +54,16 @@ def _run(*command: str) -> None:
 
 
 def install(folder: Path) -> None:
-    """Let `cuda` be a backend of CPU tensors in this process, before it imports fv2v_kernels."""
-    assert "fv2v_kernels" not in sys.modules
+    """Let `cuda` be a backend of CPU tensors in this process, before it needs a kernel."""
     spec = importlib.util.spec_from_file_location("fv2v_kernels._cuda", folder / MODULE)
     assert spec is not None
     assert spec.loader is not None
     sys.modules["fv2v_kernels._cuda"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    from fv2v_kernels import _native, _op
+
     with mock.patch("torch.cuda.is_available", return_value=True):
-        from fv2v_kernels import _native, _op
+        assert _native.module("cuda") is module  # and stays so: this is looked up once
     _op.BACKENDS["cpu"] = (*_op.BACKENDS["cpu"], "cuda")
     _native._stream = lambda device: (0, 0)
 

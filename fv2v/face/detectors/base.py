@@ -1,0 +1,36 @@
+"""What a face detector and a landmark detector are: any callables with these signatures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face in a picture: centre and side of its square box, in pixels, from mid-forehead to chin."""
+
+    x: float
+    y: float
+    side: float
+
+
+class FaceDetector(Protocol):
+    """Finds the faces in a picture."""
+
+    def __call__(self, image: np.ndarray, frame: int = 0, near: Face | None = None) -> Sequence[Face]:
+        """The faces in a (H, W, 3) uint8 RGB picture, in any order.
+
+        `frame` is its number in the video, from 0. `near` is a face found in a frame shortly before: then
+        only boxes that may be the same face are returned.
+        """
+        ...
+
+
+class LandmarkDetector(Protocol):
+    """Marks a face in a picture."""
+
+    def __call__(self, image: np.ndarray, face: Face, frame: int = 0) -> np.ndarray:
+        """(n, 2) pixels (x, y), one of the sets of landmarks.py, of a face in a (H, W, 3) uint8 picture."""
+        ...

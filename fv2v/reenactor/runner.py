@@ -1,0 +1,100 @@
+"""One preset's networks on one device: from what users give to what the networks take, and back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fv2v.config import ModelConfig
+from fv2v.engine.cuda_graph import Pending
+from fv2v.engine.frame import FrameInputs
+from fv2v.engine.graph_cache import FrameGraphs
+from fv2v.geometry import Motion, Source, check_motion, coordinate_dtype, used_translation
+from fv2v.io.tensors import as_batch, to_images
+from fv2v.motion.coefficients import source_windows
+from fv2v.motion.edit import Edit
+from fv2v.networks import FaceVid2Vid
+from fv2v.reenactor.placement import place_edited
+
+
+class Runner:
+    """Runs the networks of one preset: one call a stage, in inference mode.
+
+    Args:
+        networks: trained, or arranged for inference; on `device`, in `dtype`.
+        device, dtype: of the networks.
+        graphs: whether frames become CUDA graphs where `device` is a GPU.
+
+    Attributes:
+        networks, device, dtype: as given.
+        graphs: the CUDA graphs of frames seen so far; None: every frame runs operation by operation.
+    """
+
+    def __init__(
+        self, networks: FaceVid2Vid, device: torch.device, dtype: torch.dtype, *, graphs: bool = True
+    ) -> None:
+        self.networks, self.device, self.dtype = networks, device, dtype
+        self.graphs = FrameGraphs(networks) if graphs and device.type == "cuda" else None
+
+    @property
+    def config(self) -> ModelConfig:
+        """The preset's."""
+        return self.networks.config
+
+    def batch(self, driving: Sequence[Any]) -> Tensor | Motion:
+        """B driving frames as one value: pictures by `as_batch`, windows of coefficients, or motion."""
+        if driving and isinstance(driving[0], Motion):
+            return Motion.cat(driving)
+        if self.config.driven_by == "coefficients":
+            return torch.from_numpy(np.stack(driving))
+        return as_batch(driving, self.config.image_size, self.device)
+
+    def images(self, pictures: Tensor) -> Tensor:
+        """What `as_batch` returns, as the networks take it: (B, 3, n, n) in [0, 1], n = `image_size`."""
+        return to_images(pictures.to(self.device), self.config.image_size).to(self.dtype)
+
+    def received(self, motion: Motion, frames: str) -> Motion:
+        """A motion from outside, checked and brought here; senders may have stored it in half precision.
+
+        `frames` is what errors call its frames. Raises ValueError as `check_motion`.
+        """
+        check_motion(motion, self.config.keypoints, frames, scaled=self.config.head.scale)
+        motion = motion.to(self.device, coordinate_dtype(self.dtype))
+        return replace(motion, translation=used_translation(motion.translation, self.config.geometry))
+
+    @torch.inference_mode()
+    def encode(self, portrait: Any, coefficients: Any = None) -> Source:
+        """F, L, H and Δ on a portrait, as `Reenactor.encode` takes it."""
+        images = self.images(as_batch([portrait], self.config.image_size, self.device))
+        windows = source_windows(coefficients, self.config, len(images))
+        return self.networks.encode(images, None if windows is None else torch.from_numpy(windows).to(images))
+
+    @torch.inference_mode()
+    def extract(self, batch: Tensor | Motion) -> Motion:
+        """H and Δ on what `batch` returns; a motion passes as it is."""
+        if isinstance(batch, Motion):
+            return batch
+        if self.config.driven_by == "coefficients":
+            return self.networks.extract(batch.to(self.device, self.dtype))
+        return self.networks.extract(self.images(batch))
+
+    def begin(self, frames: FrameInputs) -> Pending | None:
+        """Pictures of driving frames under way, by a CUDA graph; None where there is none for them."""
+        return None if self.graphs is None else self.graphs.begin(frames)
+
+    @torch.inference_mode()
+    def render(self, frames: FrameInputs, edits: Sequence[Edit] = (), *, graph: bool = True) -> Tensor:
+        """M and G on frames whose `driving` is a motion: (B, 3, n, n) in [0, 1], n = `config.output_size`.
+
+        Args:
+            edits: none, one for all frames, or one each of one source. Edited frames run as they are.
+            graph: use a CUDA graph where there is one.
+        """
+        if graph and not edits and self.graphs is not None:
+            image = self.graphs.render(frames)
+            if image is not None:
+                return image
+        return self.networks.render(frames.source, place_edited(self.networks, frames, edits))
