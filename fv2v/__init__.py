@@ -23,13 +23,13 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` fi
     from fv2v.motion.npz import write_motion as write_motion
     from fv2v.motion.ratios import Openness as Openness
     from fv2v.motion.sequence import MotionSequence as MotionSequence
+    from fv2v.pipelines.extract import extract as extract
     from fv2v.pipelines.inspect import inspect as inspect
-    from fv2v.pipelines.reenact import frontalize as frontalize
-    from fv2v.pipelines.reenact import imitate as imitate
     from fv2v.pipelines.reenact import reenact as reenact
-    from fv2v.pipelines.reenact import talk as talk
-    from fv2v.pipelines.render import extract as extract
     from fv2v.pipelines.render import render as render
+    from fv2v.pipelines.stills import frontalize as frontalize
+    from fv2v.pipelines.stills import imitate as imitate
+    from fv2v.pipelines.talk import talk as talk
     from fv2v.presets import PRESETS as PRESETS
     from fv2v.presets import preset as preset
     from fv2v.reenactor import Reenactor as Reenactor
@@ -46,9 +46,9 @@ _MODULES = {  # where each public name lives
     "Stream": "fv2v.live.stream",
     "Timing": "fv2v.io.timing",
     "View": "fv2v.geometry",
-    "extract": "fv2v.pipelines.render",
-    "frontalize": "fv2v.pipelines.reenact",
-    "imitate": "fv2v.pipelines.reenact",
+    "extract": "fv2v.pipelines.extract",
+    "frontalize": "fv2v.pipelines.stills",
+    "imitate": "fv2v.pipelines.stills",
     "inspect": "fv2v.pipelines.inspect",
     "preset": "fv2v.presets",
     "read_coefficients": "fv2v.motion.coefficients",
@@ -57,7 +57,7 @@ _MODULES = {  # where each public name lives
     "read_video": "fv2v.io.video",
     "reenact": "fv2v.pipelines.reenact",
     "render": "fv2v.pipelines.render",
-    "talk": "fv2v.pipelines.reenact",
+    "talk": "fv2v.pipelines.talk",
     "write_image": "fv2v.io.image",
     "write_motion": "fv2v.motion.npz",
     "write_video": "fv2v.io.video",

@@ -1,11 +1,11 @@
-"""The command for who has no files yet."""
+"""`fv2v demo`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import Device, Preset, Weights, the_preset, the_weights
+from fv2v.cli.options import Device, WeightsOptions
 
 Folder = Annotated[
     Path, typer.Option("--output", "-o", help="Folder to write to; made where it is not there.")
@@ -15,9 +15,8 @@ Seed = Annotated[int, typer.Option(help="Other seeds draw other people.")]
 
 
 def demo(
+    model: WeightsOptions,
     output: Folder = Path("fv2v-demo"),
-    weights: Weights = None,
-    preset: Preset = None,
     frames: Frames = 75,
     seed: Seed = 0,
     device: Device = None,
@@ -30,8 +29,9 @@ def demo(
     from fv2v.pipelines.demo import demo as run
     from fv2v.reenactor import Reenactor
 
-    chosen = the_preset(preset, weights) if preset or weights else "starter"
-    reenactor = Reenactor(chosen, weights=the_weights(weights), device=device)
+    if model == WeightsOptions():
+        model = WeightsOptions(preset="starter")  # named, so that no line says that weights were left out
+    reenactor = Reenactor(**model.reenactor_arguments(), device=device)
     with frame_progress() as progress:
         files = run(output, reenactor=reenactor, frames=frames, seed=seed, progress=progress)
     typer.echo(f"{files.video}: portrait, driver and output side by side")

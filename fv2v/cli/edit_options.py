@@ -1,164 +1,189 @@
-"""Options that edit motion, of the commands that take motion from a driver."""
+"""The options that edit motion between the driver and what is shown."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
+    from fv2v.motion.edit import Edit
+    from fv2v.motion.ratios import Openness
+
 DRIVER = "driver"
-
-Region = Annotated[
-    str,
-    typer.Option(
-        metavar="all|expression|pose|lips|eyes",
-        help="What of the driver's motion is taken; the rest stays the portrait's. lips, eyes: LivePortrait.",
-    ),
-]
-Strength = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="[GROUP=]NUMBER",
-        help="How strong the driver's expression is; of a group of keypoints, as lips=0.5 (LivePortrait: "
-        "lips, eyes, brows) or 0,3,7=1.5 (`fv2v inspect` shows their numbers). May be given more than once.",
-    ),
-]
-StillPicture = Annotated[
-    Path | None,
-    typer.Option(metavar="PICTURE", help="Blend the expression of this face into the driver's."),
-]
-Blend = Annotated[
-    list[str] | None,
-    typer.Option(metavar="[GROUP=]NUMBER", help="How much of it, 0 to 1; groups as for --strength."),
-]
-Multiplier = Annotated[float, typer.Option(help="How far keypoints move from where the portrait has them.")]
-Eyes = Annotated[
-    str | None,
-    typer.Option(
-        metavar=f"RATIO|{DRIVER}",
-        help="LivePortrait: open the eyes so far, height over width, about 0 to 0.5, or as the driver's are. "
-        "With --relative nothing else moves then, as in its release.",
-    ),
-]
-Lips = Annotated[
-    str | None,
-    typer.Option(
-        metavar=f"RATIO|{DRIVER}", help="LivePortrait: open the lips so far, about 0 to 0.8; as --eyes."
-    ),
-]
-PortraitOpen = Annotated[
-    str | None,
-    typer.Option(
-        metavar="L,R,LIPS|FILE.npy",
-        help="How far the portrait's left eye, right eye and lips are open, as 0.31,0.29,0.02; or its 203 "
-        "landmarks, (203, 2). For --eyes, --lips and --normalize-lips.",
-    ),
-]
-DrivingOpen = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help=f"For {DRIVER!r}: a .npy of the driver's 203 landmarks, (T, 203, 2), or those ratios, (T, 3); "
-        "or motion that tells them, as LivePortrait's templates do. `fv2v render` looks in MOTION.",
-    ),
-]
-NormalizeLips = Annotated[
-    bool,
-    typer.Option("--normalize-lips", help="LivePortrait: close open lips of the portrait before it moves."),
-]
-DrivingOption = Annotated[
-    str,
-    typer.Option(
-        metavar="expression-friendly|pose-friendly",
-        help="LivePortrait's option, which changes nothing: its release scales relative motion by 1.",
-    ),
-]
+DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
 
 
-def the_edit(
-    region: str,
-    strength: list[str] | None,
-    multiplier: float,
-    *,
-    still: Path | None = None,
-    blend: list[str] | None = None,
-    eyes: str | None = None,
-    lips: str | None = None,
-    portrait_open: str | None = None,
-    driving_open: Path | None = None,
-    motion: Path | None = None,
-    normalize_lips: bool = False,
-    driving_option: str = "expression-friendly",
-) -> Any:
-    """What the options say, as `Reenactor.animate` takes it: None, an `Edit`, or one a frame.
+@dataclass(frozen=True)
+class EditOptions:
+    """What is edited in a picture."""
 
-    `motion` is the file that tells what `driving_open` does where that is left out.
-    """
-    from fv2v.motion.edit import Edit, following
-    from fv2v.motion.ratios import read_openness
+    region: Annotated[
+        str,
+        typer.Option(
+            metavar="all|expression|pose|lips|eyes",
+            help="What of the driver's motion is taken; the rest stays the portrait's. lips, eyes: "
+            "LivePortrait.",
+        ),
+    ] = "all"
+    strength: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[GROUP=]NUMBER",
+            help="How strong the driver's expression is; of a group of keypoints, as lips=0.5 (LivePortrait: "
+            "lips, eyes, brows) or 0,3,7=1.5 (`fv2v inspect` shows their numbers). May be given more than "
+            "once.",
+        ),
+    ] = None
+    multiplier: Annotated[
+        float, typer.Option(help="How far keypoints move from where the portrait has them.")
+    ] = 1.0
 
-    if blend and still is None:
-        raise ValueError("--blend says how much of a still expression counts: expected --still PICTURE, too")
-    follows = DRIVER in (eyes, lips)
-    if follows and driving_open is None:
-        driving_open = motion
-    if follows != (driving_open is not None):
-        raise ValueError(
-            f"--eyes {DRIVER} and --lips {DRIVER} follow --driving-open, a file of the driver's landmarks or "
-            f"ratios: expected both, got {'no file' if follows else 'a file alone'}"
-        )
-    edit = Edit(
-        region=region,
-        strength=_weights("strength", strength),
-        blend=_weights("blend", blend),
-        multiplier=multiplier,
-        eyes=_ratio("eyes", eyes),
-        lips=_ratio("lips", lips),
-        normalize_lips=normalize_lips,
-        portrait=_openness(portrait_open),
-    )
-    if driving_open is None:
+    def edit_arguments(self) -> dict[str, Any]:
+        """The fields of an `Edit`."""
+        strength = _weights("strength", self.strength)
+        return {"region": self.region, "strength": strength, "multiplier": self.multiplier}
+
+    def edit(self) -> "Edit | None":
+        """None where nothing is edited."""
+        from fv2v.motion.edit import Edit
+
+        edit = Edit(**self.edit_arguments())
         return None if edit == Edit() else edit
-    followed = following(edit, read_openness(driving_open), eyes=eyes == DRIVER, lips=lips == DRIVER)
-    return list(followed)
 
 
-def _openness(given: str | None) -> Any:
+@dataclass(frozen=True)
+class VideoEditOptions(EditOptions):
+    """What is edited in a video."""
+
+    still: Annotated[
+        Path | None,
+        typer.Option(metavar="PICTURE", help="Blend the expression of this face into the driver's."),
+    ] = None
+    blend: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[GROUP=]NUMBER", help="How much of it, 0 to 1; groups as for --strength."),
+    ] = None
+    eyes: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"RATIO|{DRIVER}",
+            help="LivePortrait: open the eyes so far, height over width, about 0 to 0.5, or as the driver's "
+            "are. With --relative nothing else moves then, as in its release.",
+        ),
+    ] = None
+    lips: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"RATIO|{DRIVER}", help="LivePortrait: open the lips so far, about 0 to 0.8; as --eyes."
+        ),
+    ] = None
+    portrait_open: Annotated[
+        str | None,
+        typer.Option(
+            metavar="L,R,LIPS|FILE.npy",
+            help="How far the portrait's left eye, right eye and lips are open, as 0.31,0.29,0.02; or its "
+            "203 landmarks, (203, 2). For --eyes, --lips and --normalize-lips.",
+        ),
+    ] = None
+    driving_open: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"For {DRIVER!r}: a .npy of the driver's 203 landmarks, (T, 203, 2), or those ratios, "
+            "(T, 3); or motion that tells them, as LivePortrait's templates do. `fv2v render` looks in "
+            "MOTION.",
+        ),
+    ] = None
+    normalize_lips: Annotated[
+        bool,
+        typer.Option(
+            "--normalize-lips", help="LivePortrait: close open lips of the portrait before it moves."
+        ),
+    ] = False
+    driving_option: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(DRIVING_OPTIONS),
+            help="LivePortrait's option, which changes nothing: its release scales relative motion by 1.",
+        ),
+    ] = DRIVING_OPTIONS[0]
+
+    def edit_arguments(self) -> dict[str, Any]:
+        """The fields of an `Edit`; `still` is the caller's to fill in."""
+        return super().edit_arguments() | {
+            "blend": _weights("blend", self.blend),
+            "eyes": _ratio("eyes", self.eyes),
+            "lips": _ratio("lips", self.lips),
+            "normalize_lips": self.normalize_lips,
+            "portrait": _openness(self.portrait_open),
+        }
+
+    def edits(self, motion: Path | None = None) -> "Edit | list[Edit] | None":
+        """One for all frames or one a frame, as `AnimationOptions` takes them; None where nothing is edited.
+
+        `motion` is the file that tells how open the driver's eyes and lips are, where no other is given.
+        """
+        if self.driving_option not in DRIVING_OPTIONS:
+            options = " or ".join(DRIVING_OPTIONS)
+            raise ValueError(f"--driving-option: expected {options}, got {self.driving_option!r}")
+        if self.blend and self.still is None:
+            raise ValueError(
+                "--blend says how much of a still expression counts: expected --still PICTURE, too"
+            )
+        follows = DRIVER in (self.eyes, self.lips)
+        driving_open = self.driving_open or (motion if follows else None)
+        if follows != (driving_open is not None):
+            raise ValueError(
+                f"--eyes {DRIVER} and --lips {DRIVER} follow --driving-open, a file of the driver's "
+                f"landmarks or ratios: expected both, got {'no file' if follows else 'a file alone'}"
+            )
+        if driving_open is None:
+            return self.edit()
+        from fv2v.motion.edit import Edit, following
+        from fv2v.motion.ratios import read_openness
+
+        edit = Edit(**self.edit_arguments())
+        driver = read_openness(driving_open)
+        return list(following(edit, driver, eyes=self.eyes == DRIVER, lips=self.lips == DRIVER))
+
+
+def _openness(portrait_open: str | None) -> "Openness | None":
+    """The value of `--portrait-open`."""
     from fv2v.motion.ratios import Openness, read_openness
 
-    if given is None:
+    if portrait_open is None:
         return None
-    numbers = given.split(",")
+    numbers = portrait_open.split(",")
     if len(numbers) == 3:
         return Openness(*(_number("portrait-open", number) for number in numbers))
-    return read_openness(given)[0]
+    return read_openness(portrait_open)[0]
 
 
-def _ratio(name: str, given: str | None) -> float | None:
-    """None for the driver's: `following` says then."""
-    if given is None or given == DRIVER:
-        return None
-    return _number(name, given)
+def _ratio(name: str, value: str | None) -> float | None:
+    """The number; None where the driver's ratios are followed."""
+    return None if value is None or value == DRIVER else _number(name, value)
 
 
-def _weights(name: str, given: list[str] | None) -> Any:
-    """A number for all, or one a group."""
-    if not given:
+def _weights(name: str, values: list[str] | None) -> "float | dict[str | tuple[int, ...], float]":
+    """A number for all keypoints, or one a group."""
+    if not values:
         return 1.0
-    if len(given) == 1 and "=" not in given[0]:
-        return _number(name, given[0])
-    weights: dict[Any, float] = {}
-    for each in given:
-        group, equals, number = each.partition("=")
+    if len(values) == 1 and "=" not in values[0]:
+        return _number(name, values[0])
+    weights: dict[str | tuple[int, ...], float] = {}
+    for value in values:
+        group, equals, number = value.partition("=")
         if not equals:
-            raise ValueError(f"--{name}: expected one number for all, or groups, as lips=0.5; got {each!r}")
+            raise ValueError(f"--{name}: expected one number for all, or groups, as lips=0.5; got {value!r}")
         members = group.split(",")
         numbered = all(member.strip().isdigit() for member in members)
         weights[tuple(map(int, members)) if numbered else group] = _number(name, number)
     return weights
 
 
-def _number(name: str, given: str) -> float:
+def _number(name: str, value: str) -> float:
     try:
-        return float(given)
+        return float(value)
     except ValueError:
-        raise ValueError(f"--{name}: expected a number, got {given!r}") from None
+        raise ValueError(f"--{name}: expected a number, got {value!r}") from None

@@ -1,11 +1,11 @@
-"""The command that measures a model."""
+"""`fv2v evaluate`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import BatchSize, Device, Dtype, Preset, Weights, the_preset, the_weights
+from fv2v.cli.options import BatchSize, ModelOptions
 from fv2v.cli.tables import print_table
 
 QUICK_IDENTITIES, QUICK_FRAMES = 4, 6
@@ -64,9 +64,8 @@ Quick = Annotated[
 
 
 def evaluate(
+    model: ModelOptions,
     data: Data = None,
-    weights: Weights = None,
-    preset: Preset = None,
     identities: Identities = None,
     frames: Frames = 16,
     seed: Seed = 0,
@@ -78,8 +77,6 @@ def evaluate(
     embedding: Embedding = None,
     quick: Quick = False,
     batch_size: BatchSize = 1,
-    device: Device = None,
-    dtype: Dtype = "float32",
 ) -> None:
     """Measure a model by the paper's protocols, beside the source shown unchanged and true keypoints.
 
@@ -94,8 +91,6 @@ def evaluate(
     with frame_progress() as progress:
         report = measure(
             data,
-            the_preset(preset, weights),
-            weights=the_weights(weights),
             identities=identities,
             frames=frames,
             seed=seed,
@@ -104,9 +99,8 @@ def evaluate(
             rows=rows,
             judges=JudgeFiles(features, landmarks, embedding),
             batch_size=batch_size,
-            device=device,
-            dtype=dtype,
             progress=progress,
+            **model.reenactor_arguments(),
         )
     for table in tables(report):
         print_table(table)

@@ -1,21 +1,11 @@
-"""The command that writes the per-frame network to a file."""
+"""`fv2v export`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fv2v.cli.options import (
-    AdaptScale,
-    Device,
-    Dtype,
-    Preset,
-    Relative,
-    Stitch,
-    Weights,
-    the_preset,
-    the_weights,
-)
+from fv2v.cli.options import Device, Dtype, TransferOptions, WeightsOptions
 
 Onnx = Annotated[Path | None, typer.Option(metavar="FILE.onnx", help="Write it as ONNX, opset 20, float32.")]
 Torch = Annotated[
@@ -48,15 +38,12 @@ BatchSize = Annotated[
 
 
 def export(
-    weights: Weights = None,
-    preset: Preset = None,
+    model: WeightsOptions,
+    transfer: TransferOptions,
     onnx: Onnx = None,
     torch: Torch = None,
     gather: Gather = False,
-    relative: Relative = None,
     view: ViewInput = None,
-    adapt_scale: AdaptScale = False,
-    stitch: Stitch = True,
     batch_size: BatchSize = 1,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -78,21 +65,14 @@ def export(
     if torch is not None:
         check_output(torch, (".pt2",))
     where: dict[str, Any] = {"device": find_device(device), "dtype": find_dtype(dtype)}
-    given = the_weights(weights)
     # float32 on the CPU, as trained: norms are folded before weights are rounded
-    model = Reenactor(the_preset(preset, weights), weights=given, device="cpu", optimize=False).model
-    options: dict[str, Any] = {
-        "relative": relative,
-        "stitch": stitch,
-        "adapt_scale": adapt_scale,
-        "view": view,
-        "batch_size": batch_size,
-    }
+    trained = Reenactor(**model.reenactor_arguments(), device="cpu", optimize=False).model
+    options: dict[str, Any] = transfer.animation_arguments() | {"view": view, "batch_size": batch_size}
     if onnx is not None:
-        export_onnx(model, onnx, reads="gather" if gather else "grid_sample", **options)
+        export_onnx(trained, onnx, reads="gather" if gather else "grid_sample", **options)
         typer.echo(f"{onnx}: {_size(onnx)}")
     if torch is not None:
-        export_torch(model, torch, **where, **options)
+        export_torch(trained, torch, **where, **options)
         typer.echo(f"{torch}: {_size(torch)}")
 
 

@@ -1,4 +1,4 @@
-"""The command that draws what a model does."""
+"""`fv2v inspect`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,14 @@ import typer
 
 from fv2v.cli.options import (
     Crop,
-    Device,
     DrivingFace,
-    Dtype,
     Face,
+    ModelOptions,
     OwnCoefficients,
     Picture,
     Portrait,
-    Preset,
     Relative,
-    Weights,
-    the_face,
-    the_preset,
-    the_weights,
+    number_or_file,
 )
 
 Driving = Annotated[
@@ -46,34 +41,27 @@ def inspect(
     portrait: Portrait,
     driving: Driving,
     output: Picture,
-    weights: Weights = None,
-    preset: Preset = None,
+    model: ModelOptions,
     source_coefficients: OwnCoefficients = None,
     frame: FrameNumbers = None,
     relative: Relative = None,
     crop: Crop = True,
     face: Face = "1",
     driving_face: DrivingFace = "1",
-    device: Device = None,
-    dtype: Dtype = "float32",
 ) -> None:
     """Draw what the model makes of PORTRAIT and DRIVING: keypoints, masks, deformation, occlusion, views."""
     from fv2v.pipelines.inspect import inspect as run
 
-    untrained = "vox-256" if source_coefficients is None else "sadtalker-256"
     written = run(
         portrait,
         driving,
         output,
-        the_preset(preset, weights, untrained, ships=source_coefficients is None),
-        weights=the_weights(weights),
         source_coefficients=source_coefficients,
         frames=frame or (),
         relative=relative,
         crop=crop,
-        face=the_face(face),
-        driving_face=the_face(driving_face),
-        device=device,
-        dtype=dtype,
+        face=number_or_file(face),
+        driving_face=number_or_file(driving_face),
+        **model.reenactor_arguments(by_coefficients=source_coefficients is not None),
     )
     typer.echo(f"{written}: written")

@@ -1,33 +1,50 @@
-"""Arguments and options of the commands that run a model, and what `--help` says of them."""
+"""Arguments and options that several commands share, alone or in groups (groups.py)."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-DEGREES, WALK = "DEGREES", "so many degrees in place of the driver's, or a walk through them, as -30,0,30."
+if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
+    from fv2v.geometry import View
 
 Portrait = Annotated[
     Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
 ]
-Weights = Annotated[
-    list[str] | None,
+Video = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
+]
+Picture = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
+]
+OwnCoefficients = Annotated[
+    Path | None,
     typer.Option(
-        "--weights",
-        "-w",
-        metavar="PATH|random",
-        help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; once "
-        "a file for a release of several. `random` runs untrained ones, for timing and plumbing: the "
-        "pictures are grey. Left out: the starter's, which ship and learned on drawn heads alone.",
+        "--source-coefficients",
+        metavar="FILE",
+        help="The portrait's own 3DMM coefficients, where the preset reads them; the first row counts.",
+        show_default=False,
     ),
 ]
-Preset = Annotated[
+Frames = Annotated[
+    int | None,
+    typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(help="Frames rendered at once: more is faster on a GPU, and takes more of its memory."),
+]
+Device = Annotated[
     str | None,
+    typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
+]
+Dtype = Annotated[
+    str,
     typer.Option(
-        "--preset",
-        "-p",
-        help="Which model the weights are for (`fv2v info` lists them). Our .safetensors knows; a release is "
-        "recognised; `random` needs it, and takes vox-256 (talk: sadtalker-256).",
+        "--dtype", help="float32 is exact; float16 and bfloat16 are faster on a GPU and use half the memory."
     ),
 ]
 Crop = Annotated[
@@ -55,35 +72,6 @@ DrivingFace = Annotated[
         help="Which face of DRIVING, as --face; in a file one for all frames, or one a frame.",
     ),
 ]
-PasteBack = Annotated[
-    bool,
-    typer.Option(
-        "--paste-back",
-        help="Put the face back into the whole of PORTRAIT, at its full size, and write that.",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype", help="float32 is exact; float16 and bfloat16 are faster on a GPU and use half the memory."
-    ),
-]
-Video = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
-]
-BatchSize = Annotated[
-    int,
-    typer.Option(help="Frames rendered at once: more is faster on a GPU, and takes more of its memory."),
-]
-Driving = Annotated[
-    Path,
-    typer.Argument(metavar="DRIVING", help="Video of the face whose motion is taken.", show_default=False),
-]
 Relative = Annotated[
     bool | None,
     typer.Option(
@@ -94,47 +82,6 @@ Relative = Annotated[
         show_default=False,
     ),
 ]
-Yaw = Annotated[float | None, typer.Option(help="Turn the head to its side by so many degrees.")]
-Pitch = Annotated[float | None, typer.Option(help="Nod the head by so many degrees.")]
-Roll = Annotated[float | None, typer.Option(help="Tilt the head by so many degrees.")]
-ViewMode = Annotated[
-    str,
-    typer.Option(
-        metavar="compose|replace",
-        help="compose turns the head by those angles from where the driver has it; replace holds it at them.",
-    ),
-]
-AdaptScale = Annotated[
-    bool,
-    typer.Option(
-        "--adapt-scale",
-        help="With --relative: scale the driver's movement to the portrait's size of face.",
-    ),
-]
-Frames = Annotated[
-    int | None,
-    typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
-]
-Coefficients = Annotated[
-    Path,
-    typer.Argument(
-        metavar="COEFFICIENTS",
-        help="The driver's 3DMM coefficients: SadTalker's .mat, or .npy or .npz; a row a frame.",
-        show_default=False,
-    ),
-]
-SourceCoefficients = Annotated[
-    Path,
-    typer.Option(metavar="FILE", help="The portrait's own; its first row counts.", show_default=False),
-]
-Still = Annotated[
-    bool, typer.Option("--still", help="Hold the head where the portrait has it; only the face moves.")
-]
-ExpressionScale = Annotated[float, typer.Option(help="How strong the driver's expression is.")]
-YawWalk = Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Turn of the head: {WALK}")]
-PitchWalk = Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Nod of the head: {WALK}")]
-RollWalk = Annotated[str | None, typer.Option(metavar=DEGREES, help=f"Tilt of the head: {WALK}")]
-Fps = Annotated[float, typer.Option(help="Frames a second.")]
 Stitch = Annotated[
     bool,
     typer.Option(
@@ -142,103 +89,170 @@ Stitch = Annotated[
         help="LivePortrait: fit the moved head to the neck and shoulders of the portrait.",
     ),
 ]
-Steady = Annotated[
-    bool,
-    typer.Option("--steady", help="Take the tremor out of the driver's motion; a turn comes a frame late."),
-]
-Driver = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DRIVING",
-        help="Video of the face whose motion is taken; for SadTalker's presets 3DMM coefficients, 25 rows "
-        "a second.",
-        show_default=False,
-    ),
-]
-MotionInput = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MOTION",
-        help="What `fv2v extract` wrote; LivePortrait's .pkl, for its preset; or 3DMM coefficients, 25 rows "
-        "a second, for SadTalker's.",
-        show_default=False,
-    ),
-]
-MotionOutput = Annotated[
-    Path,
-    typer.Option(
-        "--output",
-        "-o",
-        help="Motion to write: .npz, numpy's arrays; or .pkl, a motion template of LivePortrait, from its "
-        "preset and at a constant rate.",
-        show_default=False,
-    ),
-]
-OwnCoefficients = Annotated[
-    Path | None,
-    typer.Option(
-        "--source-coefficients",
-        metavar="FILE",
-        help="The portrait's own 3DMM coefficients, where the preset reads them; the first row counts.",
-        show_default=False,
-    ),
-]
-Sound = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Video or sound that the output's sound is taken from; motion has none.",
-        show_default=False,
-    ),
-]
-DrivingPicture = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DRIVING", help="Picture of the face whose expression is taken.", show_default=False
-    ),
-]
-Picture = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
-]
-RelativePicture = Annotated[
-    bool | None,
-    typer.Option(
-        "--relative/--absolute",
-        help="--relative (LivePortrait, and its default) takes the expression against lips at rest and keeps "
-        "the portrait's pose; --absolute takes the driver's pose as well.",
-        show_default=False,
-    ),
-]
 
 
-def the_weights(given: list[str] | None) -> str | list[str] | None:
-    """What `Weights` says, as `Reenactor` takes it."""
-    return given[0] if given and len(given) == 1 else given
+@dataclass(frozen=True)
+class WeightsOptions:
+    """Which weights, of which preset."""
+
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            metavar="PATH|random",
+            help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; "
+            "once a file for a release of several. `random` runs untrained ones, for timing and plumbing: "
+            "the pictures are grey. Left out: the starter's, which ship and learned on drawn heads alone.",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            "-p",
+            help="Which model the weights are for (`fv2v info` lists them). Our .safetensors knows; a "
+            "release is recognised; `random` needs it, and takes vox-256 (talk: sadtalker-256).",
+        ),
+    ] = None
+
+    def reenactor_arguments(self, *, by_coefficients: bool = False) -> dict[str, Any]:
+        """`preset` and `weights` as `Reenactor` takes them.
+
+        Without either option they are the starter's, and a line on stderr says so. Where coefficients drive,
+        no weights ship: then they stay None.
+        """
+        weights = self.weights[0] if self.weights and len(self.weights) == 1 else self.weights
+        preset = self.preset
+        if not preset and weights == "random":
+            preset = "sadtalker-256" if by_coefficients else "vox-256"
+        elif not preset and not weights and not by_coefficients:
+            from fv2v.checkpoints import STARTER_NOTE
+
+            typer.echo(f"fv2v: {STARTER_NOTE}", err=True)
+            preset = "starter"
+        return {"preset": preset or None, "weights": weights}
 
 
-def the_preset(
-    preset: str | None, weights: list[str] | None, untrained: str = "vox-256", *, ships: bool = True
-) -> str | None:
-    """What `Preset` says. Where it says nothing random weights are `untrained`; none, where `ships`, those
-    that come along, and a line says so.
-    """
-    if preset or weights or not ships:
-        return preset or (untrained if weights == ["random"] else None)
-    from fv2v.checkpoints import STARTER_NOTE
+@dataclass(frozen=True)
+class ModelOptions(WeightsOptions):
+    """Which model, and where it runs."""
 
-    typer.echo(f"fv2v: {STARTER_NOTE}", err=True)
-    return "starter"
+    device: Device = None
+    dtype: Dtype = "float32"
 
-
-def the_face(given: str) -> int | str:
-    """What `Face` says, as `framing.choose_face` takes it: a number, or a file's name."""
-    return int(given) if given.removeprefix("-").isdecimal() else given
+    def reenactor_arguments(self, *, by_coefficients: bool = False) -> dict[str, Any]:
+        """`preset`, `weights`, `device` and `dtype` as `Reenactor` takes them; see `WeightsOptions`."""
+        chosen = super().reenactor_arguments(by_coefficients=by_coefficients)
+        return chosen | {"device": self.device, "dtype": self.dtype}
 
 
-def the_view(pitch: float | None, yaw: float | None, roll: float | None, mode: str) -> Any:
-    """The `View` that `Pitch`, `Yaw`, `Roll` and `ViewMode` ask for, if any."""
-    from fv2v.geometry import View
+@dataclass(frozen=True)
+class PortraitOptions:
+    """Which face of the portrait, and whether it is put back into the picture."""
 
-    view = View(pitch=pitch, yaw=yaw, roll=roll, mode=mode)  # also refuses a mode there is not
-    return view if any(angle is not None for angle in view.angles) else None
+    crop: Crop = True
+    face: Face = "1"
+    paste_back: Annotated[
+        bool,
+        typer.Option(
+            "--paste-back",
+            help="Put the face back into the whole of PORTRAIT, at its full size, and write that.",
+        ),
+    ] = False
+
+    def face_arguments(self) -> dict[str, Any]:
+        """These options, as `fv2v.reenact` takes them."""
+        return {"crop": self.crop, "face": number_or_file(self.face), "paste_back": self.paste_back}
+
+
+@dataclass(frozen=True)
+class FaceOptions(PortraitOptions):
+    """Which faces, of portrait and driver."""
+
+    driving_face: DrivingFace = "1"
+
+    def face_arguments(self) -> dict[str, Any]:
+        """These options, as `fv2v.reenact` takes them."""
+        return super().face_arguments() | {"driving_face": number_or_file(self.driving_face)}
+
+
+def number_or_file(face: str) -> int | str:
+    """The value of `--face` as `fv2v.reenact` takes it."""
+    return int(face) if face.removeprefix("-").isdecimal() else face
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """The pose in which the head is shown."""
+
+    yaw: Annotated[float | None, typer.Option(help="Turn the head to its side by so many degrees.")] = None
+    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees.")] = None
+    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees.")] = None
+    view_mode: Annotated[
+        str,
+        typer.Option(
+            metavar="compose|replace",
+            help="compose turns the head by those angles from where the driver has it; replace holds it at "
+            "them.",
+        ),
+    ] = "compose"
+
+    def view(self) -> "View | None":
+        """None where no angle is given; ValueError for a mode that does not exist, in any case."""
+        from fv2v.geometry import View
+
+        view = View(pitch=self.pitch, yaw=self.yaw, roll=self.roll, mode=self.view_mode)
+        return view if any(angle is not None for angle in view.angles) else None
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """How the driver's motion is transferred: fields of `fv2v.reenactor.options.AnimationOptions`."""
+
+    relative: Relative = None
+    adapt_scale: Annotated[
+        bool,
+        typer.Option(
+            "--adapt-scale",
+            help="With --relative: scale the driver's movement to the portrait's size of face.",
+        ),
+    ] = False
+    stitch: Stitch = True
+
+    def animation_arguments(self) -> dict[str, Any]:
+        """These options, as `AnimationOptions` takes them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MotionOptions(TransferOptions):
+    """`TransferOptions`, and what else concerns a video."""
+
+    steady: Annotated[
+        bool,
+        typer.Option(
+            "--steady", help="Take the tremor out of the driver's motion; a turn comes a frame late."
+        ),
+    ] = False
+    batch_size: BatchSize = 1
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """`TransferOptions` of a driving picture."""
+
+    relative: Annotated[
+        bool | None,
+        typer.Option(
+            "--relative/--absolute",
+            help="--relative (LivePortrait, and its default) takes the expression against lips at rest and "
+            "keeps the portrait's pose; --absolute takes the driver's pose as well.",
+            show_default=False,
+        ),
+    ] = None
+    stitch: Stitch = True
+
+    def animation_arguments(self) -> dict[str, Any]:
+        """These options, as `AnimationOptions` takes them."""
+        return asdict(self)

@@ -1,4 +1,4 @@
-"""The commands that make data to learn from."""
+"""`fv2v synthesize`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -49,5 +49,5 @@ def synthesize(
     with frame_progress() as progress:
         write_shards(output, heads, frames, workers=workers, progress=progress)
         write_clips(output, heads, clips, clip_frames, workers=workers, progress=progress)
-    told = f"{identities} identities, {frames} frames each, {size} x {size}"
-    typer.echo(f"{output}: {told}" + (f", {clips} clips" if clips else ""))
+    written = f"{identities} identities, {frames} frames each, {size} x {size}"
+    typer.echo(f"{output}: {written}" + (f", {clips} clips" if clips else ""))

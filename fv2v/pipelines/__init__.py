@@ -1,1 +1,1 @@
-"""Whole files in, whole files out: one file a command."""
+"""From files to files: a module for each command, which checks all that is cheap before it loads weights."""

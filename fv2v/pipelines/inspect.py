@@ -1,4 +1,4 @@
-"""`fv2v inspect`: a sheet of what a model makes of a face on its way to a picture."""
+"""A sheet of what a model computes on the way from a face to a picture."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -11,32 +11,33 @@ from torch import Tensor
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
-from fv2v.face.find import find_first_face
-from fv2v.face.portrait import FaceChoice, choose_face, crop_portrait
-from fv2v.face.tracking import driving_crops
+from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
 from fv2v.io.paths import PathLike, check_input, check_output
 from fv2v.io.tensors import as_batch
-from fv2v.io.video import read_video
 from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES, driving_coefficients, read_coefficients
-from fv2v.pipelines.model import check_drive, check_model
+from fv2v.pipelines.driving import DrivingVideo
+from fv2v.pipelines.model import ModelChoice
+from fv2v.pipelines.write import paths_given
 from fv2v.reenactor import Reenactor
 from fv2v.viz.model import COLUMNS, driven_line, view_line
 from fv2v.viz.sheet import laid_out
 
-FRAMES = (12, 25, 50)  # of a video, where none are asked for: half a second in, one second, and two
+FRAMES = (12, 25, 50)  # the default of `frames`: after half a second, one second, and two, at 25 a second
 
 
 class Frame(NamedTuple):
-    """One that drives, as `driven_line` takes it."""
+    """A driving frame, as `driven_line` takes it."""
 
     motion: Motion
     name: str
-    picture: Tensor | None  # (1, 3, n, n), that the motion was read in
+    picture: Tensor | None  # (1, 3, n, n), what the motion was extracted from; None: coefficients
 
 
 class Driver(NamedTuple):
+    """What drives the sheet."""
+
     frames: list[Frame]
     first: Motion | None  # what counts as no change in relative motion
 
@@ -57,14 +58,14 @@ def inspect(
     device: str | None = None,
     dtype: str = "float32",
 ) -> Path:
-    """Write a sheet of what a model makes of a portrait and a driver.
+    """Draw what a model computes of a portrait and a driver.
 
     For each frame a line: keypoints on both pictures, the output, the K+1 masks as one coloured map, a
     checkerboard as it is deformed, and occlusion. Below, the portrait from five yaws, and from the front.
 
     Args:
         portrait: a picture with a face.
-        driving: a picture or a video of a face; for a preset that they drive a file of 3DMM coefficients.
+        driving: a picture or a video of a face; or a file of 3DMM coefficients, for a preset that they drive.
         output: .png, .jpg or .webp.
         preset, weights, device, dtype: as `Reenactor` takes them.
         source_coefficients: a file of the portrait's own, where coefficients drive; its first row counts.
@@ -78,73 +79,72 @@ def inspect(
         ValueError: a file that cannot be used, in one line that says why.
     """
     driving = check_input(driving)
-    given = [] if source_coefficients is None else [source_coefficients]
-    output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving, *given))
+    output = check_output(output, IMAGE_SUFFIXES, paths_given(portrait, driving, source_coefficients))
     if any(frame < 0 for frame in frames):
         raise ValueError(f"expected frames counted from 0, got {min(frames)}")
     by_coefficients = driving.suffix.lower() in COEFFICIENT_SUFFIXES
-    if by_coefficients != bool(given):
+    if by_coefficients != (source_coefficients is not None):
         raise ValueError(
             "expected the coefficients of both faces, or of neither: DRIVING, which ends in "
             f"{', '.join(COEFFICIENT_SUFFIXES)}, and the portrait's own; got {driving}, and of the portrait "
             f"{source_coefficients or 'none'}"
         )
-    check_model(None, preset, weights, device, dtype, by_coefficients=by_coefficients)
-    choice = choose_face(driving_face, crop)
+    driven_by = "coefficients" if by_coefficients else "pictures"
+    model = ModelChoice(preset, weights, device, dtype, driven_by=driven_by)
+    model.check()
     picture = crop_portrait(portrait, crop, face).image
-    reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype, optimize=False)
-    check_drive(reenactor.config, by_coefficients)
-    own = None
-    if source_coefficients is not None:
-        own = read_coefficients(source_coefficients)[0]
-        driven = _rows(reenactor, driving, own, frames)
-        own = own[: reenactor.config.head.inputs]
+    own = None if source_coefficients is None else read_coefficients(source_coefficients)[0]
+    driver: np.ndarray | CroppedPortrait | DrivingVideo
+    if own is not None:
+        driver = driving_coefficients(read_coefficients(driving), own)
     elif cv2.haveImageReader(str(driving)):
-        driven = _picture(reenactor, crop_portrait(driving, crop, choice).image, relative)
+        driver = crop_portrait(driving, crop, driving_face)
     else:
-        driven = _video(reenactor, driving, frames, choice, crop)
-    source = reenactor.encode(picture, own)
+        driver = DrivingVideo(driving, crop, driving_face)
+    reenactor = model.load(optimize=False)
+    if isinstance(driver, CroppedPortrait):
+        driven = _picture(reenactor, driver.image, relative)
+    elif isinstance(driver, DrivingVideo):
+        driven = _video(reenactor, driver, frames)
+    else:
+        driven = _rows(reenactor, driver, frames, driving)
+    source = reenactor.encode(picture, None if own is None else own[: reenactor.config.head.inputs])
     if relative is None:
         relative = reenactor.config.geometry.relative
     anchor = driven.first if relative else None
-    seen = _as_seen(reenactor, picture)
-    lines = [driven_line(reenactor.model, seen, source, *frame, anchor=anchor) for frame in driven.frames]
+    shown = _network_input(reenactor, picture)
+    lines = [driven_line(reenactor.model, shown, source, *frame, anchor=anchor) for frame in driven.frames]
     lines += [[], view_line(reenactor.model, source)]
     write_image(output, laid_out(lines, COLUMNS))
     return output
 
 
 def _picture(reenactor: Reenactor, driving: np.ndarray, relative: bool | None) -> Driver:
-    """Relative, where the release drives so, to lips at rest."""
+    """Relative motion is measured against lips at rest, where the release drives so."""
     motion = reenactor.extract(driving)
-    frame = Frame(motion, "driving", _as_seen(reenactor, driving))
+    frame = Frame(motion, "driving", _network_input(reenactor, driving))
     return Driver([frame], reenactor.rest(motion, relative))
 
 
-def _video(
-    reenactor: Reenactor, driving: Path, frames: Sequence[int], choice: FaceChoice, crop: bool
-) -> Driver:
-    reader = read_video(driving)
-    start = find_first_face(reader, str(driving), choice.number, choice.detector) if crop else None
-    crops = driving_crops(reader, start, reenactor.config.image_size, choice.detector)
+def _video(reenactor: Reenactor, video: DrivingVideo, frames: Sequence[int]) -> Driver:
     kept: dict[int, np.ndarray] = {}
     count = 0
+    crops = video.crops(reenactor.config.image_size)
     for count, image in enumerate(islice(crops, max(frames or FRAMES) + 1), start=1):
         if count == 1 or count - 1 in (frames or FRAMES):
             kept[count - 1] = image
         last = image
-    numbers = _numbers(frames, count, driving)
-    shown = [kept.get(number, last) for number in numbers]
+    numbers = _numbers(frames, count, video.reader.path)
+    images = [kept.get(number, last) for number in numbers]
     found = [
-        Frame(reenactor.extract(image), f"frame {number}", _as_seen(reenactor, image))
-        for number, image in zip(numbers, shown, strict=True)
+        Frame(reenactor.extract(image), f"frame {number}", _network_input(reenactor, image))
+        for number, image in zip(numbers, images, strict=True)
     ]
     return Driver(found, reenactor.extract(kept[0]))
 
 
-def _rows(reenactor: Reenactor, driving: Path, own: np.ndarray, frames: Sequence[int]) -> Driver:
-    rows = driving_coefficients(read_coefficients(driving), own)[:, : reenactor.config.head.inputs]
-    motion = reenactor.extract(rows)
+def _rows(reenactor: Reenactor, rows: np.ndarray, frames: Sequence[int], driving: Path) -> Driver:
+    motion = reenactor.extract(rows[:, : reenactor.config.head.inputs])
     numbers = _numbers(frames, len(rows), driving)
     found = [Frame(motion[number : number + 1], f"frame {number}", None) for number in numbers]
     return Driver(found, motion[:1])
@@ -157,6 +157,6 @@ def _numbers(frames: Sequence[int], count: int, driving: Path) -> list[int]:
     return list(frames) or sorted({min(frame, count - 1) for frame in FRAMES})
 
 
-def _as_seen(reenactor: Reenactor, picture: np.ndarray) -> Tensor:
-    """(1, 3, n, n) in [0, 1], as the networks see it."""
+def _network_input(reenactor: Reenactor, picture: np.ndarray) -> Tensor:
+    """(1, 3, n, n) in [0, 1], as the networks get it."""
     return reenactor.runner.images(as_batch([picture], reenactor.config.image_size, reenactor.device))

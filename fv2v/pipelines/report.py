@@ -1,6 +1,6 @@
-"""What became of a file, and where the time went."""
+"""What a command wrote, and where the time went."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 
@@ -9,7 +9,7 @@ class Stages:
     """Seconds that each part of the work took. Parts run at the same time: their sum may exceed the whole."""
 
     decode: float  # the driving frames
-    crop: float  # faces sought in portrait and frames, squares cut
+    crop: float  # finding faces in portrait and frames, cutting squares
     network: float  # portrait and frames
     encode: float  # pictures and sound
 
@@ -19,13 +19,19 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a file."""
+    """What a command wrote."""
 
     output: Path
     frames: int
-    seconds: float  # it took, from looking for faces to the last byte; loading weights is not in it
-    missing: int  # frames in which no face was seen, so that the last square held; 0 with crop=False
+    seconds: float  # from looking for faces to the last byte, without loading weights
+    missing: int  # frames in which no face was found, so that the last square was kept; 0 with crop=False
     stages: Stages | None = None  # of a video
+
+    def with_driver(self, stages: Stages, missing: int) -> "Report":
+        """The same report with the seconds that reading the driver took added, stage by stage."""
+        own = self.stages or Stages(0.0, 0.0, 0.0, 0.0)
+        sums = (getattr(own, part.name) + getattr(stages, part.name) for part in fields(Stages))
+        return replace(self, missing=missing, stages=Stages(*sums))
 
     def __str__(self) -> str:
         rate = self.frames / max(self.seconds, 1e-9)
@@ -33,5 +39,5 @@ class Report:
         if self.stages:
             text += f": {self.stages}"
         if self.missing:
-            text += f"; no face seen in {self.missing} of them: the last square held"
+            text += f"; no face found in {self.missing} of them: the last square was kept"
         return text

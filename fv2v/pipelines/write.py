@@ -1,9 +1,9 @@
-"""From the networks to the file: pictures are written while more are made."""
+"""From the networks to the file: frames are written while the next ones are rendered."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,89 +12,73 @@ from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Timing
-from fv2v.io.video import write_video
+from fv2v.io.video import VideoReader, write_video
+from fv2v.motion.edit import with_still
 from fv2v.pipelines.report import Report, Stages
-from fv2v.progress import FrameProgress as Progress
+from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
+from fv2v.reenactor.options import AnimationOptions
 
-SPARE = 4  # frames that may lie ready between two stages, beside a batch: one of them may be late at times
-
-
-def write_frames(
-    output: Path,
-    images: Iterator[np.ndarray],
-    shown: Callable[[np.ndarray], np.ndarray] | None,
-    batch_size: int,
-    total: int | None,
-    progress: Progress | None,
-    **times: Any,
-) -> tuple[int, float, float]:
-    """Write what the networks make while they make more: frames, seconds of making, seconds of writing.
-
-    `images` runs in a thread; writing stays in the caller's, where an interrupt arrives.
-
-    Args:
-        output: the video.
-        images: (n, n, 3) uint8 each.
-        shown: what is written of each; None: the image itself.
-        batch_size: how many images the networks make at once.
-        total: how many there will be, where known.
-        progress: told after each.
-        times: as `write_video` takes them.
-    """
-    started = time.perf_counter()
-    made = Timed(images)
-    with Prefetch(made, batch_size + SPARE) as ahead:
-        ready = Timed(ahead)
-        count = write_video(output, _counted(map(shown, ready) if shown else ready, total, progress), **times)
-    return count, made.seconds, time.perf_counter() - started - ready.seconds
+SPARE = 4  # frames that may wait between two stages, beside a batch, so that one late frame holds up no one
 
 
-def show(
+def render_to_file(
     reenactor: Reenactor,
-    framed: CroppedPortrait,
-    frames: Motion | np.ndarray,
+    portrait: CroppedPortrait,
+    frames: Iterable[np.ndarray] | Motion,
     output: Path,
-    timing: Timing,
+    options: AnimationOptions,
     *,
-    own: np.ndarray | None = None,
+    like: VideoReader | Timing,
+    total: int | None,
+    coefficients: np.ndarray | None = None,
+    still: CroppedPortrait | None = None,
     sound: PathLike | None = None,
-    paste_back: bool,
-    sought: float,
-    batch_size: int,
-    progress: Progress | None,
-    **how: Any,
+    paste_back: bool = False,
+    searched: float = 0.0,
+    progress: FrameProgress | None = None,
 ) -> Report:
-    """A portrait moved by what is known whole: motion, or coefficients.
+    """Animate a portrait and write the video.
 
     Args:
-        framed: the portrait.
-        frames: motion of T frames, or (T, 70 or 73) coefficients; weights that read no crop leave out its
-            columns, the last.
-        own: (70 or 73,), the portrait's own coefficients, where the preset reads them.
+        portrait: the picture and its crop.
+        frames: what drives it: crops of driving frames, motion, or (T, 70 or 73) coefficients, of which the
+            columns count that the preset reads.
+        like: the time stamps of the frames; a video's sound goes along, too.
+        total: how many frames there will be, where known.
+        coefficients: (70 or 73,), the portrait's own, where the preset reads them.
+        still: a face whose expression `options.edit` blends in.
         sound: a file whose sound goes along.
-        paste_back: as `fv2v.reenact` takes it.
-        sought: seconds that went by before.
-        how: as `Reenactor.animate` takes it.
+        paste_back: write the whole portrait, with the face put back into it.
+        searched: seconds that finding faces took before.
+        progress: called after each frame.
     """
     started = time.perf_counter()
-    if own is not None and reenactor.config.head.window:
-        own = own[: reenactor.config.head.inputs]
+    columns = reenactor.config.head.inputs
     if isinstance(frames, np.ndarray):
-        frames = frames[:, : reenactor.config.head.inputs]
-    source = reenactor.encode(framed.image, own)
+        frames = frames[:, :columns]
+    source = reenactor.encode(portrait.image, None if coefficients is None else coefficients[:columns])
+    if still is not None:
+        options = replace(options, edit=with_still(options.edit, reenactor.extract(still.image)))
     encoded = time.perf_counter() - started
-    images = reenactor.animate(source, frames, batch_size=batch_size, **how)
-    shown = framed.with_face if paste_back else None
-    count, made, written = write_frames(
-        output, images, shown, batch_size, len(frames), progress, like=timing, sound=sound
-    )
-    stages = Stages(decode=0.0, crop=sought, network=encoded + made, encode=written)
-    return Report(output, count, sought + time.perf_counter() - started, missing=0, stages=stages)
+    images = Timed(reenactor.animate(source, frames, options.at_rate(float(like.rate))))
+    with Prefetch(images, options.batch_size + SPARE) as ahead:
+        ready = Timed(ahead)
+        finished = map(portrait.with_face, ready) if paste_back else ready
+        writing = time.perf_counter()
+        count = write_video(output, _counted(finished, total, progress), like=like, sound=sound)
+        written = time.perf_counter() - writing - ready.seconds
+    stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
+    return Report(output, count, searched + time.perf_counter() - started, missing=0, stages=stages)
+
+
+def paths_given(*paths: PathLike | None) -> list[PathLike]:
+    """A command's inputs, without those left out: what its output must not overwrite."""
+    return [path for path in paths if path is not None]
 
 
 def _counted(
-    images: Iterable[np.ndarray], total: int | None, progress: Progress | None
+    images: Iterable[np.ndarray], total: int | None, progress: FrameProgress | None
 ) -> Iterator[np.ndarray]:
     for done, image in enumerate(images, 1):
         yield image

@@ -1,7 +1,9 @@
 """The command line: what it says, what it writes, and that a mistake is one line and exit code 2."""
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import clips
@@ -91,12 +93,12 @@ def test_options_reach_the_picture(fv2v, files, tmp_path):
         assert not np.array_equal(after, before), options
 
 
-def test_a_lost_face_is_told_in_one_line(fv2v, files, tmp_path):
+def test_a_lost_face_is_reported_in_one_line(fv2v, files, tmp_path):
     images = clips.moving_picture(clips.portrait(), 12)
     images[3:6] = 127
     clips.write_clip(tmp_path / "lost.mp4", images)
     _, out, _ = fv2v(*reenact(files, tmp_path / "out.mp4", driving=str(tmp_path / "lost.mp4")))
-    assert "no face seen in 3 of them: the last square held" in out
+    assert "no face found in 3 of them: the last square was kept" in out
     assert out.count("\n") == 1
 
 
@@ -227,7 +229,9 @@ def test_an_interrupt_is_no_traceback(files, tmp_path):
     "command",
     [
         (),
+        ("demo",),
         ("reenact",),
+        ("imitate",),
         ("talk",),
         ("frontalize",),
         ("extract",),
@@ -247,6 +251,24 @@ def test_help_is_there(fv2v, command):
     code, out, err = fv2v(*command, "--help")
     assert (code, err) == (0, "")
     assert "Usage: fv2v" in out
+
+
+def test_the_version(fv2v):
+    assert fv2v("--version") == (0, f"fv2v {version('fv2v')}\n", "")
+
+
+def test_the_shell_completes_commands_and_options():
+    script = "import fv2v.cli; fv2v.cli.main()"
+    for words, found in (("fv2v ren", "render"), ("fv2v reenact --driving-", "--driving-face")):
+        environment = os.environ | {
+            "_FV2V_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+        )
+        assert found in done.stdout.split()
 
 
 def test_help_does_not_wait_for_torch():

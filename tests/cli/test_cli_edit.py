@@ -9,7 +9,7 @@ from motion_samples import saved, template
 from tiny import TINY_LIVEPORTRAIT, lively
 
 from fv2v import Edit, Openness, Reenactor, read_image, read_video, write_image
-from fv2v.cli.edit_options import the_edit
+from fv2v.cli.edit_options import EditOptions, VideoEditOptions
 from fv2v.motion.ratios import read_openness
 
 
@@ -54,23 +54,26 @@ def test_options_reach_the_picture(reenacted, files):
     assert np.array_equal(reenacted("--driving-option", "pose-friendly"), plain)
 
 
-def test_what_options_say(files):
-    edit = the_edit("eyes", ["0.5"], 1.2, eyes="0.2", portrait_open="0.3,0.4,0.1")
+def test_options_become_an_edit(files):
+    options = VideoEditOptions("eyes", ["0.5"], 1.2, eyes="0.2", portrait_open="0.3,0.4,0.1")
     portrait = Openness(0.3, 0.4, 0.1)
-    assert edit == Edit(region="eyes", strength=0.5, multiplier=1.2, eyes=0.2, portrait=portrait)
-    edit = the_edit("all", ["lips=0.5", "0, 3=2"], 1.0)
-    assert edit == Edit(strength={"lips": 0.5, (0, 3): 2.0})
-    edits = the_edit("all", None, 1.0, eyes="driver", portrait_open="0,0,0", driving_open=files / "open.npy")
+    expected = Edit(region="eyes", strength=0.5, multiplier=1.2, eyes=0.2, portrait=portrait)
+    assert options.edits() == expected
+    expected = Edit(strength={"lips": 0.5, (0, 3): 2.0})
+    assert EditOptions(strength=["lips=0.5", "0, 3=2"]).edit() == expected
+    options = VideoEditOptions(eyes="driver", portrait_open="0,0,0", driving_open=files / "open.npy")
+    edits = options.edits()
     assert [(each.eyes, each.lips) for each in edits] == [(0.3, None), (0.1, None), (0.4, None)]
-    assert the_edit("all", None, 1.0) is None
+    assert EditOptions().edit() is None
+    assert VideoEditOptions().edits() is None
 
 
 def test_a_template_tells_how_open_its_eyes_and_lips_are(fv2v, files, tmp_path):
     path = saved(tmp_path / "talking.pkl", stored := template(T=3))
-    told = read_openness(path)
-    assert [each.left_eye for each in told] == [float(each[0, 0]) for each in stored["c_eyes_lst"]]
-    assert [each.right_eye for each in told] == [float(each[0, 1]) for each in stored["c_eyes_lst"]]
-    assert [each.lips for each in told] == [float(each[0, 0]) for each in stored["c_lip_lst"]]
+    read = read_openness(path)
+    assert [each.left_eye for each in read] == [float(each[0, 0]) for each in stored["c_eyes_lst"]]
+    assert [each.right_eye for each in read] == [float(each[0, 1]) for each in stored["c_eyes_lst"]]
+    assert [each.lips for each in read] == [float(each[0, 0]) for each in stored["c_lip_lst"]]
     command = (
         clips.PORTRAIT,
         path,
@@ -117,7 +120,10 @@ def test_a_picture_is_imitated_in_part(fv2v, files, tmp_path):
         (["--eyes", "driver", "--portrait-open", "0.3,0.3,0"], "expected both, got no file"),
         (["--driving-open", "open.npy"], "expected both, got a file alone"),
         (["--eyes", "0.3", "--portrait-open", "absent.npy"], "absent.npy: no such file"),
-        (["--driving-option", "friendly"], "expected driving_option 'expression-friendly' or"),
+        (
+            ["--driving-option", "friendly"],
+            "--driving-option: expected expression-friendly or pose-friendly",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(fv2v, files, monkeypatch, options, message):

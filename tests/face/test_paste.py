@@ -15,7 +15,8 @@ from fv2v.face.portrait import crop_portrait
 from fv2v.face.tracking import SteadyCrop
 from fv2v.io.image import read_image, write_image
 from fv2v.io.video import read_video, write_video
-from fv2v.pipelines.reenact import frontalize, imitate, reenact
+from fv2v.pipelines.reenact import reenact
+from fv2v.pipelines.stills import frontalize, imitate
 from fv2v.reenactor import Reenactor
 
 HD = (1080, 1920)

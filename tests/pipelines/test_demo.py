@@ -39,16 +39,16 @@ def test_the_command_shows_a_head_that_moves(fv2v, tmp_path, monkeypatch):
 
 
 def test_any_model_that_pictures_drive(tmp_path):
-    told = []
+    calls = []
     files = demo(
         tmp_path,
         reenactor=lively(Reenactor(TINY_HEADS, weights="random")),
         frames=8,
         seed=3,
-        progress=lambda done, whole: told.append((done, whole)),
+        progress=lambda done, whole: calls.append((done, whole)),
     )
     assert all(path.exists() for path in files)
-    assert told == [(done, 16) for done in range(1, 17)]
+    assert calls == [(done, 16) for done in range(1, 17)]
     assert next(iter(read_video(files.video))).shape == (256, 768, 3)
     assert read_image(files.portrait).shape == (32, 32, 3)
     assert len(YAWS) == 3

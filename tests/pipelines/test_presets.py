@@ -19,7 +19,7 @@ from tiny import sized_as_trained
 
 from fv2v import PRESETS, Reenactor, checkpoints, read_motion, read_video, reenact, talk
 from fv2v.geometry import Motion
-from fv2v.pipelines.reenact import Report
+from fv2v.pipelines.report import Report
 
 pytestmark = pytest.mark.slow
 FRAMES = os.environ.get("FV2V_FRAMES")

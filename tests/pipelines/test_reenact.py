@@ -17,13 +17,15 @@ import pytest
 from output_files import audio_codec, leftovers, packets
 from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
 
+from fv2v import frontalize, imitate, reenact, render
 from fv2v.face.crop import box_around, cut
 from fv2v.face.find import find_face, find_first_face
 from fv2v.face.tracking import SteadyCrop
 from fv2v.geometry import View
 from fv2v.io.image import read_image
 from fv2v.io.video import read_video, write_video
-from fv2v.pipelines.reenact import Report, frontalize, reenact
+from fv2v.motion.smoothing import SteadyMotion
+from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import SPARE
 from fv2v.reenactor import Reenactor
 
@@ -153,12 +155,12 @@ def test_the_report_says_where_time_went(tiny, driving, tmp_path):
     )
 
 
-def test_progress_is_told_frame_by_frame(tiny, driving, tmp_path):
-    told: list[tuple[int, int | None]] = []
+def test_progress_is_called_after_each_frame(tiny, driving, tmp_path):
+    calls: list[tuple[int, int | None]] = []
     reenact(
-        clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny, progress=lambda *now: told.append(now)
+        clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny, progress=lambda *now: calls.append(now)
     )
-    assert told == [(i, 40) for i in range(1, 41)]
+    assert calls == [(i, 40) for i in range(1, 41)]
 
 
 def test_a_lost_face_is_counted_and_the_output_keeps_every_frame(tiny, tmp_path):
@@ -190,7 +192,7 @@ def test_a_failure_on_the_way_leaves_nothing_behind(tiny, driving, tmp_path):
     assert not leftovers(tmp_path)
 
 
-def test_a_frame_that_cannot_be_decoded_is_told_as_the_reader_tells_it(tiny, driving, tmp_path):
+def test_a_frame_that_cannot_be_decoded_fails_with_the_readers_message(tiny, driving, tmp_path):
     """It is read in another thread, and after frames that were good."""
     data = bytearray(driving.read_bytes())
     start, end = len(data) // 2, len(data) * 3 // 4
@@ -199,9 +201,9 @@ def test_a_frame_that_cannot_be_decoded_is_told_as_the_reader_tells_it(tiny, dri
     damaged.write_bytes(data)
     with pytest.raises(ValueError, match=r"damaged\.mp4: damaged or truncated after \d\d? frames") as read:
         list(read_video(damaged))
-    with pytest.raises(ValueError, match="damaged or truncated") as told:
+    with pytest.raises(ValueError, match="damaged or truncated") as reenacted:
         reenact(clips.PORTRAIT, damaged, tmp_path / "out.mp4", reenactor=tiny)
-    assert str(told.value) == str(read.value)
+    assert str(reenacted.value) == str(read.value)
     assert not leftovers(tmp_path, damaged)
 
 
@@ -226,6 +228,41 @@ def test_an_input_is_not_overwritten(tiny, driving, tmp_path):
     assert driving.read_bytes() == before
 
 
+@pytest.mark.parametrize("keyword", ["colour", "adapt_scales"])
+def test_an_unknown_keyword_is_refused_before_any_work(keyword):
+    for run in (reenact, imitate, render):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
+            run("absent.png", "absent.mp4", "absent/out.mp4", **{keyword: True})
+
+
+def test_options_that_do_not_fit_the_preset_are_refused_before_weights_are_read(driving, tmp_path):
+    foreign = tmp_path / "weights.safetensors"
+    foreign.write_bytes(b"these are no weights")
+    with pytest.raises(ValueError, match="adapt_scale needs relative motion"):
+        reenact(
+            clips.PORTRAIT,
+            driving,
+            tmp_path / "out.mp4",
+            TINY_LIVEPORTRAIT,
+            weights=foreign,
+            adapt_scale=True,
+        )
+
+
+def test_steady_smooths_at_the_videos_rate(driving, tmp_path):
+    """As the filter itself does, and unlike one for another rate."""
+    moved = lively(Reenactor(TINY_VOX, weights="random"))
+    how = {"reenactor": moved, "frames": 8, "crop": False}
+    rate = float(read_video(driving).rate)
+    made = {}
+    filters = {"on": True, "same": SteadyMotion(fps=rate), "slow": SteadyMotion(fps=2)}
+    for name, steady in filters.items():
+        reenact(clips.PORTRAIT, driving, tmp_path / f"{name}.mp4", **how, steady=steady)
+        made[name] = frames_of(tmp_path / f"{name}.mp4")
+    assert np.array_equal(made["on"], made["same"])
+    assert not np.array_equal(made["on"], made["slow"])
+
+
 def test_a_reenactor_or_what_makes_one(tiny, driving, tmp_path):
     with pytest.raises(ValueError, match="a reenactor, or a preset and weights, got both"):
         reenact(clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny, weights="random")
@@ -234,7 +271,7 @@ def test_a_reenactor_or_what_makes_one(tiny, driving, tmp_path):
 PEAK = r"""
 import json, re, sys
 from pathlib import Path
-from fv2v.pipelines.reenact import reenact
+from fv2v import reenact
 portrait, driving, output, weights, frames = sys.argv[1:]
 report = reenact(portrait, driving, output, weights=weights, frames=int(frames))
 # getrusage's peak is the parent's where that was larger

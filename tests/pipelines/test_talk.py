@@ -131,7 +131,9 @@ def test_weak_masks_are_left_out():
     model, seen = tiny.model, {}
     model.dense_motion.mask.weight.mul_(20)  # masks that are nearly sure of themselves
     hooks = [
-        model.dense_motion.register_forward_hook(lambda _, given, said: seen.update(given=given, said=said)),
+        model.dense_motion.register_forward_hook(
+            lambda _, given, field: seen.update(given=given, field=field)
+        ),
         model.generator.project.register_forward_pre_hook(lambda _, given: seen.update(warped=given[0])),
     ]
     source, motion = encoded(tiny), tiny.extract(coefficients(2, seed=1))
@@ -140,7 +142,7 @@ def test_weak_masks_are_left_out():
         hook.remove()
     _, kp_source, kp_driving, affine = seen["given"]
     assert affine is None
-    mask = seen["said"].mask_logits.softmax(dim=1)
+    mask = seen["field"].mask_logits.softmax(dim=1)
     weak = mask < 1e-3
     assert 0.01 < weak.float().mean() < 0.9, "the test would see no threshold"
     flows = keypoint_flow(kp_source, kp_driving, size=mask.shape[2:])

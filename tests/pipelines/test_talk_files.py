@@ -15,7 +15,7 @@ from fv2v import Reenactor, frontalize, reenact, talk
 from fv2v.io.image import write_image
 from fv2v.io.video import read_video, write_video
 from fv2v.motion.coefficients import driving_coefficients, pose_views
-from fv2v.pipelines.reenact import Report
+from fv2v.pipelines.report import Report
 
 FULL = replace(TINY_SADTALKER, name="tiny-sadtalker-full", head=replace(TINY_SADTALKER.head, inputs=73))
 
@@ -63,18 +63,18 @@ def test_a_file_has_a_frame_for_each_row(files, tmp_path, name, request):
     """The reenactor's own, as the video writer writes them."""
     reenactor, output, portrait = request.getfixturevalue(name), tmp_path / "out.mp4", pictures(1, size=64)[0]
     write_image(tmp_path / "portrait.png", portrait)
-    told: list[tuple[int, int | None]] = []
+    calls: list[tuple[int, int | None]] = []
     report = talk(
         output=output,
         **arguments(files, weights=f"{name}.safetensors", portrait=tmp_path / "portrait.png"),
         crop=False,
         yaw=[-30, 30],
         expression_scale=1.3,
-        progress=lambda *now: told.append(now),
+        progress=lambda *now: calls.append(now),
     )
     assert report == Report(output, frames=6, seconds=report.seconds, missing=0, stages=report.stages)
     assert report.stages.decode == 0 < report.stages.network < report.seconds
-    assert told == [(i, 6) for i in range(1, 7)]
+    assert calls == [(i, 6) for i in range(1, 7)]
     made = read_video(output)
     assert (made.rate, made.size) == (25, (TINY.image_size,) * 2)
     inputs = reenactor.config.head.inputs
@@ -99,7 +99,7 @@ def test_nothing_is_left_of_what_fails(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         (
             {"preset": "vox-256"},
@@ -113,10 +113,10 @@ def test_nothing_is_left_of_what_fails(files, tmp_path):
         ({"output": "own.npz"}, "ends in .mp4"),
     ],
 )
-def test_mistakes_are_told_before_weights_are_read(files, tmp_path, changed, told):
+def test_mistakes_are_refused_before_weights_are_read(files, tmp_path, changed, message):
     (tmp_path / "damaged.safetensors").write_bytes(b"these are no weights")
     given = {"output": tmp_path / "out.mp4", "weights": tmp_path / "damaged.safetensors"} | changed
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         talk(**arguments(files, **given))
     assert not leftovers(tmp_path, tmp_path / "damaged.safetensors")
 
@@ -124,13 +124,13 @@ def test_mistakes_are_told_before_weights_are_read(files, tmp_path, changed, tol
 def test_other_commands_are_for_pictures(tiny, files, tmp_path):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"these are no weights")
-    told = r"is driven by 3DMM coefficients, no pictures: expected fv2v talk"
+    message = r"is driven by 3DMM coefficients, no pictures: expected fv2v talk"
     for known in ({"preset": "sadtalker-256", "weights": damaged}, {"reenactor": tiny}):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             reenact("absent.png", "absent.mp4", tmp_path / "out.mp4", **known)
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             frontalize("absent.png", tmp_path / "out.png", **known)
-    with pytest.raises(ValueError, match=told):  # when the file tells
+    with pytest.raises(ValueError, match=message):  # known from the weights' file
         frontalize(clips.PORTRAIT, tmp_path / "out.png", weights=files / "tiny.safetensors")
     with pytest.raises(ValueError, match="'tiny-vox' is driven by pictures"):
         talk(output=tmp_path / "out.mp4", **arguments(files, weights="vox.safetensors"))

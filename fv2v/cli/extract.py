@@ -1,0 +1,65 @@
+"""`fv2v extract`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fv2v.cli.options import (
+    BatchSize,
+    Crop,
+    DrivingFace,
+    Frames,
+    ModelOptions,
+    OwnCoefficients,
+    number_or_file,
+)
+
+Driving = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DRIVING",
+        help="Video of the face whose motion is taken; for SadTalker's presets 3DMM coefficients, 25 rows "
+        "a second.",
+        show_default=False,
+    ),
+]
+MotionFile = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Motion to write: .npz, numpy's arrays; or .pkl, a motion template of LivePortrait, from its "
+        "preset and at a constant rate.",
+        show_default=False,
+    ),
+]
+
+
+def extract(
+    driving: Driving,
+    output: MotionFile,
+    model: ModelOptions,
+    source_coefficients: OwnCoefficients = None,
+    frames: Frames = None,
+    crop: Crop = True,
+    driving_face: DrivingFace = "1",
+    batch_size: BatchSize = 1,
+) -> None:
+    """Keep the motion of the face in DRIVING in a file, for `fv2v render`: time stamps with it, no sound."""
+    from fv2v.cli.progress import frame_progress
+    from fv2v.pipelines.extract import extract as run
+
+    with frame_progress() as progress:
+        report = run(
+            driving,
+            output,
+            source_coefficients=source_coefficients,
+            frames=frames,
+            crop=crop,
+            driving_face=number_or_file(driving_face),
+            batch_size=batch_size,
+            progress=progress,
+            **model.reenactor_arguments(),
+        )
+    typer.echo(f"{report}; without sound, which fv2v render takes with --sound")

@@ -1,0 +1,21 @@
+"""`fv2v info`."""
+
+from typing import Annotated
+
+import typer
+
+from fv2v.cli.tables import print_table
+
+Preset = Annotated[
+    str | None,
+    typer.Argument(metavar="[PRESET]", help="One of them, with all of its config.", show_default=False),
+]
+
+
+def info(preset: Preset = None) -> None:
+    """The presets: sizes and conventions, parameters and GFLOP of each; or one of them, whole."""
+    from fv2v.diagnostics.info import preset_tables, tables
+    from fv2v.presets import preset as find_preset
+
+    for table in tables() if preset is None else preset_tables(find_preset(preset)):
+        print_table(table)

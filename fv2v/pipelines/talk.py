@@ -1,0 +1,93 @@
+"""A portrait driven by 3DMM coefficients, as SadTalker does it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fv2v.checkpoints import Weights
+from fv2v.config import ModelConfig
+from fv2v.face.portrait import crop_portrait
+from fv2v.io.paths import PathLike, check_output
+from fv2v.io.timing import Timing
+from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.motion.coefficients import driving_coefficients, pose_views, read_coefficients
+from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
+from fv2v.pipelines.report import Report
+from fv2v.pipelines.write import render_to_file
+from fv2v.progress import FrameProgress
+from fv2v.reenactor import Reenactor
+from fv2v.reenactor.options import AnimationOptions
+
+
+def talk(
+    portrait: PathLike,
+    coefficients: PathLike,
+    output: PathLike,
+    preset: str | ModelConfig | None = None,
+    *,
+    source_coefficients: PathLike,
+    weights: Weights | None = None,
+    reenactor: Reenactor | None = None,
+    still: bool = False,
+    expression_scale: float = 1.0,
+    pitch: float | Sequence[float] | None = None,
+    yaw: float | Sequence[float] | None = None,
+    roll: float | Sequence[float] | None = None,
+    fps: float = COEFFICIENT_RATE,
+    crop: bool = True,
+    face: Any = 1,
+    paste_back: bool = False,
+    batch_size: int = 1,
+    device: str | None = None,
+    dtype: str = "float32",
+    progress: FrameProgress | None = None,
+) -> Report:
+    """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row, without sound.
+
+    Args:
+        portrait: a picture with a face.
+        coefficients: the driver's, a file as `fv2v.read_coefficients` reads it.
+        output: .mp4, .m4v, .mov or .mkv.
+        preset, weights, device, dtype: as `Reenactor` takes them; a preset that coefficients drive.
+        source_coefficients: a file of the portrait's own; its first row counts.
+        reenactor: one that is loaded already, in place of preset, weights, device and dtype.
+        still, expression_scale: as `fv2v.motion.coefficients.driving_coefficients` takes them.
+        pitch, yaw, roll: hold the head at so many degrees, or walk it through a list of them at constant
+            speed; what is left out stays the driver's.
+        fps: frames a second; SadTalker makes 25 rows of them.
+        crop: cut the square around the face out of the portrait. False takes its middle square.
+        face, paste_back: as `reenact` takes them.
+        batch_size: frames rendered at once.
+        progress: called after each frame.
+
+    Raises:
+        FileNotFoundError: a file or the output's folder is absent.
+        ValueError: a file that cannot be used, in one line that says why.
+    """
+    output = check_output(output, VIDEO_SUFFIXES, inputs=(portrait, coefficients, source_coefficients))
+    if not 1 <= fps <= 1000:
+        raise ValueError(f"expected fps from 1 to 1000, got {fps}")
+    model = ModelChoice(preset, weights, device, dtype, reenactor, driven_by="coefficients")
+    model.check()
+    own = read_coefficients(source_coefficients)[0]
+    rows = driving_coefficients(
+        read_coefficients(coefficients), own, expression_scale=expression_scale, still=still
+    )
+    views = pose_views(len(rows), pitch=pitch, yaw=yaw, roll=roll)
+    options = AnimationOptions(view=views, batch_size=batch_size)
+    started = time.perf_counter()
+    cropped = crop_portrait(portrait, crop, face)
+    searched = time.perf_counter() - started
+    return render_to_file(
+        model.load(),
+        cropped,
+        rows,
+        output,
+        options,
+        like=Timing.even(len(rows), fps),
+        total=len(rows),
+        coefficients=own,
+        paste_back=paste_back,
+        searched=searched,
+        progress=progress,
+    )
