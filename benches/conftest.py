@@ -92,12 +92,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads its options
 def pytest_configure(config: pytest.Config) -> None:
-    if (
-        _whole_folder(config)
-        and config.option.benchmark_only
-        and not config.option.benchmark_json
-        and not TINY
-    ):
+    asked = config.option
+    if _whole_folder(config) and asked.benchmark_only and not asked.benchmark_json and not TINY:
         folder = HERE / "results"
         folder.mkdir(exist_ok=True)
         asked.benchmark_json = folder / f"{machine()}-{date.today()}.json"
