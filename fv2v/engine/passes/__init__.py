@@ -1,1 +1,1 @@
-"""One rewrite of the networks for inference a file, named as the README's rows name it."""
+"""Rewrites of the networks for inference, one a file, named as the rows of the benchmark tables."""
