@@ -4,7 +4,7 @@ import clips
 import cv2
 import numpy as np
 import pytest
-from films import audio_codec, packets
+from outputs import audio_codec, packets
 from tiny import TINY, TINY_VOX
 
 from fv2v.face.crop import Box, cut
@@ -125,7 +125,7 @@ def test_the_mask_rises_smoothly_from_nothing_to_all():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"full": NOISE / 255}, r"^full: expected \(H, W, 3\) uint8, got \(300, 400, 3\) float64"),
         ({"rendered": BLACK[:50]}, r"^rendered: expected a square, \(n, n, 3\), got \(50, 64, 3\)"),
@@ -135,9 +135,9 @@ def test_the_mask_rises_smoothly_from_nothing_to_all():
         ({"mask": np.full((4, 4), np.nan)}, r"^mask: expected numbers from 0 to 1"),
     ],
 )
-def test_what_does_not_fit_is_told(arguments, told):
+def test_what_does_not_fit_is_told(arguments, message):
     given = {"full": NOISE, "rendered": BLACK, "crop": Box(0, 0, 64)} | arguments
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         paste_back(**given)
 
 

@@ -9,7 +9,7 @@ import av
 import clips
 import numpy as np
 import pytest
-from films import audio_codec, leftovers, packets
+from outputs import audio_codec, leftovers, packets
 
 from fv2v.io.timing import Timing
 from fv2v.io.video import read_video, write_video

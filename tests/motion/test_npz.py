@@ -8,8 +8,8 @@ import clips
 import numpy as np
 import pytest
 import torch
-from films import packets
-from motion_samples import ARRAYS, Trap, film, moving
+from motion_samples import ARRAYS, Trap, moving, sequence
+from outputs import packets
 from refusals import assert_refused
 from tiny import (
     SEEING,
@@ -207,7 +207,7 @@ def npz(**arrays: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"rotation": None}, r"expected motion, with the arrays rotation, .*; the file has no rotation"),
         ({"expression": np.zeros((FRAMES, 4, 3))}, r"expected expression \(T, 5, 3\), got \(6, 4, 3\)"),
@@ -224,11 +224,11 @@ def npz(**arrays: object) -> bytes:
         ({KEY: np.zeros((3, 70)), "scale": None}, "found SadTalker's coefficients: fv2v.read_coefficients"),
     ],
 )
-def test_what_is_no_file_of_motion_is_refused(changed, told, files, tmp_path):
+def test_what_is_no_file_of_motion_is_refused(changed, message, files, tmp_path):
     with np.load(files / "vox.npz") as stored:
         arrays = {name: array for name, array in (dict(stored) | changed).items() if array is not None}
     (tmp_path / "changed.npz").write_bytes(npz(**arrays))
-    with pytest.raises(ValueError, match=rf"changed\.npz: .*{told}"):
+    with pytest.raises(ValueError, match=rf"changed\.npz: .*{message}"):
         read_motion(tmp_path / "changed.npz")
 
 
@@ -236,9 +236,9 @@ def test_damaged_files_and_other_names_are_refused(files, tmp_path):
     whole = (files / "vox.npz").read_bytes()
     for content in (whole[:-100], b"no numbers\n" * 40, npz(rotation=np.array([Trap(tmp_path / "sprung")]))):
         (tmp_path / "motion.npz").write_bytes(content)
-        with pytest.raises(ValueError, match=r"motion\.npz: no \.npz file of motion, or a damaged") as told:
+        with pytest.raises(ValueError, match=r"motion\.npz: no \.npz file of motion, or a damaged") as raised:
             read_motion(tmp_path / "motion.npz")
-        assert "pickle" not in str(told.value)
+        assert "pickle" not in str(raised.value)
     assert not (tmp_path / "sprung").exists()
     (tmp_path / "motion.npz").write_bytes(b"")
     with pytest.raises(ValueError, match="the file is empty"):
@@ -248,7 +248,7 @@ def test_damaged_files_and_other_names_are_refused(files, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.npz: no such file"):
         read_motion(tmp_path / "absent.npz")
     with pytest.raises(ValueError, match=r"ends in \.npz, \.pkl, got '\.csv'"):
-        write_motion(tmp_path / "motion.csv", film())
+        write_motion(tmp_path / "motion.csv", sequence())
 
 
 def command(files: Path, name: str, output: Path, **changed: object) -> list[object]:

@@ -1,11 +1,11 @@
-"""Films, motion with its time: what one is, that files keep it, and whom it can move."""
+"""Motion sequences: what one is, that files keep it, and whom it can move."""
 
 from fractions import Fraction
 
 import pytest
 import torch
-from films import leftovers
-from motion_samples import assert_same_film, film
+from motion_samples import assert_same_sequence, sequence
+from outputs import leftovers
 from tiny import TINY, TINY_LIVEPORTRAIT
 
 import fv2v
@@ -14,11 +14,11 @@ from fv2v.motion.sequence import check_fits
 
 
 @pytest.mark.parametrize("ratios", [False, True])
-def test_films_come_back_bit_for_bit(ratios, tmp_path):
+def test_sequences_come_back_bit_for_bit(ratios, tmp_path):
     more = {"eyes": torch.rand(3, 2), "lips": torch.rand(3, 1)} if ratios else {}
-    kept = film(**more)
+    kept = sequence(**more)
     write_motion(tmp_path / "motion.npz", kept)
-    assert_same_film(read_motion(tmp_path / "motion.npz"), kept)
+    assert_same_sequence(read_motion(tmp_path / "motion.npz"), kept)
     assert not leftovers(tmp_path, tmp_path / "motion.npz")
     assert fv2v.MotionSequence is MotionSequence
 
@@ -26,11 +26,11 @@ def test_films_come_back_bit_for_bit(ratios, tmp_path):
 def test_a_sequence_prints_as_one_line():
     timing = Timing.even(3, Fraction(30000, 1001))
     expected = "MotionSequence('vox-256', 3 frames, 15 keypoints, 29.97 frames/s)"
-    assert str(film(K=15, preset="vox-256", timing=timing)) == expected
+    assert str(sequence(K=15, preset="vox-256", timing=timing)) == expected
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"rotation": torch.eye(3).expand(2, 3, 3)}, r"expected rotation of shape \(3, 3, 3\)"),
         ({"rotation": 2 * torch.eye(3).expand(3, 3, 3)}, "got at frame 0 a matrix that is none"),
@@ -43,13 +43,13 @@ def test_a_sequence_prints_as_one_line():
         ({"lips": torch.full((3, 1), torch.inf)}, "lips hold NaN or infinite numbers"),
     ],
 )
-def test_what_is_no_film_is_refused(changed, told):
-    with pytest.raises(ValueError, match=told):
-        film(**changed)
+def test_what_is_no_sequence_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        sequence(**changed)
 
 
 @pytest.mark.parametrize(
-    ("pts", "time_base", "rate", "told"),
+    ("pts", "time_base", "rate", "message"),
     [
         ((), Fraction(1, 25), Fraction(25), "at least one frame, got none"),
         ((0, 5, 5), Fraction(1, 25), Fraction(25), "rise, got 5 and then 5 at frame 2"),
@@ -57,21 +57,21 @@ def test_what_is_no_film_is_refused(changed, told):
         ((0, 1), Fraction(1, 25), Fraction(1, 25), "from 1 to 1000 frames a second, got 1/25"),
     ],
 )
-def test_what_is_no_timing_is_refused(pts, time_base, rate, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_no_timing_is_refused(pts, time_base, rate, message):
+    with pytest.raises(ValueError, match=message):
         Timing(pts, time_base, rate)
 
 
 def test_motion_fits_its_own_preset_and_those_alike():
-    vox = film(K=15, preset="vox-256")
+    vox = sequence(K=15, preset="vox-256")
     for name in ("vox-256", "vox-256-jacobian", "vox-256-spade"):
         check_fits(vox, fv2v.preset(name))
     for name in ("sadtalker-256", "face-vid2vid-256", "liveportrait"):
         with pytest.raises(ValueError, match=f"motion of 'vox-256' with 15 keypoints cannot move {name!r}"):
             check_fits(vox, fv2v.preset(name))
-    check_fits(film(preset="tiny"), TINY)
-    check_fits(film(K=21, preset="liveportrait"), TINY_LIVEPORTRAIT)
+    check_fits(sequence(preset="tiny"), TINY)
+    check_fits(sequence(K=21, preset="liveportrait"), TINY_LIVEPORTRAIT)
     with pytest.raises(ValueError, match="motion of 'other' with 5 keypoints cannot move 'tiny'"):
-        check_fits(film(preset="other"), TINY)
+        check_fits(sequence(preset="other"), TINY)
     with pytest.raises(ValueError, match="motion of 'tiny' with 4 keypoints cannot move 'tiny', which has 5"):
-        check_fits(film(K=4, preset="tiny"), TINY)
+        check_fits(sequence(K=4, preset="tiny"), TINY)

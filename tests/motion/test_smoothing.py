@@ -51,9 +51,9 @@ def test_a_fast_turn_comes_two_frames_late_at_most(fps, degrees, seconds, capsys
 @pytest.mark.parametrize("name", ["talking.pkl", "shake_face.pkl", "d5.pkl"])
 def test_real_faces_tremble_half_as_much_and_turn_in_time(name, capsys):
     """A real face is never quite still: what its steps change by is what trembles."""
-    film = read_motion(clips.real(name))
-    fps = float(film.timing.rate)
-    before, after = keypoints(film.motion), keypoints(SteadyMotion(fps=fps).run(film.motion))
+    sequence = read_motion(clips.real(name))
+    fps = float(sequence.timing.rate)
+    before, after = keypoints(sequence.motion), keypoints(SteadyMotion(fps=fps).run(sequence.motion))
     stillest, fastest = least_and_most(before, round(fps))
     trembled, trembles = (jitter(values[stillest].diff(dim=0)) for values in (before, after))
     late = delay(before[fastest], after[fastest])

@@ -14,8 +14,8 @@ import clips
 import numpy as np
 import pytest
 import torch
-from films import leftovers
-from motion_samples import K, assert_same_film, film, frame_with, moving, saved, template
+from motion_samples import K, assert_same_sequence, frame_with, moving, saved, sequence, template
+from outputs import leftovers
 from refusals import assert_refused
 from tiny import TINY_LIVEPORTRAIT, TINY_VOX, pictures
 
@@ -69,9 +69,9 @@ def test_read_written_and_read_it_is_the_same(spelling, tmp_path):
     assert_holds(path, stored)
     write_motion(tmp_path / "second.pkl", read_motion(path))
     assert_holds(tmp_path / "second.pkl", stored)
-    assert_same_film(read_motion(tmp_path / "second.pkl"), read_motion(path))
+    assert_same_sequence(read_motion(tmp_path / "second.pkl"), read_motion(path))
     write_motion(tmp_path / "third.npz", read_motion(path))
-    assert_same_film(read_motion(tmp_path / "third.npz"), read_motion(path))
+    assert_same_sequence(read_motion(tmp_path / "third.npz"), read_motion(path))
     assert not leftovers(tmp_path, *(tmp_path / name for name in ("first.pkl", "second.pkl", "third.npz")))
 
 
@@ -84,7 +84,7 @@ def test_real_templates(name, tmp_path):
     read = read_motion(path)
     assert (len(read), read.timing.rate) == REAL[name]
     write_motion(tmp_path / name, read)
-    assert_same_film(read_motion(tmp_path / name), read)
+    assert_same_sequence(read_motion(tmp_path / name), read)
     with (tmp_path / name).open("rb") as file:  # any reader of such files finds what it knows
         again = pickle.load(file)
     assert (again["n_frames"], again["output_fps"]) == (stored["n_frames"], stored["output_fps"])
@@ -122,13 +122,15 @@ def test_a_template_drives_a_portrait(name, portrait, reenactor, tmp_path):
 def test_it_moves_keypoints_as_the_release_does(reenactor, tmp_path):
     """Written out for rows, as the release multiplies: relative to the first frame, and absolute."""
     stored = template()
-    film = read_motion(saved(tmp_path / "made.pkl", stored))
+    sequence = read_motion(saved(tmp_path / "made.pkl", stored))
     source = reenactor.encode(pictures(1)[0])
     own, x_c = source.motion, source.canonical[0].double().numpy()
     R_s = own.rotation[0].double().numpy().T
     t_s, δ_s, s_s = (each[0].double().numpy() for each in (own.translation, own.expression, own.scale))
     first = {name: values[0].astype(float) for name, values in stored["motion"][0].items()}
-    placed = place(source, film.motion, film.motion[:1], geometry=TINY_LIVEPORTRAIT.geometry).kp_driving
+    placed = place(
+        source, sequence.motion, sequence.motion[:1], geometry=TINY_LIVEPORTRAIT.geometry
+    ).kp_driving
     for frame, got in zip(stored["motion"], placed, strict=True):
         now = {name: values[0].astype(float) for name, values in frame.items()}
         R = now["R"] @ first["R"].T @ R_s
@@ -137,7 +139,7 @@ def test_it_moves_keypoints_as_the_release_does(reenactor, tmp_path):
         t[2] = 0
         expected = s_s * now["scale"] / first["scale"] * (x_c @ R + δ) + t
         assert np.abs(got.numpy()[:, :2] - expected[:, :2]).max() < 1e-5
-    turned = keypoints_of(source.canonical, film.motion)[2].numpy()
+    turned = keypoints_of(source.canonical, sequence.motion)[2].numpy()
     last = {name: values[0] for name, values in stored["motion"][2].items()}
     assert np.abs(turned - (last["scale"] * (x_c @ last["R"] + last["exp"]) + last["t"])).max() < 1e-5
 
@@ -151,7 +153,7 @@ def test_what_is_extracted_into_a_template_is_the_same_motion(reenactor, tmp_pat
     kept, even = (read_motion(tmp_path / f"motion.{end}") for end in ("npz", "pkl"))
     assert list(kept.timing.pts) == clips.uneven_pts(4)
     assert even.timing == Timing.even(4, kept.timing.rate)
-    assert_same_film(replace(even, timing=kept.timing, preset=kept.preset), kept)
+    assert_same_sequence(replace(even, timing=kept.timing, preset=kept.preset), kept)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -208,13 +210,13 @@ def test_what_generators_leave_out_or_add(tmp_path):
 
 def test_rates_are_the_fractions_that_are_meant(tmp_path):
     for rate in (Fraction(30_000, 1001), Fraction(25), Fraction(25, 2)):
-        kept = film(K=K, preset="liveportrait", timing=Timing.even(3, rate))
+        kept = sequence(K=K, preset="liveportrait", timing=Timing.even(3, rate))
         write_motion(tmp_path / "made.pkl", kept)
-        assert_same_film(read_motion(tmp_path / "made.pkl"), kept)
+        assert_same_sequence(read_motion(tmp_path / "made.pkl"), kept)
 
 
 @pytest.mark.parametrize(
-    ("stored", "told"),
+    ("stored", "message"),
     [
         (frame_with(exp=np.zeros((1, 15, 3))), r"frame 2: expected exp \(1, 21, 3\), got \(1, 15, 3\)"),
         (frame_with(exp=np.zeros((1, 3, 21))), r"frame 2: expected exp \(1, 21, 3\), got \(1, 3, 21\)"),
@@ -241,8 +243,8 @@ def test_rates_are_the_fractions_that_are_meant(tmp_path):
         (3, "expected a motion template of LivePortrait: `motion`, a list"),
     ],
 )
-def test_what_is_no_template_is_refused(stored, told, tmp_path):
-    with pytest.raises(ValueError, match=rf"made\.pkl: .*{told}"):
+def test_what_is_no_template_is_refused(stored, message, tmp_path):
+    with pytest.raises(ValueError, match=rf"made\.pkl: .*{message}"):
         read_motion(saved(tmp_path / "made.pkl", stored))
 
 
@@ -250,11 +252,13 @@ def test_a_damaged_template_is_told(tmp_path):
     whole = pickle.dumps(template(), 4)
     for content in (whole[:-1], whole[: len(whole) // 2], whole[:3], b"no pickle\n" * 40, b"\x80\x04"):
         (tmp_path / "made.pkl").write_bytes(content)
-        with pytest.raises(ValueError, match=r"made\.pkl: expected a motion template .* cut short$") as told:
+        with pytest.raises(
+            ValueError, match=r"made\.pkl: expected a motion template .* cut short$"
+        ) as raised:
             read_motion(tmp_path / "made.pkl")
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
     random = np.random.default_rng(0)
-    for _ in range(200):  # a byte anywhere: a film, or a ValueError
+    for _ in range(200):  # a byte anywhere: a sequence, or a ValueError
         content = bytearray(whole)
         content[random.integers(len(content))] = random.integers(256)
         (tmp_path / "made.pkl").write_bytes(content)
@@ -264,15 +268,15 @@ def test_a_damaged_template_is_told(tmp_path):
 
 def test_only_liveportraits_motion_goes_in_and_only_it_is_moved(portrait, reenactor, fv2v, tmp_path):
     with pytest.raises(ValueError, match=r"made\.pkl: a template has 21 keypoints, motion of 'some' has 5"):
-        write_motion(tmp_path / "made.pkl", film())
+        write_motion(tmp_path / "made.pkl", sequence())
     path = saved(tmp_path / "made.pkl", template())
     vox = moving(TINY_VOX)
     vox.save(tmp_path / "vox.safetensors")
-    told = "motion of 'liveportrait' with 21 keypoints cannot move 'tiny-vox', which has 5"
-    with pytest.raises(ValueError, match=told):
+    message = "motion of 'liveportrait' with 21 keypoints cannot move 'tiny-vox', which has 5"
+    with pytest.raises(ValueError, match=message):
         render(portrait, path, tmp_path / "out.mp4", reenactor=vox)
     command = ["render", clips.PORTRAIT, path, "-o", tmp_path / "out.mp4", "-w", tmp_path / "vox.safetensors"]
-    assert_refused(fv2v(*command), told)
+    assert_refused(fv2v(*command), message)
     driving = clips.write_clip(tmp_path / "driving.mp4", np.zeros((2, 64, 64, 3), np.uint8))
     with pytest.raises(
         ValueError, match=r"new\.pkl: templates hold LivePortrait's motion, this is 'tiny-vox'"

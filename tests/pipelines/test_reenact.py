@@ -14,7 +14,7 @@ import av
 import clips
 import numpy as np
 import pytest
-from films import audio_codec, leftovers, packets
+from outputs import audio_codec, leftovers, packets
 from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
 
 from fv2v.face.crop import box_around, cut

@@ -7,7 +7,7 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
-from films import leftovers
+from outputs import leftovers
 from refusals import assert_refused
 from tiny import TINY, TINY_SADTALKER, TINY_VOX, coefficients, lively, pictures
 

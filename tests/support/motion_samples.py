@@ -76,7 +76,7 @@ class Trap:
 ARRAYS = ("rotation", "translation", "expression", "scale")
 
 
-def film(T: int = 3, K: int = 5, seed: int = 0, **changed: object) -> MotionSequence:
+def sequence(T: int = 3, K: int = 5, seed: int = 0, **changed: object) -> MotionSequence:
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(T, 3, 3, generator=generator))
     rotation *= torch.linalg.det(rotation)[:, None, None].sign()
@@ -91,7 +91,7 @@ def film(T: int = 3, K: int = 5, seed: int = 0, **changed: object) -> MotionSequ
     return MotionSequence(**({"motion": Motion(**given), "timing": timing, "preset": "some"} | changed))
 
 
-def assert_same_film(one: MotionSequence, other: MotionSequence) -> None:
+def assert_same_sequence(one: MotionSequence, other: MotionSequence) -> None:
     """Bit for bit."""
     assert (one.timing, one.preset) == (other.timing, other.preset)
     for name in ARRAYS:

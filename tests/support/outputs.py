@@ -1,4 +1,4 @@
-"""What a written film holds, and what was left beside it."""
+"""What a written video holds, and which files were left beside it."""
 
 from pathlib import Path
 
