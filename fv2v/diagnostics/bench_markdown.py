@@ -186,7 +186,7 @@ def _time(row: Row | None) -> str:
     if row is None:
         return ""
     streamed = row.extra.get("streamed")
-    return time_of(row.median) + (f" ({time_of(streamed)} in a film)" if streamed else "")
+    return time_of(row.median) + (f" ({time_of(streamed)} in a stream)" if streamed else "")
 
 
 def _ratio(row: Row) -> str:
