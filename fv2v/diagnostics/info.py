@@ -128,7 +128,7 @@ def gflop(config: ModelConfig) -> dict[str, float]:
         model = FaceVid2Vid(config).eval()
         image = torch.empty(1, 3, config.image_size, config.image_size)
         head = config.head
-        window = torch.empty(1, head.inputs, head.window) if head.trunk == "coefficients" else None
+        window = torch.empty(1, head.inputs, head.window) if config.driven_by == "coefficients" else None
         with recorded(model) as calls, torch.inference_mode():
             source = model.encode(image, window)
             placement = place(source, source.motion, geometry=config.geometry)
