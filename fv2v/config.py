@@ -21,7 +21,7 @@ def _require(holds: bool, expected: str, got: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeometryConfig:
-    """How rotations are read and how motion goes from one face to another (geometry.py, "Transfer")."""
+    """How rotations are read and how motion goes from one face to another (geometry/transfer.py)."""
 
     transfer: str = "pose"
     relative: bool = True  # what `relative=None` means: change against the anchor, or the driver's own pose
@@ -162,7 +162,7 @@ class ModelConfig:
     keypoints: int = 20  # K
     volume_channels: int = 32  # C of the feature volume
     volume_depth: int = 16  # D of it
-    align_corners: bool = True  # how volumes are read: True corner lattice, False face lattice (geometry.py)
+    align_corners: bool = True  # volumes are read on the corner lattice, False: face lattice (fv2v/geometry)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     canonical: CanonicalConfig | None = field(default_factory=CanonicalConfig)  # None: from the head's trunk

@@ -159,7 +159,7 @@ PAGES = {"full": BENCHES / "README.md", "short": README}
 
 @pytest.mark.parametrize("form", PAGES)
 def test_the_pages_are_what_their_results_give(form):
-    """So nobody edits the tables by hand, and new results are shown."""
+    """A table edited by hand, or new results that are not shown, fail here."""
     [found] = bench_markdown.SECTION.finditer(PAGES[form].read_text())
     shown = PAGES[form].parent / found["path"]
     assert found[0] == bench_markdown.section_of(bench_results.load(shown), found["path"], form)
@@ -174,7 +174,7 @@ def test_every_operator_is_shown(form):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--into", "README.md"], "--into takes --from as well"),
         (["--markdown", "--against", "{saved}"], "leave it out"),
@@ -184,6 +184,6 @@ def test_every_operator_is_shown(form):
         ),
     ],
 )
-def test_what_does_not_fit_is_told(bench, arguments, said, saved, capsys):
+def test_what_does_not_fit_is_refused(bench, arguments, message, saved, capsys):
     assert bench(*(each.format(saved=saved) for each in arguments)) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

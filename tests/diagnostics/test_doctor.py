@@ -1,4 +1,4 @@
-"""What doctor says where parts are missing: each case in a process that really lacks them."""
+"""What doctor reports where parts are missing: each case in a process that really lacks them."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def run_doctor(hidden: tuple[str, ...] = (), **environment: str) -> str:
 
 
 def version(text: str, name: str) -> str:
-    """What is said of a part, in the upper table."""
+    """A part's row of the upper table."""
     (found,) = (each for each in text.splitlines() if each.strip().startswith(f"{name} "))
     return found.strip().removeprefix(name).strip()
 

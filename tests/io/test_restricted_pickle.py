@@ -18,7 +18,7 @@ class Foreign:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_nothing_in_a_template_is_run(protocol, tmp_path):
-    """Of code and of classes one line tells; a number beside it is not read either."""
+    """Code and classes are refused in one line; the numbers beside them are not read either."""
     trap, target = Trap(tmp_path / "sprung"), tmp_path / "made.pkl"
     for stored, asked in (
         (template(n_frames=trap), "'_?io.open'"),
