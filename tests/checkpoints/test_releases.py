@@ -33,6 +33,7 @@ def release(request, tmp_path_factory) -> Iterator[tuple[str, list[Path]]]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_loads_whole(release):
     name, files = release
     config, layout = CONFIGS[name]
@@ -63,6 +64,7 @@ def test_converts_to_our_format_and_back(release, tmp_path):
     assert not wrong.exists()
 
 
+@pytest.mark.slow
 def test_what_a_reenactor_saves_goes_back_out(release, tmp_path):
     """By its shapes: `save` knows of no release. SadTalker's presets are for either mapping network."""
     name, files = release
@@ -133,6 +135,7 @@ def test_only_one_release_calls_yaw_roll(release, network, crossed):
     assert (table[yaw], table[roll]) == ("head.yaw.bins", "head.roll.bins")
 
 
+@pytest.mark.slow
 def test_the_512_renderer_differs_in_its_name_only(tmp_path):
     write_release("sad", tmp_path)
     small = tmp_path / "SadTalker_V0.0.2_256.safetensors"
