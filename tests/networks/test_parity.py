@@ -1,7 +1,7 @@
 """Every recorded tensor of the public releases, through real checkpoint files and the real loader.
 
 Each prints, for every entry, the largest error against the release in float64 beside the release's own
-float32 error. By default one release is compared; `pytest --slow tests/networks/test_parity.py` does the rest.
+float32 error. By default one release is compared; `pytest --slow` compares the rest.
 """
 
 import json
