@@ -83,7 +83,7 @@ def evaluate(
     On drawn heads free views and another face's motion have true pictures, too.
     """
     from fv2v.cli.progress import frame_progress
-    from fv2v.metrics.evaluate import JudgeFiles, measure
+    from fv2v.metrics.evaluate import MetricNetworkFiles, measure
     from fv2v.metrics.report import tables
 
     if quick:
@@ -97,7 +97,7 @@ def evaluate(
             output=output,
             sheet=sheet,
             rows=rows,
-            judges=JudgeFiles(features, landmarks, embedding),
+            networks=MetricNetworkFiles(features, landmarks, embedding),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),

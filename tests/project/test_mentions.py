@@ -4,14 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[2]
 FOLDERS = ("fv2v", "fv2v_kernels", "csrc", "benches", "tests")
 KINDS = {".py", ".cpp", ".cu", ".h", ".cuh"}
 NAME = re.compile(r"(?<![\w*{./-])(?:[\w-]+/)*[\w-]+\.py\b")
 ELSEWHERE = {  # files that a test makes, and one of another package, beside the file that names them
     ("tests/diagnostics/test_bench_results.py", "bench_sum.py"),
     ("tests/diagnostics/test_bench_results.py", "rich.py"),
+    ("tests/kernels/test_signatures.py", "right.py"),
+    ("tests/kernels/test_signatures.py", "wrong.py"),
     ("tests/project/test_gpu_script.py", "test_suite.py"),
 }
 
