@@ -138,8 +138,8 @@ def test_a_folder_of_something_else_is_refused(folder, tmp_path):
         HeadShards(tmp_path)
     index = json.loads((folder / "heads.json").read_text())
     for text, told in (
-        ("[1", "expected the description of drawn heads"),
-        ('{"size": 3}', "expected the description of drawn heads"),
+        ("[1", "expected a description of drawn heads"),
+        ('{"size": 3}', "expected a description of drawn heads"),
         (json.dumps(index | {"version": 0}), "got version 0; draw them again"),
         (json.dumps(index | {"landmarks": ["nose"]}), "current landmarks"),
     ):

@@ -149,7 +149,7 @@ def test_networks_learn_from_pictures_of_another_size(folder):
         ({"focus": (1.0, 2.0)}, "focus: expected 0 numbers, one a true keypoint of the data; got 2"),
         ({"teacher": (1.0, 0.0)}, "teacher: expected 0, as the data has no true motion"),
         ({"size": 44}, "size: 'tiny' takes multiples of "),
-        ({"model": TINY_SADTALKER}, "'tiny-sadtalker' is driven by 3DMM coefficients, no pictures"),
+        ({"model": TINY_SADTALKER}, "'tiny-sadtalker' is driven by 3DMM coefficients: expected"),
         (
             {"fresh": ("decoder",), "weights": "w.safetensors"},
             "fresh: expected the first part of a parameter's na",
