@@ -162,7 +162,7 @@ class ModelConfig:
     keypoints: int = 20  # K
     volume_channels: int = 32  # C of the feature volume
     volume_depth: int = 16  # D of it
-    align_corners: bool = True  # how volumes are read: True corner lattice, False face lattice (geometry.py)
+    align_corners: bool = True  # how volumes are read: True corner lattice, False face lattice (fv2v.geometry)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     canonical: CanonicalConfig | None = field(default_factory=CanonicalConfig)  # None: from the head's trunk

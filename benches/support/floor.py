@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from measuring import DEVICE, copy_bandwidth, seconds, wall
 
-from fv2v.engine.flops import Call, Place
+from fv2v.engine.flops import Call, Layout
 
 SIDE = 8192  # of the matrices whose product shows a GPU's peak
 
@@ -47,7 +47,7 @@ def _alone(call: Call) -> float:
 
 
 def _made(given: Any) -> Any:
-    if not isinstance(given, Place):
+    if not isinstance(given, Layout):
         return given
     return torch.empty_strided(given.shape, given.stride, dtype=given.dtype, device=given.device).fill_(0.5)
 

@@ -64,7 +64,7 @@ def shipped(config: ModelConfig | None) -> Path:
 
 
 def random(config: ModelConfig) -> FaceVid2Vid:
-    """Weights nobody trained, the same ones every time. For timing and plumbing: the pictures are grey."""
+    """Random weights, the same at every call, for timing and tests: the pictures are grey."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return FaceVid2Vid(config)

@@ -82,7 +82,7 @@ def evaluate(
     On drawn heads there are true pictures of free views and of another face's motion, too.
     """
     from fv2v.cli.progress import frame_progress
-    from fv2v.metrics.evaluate import JudgeFiles, measure
+    from fv2v.metrics.evaluate import MetricNetworkFiles, measure
     from fv2v.metrics.report import tables
 
     if quick:
@@ -96,7 +96,7 @@ def evaluate(
             output=output,
             sheet=sheet,
             rows=rows,
-            judges=JudgeFiles(features, landmarks, embedding),
+            networks=MetricNetworkFiles(features, landmarks, embedding),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),

@@ -1,4 +1,4 @@
-"""What networks learn from: pairs of frames, of videos or drawn."""
+"""Training data: pairs of frames, from videos or drawn."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ def open_data(path: PathLike, size: int) -> PairData:
     """The training data in a folder: heads that `fv2v synthesize` drew, or videos (layouts.py).
 
     Args:
-        path: the folder. Of videos, where it has a sub-folder `train`, that one is read.
+        path: the folder. Of a folder of videos its sub-folder `train` is read, where there is one.
         size: side of the pictures, in pixels.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: nothing in it that is known, or heads drawn at a size that is no multiple of it.
+        ValueError: neither drawn heads nor videos in it, or heads whose size is no multiple of `size`.
     """
-    # here, since PyAV, OpenCV and the renderer take their time
+    # imported here, since PyAV, OpenCV and the renderer take long to import
     if (Path(path) / "heads.json").is_file():
         from fv2v.data.shards import HeadShards
 

@@ -1,4 +1,4 @@
-"""Where the videos are in a folder, and which of them show one person. Names tell it; no file is opened.
+"""Where the videos are in a folder, and which of them show the same person: by names, without opening files.
 
 | what                             | path, at any depth                                  | an item is       |
 |----------------------------------|-----------------------------------------------------|------------------|
@@ -10,8 +10,8 @@
 | preprocessing writes it          | frames                                              |                  |
 | TalkingHead-1KH                  | VIDEO_NNNN_S*_E*_L*_T*_R*_B*.mp4                    | the source video |
 
-They may lie side by side. Hidden files and folders are passed over, and so is what lies beside a folder
-`cropped_clips`: TalkingHead-1KH keeps there the videos that its clips were cut from.
+A folder may hold several of these. Hidden files and folders are skipped, and so is everything beside a folder
+`cropped_clips`: in TalkingHead-1KH those are the videos that the clips were cut from.
 """
 
 import os
@@ -52,11 +52,11 @@ def find_items(folder: Path, *, grouped: bool) -> list[list[str]]:
     """The items of a folder, each a list of videos, as paths within it. Both in order of their names.
 
     Args:
-        folder: to search, at any depth, through symbolic links too.
-        grouped: False makes every video an item of its own.
+        folder: searched at any depth, through symbolic links too.
+        grouped: whether videos of one person are one item; False makes every video an item of its own.
 
     Raises:
-        ValueError: nothing there that the table above names.
+        ValueError: no videos in any layout of the table above.
     """
     items = defaultdict(list)
     for video in sorted(_videos(folder)):
@@ -93,6 +93,6 @@ def _is(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _item(video: str) -> str:
-    """The person or the source video, where the name tells."""
+    """The person or the source video, where the name has it; else the video itself."""
     known = PERSON.search(video) or SOURCE_VIDEO.search(video)
     return known[1] if known else video

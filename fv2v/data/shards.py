@@ -1,8 +1,9 @@
-"""Drawn heads on disk: drawing frames takes a while (benches/bench_heads.py), reading them next to nothing.
+"""Drawn heads on disk, since reading frames is much faster than drawing them (benches/bench_heads.py).
 
-A folder holds `heads.json`, which says what was drawn, and `heads-00000.safetensors` and so on, each with a
-few identities: uint8 pictures and the truth of every frame. A shard appears whole or not at all, and an
-interrupted run goes on with those that are missing. Identities and frames are those of `SyntheticHeads`.
+A folder holds `heads.json`, which describes what was drawn, and shards `heads-00000.safetensors` and so on,
+each with a few identities: uint8 pictures and the truth of every frame. A shard appears whole or not at all,
+and an interrupted run continues with those that are missing. Identities and frames are those of
+`SyntheticHeads`.
 """
 
 import json
@@ -30,16 +31,16 @@ from fv2v.io.paths import PathLike, check_input, check_new_folder, whole_file
 from fv2v.io.video import write_video
 from fv2v.progress import FrameProgress
 
-VERSION = 1  # of the files; a renderer that draws other pictures is another version, too
+VERSION = 1  # of the files, and of the renderer: one that draws other pictures needs another
 INDEX = "heads.json"
 IDENTITIES = 8  # in a shard
-FRAMES_SEED = 0  # of `SyntheticHeads.frames`, for the frames that are stored
+FRAMES_SEED = 0  # for `SyntheticHeads.frames` of the stored frames
 FPS = 25  # of clips
 
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What `heads.json` says."""
+    """The contents of `heads.json`."""
 
     version: int
     size: int
@@ -59,15 +60,15 @@ class ShardIndex:
 
 
 class HeadShards:
-    """A `PairData` of the heads that `write_shards` wrote; `heads` draws more of them.
+    """A `PairData` of the heads that `write_shards` wrote; its `heads` draws more of them.
 
     Args:
-        folder: where they are.
-        size: side of the pictures, in pixels; None: as they were drawn. Larger ones are averaged down to it.
+        folder: that `write_shards` wrote.
+        size: side of the pictures, in pixels, to which stored ones are averaged down; None: as they are.
 
     Raises:
         FileNotFoundError: the folder or its `heads.json` is absent.
-        ValueError: of another version, not all shards are there, or their size is no multiple of `size`.
+        ValueError: another version, missing shards, or pictures whose size is no multiple of `size`.
     """
 
     def __init__(self, folder: PathLike, size: int | None = None) -> None:
@@ -84,7 +85,7 @@ class HeadShards:
             raise ValueError(
                 f"{folder}: {len(missing)} of {self.index.shards} shards are missing "
                 f"({_path(self.folder, missing[0]).name}); "
-                "run the fv2v synthesize that wrote it once more, it goes on where it was"
+                "run the same fv2v synthesize once more, which writes them"
             )
         self.heads = self.index.heads
 
@@ -94,7 +95,7 @@ class HeadShards:
     def __getitem__(self, draw: Draw) -> Pairs:
         if not 0 <= draw.index < len(self):
             raise IndexError(f"expected an identity from 0 to {len(self) - 1}, got {draw.index}")
-        pair = _two(draw.seed, self.index.frames)
+        pair = _two_frames(draw.seed, self.index.frames)
         shard, row = divmod(draw.index, IDENTITIES)
         with safe_open(_path(self.folder, shard), "pt") as file:
             stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -119,18 +120,18 @@ def write_shards(
     workers: int = 1,
     progress: FrameProgress | None = None,
 ) -> None:
-    """Draw `frames` frames of each identity into a folder, which is new or one that was begun with the same.
+    """Draw `frames` frames of each identity into a folder: a new one, or one begun with the same arguments.
 
     Args:
-        folder: where to; `HeadShards` reads it.
-        heads: whom to draw.
+        folder: to write, for `HeadShards` to read.
+        heads: the identities.
         frames: of each identity, 2 or more.
-        workers: processes of one thread each, which is the fastest way to use cores.
-        progress: called after each shard with the frames done and the frames in all.
+        workers: processes of one thread each, which uses several cores best.
+        progress: called after each shard.
 
     Raises:
-        FileNotFoundError: the folder that it goes into does not exist.
-        ValueError: no pairs to be made of the frames, no workers, or the folder holds something else.
+        FileNotFoundError: the parent folder does not exist.
+        ValueError: fewer than 2 frames or 1 worker, or a folder that holds something else.
     """
     if frames < 2:
         raise ValueError(f"expected 2 frames of an identity or more, for pairs; got {frames}")
@@ -159,10 +160,10 @@ def write_clips(
     workers: int = 1,
     progress: FrameProgress | None = None,
 ) -> None:
-    """Videos of the first `count` identities that turn, blink and speak: clip-00000.mp4 and so on.
+    """Videos of the first `count` identities, who turn, blink and speak: clip-00000.mp4 and so on.
 
     `frames` are those of a clip, 25 a second; the other arguments and errors are those of `write_shards`.
-    Clips that are there already stay.
+    Clips that exist are kept.
     """
     check_clips(heads, count, frames)
     missing = [clip for clip in range(count) if not _clip_path(Path(folder), clip).exists()]
@@ -174,7 +175,7 @@ def write_clips(
 
 
 def check_clips(heads: SyntheticHeads, count: int, frames: int) -> None:
-    """ValueError where there are no such clips."""
+    """ValueError for more clips than identities, or clips without frames."""
     if not 0 <= count <= heads.identities or frames < 1:
         raise ValueError(
             f"expected from 0 to {heads.identities} clips, one an identity, of 1 frame or more; "
@@ -195,8 +196,8 @@ def _rows(index: ShardIndex, shard: int) -> range:
     return range(index.identities)[shard * IDENTITIES : (shard + 1) * IDENTITIES]
 
 
-def _two(seed: int, frames: int) -> tuple[int, int]:
-    """Two different frames."""
+def _two_frames(seed: int, frames: int) -> tuple[int, int]:
+    """The numbers of two different frames."""
     first, second = np.random.default_rng(seed).random(2)
     source, step = int(first * frames), 1 + int(second * (frames - 1))
     return source, (source + step) % frames
@@ -207,23 +208,24 @@ def _read_index(path: Path) -> ShardIndex:
         values = json.loads(check_input(path).read_text())
         index = ShardIndex(**values)
     except (json.JSONDecodeError, TypeError):
-        raise ValueError(f"{path}: expected the description of drawn heads, got something else") from None
+        raise ValueError(f"{path}: expected a description of drawn heads, got something else") from None
     if (index.version, index.landmarks) != (VERSION, list(LANDMARKS)):
         raise ValueError(
-            f"{path}: expected heads of version {VERSION} with the landmarks of today, "
+            f"{path}: expected heads of version {VERSION} with the current landmarks, "
             f"got version {index.version}; draw them again with fv2v synthesize"
         )
     return index
 
 
 def _begin(folder: Path, index: ShardIndex) -> None:
-    """Make the folder, or see that it was begun with the same."""
+    """Make the folder, or check that it was begun with the same arguments."""
     if (folder / INDEX).exists():
         begun = _read_index(folder / INDEX)
         if begun != index:
-            wrong = [f.name for f in fields(index) if getattr(begun, f.name) != getattr(index, f.name)]
-            told = ", ".join(f"{name} {getattr(begun, name)}, not {getattr(index, name)}" for name in wrong)
-            raise ValueError(f"{folder}: was begun with {told}; go on with that, or choose another folder")
+            before, now = asdict(begun), asdict(index)
+            changed = [f"{name} {before[name]}, not {now[name]}" for name in now if before[name] != now[name]]
+            differences = ", ".join(changed)
+            raise ValueError(f"{folder}: was begun with {differences}; use the same again, or another folder")
         return
     check_new_folder(folder).mkdir(exist_ok=True)
     with whole_file(folder / INDEX) as temporary:
@@ -231,18 +233,18 @@ def _begin(folder: Path, index: ShardIndex) -> None:
 
 
 def _write_shard(folder: Path, index: ShardIndex, shard: int) -> int:
-    """Draw and write a shard; the frames drawn."""
+    """Draw and write a shard; returns how many frames were drawn."""
     heads, drawn = index.heads, []
     for row in _rows(index, shard):
         identity = heads.identity(row).repeat(index.frames)
         expression, pose = heads.frames(row, index.frames, FRAMES_SEED)
         canonical, motion = truth(identity, expression, pose)
         pictures = to_bytes(render(identity, expression, pose, index.size))
-        moved = {f.name: getattr(motion, f.name) for f in fields(motion)}
-        drawn.append({"pictures": pictures, "canonical": canonical[0], **moved})
-    as_batch = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
+        tensors = {f.name: getattr(motion, f.name) for f in fields(motion)}
+        drawn.append({"pictures": pictures, "canonical": canonical[0], **tensors})
+    stacked = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
     with whole_file(_path(folder, shard)) as temporary:
-        temporary.write_bytes(save(as_batch))  # save_file makes files that only their owner may read
+        temporary.write_bytes(save(stacked))  # save_file makes files that only the owner can read
     return len(drawn) * index.frames
 
 
@@ -251,7 +253,7 @@ def _write_clip(folder: Path, heads: SyntheticHeads, frames: int, clip: int) -> 
 
 
 def _in_processes(run: Callable[[int], int], jobs: list[int], workers: int) -> Iterator[int]:
-    """What `run` gives for each job, in order, from processes of one thread each, or from one thread here."""
+    """The results of `run` for each job, in order, from processes of one thread, or from one thread here."""
     if workers == 1:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -270,7 +272,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """Or a killed command would leave its workers waiting for ever."""
+    """Exit with the parent: workers of a killed command would wait for ever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Real videos as training data: a folder of talking-head clips, two frames of one of them at a time."""
+"""Videos as training data: pairs of two frames of one clip, from a folder of talking heads."""
 
 import logging
 from collections.abc import Mapping
@@ -23,21 +23,21 @@ logger = logging.getLogger(__name__)
 
 
 class VideoFolder:
-    """Pairs of frames of the videos under a folder (layouts.py: what is recognised): a `PairData`.
+    """A `PairData` of the videos under a folder, in the layouts of layouts.py.
 
-    An epoch draws every item once: a person or a source video where names tell it, of whose clips a draw
-    takes one at random, else a clip. The pair is two different frames of it, either may come first. What is
-    not square is cut to the middle square, then resized to `size`, anti-aliased.
+    Items are persons or source videos, where file names have them, else clips. Of a person a draw takes one
+    clip at random, and two different frames of it in either order. Frames are cut to their middle square and
+    resized to `size`, anti-aliased.
 
-    A video that cannot be opened, has too few frames or fails in decoding is noted in `broken` and named
-    once, as a warning in this module's log; the draw goes on to another item, by its seed. When the video is
-    drawn again it is tried again: a pair depends on its draw and the files, never on what was read before.
+    A video that cannot be opened, has too few frames or fails in decoding is recorded in `broken` and logged
+    once, as a warning; another item, chosen by the draw's seed, takes its place. A video in `broken` is tried
+    again at the next draw: a pair depends on its draw and the files, never on what was read before.
 
     Attributes:
         folder: the folder that is read, that of the split where there is one.
         size: side of the pictures, in pixels.
         minimum_frames: a video with fewer is broken.
-        broken: what is wrong, by path, with the videos that turned out broken so far.
+        broken: reasons by path, of the videos that turned out broken so far.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class VideoFolder:
         split: str | None = None,
         grouped: bool = True,
     ) -> None:
-        """Looks for videos; opens none (see `check`).
+        """Find the videos, without opening them (see `check`).
 
         Args:
             folder: holds videos, or sub-folders `train`, `test` and the like that do.
             size: side of the pictures, in pixels.
             minimum_frames: 2 or more.
             split: the sub-folder to read. None: `train` where there is one, else the folder itself.
-            grouped: False makes every clip an item, whoever it shows.
+            grouped: whether clips of one person are one item; False makes every clip an item.
 
         Raises:
             FileNotFoundError: no such folder.
@@ -95,7 +95,7 @@ class VideoFolder:
         raise ValueError(f"{self.folder}: {TRIES} videos in a row are broken, the last one {last}")
 
     def check(self) -> None:
-        """Open every video, to have in `broken` at once what is wrong at its beginning or in its header.
+        """Open every video, so that errors in headers and first frames are in `broken` at once.
 
         Raises:
             ValueError: all are broken.
@@ -111,12 +111,12 @@ class VideoFolder:
             raise ValueError(f"{self.folder}: all videos are broken, {len(paths)} of them: {self.broken}")
 
     def add_broken(self, found: Mapping[str, str]) -> None:
-        """Note broken videos, path to reason, also those that another process met. Each is named once."""
+        """Record broken videos, reasons by path, also those of other processes. Each is logged once."""
         for path, reason in found.items():
             if path not in self.broken:
                 self.broken[path] = reason
-                if get_worker_info() is None:  # a worker's are named by the process that gathers them
-                    logger.warning("%s: passed over: %s", path, reason)
+                if get_worker_info() is None:  # the parent process logs those of its workers
+                    logger.warning("%s: skipped: %s", path, reason)
 
     def read(self, path: Path, choose: Choice) -> Tensor:
         """The chosen frames of one of the videos, (B, 3, size, size) uint8. Errors as `read_frames`."""

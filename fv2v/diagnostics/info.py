@@ -8,7 +8,6 @@ from rich.table import Table
 
 from fv2v.config import ModelConfig
 from fv2v.engine.flops import recorded
-from fv2v.geometry import place
 from fv2v.geometry.transfer import TRANSFERS
 from fv2v.networks import FaceVid2Vid
 from fv2v.presets import PRESETS
@@ -128,11 +127,10 @@ def gflop(config: ModelConfig) -> dict[str, float]:
         model = FaceVid2Vid(config).eval()
         image = torch.empty(1, 3, config.image_size, config.image_size)
         head = config.head
-        window = torch.empty(1, head.inputs, head.window) if head.trunk == "coefficients" else None
+        window = torch.empty(1, head.inputs, head.window) if config.driven_by == "coefficients" else None
         with recorded(model) as calls, torch.inference_mode():
             source = model.encode(image, window)
-            placement = place(source, source.motion, geometry=config.geometry)
-            model.render(source, model.stitch(source, placement))
+            model.render(source, model.place(source, source.motion))
     work: dict[str, float] = dict.fromkeys(NETWORKS, 0.0)
     for call in calls:
         work[call.name.partition(".")[0]] += call.gflop

@@ -1,18 +1,18 @@
 """The networks arranged for inference: the same function, from fewer operations.
 
-`arrange(model)` is one pass over trained modules, in these steps:
+`arrange(model)` applies these passes to trained modules, each a file of passes/:
 
-1. batch norms go into the convolutions before them, spectral norms into their weights (fold.py);
-2. SPADE's convolutions that read the same picture become one (spade.py);
-3. what H and Δ say is one matrix product, and a dozen operations more (head.py);
-4. a convolution of a picture enlarged twice becomes one of four phases on the small one (doubling.py);
-   or, on a CPU in float32, most convolutions go by Winograd's algorithm and the others by oneDNN, enlarging,
-   sums, activations and pooling inside them, on channels-last memory (cpu.py, convolution.py);
-5. on a GPU, M's mask convolution gives the taps of its logits, which G sums as it warps (mask.py).
+1. fold_norms.py: batch norms go into the convolutions before them, spectral norms into their weights;
+2. join_spades.py: SPADE's convolutions that read the same picture become one;
+3. join_heads.py: the heads of H and Δ become one matrix product and a dozen operations;
+4. double_in_phases.py: a convolution of a picture enlarged twice becomes one of four phases on the small one;
+   or, on a CPU in float32 or float64, settle_on_cpu.py: most convolutions use Winograd's algorithm and the
+   others oneDNN, with enlarging, sums, activations and pooling inside them, on channels-last memory;
+5. on a GPU, taps_in_channels.py: M's mask convolution gives the taps of its logits, which G sums as it warps.
 
-Every step is exact: in float64 the result differs by rounding alone. What comes out cannot be trained, and
-its weights are not a checkpoint's. The model that goes in is used up, module by module: at no time are there
-many weights twice.
+Every pass is exact: in float64 the result differs by rounding alone. The result cannot be trained, and its
+weights are not a checkpoint's. The model is rewritten in place, module by module, so that at no time many
+weights are held twice.
 """
 
 import torch
@@ -50,4 +50,4 @@ def arrange(
         return model
     for each in GPU_PASSES if device is not None and device.type == "cuda" else PASSES:
         each(model)
-    return model.to(device, dtype)  # what is derived from weights is derived before they are rounded to half
+    return model.to(device, dtype)  # passes combine weights before they are rounded to half precision

@@ -1,4 +1,4 @@
-"""What the convolutions and linear layers of a model are given, and how much arithmetic that is."""
+"""The inputs of a model's convolutions and linear layers, and the number of their operations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from fv2v.engine import CONVOLUTIONS
 from fv2v.engine.passes.convolution import products
 
 
-class Place(NamedTuple):
-    """Where and how a tensor lies, without its numbers."""
+class Layout(NamedTuple):
+    """A tensor's layout, without its numbers."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -31,28 +31,28 @@ class Call(NamedTuple):
 
     name: str  # with dots, from the model down
     layer: nn.Module
-    inputs: tuple[Any, ...]  # a Place for each tensor, anything else as it was given
+    inputs: tuple[Any, ...]  # a Layout for each tensor, anything else unchanged
     options: dict[str, Any]  # likewise
-    output: Place
+    output: Layout
     gflop: float  # 10⁹ operations, two for a multiplication with its addition
 
     @property
     def nbytes(self) -> int:
-        """Moved at the least: inputs and weights read, the output written."""
+        """Moved at least: inputs and weights read, the output written."""
         given = (*self.inputs, *self.options.values())
-        read = sum(each.nbytes for each in given if isinstance(each, Place))
+        read = sum(each.nbytes for each in given if isinstance(each, Layout))
         return read + sum(weight.nbytes for weight in self.layer.parameters()) + self.output.nbytes
 
 
 @contextmanager
 def recorded(model: nn.Module) -> Iterator[list[Call]]:
-    """Every run of a layer of `CONVOLUTIONS` in `model`, in order; of layers in one another the outer."""
+    """Every run of a layer of `CONVOLUTIONS` in `model`, in order; of nested layers only the outer."""
     calls: list[Call] = []
 
     def record(name: str, layer: nn.Module, inputs: Any, options: Any, output: Tensor) -> None:
-        given = tuple(_place(each) for each in inputs)
-        named = {key: _place(each) for key, each in options.items()}
-        calls.append(Call(name, layer, given, named, _place(output), 2e-9 * products(layer, output)))
+        given = tuple(_layout(each) for each in inputs)
+        named = {key: _layout(each) for key, each in options.items()}
+        calls.append(Call(name, layer, given, named, _layout(output), 2e-9 * products(layer, output)))
 
     handles = [
         layer.register_forward_hook(partial(record, name), with_kwargs=True)
@@ -73,7 +73,7 @@ def _outermost(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         yield from _outermost(child, f"{name}.{below}" if name else below)
 
 
-def _place(given: Any) -> Any:
+def _layout(given: Any) -> Any:
     if not isinstance(given, Tensor):
         return given
-    return Place(tuple(given.shape), given.stride(), given.dtype, given.device)
+    return Layout(tuple(given.shape), given.stride(), given.dtype, given.device)

@@ -1,7 +1,7 @@
 """The losses of the paper's Section 3 on one page: training minimises Σ λ L, λ in `LossConfig`.
 
-y is the picture made, d the driving frame it should be; x, J, R and δ are d's keypoints, Jacobians, rotation
-and expression offsets as estimated. A bar marks what is known to be true. Norms are sums, E is a mean.
+y is the output, d the driving frame that it should equal; x, J, R and δ are the estimates of d's keypoints,
+Jacobians, rotation and expression offsets. A bar marks the truth. Norms are sums, E is a mean.
 
 | term               | function                  | is                                                        |
 |--------------------|---------------------------|-----------------------------------------------------------|
@@ -16,11 +16,11 @@ and expression offsets as estimated. A bar marks what is known to be true. Norms
 | L_Δ deformation    | `deformation_prior`       | ‖δ‖₁                                                      |
 
 All are means over the batch, and those of D over its scales too. Two more are not the paper's: `supervised`,
-where the data knows the true motion, is E abs(x_c − x̄_c), and likewise of R, t and δ; `reconstruction`
-compares pixels and their gradients, for when there are no weights of a feature network; eyes and mouth may
-count more there (`focus_on`).
+where the data has the true motion, is E abs(x_c − x̄_c), and likewise of R, t and δ; `reconstruction`
+compares pixels and their gradients, for training without a feature network, and may give eyes and mouth more
+weight (`focus_on`).
 
-Differences and sums are float32 at least, also of what autocast leaves in half precision.
+Differences and sums are float32 at least, also of half-precision tensors under autocast.
 """
 
 from fv2v.losses.adversarial import discriminator_loss, feature_matching, generator_loss

@@ -1,6 +1,6 @@
 """L_G, the GAN loss with D's hinge (Lim and Ye 2017) and feature matching (Wang et al. 2018).
 
-Each is the mean over D's scales; the paper does not say whether they are summed, and has one at 256 px.
+Each is the mean over D's scales; the paper does not state whether scales are summed; it has one at 256 px.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from fv2v.networks.discriminator import PatchScores
 
 
 def discriminator_loss(real: list[PatchScores], fake: list[PatchScores]) -> Tensor:
-    """What D minimises: E max(0, 1 − D(real)) + E max(0, 1 + D(fake)). Give D the fake picture detached."""
+    """What D minimises: E max(0, 1 − D(real)) + E max(0, 1 + D(fake)), of a detached fake picture."""
     terms = [
         relu(1 - wide(r.scores)).mean() + relu(1 + wide(f.scores)).mean() for r, f in _scales(real, fake)
     ]
@@ -22,7 +22,7 @@ def discriminator_loss(real: list[PatchScores], fake: list[PatchScores]) -> Tens
 
 
 def generator_loss(fake: list[PatchScores]) -> Tensor:
-    """What the picture is made to minimise: −E D(fake)."""
+    """What G minimises: −E D(fake)."""
     return torch.stack([-wide(each.scores).mean() for each in fake]).mean()
 
 

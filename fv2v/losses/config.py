@@ -10,8 +10,8 @@ OF_PICTURES = ("perceptual", "gan", "feature_matching", "reconstruction")
 class LossConfig:
     """The weights λ of the terms in losses/__init__.py; 0 leaves a term out. The defaults are the paper's.
 
-    The paper does not say how feature matching and Jacobians count: the one has public code's weight, the
-    others that of the keypoints.
+    The paper does not give the weights of feature matching and of Jacobians: the former is public code's, the
+    latter that of keypoint equivariance.
     """
 
     perceptual: float = 10.0
@@ -36,10 +36,10 @@ class LossConfig:
 
     @property
     def of_pictures(self) -> bool:
-        """Whether any term looks at the picture made."""
+        """Whether any term compares the generated picture."""
         return any(getattr(self, name) for name in OF_PICTURES)
 
     @property
     def of_motion(self) -> bool:
-        """Whether any term looks at what H, L and Δ say."""
+        """Whether any term uses the estimates of H, L and Δ."""
         return any(weight for name, weight in asdict(self).items() if name not in OF_PICTURES)

@@ -12,5 +12,5 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 
 
 def wide(x: Tensor) -> Tensor:
-    """In float32, or float64 where it is: what losses are summed in."""
+    """In float32, or float64 where x is: the dtype in which losses are summed."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""L_L, L_H and L_Δ: what keypoints, poses and expressions should be like, and what is known of them."""
+"""L_L, L_H and L_Δ: priors of keypoints and expressions, and errors of poses and keypoints."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ from fv2v.losses.distance import l1, wide
 
 
 def keypoint_prior(kp: Tensor, threshold: float = 0.1, depth: float = 0.33) -> Tensor:
-    """L_L of keypoints (B, K, 3): spread out, and at a depth. A mean over the batch.
+    """L_L of keypoints (B, K, 3): they shall be spread out, and at a given depth on average.
 
-    Σ_{i≠j} max(0, threshold − ‖x_i − x_j‖²) + abs(mean_k z_k − depth), the sum over ordered pairs as in the
-    paper, so each pair counts twice. Public code has i = j too, which adds K × threshold and no gradient.
+
+    The mean over the batch of Σ_{i≠j} max(0, threshold − ‖x_i − x_j‖²) + abs(mean_k z_k − depth). As in the
+    paper the sum counts each pair twice. Public code has i = j too, which adds K × threshold and no gradient.
     """
     kp = wide(kp)
     squared = (kp.unsqueeze(2) - kp.unsqueeze(1)).square().sum(-1)  # (B, K, K)
@@ -57,13 +58,13 @@ def supervised(
     true: Motion,
     expression_weights: Tensor | None = None,
 ) -> SupervisedTerms:
-    """What is estimated of B faces against what the data knows of them (data/pairs.py, `Truth`).
+    """Estimates for B faces against the truth that the data has (data/pairs.py, `Truth`).
 
     Rotations are compared as matrices: smooth everywhere, as Euler angles are not.
 
     Args:
         estimate_canonical: x_c (B, K, 3).
-        estimate: R, t and δ as H and Δ read them.
+        estimate: R, t and δ by H and Δ.
         true_canonical: as `estimate_canonical`.
         true: as `estimate`.
         expression_weights: (K,) how much each keypoint's δ counts, so that eyes and mouth may count more;

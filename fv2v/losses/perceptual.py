@@ -1,4 +1,4 @@
-"""L_P, the perceptual loss: pictures compared as a trained network sees them (Johnson et al. 2016)."""
+"""L_P, the perceptual loss: pictures compared by the features of a trained network (Johnson et al. 2016)."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ class PerceptualLoss(nn.Module):
 
     `features` maps pictures (B, 3, H, W) in [0, 1] to as many feature maps as there are weights; it is frozen
     here, and stays in evaluation mode. With `Vgg19Features` this is the paper's first term. Its second, a
-    VGG-16 trained on faces, seen at one resolution, is the same with another module: `PerceptualLoss(face,
-    weights, scales=1)`.
+    VGG-16 trained on faces at one resolution, is the same with another module: `PerceptualLoss(face, weights,
+    scales=1)`.
     """
 
     def __init__(self, features: nn.Module, weights: Sequence[float] = VGG_WEIGHTS, scales: int = 3) -> None:
@@ -29,7 +29,7 @@ class PerceptualLoss(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "PerceptualLoss":
-        """Evaluation mode, whatever is asked for."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures compared pixel by pixel: what there is without a feature network. Not the paper's."""
+"""Pictures compared pixel by pixel, for training without a feature network. Not in the paper."""
 
 import torch
 from torch import Tensor
@@ -12,9 +12,9 @@ SPREAD = 0.06  # of the Gaussians of `focus_on`; the picture is 2 across
 def reconstruction(output: Tensor, target: Tensor, scales: int = 3, focus: Tensor | None = None) -> Tensor:
     """L1 of colours and of their differences to the next pixel right and down, (B, 3, H, W) each -> scalar.
 
-    The mean over `scales` resolutions, each half of the last. `focus` (B, 1, H, W) says how much each pixel
-    counts beside the others, as `focus_on` makes it; a difference counts as the second of its pixels.
-    ValueError for sizes that differ, or do not halve so often.
+    The mean over `scales` resolutions, each half of the one before. `focus` (B, 1, H, W), as `focus_on`
+    returns it, is the weight of each pixel; a difference has the weight of its right or lower pixel.
+    ValueError for sizes that differ, or are not divisible by 2 so often.
     """
     if output.shape != target.shape:
         raise ValueError(
@@ -30,7 +30,7 @@ def reconstruction(output: Tensor, target: Tensor, scales: int = 3, focus: Tenso
 
 
 def focus_on(points: Tensor, weights: Tensor, size: int) -> Tensor:
-    """1 + a Gaussian around each point, as high as its weight: (B, 1, size, size).
+    """Weights of pixels: 1 + Σ over points of weight × a Gaussian around it, (B, 1, size, size).
 
     Args:
         points: (B, K, 2), x and y from edge to edge of the picture in [-1, 1].

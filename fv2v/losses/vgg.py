@@ -21,7 +21,7 @@ GET_WEIGHTS = (
 class Vgg19Features(nn.Module):
     """relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of pictures; frozen, and always in evaluation mode.
 
-    ImageNet's colours are normalised inside. Fresh, the weights are random: see `load`.
+    ImageNet's colours are normalised inside. Weights are random until `load`.
     """
 
     mean: Tensor
@@ -44,7 +44,7 @@ class Vgg19Features(nn.Module):
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Vgg19Features":
-        """Evaluation mode, whatever is asked for."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -62,11 +62,11 @@ class Vgg19Features(nn.Module):
     def load(cls, path: PathLike) -> "Vgg19Features":
         """With the weights in a state dict of torchvision's VGG-19, .pth or .safetensors, in any dtype.
 
-        Layers after relu5_1 are not needed, and left out where they are there.
+        Layers after relu5_1 are ignored.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no state dict, or another network's: every missing, unexpected and misshapen
+            ValueError: it is no state dict, or not that of VGG-19: every missing, unexpected and misshapen
                 tensor is listed.
         """
         path = check_input(path)

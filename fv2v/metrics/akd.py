@@ -10,12 +10,12 @@ Detector = Callable[[Tensor], Tensor]  # pictures (B, 3, H, W) in [0, 1] -> (B, 
 
 @torch.no_grad()
 def akd(detector: Detector, images: Tensor, true: Tensor) -> Tensor:
-    """Mean distance in pixels between what `detector` finds in both pictures: (B,).
+    """Mean distance in pixels between the landmarks that `detector` finds in both pictures: (B,).
 
     The paper's detector finds 68 landmarks of the face; numbers by different detectors do not compare.
 
     Raises:
-        ValueError: a detector that returns something other than as many points of each picture.
+        ValueError: a detector that does not return as many points for each picture.
     """
     found, expected = detector(images), detector(true)
     B = len(images)

@@ -1,7 +1,7 @@
-"""Clips of real faces as scenes. Only frames of a person's own clip have true pictures there.
+"""Clips of real faces as scenes. True pictures are known only for the protocol of the same identity.
 
-Free views, frontalization and another face's motion are shown all the same: FID against the person's own
-clip, and CSIM with the source, can judge them.
+Free views, frontalization and motion of another face are rendered as well: FID against the person's own clip
+and CSIM with the source are measured there.
 """
 
 from collections.abc import Iterator
@@ -13,32 +13,32 @@ from torch import Tensor
 from fv2v.data.layouts import find_items
 from fv2v.data.videos import VideoFolder
 from fv2v.io.paths import PathLike
-from fv2v.metrics.protocols import Answers, Scene
+from fv2v.metrics.protocols import Scene, TruePictures
 
 DRIVEN = 4  # frames of another face
 
 
 class Clips:
-    """A scene for each clip under a folder, in order of their names; broken ones are passed over, and named.
+    """A scene for each clip under a folder, in order of their names; broken ones are skipped, and logged.
 
-    A clip's frames are spread evenly over it, the first included. The face that drives across identities is
-    the next person's, where names tell persons (data/layouts.py), else the next clip's.
+    A clip's frames are spread evenly over it, the first included. Across identities the next person drives,
+    where file names identify persons (data/layouts.py), else the next clip.
 
     Args:
         folder: of videos; its sub-folder `test` where there is one.
-        size: pixels across.
+        size: side of the pictures, in pixels.
         frames: of each clip, at most; the first is the source.
-        limit: so many clips; None: all.
+        limit: how many clips at most; None: all.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: no videos, none but broken ones, or a number that is no count.
+        ValueError: no videos, only broken ones, or a number out of range.
     """
 
     def __init__(self, folder: PathLike, size: int, frames: int = 16, limit: int | None = None) -> None:
         if frames < 2 or (limit is not None and limit < 1):
             raise ValueError(
-                "expected frames >= 2, a source and one that drives, and a limit >= 1 or none; "
+                "expected frames >= 2, a source and a driving frame, and a limit >= 1 or none; "
                 f"got {frames} and {limit}"
             )
         split = "test" if (Path(folder) / "test").is_dir() else None
@@ -59,14 +59,14 @@ class Clips:
             frames = self._read(path, self.frames)
             driver = self._read(other, 1 + DRIVEN) if len(self._people) > 1 else None
             if frames is not None and (driver is not None or len(self._people) == 1):
-                yield Scene(frames, driver, Answers(frames[1:]))
+                yield Scene(frames, driver, TruePictures(frames[1:]))
 
     def _whole(self, videos: list[str]) -> list[Path]:
         paths = [self._folder.folder / video for video in videos]
         return [path for path in paths if str(path) not in self._folder.broken]
 
     def _read(self, path: Path, frames: int) -> Tensor | None:
-        """(T, 3, n, n) in [0, 1]; None where the clip turns out broken."""
+        """(T, 3, n, n) in [0, 1]; None for a broken clip."""
 
         def spread(count: int) -> list[int]:
             if count < 2:

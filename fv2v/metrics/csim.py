@@ -1,4 +1,4 @@
-"""CSIM: whether it is still the same person (cosine similarity of embeddings)."""
+"""CSIM: whether identity is preserved (cosine similarity of face embeddings)."""
 
 from collections.abc import Callable
 
@@ -21,10 +21,10 @@ def csim(embedding: Embedding, images: Tensor, source: Tensor) -> Tensor:
     Raises:
         ValueError: embeddings that are not (B, E), or batches that do not fit.
     """
-    shown, known = embedding(images), embedding(source)
-    if shown.dim() != 2 or known.dim() != 2 or len(known) not in (1, len(shown)):
+    output, known = embedding(images), embedding(source)
+    if output.dim() != 2 or known.dim() != 2 or len(known) not in (1, len(output)):
         raise ValueError(
             f"CSIM: expected embeddings (B, E) of {len(images)} pictures and of 1 or as many sources, got "
-            f"{tuple(shown.shape)} and {tuple(known.shape)}"
+            f"{tuple(output.shape)} and {tuple(known.shape)}"
         )
-    return cosine_similarity(shown.float(), known.float(), dim=1)
+    return cosine_similarity(output.float(), known.float(), dim=1)

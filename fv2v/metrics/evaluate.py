@@ -1,4 +1,4 @@
-"""Weights in, numbers and pictures out: what `fv2v evaluate` does."""
+"""`fv2v evaluate`: measure a model, and write the report and a contact sheet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,32 +15,33 @@ from fv2v.metrics.clips import Clips
 from fv2v.metrics.evaluation import evaluate
 from fv2v.metrics.held_out import HeldOut
 from fv2v.metrics.pictures import check_installed
-from fv2v.metrics.report import SUFFIXES, JudgesUsed, Report, describe, weights_file
-from fv2v.metrics.scores import Judges
+from fv2v.metrics.report import SUFFIXES, MetricNetworksUsed, Report, describe, weights_file
+from fv2v.metrics.scores import MetricNetworks
 from fv2v.metrics.sheet import write_sheet
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 
-IDENTITIES, PAIRS = 64, 32  # drawn heads, and how many of them are driven by another face
-HEADS = "held-out drawn heads"  # what the report calls them
+IDENTITIES, PAIRS = 64, 32  # drawn heads, and how many of them another face drives, too
+HEADS = "held-out drawn heads"  # their name in the report
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeFiles:
-    """Programs of torch.export (.pt2) for `Judges`, which take any number of pictures."""
+class MetricNetworkFiles:
+    """Programs of torch.export (.pt2) for `MetricNetworks`, which take any number of pictures."""
 
     features: Path | None = None
     landmarks: Path | None = None
     embedding: Path | None = None
 
-    def load(self, device: torch.device) -> Judges:
-        """They run on `device`, where they were exported for, and answer on the CPU."""
+    def load(self, device: torch.device) -> MetricNetworks:
+        """The networks on `device`, which they must be exported for. Their results are on the CPU."""
         found = (self.features, self.landmarks, self.embedding)
-        return Judges(*(None if path is None else _program(path, device) for path in found))
+        return MetricNetworks(*(None if path is None else _program(path, device) for path in found))
 
-    def used(self) -> JudgesUsed:
+    def used(self) -> MetricNetworksUsed:
         found = (self.features, self.landmarks, self.embedding)
-        return JudgesUsed(*(None if path is None else weights_file(path) for path in found))
+        """Their names and checksums."""
+        return MetricNetworksUsed(*(None if path is None else weights_file(path) for path in found))
 
 
 def measure(
@@ -54,13 +55,13 @@ def measure(
     output: PathLike | None = None,
     sheet: PathLike | None = None,
     rows: int = 4,
-    judges: JudgeFiles | None = None,
+    networks: MetricNetworkFiles | None = None,
     batch_size: int = 1,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "float32",
     progress: FrameProgress | None = None,
 ) -> Report:
-    """Evaluate a model, and write its report and contact sheet, each whole or not at all.
+    """Evaluate a model; write a report and a contact sheet where asked, each whole or not at all.
 
     Args:
         data: a folder of videos; None: `HeldOut` heads.
@@ -71,23 +72,23 @@ def measure(
         output: .json to write.
         sheet: picture to write.
         rows: scenes on it.
-        judges: networks for FID, AKD and CSIM.
+        networks: files of networks for FID, AKD and CSIM.
         batch_size: frames that go through the networks together.
-        progress: called with the frames done so far, and those in all.
+        progress: called after each scene.
 
     Raises:
         FileNotFoundError: no such folder or file.
-        ValueError: what cannot be used; before any work is done.
+        ValueError: arguments or files that cannot be used; before any work is done.
     """
     check_installed()
-    judges = judges or JudgeFiles()
+    networks = networks or MetricNetworkFiles()
     if rows < 1:
         raise ValueError(f"expected at least 1 row on the sheet, got {rows}")
     if output is not None:
         check_output(output, SUFFIXES)
     if sheet is not None:
         check_output(sheet, IMAGE_SUFFIXES)
-    used = judges.used()
+    used = networks.used()
     reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
     scenes = _scenes(data, reenactor, identities, frames, seed)
 
@@ -98,7 +99,7 @@ def measure(
     found = evaluate(
         reenactor,
         scenes,
-        judges=judges.load(reenactor.device),
+        networks=networks.load(reenactor.device),
         batch_size=batch_size,
         examples=0 if sheet is None else rows,
         progress=report_progress,
@@ -110,7 +111,7 @@ def measure(
         seed=seed if data is None else None,
         scenes=found.scenes,
         frames=frames,
-        judges=used,
+        networks=used,
         batch_size=batch_size,
     )
     report = Report(setting, found.results)
@@ -137,10 +138,10 @@ def _program(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     path = check_input(path)
     try:
         network = torch.export.load(path).module()
-    except Exception as error:  # torch raises whatever its reader meets
+    except Exception as error:  # torch documents none: anything that its reader raises
         raise ValueError(f"{path}: expected a program of torch.export (.pt2): {error}") from None
 
-    def judge(pictures: Tensor) -> Tensor:
+    def run(pictures: Tensor) -> Tensor:
         return network(pictures.to(device)).cpu()
 
-    return judge
+    return run

@@ -15,7 +15,7 @@ Network = Callable[[Tensor], Tensor]  # pictures (B, 3, H, W) in [0, 1] -> (B, F
 
 
 class FeatureStatistics:
-    """Mean and covariance of features, gathered batch by batch in float64; nothing else is kept."""
+    """Mean and covariance of features, accumulated batch by batch in float64."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -23,7 +23,7 @@ class FeatureStatistics:
         self.scatter = torch.zeros(0, 0, dtype=torch.float64)  # (F, F)  sum of (f − mean)(f − mean)ᵀ
 
     def add(self, features: Tensor) -> None:
-        """(B, F) more. ValueError where they are something else, or not finite."""
+        """Add (B, F) features. ValueError for other shapes, NaN or infinite numbers."""
         if features.dim() != 2 or (self.count and features.shape[1] != len(self.mean)):
             wanted = f"(B, {len(self.mean)})" if self.count else "(B, F)"
             raise ValueError(f"FID: expected features {wanted}, got {tuple(features.shape)}")
@@ -48,7 +48,7 @@ class FeatureStatistics:
 
 
 def frechet_distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
-    """d², which is what is called FID: 0 for equal sets.
+    """d², the FID: 0 for equal sets.
 
     Raises:
         ValueError: fewer than two pictures in a set, or features of different lengths.
@@ -62,29 +62,29 @@ def frechet_distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
 
 
 class FrechetDistance:
-    """FID of shown pictures against true ones.
+    """FID of a model's pictures against true ones.
 
     Args:
-        network: what makes features of pictures, (B, 3, H, W) in [0, 1] to (B, F). Published numbers take
-            Inception-v3's 2048; numbers by different networks do not compare.
+        network: from pictures (B, 3, H, W) in [0, 1] to features (B, F). Published numbers take the 2048 of
+            Inception-v3; numbers by different networks do not compare.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.shown, self.true = FeatureStatistics(), FeatureStatistics()
+        self.outputs, self.true = FeatureStatistics(), FeatureStatistics()
 
     @torch.no_grad()
-    def add(self, shown: Tensor, true: Tensor) -> None:
-        """Some of each, (B, 3, H, W) in [0, 1]; not necessarily as many."""
-        self.shown.add(self.network(shown))
+    def add(self, outputs: Tensor, true: Tensor) -> None:
+        """Add pictures (B, 3, H, W) in [0, 1] to each set; the numbers of them may differ."""
+        self.outputs.add(self.network(outputs))
         self.true.add(self.network(true))
 
     def value(self) -> float:
-        return frechet_distance(self.shown, self.true)
+        return frechet_distance(self.outputs, self.true)
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """A (F, F) with A Aᵀ = Σ. What is rounding beside the largest eigenvalue counts as none."""
+    """A (F, F) with A Aᵀ = Σ. Eigenvalues within rounding of 0 count as 0."""
     values, vectors = torch.linalg.eigh(covariance)
     rounding = values.abs().max() * len(values) * torch.finfo(values.dtype).eps
     return vectors * values.where(values > rounding, 0.0).sqrt()

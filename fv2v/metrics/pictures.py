@@ -1,7 +1,7 @@
-"""How far pictures are from the true ones, a number a picture.
+"""Distances between pictures and the true ones, a number for each picture.
 
 Pictures are (B, 3, H, W) in [0, 1]; sums run in float32. SSIM and MS-SSIM are torchmetrics' (the extra
-`train`), which is imported when they are asked for.
+`train`), which is imported at the first use.
 """
 
 import importlib.util
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-LEAST_SQUARE = 1e-10  # a mean square below it counts as it: equal pictures have 100 dB, not infinitely many
+LEAST_SQUARE = 1e-10  # lower bound of mean squares: equal pictures have 100 dB, not infinity
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of each halving (Wang, Simoncelli, Bovik 2003)
 WINDOW = 11  # pixels on a side of the Gaussian window of SSIM
 GRADIENT_SCALES = 3
 
 
 def check_installed() -> None:
-    """ValueError where SSIM cannot be had."""
+    """ValueError where torchmetrics is not installed."""
     if importlib.util.find_spec("torchmetrics") is None:
         raise ValueError("SSIM and MS-SSIM need torchmetrics: pip install 'fv2v[train]'")
 
@@ -70,8 +70,8 @@ def ms_ssim_scales(side: int) -> int:
 def gradient_distance(images: Tensor, true: Tensor) -> Tensor:
     """The sum over three scales of the mean absolute difference of x and of y differences: (B,).
 
-    It follows where edges are, and not how bright what lies between them is: a head that is turned wrongly
-    is farther off than one that is turned rightly and painted softly.
+    It compares where edges are, not how bright the areas between them are: a head in a wrong pose is farther
+    away than a blurred one in the right pose.
     """
     images, true = _pair(images, true)
     distance = torch.zeros(len(images), device=images.device)
@@ -85,7 +85,7 @@ def gradient_distance(images: Tensor, true: Tensor) -> Tensor:
 
 
 def _pair(images: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float32. ValueError unless they are pictures, as many and of the same size."""
+    """Both in float32. ValueError unless they are pictures of equal number and size."""
     if images.dim() != 4 or images.shape[1] != 3 or images.shape != true.shape:
         raise ValueError(
             f"expected two batches of pictures (B, 3, H, W) of one size, got {tuple(images.shape)} "

@@ -1,8 +1,8 @@
-"""The paper's protocols (Sec. 4): what a model shows of one source.
+"""The paper's protocols (Sec. 4): the pictures that a model makes of one source.
 
 same identity    the first frame is the source, and the others of its clip drive, absolutely
-free view        the source as it is, its head turned by each of YAWS
-frontalization   the source with R = 1
+free view        the source's own motion, its head turned by each of YAWS
+frontalization   the source's own motion with R = 1
 cross identity   another face's frames drive: absolutely, and relative to the first of them
 """
 
@@ -25,42 +25,42 @@ from fv2v.reenactor import Reenactor
 
 YAWS = tuple(range(-30, 31, 10))  # degrees
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """The true pictures of what is `Shown`, float in [0, 1]; None where nobody knows them."""
+class TruePictures:
+    """The true pictures for `Outputs`, float in [0, 1]; None where there are none."""
 
     driven: Tensor  # (T-1, 3, n, n)
-    views: Tensor | None = None  # (9, 3, n, n)  at YAWS, and 10 degrees further to either side
+    views: Tensor | None = None  # (9, 3, n, n)  at YAWS, and 10 degrees beyond both ends
     front: Tensor | None = None  # (1, 3, n, n)
-    cross: Tensor | None = None  # (C, 3, n, n)  absolute and relative alike
+    cross: Tensor | None = None  # (C, 3, n, n)  of absolute and of relative motion
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One person, another whose face drives it, and what is known of them. Pictures as in `Answers`."""
+    """Frames of one person and of another who drives it, with the truth where it is known."""
 
-    frames: Tensor  # (T, 3, n, n); the first is the source, the others drive
-    driver: Tensor | None  # (1 + C, 3, n, n); the first counts as no change, the others drive
-    answers: Answers
+    frames: Tensor  # (T, 3, n, n) in [0, 1]; the first is the source, the others drive
+    driver: Tensor | None  # (1 + C, 3, n, n); the first is the anchor, the others drive
+    true: TruePictures
     truth: Truth | None = None  # of the frames
     driver_truth: Truth | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is shown is made of this: of one portrait, of what drives it, and of another face that does."""
+    """What the networks read in a scene, and what all `Outputs` are made of."""
 
     source: Source
     driving: Motion  # T - 1 frames
-    driver: Motion | None  # 1 + C frames: what counts as no change, and what drives
+    driver: Motion | None  # 1 + C frames: the anchor, and what drives
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """Pictures of one source, float in [0, 1]."""
+class Outputs:
+    """A model's pictures of one source, float in [0, 1]."""
 
     driven: Tensor  # (T-1, 3, n, n)
     views: Tensor  # (7, 3, n, n)  at YAWS
@@ -69,30 +69,33 @@ class Shown:
     relative: Tensor | None  # as absolute
 
 
-class Performer:
-    """A model at work, and how long it takes.
+class ProtocolRunner:
+    """Runs a model through all protocols, and times it.
 
     Args:
-        reenactor: the model. One that coefficients drive has nothing to read in frames: ValueError.
+        reenactor: the model.
         batch_size: frames that go through the networks together.
+
+    Raises:
+        ValueError: a model that is driven by coefficients, or a batch size below 1.
     """
 
     def __init__(self, reenactor: Reenactor, batch_size: int = 1) -> None:
         if reenactor.config.driven_by == "coefficients":
             raise ValueError(
-                f"expected a model that pictures drive, got {reenactor.config.name!r}, which 3DMM "
-                "coefficients drive: frames hold none"
+                f"expected a model that is driven by pictures, got {reenactor.config.name!r}, which is "
+                "driven by 3DMM coefficients"
             )
         if batch_size < 1:
             raise ValueError(f"expected batch_size >= 1, got {batch_size}")
         self.reenactor, self.batch_size = reenactor, batch_size
-        self._read: list[float] = []  # seconds a frame
-        self._shown: list[float] = []
+        self._read: list[float] = []  # seconds a frame, of each batch
+        self._rendered: list[float] = []  # likewise
 
     @property
     def seconds(self) -> float:
-        """That a frame takes, driving frame to picture: medians, the portrait's own part left out."""
-        return median(self._read) + median(self._shown)
+        """From driving frame to picture, for a frame: medians, without what is computed once a portrait."""
+        return median(self._read) + median(self._rendered)
 
     def read(self, scene: Scene) -> Reading:
         """F and L on the source, H and Δ on every frame."""
@@ -102,14 +105,14 @@ class Performer:
             driver=None if scene.driver is None else self._extract(scene.driver),
         )
 
-    def show(self, reading: Reading) -> Shown:
-        """All protocols."""
+    def run(self, reading: Reading) -> Outputs:
+        """The pictures of all protocols."""
         source, driver = reading.source, reading.driver
         front = torch.from_numpy(self.reenactor.frontalize(source)[np.newaxis])
-        return Shown(
+        return Outputs(
             driven=self._render(source, reading.driving),
             views=self._render(
-                source, Motion.cat([source.motion] * len(YAWS)), views=[View(yaw=yaw) for yaw in YAWS]
+                source, source.motion.repeat(len(YAWS)), views=[View(yaw=yaw) for yaw in YAWS]
             ),
             front=to_images(front, self.reenactor.config.output_size),
             absolute=None if driver is None else self._render(source, driver[1:]),
@@ -133,19 +136,19 @@ class Performer:
             view = None if views is None else views[some]
             return self.reenactor.render(source, motion[some], anchor, view)
 
-        pictures = torch.cat(self._in_batches(len(motion), self._shown, render)).float().cpu()
+        pictures = torch.cat(self._in_batches(len(motion), self._rendered, render)).float().cpu()
         if not torch.isfinite(pictures).all():
-            raise ValueError(f"{self.reenactor.config.name}: the model shows NaN or infinite numbers")
+            raise ValueError(f"{self.reenactor.config.name}: the pictures hold NaN or infinite numbers")
         return pictures
 
-    def _in_batches(self, count: int, seconds: list[float], work: Callable[[slice], Made]) -> list[Made]:
-        """What `work` makes of each batch; `seconds` a frame are noted."""
-        made = []
+    def _in_batches(self, count: int, seconds: list[float], work: Callable[[slice], Result]) -> list[Result]:
+        """The results of `work` for each batch; its seconds a frame are appended to `seconds`."""
+        results = []
         for start in range(0, count, self.batch_size):
             frames = min(self.batch_size, count - start)
             with self._timed(seconds, frames):
-                made.append(work(slice(start, start + frames)))
-        return made
+                results.append(work(slice(start, start + frames)))
+        return results
 
     @contextmanager
     def _timed(self, seconds: list[float], frames: int) -> Iterator[None]:
@@ -160,9 +163,9 @@ class Performer:
             torch.cuda.synchronize(self.reenactor.device)
 
 
-def unchanged(source: Tensor, like: Shown) -> Shown:
-    """The source (1, 3, n, n) as it is in place of each picture: what a model must do better than."""
-    return Shown(
+def unchanged(source: Tensor, like: Outputs) -> Outputs:
+    """The source (1, 3, n, n) in place of each picture: the baseline of a model that does nothing."""
+    return Outputs(
         driven=source.expand_as(like.driven),
         views=source.expand_as(like.views),
         front=source.expand_as(like.front),
@@ -172,12 +175,12 @@ def unchanged(source: Tensor, like: Shown) -> Shown:
 
 
 def true_reading(scene: Scene, read: Reading, config: ModelConfig) -> Reading | None:
-    """What a model would read if every keypoint and motion were right: its features, and the scene's truth.
+    """`read` with the scene's true keypoints and motion in place of the estimated ones; features stay.
 
-    The rest is the model's own rule. That keeps δ as it is in a view, and takes the driver's δ for another
-    face, so even a perfect generator does not get every picture right by it. None where the scene has no
-    truth, or where the model's keypoints cannot be its landmarks: there are not as many, or they come from
-    no picture.
+    Motion is still transferred by the model's own rule. A view leaves δ as it is, and another face gets the
+    driver's δ, so even a perfect generator would not make every picture right. None where the scene has no
+    truth, or where the model's keypoints cannot be the scene's landmarks: their numbers differ, or the model
+    is driven by coefficients.
     """
     truth, like = scene.truth, read.source.canonical
     if truth is None or config.driven_by != "pictures" or config.keypoints != truth.canonical.shape[1]:

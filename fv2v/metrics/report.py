@@ -1,4 +1,4 @@
-"""Results with all that was needed to get them: as JSON, and as tables for people."""
+"""Results and the setting they were measured in: as JSON, and as tables for the terminal."""
 
 import hashlib
 import json
@@ -30,8 +30,9 @@ PROTOCOLS = {
     "cross_absolute": "cross identity, absolute",
     "cross_relative": "cross identity, relative",
 }
-SHOWINGS = {"model": "model", "true_keypoints": "true keypoints", "unchanged": "source unchanged"}
-DRIVEN_SHOWINGS = {"mean_frame": "mean of the frames", "other_frame": "another frame's motion"}
+# fields of `Results`, and their names in the table: of all protocols, and of the same identity only
+MODELS = {"model": "model", "true_keypoints": "true keypoints", "unchanged": "source unchanged"}
+CONTROLS = {"mean_frame": "mean of the frames", "other_frame": "another frame's motion"}
 COLUMNS = {  # of `Likeness`: heading, decimals
     "pictures": ("pictures", 0),
     "l1": ("L1", 2),
@@ -53,8 +54,8 @@ class WeightsFile:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgesUsed:
-    """Files of the networks that judge; None: there was none."""
+class MetricNetworksUsed:
+    """The files of `MetricNetworks`; None where there was none."""
 
     features: WeightsFile | None = None
     landmarks: WeightsFile | None = None
@@ -63,17 +64,17 @@ class JudgesUsed:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What was measured, on what, and where."""
+    """Which model was measured, on which data and machine."""
 
     model: str  # its config's name
-    weights: tuple[WeightsFile, ...]  # none: random ones
+    weights: tuple[WeightsFile, ...]  # (): random weights
     data: str
     seed: int | None  # of drawn heads
     scenes: int  # identities, or clips
     frames: int  # of each, the source included
     size: int  # pixels
     ms_ssim_scales: int
-    judges: JudgesUsed
+    networks: MetricNetworksUsed
     batch_size: int
     dtype: str
     device: str
@@ -89,7 +90,7 @@ class Report:
     results: Results
 
     def save(self, path: PathLike) -> None:
-        """Write it as JSON: the dataclasses' names, None as null. The file appears whole or not at all."""
+        """Write as JSON, with the names of the dataclasses' fields. The file appears whole or not at all."""
         path = check_output(path, SUFFIXES)
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
@@ -103,10 +104,10 @@ def describe(
     seed: int | None,
     scenes: int,
     frames: int,
-    judges: JudgesUsed,
+    networks: MetricNetworksUsed,
     batch_size: int,
 ) -> Setting:
-    """The setting of an evaluation on this machine, now."""
+    """The setting of an evaluation that runs here and now."""
     size = reenactor.config.output_size
     return Setting(
         model=reenactor.config.name,
@@ -117,7 +118,7 @@ def describe(
         frames=frames,
         size=size,
         ms_ssim_scales=ms_ssim_scales(size),
-        judges=judges,
+        networks=networks,
         batch_size=batch_size,
         dtype=str(reenactor.dtype).removeprefix("torch."),
         device=_hardware(reenactor.device),
@@ -129,7 +130,7 @@ def describe(
 
 
 def weights_file(path: Path) -> WeightsFile:
-    """Which file it is, whatever it is called."""
+    """A file's name, and the checksum that identifies it."""
     path, digest = check_input(path), hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -138,7 +139,7 @@ def weights_file(path: Path) -> WeightsFile:
 
 
 def tables(report: Report) -> list[Table]:
-    """The protocols, a row for the model and each control; and what is no likeness of pictures."""
+    """One table of picture scores by protocol; one of the yaw check, errors of motion and time."""
     return [_likenesses(report), _others(report)]
 
 
@@ -146,7 +147,7 @@ def _likenesses(report: Report) -> Table:
     setting = report.setting
     title = f"{setting.model} on {setting.data}, {setting.scenes} scenes of up to {setting.frames} frames"
     caption = (
-        "L1 of 255; ratio and gain against the source unchanged; true keypoints: the model's pictures by the "
+        "L1 of 255; ratio and gain against the unchanged source; true keypoints: the model's pictures by the "
         f"renderer's keypoints and motion. MS-SSIM of {setting.ms_ssim_scales} scales"
     )
     rows = [
@@ -155,7 +156,7 @@ def _likenesses(report: Report) -> Table:
         for label, likeness in _likenesses_of(report.results, field)
     ]
     measured = [c for c in COLUMNS if any(getattr(likeness, c) is not None for _, _, likeness in rows)]
-    table = Table("protocol", "shown", title=title, caption=caption, title_justify="left")
+    table = Table("protocol", "pictures of", title=title, caption=caption, title_justify="left")
     for column in measured:
         table.add_column(COLUMNS[column][0], justify="right")
     before = None
@@ -170,7 +171,7 @@ def _likenesses(report: Report) -> Table:
 def _others(report: Report) -> Table:
     results, setting = report.results, report.setting
     table = Table(show_header=False, box=None)
-    for label, protocols in _showings(results):
+    for label, protocols in _models(results):
         if check := protocols.yaw_check:
             by_yaw = ", ".join(f"{yaw:+d}: {hits:.2f}" for yaw, hits in zip(YAWS, check.by_yaw, strict=True))
             table.add_row(
@@ -181,7 +182,7 @@ def _others(report: Report) -> Table:
             table.add_row(name, value)
     elif setting.seed is not None:
         table.add_row(
-            "pose and keypoints", "not measured: the model's keypoints are not the heads' landmarks"
+            "pose and keypoints", "not measured: the model's keypoints are not the drawn heads' landmarks"
         )
     table.add_row(
         "a frame",
@@ -195,20 +196,20 @@ def _motion(motion: MotionError) -> Sequence[tuple[str, str]]:
     return (
         ("pose error", f"yaw {motion.yaw:.2f}°, pitch {motion.pitch:.2f}°, roll {motion.roll:.2f}°"),
         ("keypoint error", f"{motion.keypoints:.4f} in x and y, the picture being 2 across"),
-        ("expression error", f"{motion.expression:.3f}, 1 for showing none"),
+        ("expression error", f"{motion.expression:.3f}, 1 for no expression"),
     )
 
 
 def _likenesses_of(results: Results, protocol: str) -> list[tuple[str, Likeness]]:
-    """The model's and the controls', where there are any."""
-    found = [(label, getattr(protocols, protocol)) for label, protocols in _showings(results)]
+    """Labels and scores of the model and its controls in one protocol."""
+    found = [(label, getattr(protocols, protocol)) for label, protocols in _models(results)]
     if protocol == "same_identity":
-        found += [(label, getattr(results, name)) for name, label in DRIVEN_SHOWINGS.items()]
+        found += [(label, getattr(results, name)) for name, label in CONTROLS.items()]
     return [(label, likeness) for label, likeness in found if likeness is not None]
 
 
-def _showings(results: Results) -> list[tuple[str, Protocols]]:
-    found = [(label, getattr(results, name)) for name, label in SHOWINGS.items()]
+def _models(results: Results) -> list[tuple[str, Protocols]]:
+    found = [(label, getattr(results, name)) for name, label in MODELS.items()]
     return [(label, protocols) for label, protocols in found if protocols is not None]
 
 

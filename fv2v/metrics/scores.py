@@ -1,4 +1,4 @@
-"""What pictures and motions are worth, gathered head by head and told as means."""
+"""Scores of pictures and motions: accumulated scene by scene, reported as means."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -12,15 +12,15 @@ from fv2v.metrics.akd import Detector, akd
 from fv2v.metrics.csim import Embedding, csim
 from fv2v.metrics.fid import FrechetDistance, Network
 from fv2v.metrics.pictures import gradient_distance, l1, ms_ssim, psnr, ssim
-from fv2v.metrics.protocols import YAWS, Answers, Reading, Shown
+from fv2v.metrics.protocols import YAWS, Outputs, Reading, TruePictures
 
-NEAR_YAWS = (-20, 20)  # of YAWS: the free views whose pictures are compared
+NEAR_YAWS = (-20, 20)  # of YAWS, the free views whose pictures are compared
 MEASURES = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
-    """Networks that judge pictures beside formulas. Where one is None, its number is left out."""
+class MetricNetworks:
+    """The networks that some metrics need. Where one is None, its number is left out."""
 
     features: Network | None = None  # FID
     landmarks: Detector | None = None  # AKD
@@ -29,7 +29,7 @@ class Judges:
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How like the true pictures those of one protocol are: means over pictures. None: not known."""
+    """How close the pictures of one protocol are to the true ones: means over pictures. None: not known."""
 
     pictures: int
     l1: float | None = None  # of 255
@@ -39,11 +39,11 @@ class Likeness:
     fid: float | None = None  # of 2 pictures or more; without true ones, against the source's own clip
     akd: float | None = None  # pixels
     csim: float | None = None  # with the source
-    l1_ratio: float | None = None  # to the L1 of the source unchanged: a ratio of sums
-    psnr_gain: float | None = None  # over the PSNR of the source unchanged
+    l1_ratio: float | None = None  # to the L1 of the unchanged source: a ratio of sums
+    psnr_gain: float | None = None  # over the PSNR of the unchanged source
 
     def against(self, still: "Likeness") -> "Likeness":
-        """With ratio and gain; `still` is the source unchanged, of the same pictures."""
+        """With ratio and gain; `still` is the unchanged source in place of the same pictures."""
         if self.l1 is None or self.psnr is None or still.l1 is None or still.psnr is None:
             return self
         ratio = self.l1 / still.l1 if still.l1 else None
@@ -52,9 +52,10 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class YawCheck:
-    """How often an output at a commanded yaw is nearer to the true picture there than to those beside it.
+    """How often the output for a yaw is closer to the true picture there than to those 10 degrees away.
 
-    Nearness is `gradient_distance`. Chance is 1/3; a still picture gets 1/7, and 0 without the yaw 0.
+    The distance is `gradient_distance`. Random outputs get 1/3; a still picture gets 1/7, and 0 without the
+    yaw 0.
     """
 
     hits: float  # of all YAWS
@@ -64,7 +65,7 @@ class YawCheck:
 
 @dataclass(frozen=True, slots=True)
 class Protocols:
-    """One model in all protocols; None where there is no answer."""
+    """One model in all protocols; None where there are no true pictures, or no driver."""
 
     same_identity: Likeness
     free_view: Likeness  # at yaws of -20 and 20 degrees
@@ -74,7 +75,7 @@ class Protocols:
     cross_relative: Likeness | None
 
     def against(self, still: "Protocols") -> "Protocols":
-        """With ratio and gain everywhere; `still` are the sources unchanged."""
+        """With ratio and gain everywhere; `still` are the unchanged sources."""
         absolute, relative = self.cross_absolute, self.cross_relative
         return replace(
             self,
@@ -88,36 +89,36 @@ class Protocols:
 
 @dataclass(frozen=True, slots=True)
 class MotionError:
-    """How far what is read in frames is from the truth: means over frames."""
+    """Errors of the motion and keypoints that are read in frames: means over frames."""
 
     yaw: float  # degrees
     pitch: float
     roll: float
     keypoints: float  # distance in x and y; the picture is 2 across
-    expression: float  # Σ |δ - true δ| / Σ |true δ|: 1 for showing none
+    expression: float  # Σ |δ - true δ| / Σ |true δ|: 1 for δ = 0
 
 
 class Comparison:
-    """Pictures of one protocol beside the true ones."""
+    """Accumulates the scores of one protocol's pictures."""
 
-    def __init__(self, judges: Judges) -> None:
-        self.judges = judges
+    def __init__(self, networks: MetricNetworks) -> None:
+        self.networks = networks
         self.count = 0
         self._found: dict[str, list[Tensor]] = defaultdict(list)
-        self._fid = FrechetDistance(judges.features) if judges.features else None
+        self._fid = FrechetDistance(networks.features) if networks.features else None
 
-    def add(self, shown: Tensor, true: Tensor | None, clip: Tensor) -> None:
-        """shown (B, 3, n, n), true as shown; clip (T, 3, n, n) is the person's own, from the source on."""
-        self.count += len(shown)
+    def add(self, outputs: Tensor, true: Tensor | None, clip: Tensor) -> None:
+        """outputs (B, 3, n, n), true alike; clip (T, 3, n, n) is of the same person, the source first."""
+        self.count += len(outputs)
         if true is not None:
             for name, measure in MEASURES.items():
-                self._found[name].append(measure(shown, true))
-            if self.judges.landmarks:
-                self._found["akd"].append(akd(self.judges.landmarks, shown, true))
-        if self.judges.embedding:
-            self._found["csim"].append(csim(self.judges.embedding, shown, clip[:1]))
+                self._found[name].append(measure(outputs, true))
+            if self.networks.landmarks:
+                self._found["akd"].append(akd(self.networks.landmarks, outputs, true))
+        if self.networks.embedding:
+            self._found["csim"].append(csim(self.networks.embedding, outputs, clip[:1]))
         if self._fid:
-            self._fid.add(shown, clip if true is None else true)
+            self._fid.add(outputs, clip if true is None else true)
 
     def likeness(self) -> Likeness:
         mean = {name: float(torch.cat(found).double().mean()) for name, found in self._found.items()}
@@ -126,27 +127,27 @@ class Comparison:
 
 
 class Scores:
-    """All protocols of one model, gathered source by source."""
+    """Accumulates the scores of one model in all protocols, source by source."""
 
-    def __init__(self, judges: Judges) -> None:
+    def __init__(self, networks: MetricNetworks) -> None:
         self.same, self.near, self.front, self.absolute, self.relative = (
-            Comparison(judges) for _ in range(5)
+            Comparison(networks) for _ in range(5)
         )
         self._hits: list[Tensor] = []
 
-    def add(self, shown: Shown, answers: Answers, clip: Tensor) -> None:
-        """Pictures of one source; clip (T, 3, n, n) is its own, the source first."""
-        self.same.add(shown.driven, answers.driven, clip)
+    def add(self, outputs: Outputs, true: TruePictures, clip: Tensor) -> None:
+        """The pictures of one source; clip (T, 3, n, n) is of the same person, the source first."""
+        self.same.add(outputs.driven, true.driven, clip)
         near = [YAWS.index(yaw) for yaw in NEAR_YAWS]
-        # the true views begin one yaw before YAWS
-        true = None if answers.views is None else answers.views[[i + 1 for i in near]]
-        self.near.add(shown.views[near], true, clip)
-        self.front.add(shown.front, answers.front, clip)
-        if answers.views is not None:
-            self._hits.append(yaw_hits(shown.views, answers.views))
-        if shown.absolute is not None and shown.relative is not None:
-            self.absolute.add(shown.absolute, answers.cross, clip)
-            self.relative.add(shown.relative, answers.cross, clip)
+        # the true views begin one step before YAWS
+        true_near = None if true.views is None else true.views[[i + 1 for i in near]]
+        self.near.add(outputs.views[near], true_near, clip)
+        self.front.add(outputs.front, true.front, clip)
+        if true.views is not None:
+            self._hits.append(yaw_hits(outputs.views, true.views))
+        if outputs.absolute is not None and outputs.relative is not None:
+            self.absolute.add(outputs.absolute, true.cross, clip)
+            self.relative.add(outputs.relative, true.cross, clip)
 
     def protocols(self) -> Protocols:
         """Means over all pictures."""
@@ -162,13 +163,13 @@ class Scores:
 
 
 def yaw_hits(views: Tensor, true: Tensor) -> Tensor:
-    """Views (7, 3, n, n) at YAWS, true ones (9, 3, n, n) from 10 degrees before to 10 after: (7,) bool."""
+    """Views (7, 3, n, n) at YAWS, and true ones (9, 3, n, n) up to 10 degrees beyond them: (7,) bool."""
     before, at, after = (gradient_distance(views, true[i : i + len(YAWS)]) for i in range(3))
     return (at < before) & (at < after)
 
 
 def yaw_check(hits: Tensor) -> YawCheck:
-    """Of (N, 7) bool, as `yaw_hits` has them."""
+    """The check of (N, 7) bool, a row of `yaw_hits` for each source."""
     by_yaw = hits.double().mean(0)
     others = [i for i, yaw in enumerate(YAWS) if yaw != 0]
     return YawCheck(float(by_yaw.mean()), float(by_yaw[others].mean()), tuple(by_yaw.tolist()))
@@ -176,7 +177,7 @@ def yaw_check(hits: Tensor) -> YawCheck:
 
 @dataclass
 class MotionErrors:
-    """`MotionError` in the making, for volumes of so many voxels across."""
+    """Accumulates `MotionError`; `voxels` is the side of the volume."""
 
     voxels: int
     _degrees: list[Tensor] = field(default_factory=list)  # (T, 3) each
@@ -185,7 +186,7 @@ class MotionErrors:
     _expressed: list[Tensor] = field(default_factory=list)  # (T, K)
 
     def add(self, read: Reading, true: Reading) -> None:
-        """The frames of one source, itself included, all with the source's canonical keypoints."""
+        """The frames of one scene, the source included, all with the source's canonical keypoints."""
         for found, known in ((read.source.motion, true.source.motion), (read.driving, true.driving)):
             angles = [torch.stack(euler_degrees(motion.rotation), dim=-1) for motion in (found, known)]
             difference = (angles[0] - angles[1] + 180) % 360 - 180

@@ -1,4 +1,4 @@
-"""A contact sheet: what a model shows, beside what is true, at full size, for people to look at."""
+"""A contact sheet: a model's pictures beside the true ones, at full size."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ COLUMNS = 1 + len(YAWS)
 def write_sheet(path: PathLike, examples: Sequence[Example]) -> None:
     """Write the sheet as .png, .jpg or .webp; it appears whole or not at all.
 
-    For each example: the source and frames of its clip, over what is shown of them; true free views and the
-    frontal one, over those shown; frames of another face and what is shown by absolute motion, over the true
-    answers and what is shown by relative motion.
+    For each example, in pairs of lines, the true pictures above the model's: the source and its driving
+    frames; free views and the frontal one. In the last pair another face's frames and the model's pictures by
+    absolute motion are above the true pictures and the model's by relative motion.
 
     Raises:
         ValueError: no examples.
@@ -29,20 +29,20 @@ def write_sheet(path: PathLike, examples: Sequence[Example]) -> None:
 
 def _lines(example: Example) -> list[list[Cell]]:
     """Up to COLUMNS cells each."""
-    shown, true = example.shown, example.answers
+    outputs, true = example.outputs, example.true
     yaws = [f"yaw {yaw:+d}" for yaw in YAWS]
     lines = [
         cells(["source"], example.source) + cells(["driving"] * len(YAWS), true.driven),
-        cells(["source"], example.source) + cells(["shown"] * len(YAWS), shown.driven),
+        cells(["source"], example.source) + cells(["output"] * len(YAWS), outputs.driven),
     ]
     if true.views is not None and true.front is not None:
         lines.append(cells([f"{yaw}, true" for yaw in yaws], true.views[1:-1]))
         lines[-1] += cells(["frontal, true"], true.front)
-    lines.append(cells(yaws, shown.views) + cells(["frontal"], shown.front))
-    if example.driver is not None and shown.absolute is not None and shown.relative is not None:
+    lines.append(cells(yaws, outputs.views) + cells(["frontal"], outputs.front))
+    if example.driver is not None and outputs.absolute is not None and outputs.relative is not None:
         half = COLUMNS // 2
         driving = cells(["another face"] * half, example.driver[1:])
-        answer = driving if true.cross is None else cells(["true answer"] * half, true.cross)
-        lines.append(driving + cells(["absolute"] * half, shown.absolute))
-        lines.append(answer + cells(["relative"] * half, shown.relative))
+        answer = driving if true.cross is None else cells(["true"] * half, true.cross)
+        lines.append(driving + cells(["absolute"] * half, outputs.absolute))
+        lines.append(answer + cells(["relative"] * half, outputs.relative))
     return lines

@@ -22,9 +22,9 @@ class Edit:
     The head's pose has its own offsets, for every preset: `View`.
 
     Args:
-        region: what of the driver's motion is taken, the rest stays as it was: "all", "expression", "pose";
-            of LivePortrait's keypoints also "lips" and "eyes". In relative motion its release turns the head
-            for "pose" and leaves it where it is; others move it too.
+        region: which part of the driver's motion is used: "all", "expression" or "pose", and with
+            LivePortrait's keypoints also "lips" or "eyes". For "pose" in relative motion LivePortrait's
+            release turns the head without moving it; other presets move it too.
         strength: how strong the expression is, w: one number, or one for each group of keypoints (then 1 for
             all others; of groups that overlap the last counts). A group is a tuple of numbers from 0 to
             K - 1, or of LivePortrait's "lips", "eyes" or "brows".

@@ -1,4 +1,4 @@
-"""The pipeline on one page: face-vid2vid's networks, joined.
+"""The model on one page: face-vid2vid's networks, and how they are connected.
 
     source s ──┬─ F ─ features f_s ────────────────┬──────────────┐
                ├─ L ─ canonical x_c ─┐             │              │
@@ -7,15 +7,16 @@
     driving d ─── H, Δ ─ (R_d,t_d,δ_d) ─ x_d ─┘
 
 Everything left of M and G that comes from `s` is a `Source`, computed once; `d` only passes H and Δ. `place`
-(geometry.py) turns motion into x_d; M says how much each keypoint's flow counts; G reads the features there.
+(geometry/transfer.py) turns motion into x_d; M weighs the keypoints' flows; G reads the features where the
+weighted flow points.
 
-Releases vary parts of it: one head estimator says x_c in place of L; another reads no driving picture but
-windows of coefficients; one moves x_d once more, so that the head meets its picture (`stitch`).
+Releases differ in parts of it: in LivePortrait H estimates x_c, in place of L, and a network moves x_d once
+more so that the head fits its picture (`stitch`); in SadTalker H reads windows of coefficients, no picture.
 
-33 kinds of modules serve every preset and its training, none twice: 9 blocks (blocks.py); F; L and the
-anti-aliasing before it; H with Δ, its angles, and three trunks with what they are made of (trunks.py, 6); the
-hourglass and M; G, its two decoders, and SPADE's block, modulation and spectral norm (spade.py); retargeting;
-all of it joined; and D, which only training has, at all scales, at one, and its block (discriminator.py).
+Each module is written once, for all presets and for training: F in appearance.py, L in canonical.py, H with Δ
+in head.py on a trunk of trunks.py, M in dense_motion.py on an hourglass, G in generator.py with one of two
+decoders (decoders.py, spade.py); retargeting.py is LivePortrait's; D (discriminator.py) is used in training
+alone. The blocks that they share are in blocks.py.
 """
 
 from torch import Tensor, nn
@@ -62,12 +63,12 @@ class FaceVid2Vid(nn.Module):
     def encode(self, image: Tensor, window: Tensor | None = None) -> Source:
         """F, L, H and Δ: all that is needed of a portrait.
 
-        `window` is what H and Δ see of it where that is no picture: the portrait's own coefficients.
+        `window`, where H and Δ read no picture: the portrait's own coefficients.
         """
         return self.source_of(image, *self.look(image, window))
 
     def source_of(self, image: Tensor, motion: Motion, canonical: Canonical) -> Source:
-        """F: what is left to compute of a portrait that H, Δ and L have seen."""
+        """F: what is left to compute of a portrait after `look`."""
         features = self.appearance(image)
         return Source(
             features=features,
@@ -80,12 +81,12 @@ class FaceVid2Vid(nn.Module):
 
     def look(self, image: Tensor, window: Tensor | None = None) -> tuple[Motion, Canonical]:
         """H, Δ and L: all that is needed to know where a picture's keypoints are."""
-        motion, said = self.head(image if window is None else window)
-        return motion, self.canonical(image) if self.canonical else Canonical(said, None)
+        motion, canonical = self.head(image if window is None else window)
+        return motion, self.canonical(image) if self.canonical else Canonical(canonical, None)
 
-    def extract(self, seen: Tensor) -> Motion:
-        """H and Δ: all that is needed of a driving frame."""
-        return self.head(seen).motion
+    def extract(self, driving: Tensor) -> Motion:
+        """H and Δ: all that is needed of driving frames, or of windows of coefficients."""
+        return self.head(driving).motion
 
     def place(
         self,
@@ -102,7 +103,7 @@ class FaceVid2Vid(nn.Module):
         return self.stitch(source, placement) if stitch else placement
 
     def stitch(self, source: Source, placement: Placement) -> Placement:
-        """x_d moved so that the head meets the source's picture, where the release can; else as it is."""
+        """x_d moved so that the head fits the source's picture, where the preset has the network for it."""
         if self.retargeting is None:
             return placement
         kp_source = source.keypoints.expand_as(placement.kp_driving)
@@ -116,10 +117,9 @@ class FaceVid2Vid(nn.Module):
         return self.generator(source.features, field, kp_source, kp_driving, affine)
 
     def forward(self, source: Tensor, driving: Tensor, window: Tensor | None = None) -> Tensor:
-        """The source in the driving frame's pose and expression, absolute: what training shows.
+        """The source in the driving frame's pose and expression, absolutely, as in training.
 
         Arguments as `encode` and `extract` take them.
         """
         encoded = self.encode(source, window)
-        placement = place(encoded, self.extract(driving), geometry=self.config.geometry)
-        return self.render(encoded, placement)
+        return self.render(encoded, self.place(encoded, self.extract(driving), stitch=False))

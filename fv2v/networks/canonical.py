@@ -13,7 +13,7 @@ from fv2v_kernels import soft_argmax3d
 
 
 class Canonical(NamedTuple):
-    """What L says of a face, whatever its pose and expression."""
+    """What L estimates for a face, whatever its pose and expression."""
 
     keypoints: Tensor  # (B, K, 3)  x_c
     jacobians: Tensor | None  # (B, K, 3, 3)  J_c, with a Jacobian head
@@ -46,7 +46,7 @@ class CanonicalKeypoints(nn.Module):
 
 
 def _jacobian_head(K: int, c: CanonicalConfig) -> nn.Conv3d:
-    """Nine maps a keypoint, each the identity until training says otherwise."""
+    """Nine maps a keypoint, which start as the identity."""
     head = nn.Conv3d(c.out_width, 9 * K, c.kernel, padding=c.kernel // 2)
     identity = torch.eye(3).flatten().repeat(K)
     head.load_state_dict({"weight": torch.zeros_like(head.weight), "bias": identity})

@@ -13,15 +13,16 @@ from fv2v_kernels import warp_candidates
 
 
 class MotionField(NamedTuple):
-    """What M says of a driving frame."""
+    """What M estimates for a driving frame."""
 
-    # (B, K+1, D, H, W), before the softmax over the K+1 flows, 0 is the background; or taps: engine/mask.py
+    # (B, K+1, D, H, W), before the softmax over the K+1 flows, of which 0 is the background; or what
+    # engine/passes/taps_in_channels.py makes of them
     mask_logits: Tensor
     occlusion: Tensor  # (B, 1, H, W)  o, 1 where the source shows what the frame needs
 
 
 class DenseMotion(nn.Module):
-    """Let K keypoints each propose a flow, and say how much each counts at every voxel.
+    """Each of K keypoints proposes a flow; M estimates how much each counts at every voxel.
 
     w_k(p) = A_k (p − x_d,k) + x_s,k is the flow around keypoint k. The K+1 warps of the compressed volume
     and the Gaussian differences are made in one operator, which builds the flows as it reads.

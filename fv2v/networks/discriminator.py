@@ -12,7 +12,7 @@ from fv2v.networks.spade import SpectralConv2d
 
 
 class PatchScores(NamedTuple):
-    """What D says of B pictures at one scale."""
+    """D's output for B pictures at one scale."""
 
     features: tuple[Tensor, ...]  # (B, C, H, W) of each block, for feature matching
     scores: Tensor  # (B, 1, H, W)  above 0 where a patch looks real; no sigmoid, the loss is a hinge

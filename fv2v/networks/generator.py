@@ -20,7 +20,7 @@ class Generator(nn.Module):
         width = config.generator.width
         self.align_corners = config.align_corners
         self.mask_threshold = config.dense_motion.mask_threshold
-        self.warp: Callable[..., Any] = compose_warp  # or `mask_head`: engine/mask.py
+        self.warp: Callable[..., Any] = compose_warp  # or `mask_head`: engine/passes/taps_in_channels.py
         # the slope is the releases', and torch's default
         self.project = SameBlock2d(config.flat_channels, width, negative_slope=0.01)
         self.mix = nn.Conv2d(width, width, 1)

@@ -12,10 +12,10 @@ from fv2v.networks.trunks import trunk
 
 
 class HeadEstimate(NamedTuple):
-    """What H and Δ say of B frames."""
+    """What H and Δ estimate for B frames."""
 
     motion: Motion
-    canonical: Tensor | None  # (B, K, 3)  x_c, from a release whose head estimator says it in place of L
+    canonical: Tensor | None  # (B, K, 3)  x_c, where a release estimates it here, in place of L
 
 
 class HeadEstimator(nn.Module):

@@ -20,18 +20,18 @@ class Retargeting(nn.Module):
 
     def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """kp_driving, moved so that neck and shoulders stay where the source has them."""
-        said = _said(self.stitching, kp_source, kp_driving)
-        delta, shift = said[:, :-2].unflatten(1, (-1, 3)), said[:, -2:]
+        output = _run(self.stitching, kp_source, kp_driving)
+        delta, shift = output[:, :-2].unflatten(1, (-1, 3)), output[:, -2:]
         stitched = kp_driving + delta
         return torch.cat([stitched[..., :2] + shift.unsqueeze(1), stitched[..., 2:]], dim=-1)
 
     def lip_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
         """ratios (B, 2): how far the source's lips are open, and how far they should be -> (B, K, 3)."""
-        return _said(self.lips, kp_source, ratios).unflatten(1, (-1, 3))
+        return _run(self.lips, kp_source, ratios).unflatten(1, (-1, 3))
 
     def eye_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
         """ratios (B, 3): the source's left and right eye, and what both should be -> (B, K, 3)."""
-        return _said(self.eyes, kp_source, ratios).unflatten(1, (-1, 3))
+        return _run(self.eyes, kp_source, ratios).unflatten(1, (-1, 3))
 
 
 def _mlp(*widths: int) -> nn.Sequential:
@@ -39,8 +39,8 @@ def _mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _said(network: nn.Sequential, points: Tensor, other: Tensor) -> Tensor:
-    """In the dtype of the weights; what comes out is added to coordinates, in theirs."""
+def _run(network: nn.Sequential, points: Tensor, other: Tensor) -> Tensor:
+    """The network on both inputs in the dtype of its weights; the result in the dtype of `points`."""
     weights = next(network.parameters()).dtype
     inputs = torch.cat([points.flatten(1), other.flatten(1)], dim=1)
     return network(inputs.to(weights)).to(points.dtype)

@@ -1,4 +1,4 @@
-"""What a training run is given: frozen dataclasses. Their defaults are the paper's (Sec. 4)."""
+"""The configuration of a training run: frozen dataclasses. Their defaults are the paper's (Sec. 4)."""
 
 import math
 from bisect import bisect_right
@@ -31,10 +31,10 @@ class OptimiserConfig:
     schedule: str = "constant"  # or "cosine", down to 0 at the end; or "milestones"
     milestones: tuple[int, ...] = ()  # steps at which the rate is divided by `divisor`
     divisor: float = 10.0
-    warmup: int = 0  # steps over which the rate rises from 0
-    clip: float | None = None  # the largest norm of the model's gradient
-    # by the first parts of parameters' names, as "dense_motion" or "generator.decoder": the rate's factor,
-    # and which share of the steps passes before they learn at all
+    warmup: int = 0  # steps over which the rate rises linearly
+    clip: float | None = None  # the norm to which the model's gradient is clipped
+    # by the first parts of parameters' names, such as "dense_motion" or "generator.decoder": a factor of the
+    # rate, and the share of all steps for which the parameters are frozen at the beginning
     rates: Mapping[str, float] = field(default_factory=dict)
     frozen: Mapping[str, float] = field(default_factory=dict)
 
@@ -42,10 +42,8 @@ class OptimiserConfig:
         _require(self.lr > 0, "optimiser.lr > 0", self.lr)
         _require(all(0 <= beta < 1 for beta in self.betas), "optimiser.betas in [0, 1)", self.betas)
         _require(self.schedule in SCHEDULES, f"optimiser.schedule one of {SCHEDULES}", self.schedule)
-        given = bool(self.milestones) == (self.schedule == "milestones")
-        _require(
-            given, "optimiser.milestones beside the schedule 'milestones', and no other", self.milestones
-        )
+        fits = bool(self.milestones) == (self.schedule == "milestones")
+        _require(fits, "optimiser.milestones beside the schedule 'milestones', and no other", self.milestones)
         _require(self.divisor >= 1, "optimiser.divisor >= 1", self.divisor)
         _require(self.warmup >= 0, "optimiser.warmup >= 0", self.warmup)
         _require(self.clip is None or self.clip > 0, "optimiser.clip > 0, or none", self.clip)
@@ -54,9 +52,9 @@ class OptimiserConfig:
         _require(shares, "optimiser.frozen from 0 to 1", self.frozen)
 
     def rate(self, step: int, steps: int, name: str = "") -> float:
-        """The learning rate at a step of so many, from 0 on, for the parameter of that name.
+        """The learning rate of the parameter `name` at `step`, from 0 on, of a run of `steps`.
 
-        A function of the step alone, so that who resumes has nothing to restore.
+        It depends on the step alone, so a resumed run has no state of it to restore.
         """
         factor = 1.0
         if self.warmup:
@@ -68,56 +66,58 @@ class OptimiserConfig:
         return self.lr * factor * pace if step >= share * steps else 0.0
 
     def pace(self, name: str) -> tuple[float, float]:
-        """What `rates` and `frozen` say of the parameter of that name."""
+        """The values of `rates` and of `frozen` for the parameter `name`."""
         return _of(self.rates, name, 1.0), _of(self.frozen, name, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """A run. Left to themselves, all values but the two folders are the paper's at 256 px.
+    """A run. The defaults of all values but the two folders are the paper's at 256 px.
 
-    Not stated by the paper, and chosen: batch, precision, the average of the weights.
+    The paper does not state batch, precision and the average of the weights; those are chosen.
     """
 
     data: Path  # a folder of videos or of drawn heads, as `open_data` takes it
     output: Path  # the run's folder: checkpoints, the trained model, TensorBoard's files
     model: ModelConfig | None = None  # None: that of `weights`, or else the paper's
-    weights: Path | None = None  # where to start: a file or folder as `--weights` takes it; None: anew
-    fresh: tuple[str, ...] = ()  # first parts of names that are not taken from `weights` but start anew
-    head: Path | None = None  # weights whose H and Δ the model gets, whatever else it starts from
-    # whether batch norms keep the statistics of `weights`, as in what is given out: a small batch's own are
-    # noise, which hides what the picture lacks
+    weights: Path | None = None  # to start from, a file or folder as `--weights` takes it; None: random ones
+    # first parts of parameters' names that are initialised anew, not taken from `weights`
+    fresh: tuple[str, ...] = ()
+    head: Path | None = None  # weights from which H and Δ are taken, whatever the others are
+    # whether batch norms use the statistics of `weights` in training too, as in inference: those of a small
+    # batch are noisy
     fixed_norms: bool = False
-    prior: bool = False  # whether what starts anew begins with what is known of heads: prior.py
-    spectral_norm: bool | None = None  # on G's convolutions; None: where training starts anew
+    prior: bool = False  # whether random weights are changed by initialization.py
+    spectral_norm: bool | None = None  # on G's convolutions; None: where there are no `weights`
     seed: int = 0
 
-    size: int | None = None  # pixels on a side of what the networks see; None: the model's image_size
-    epochs: int = 100  # each takes every video once
+    size: int | None = None  # side of the networks' input, in pixels; None: the model's image_size
+    epochs: int = 100  # each draws every item of the data once
     steps: int | None = None  # in place of epochs
     batch: int = 4  # pairs that one process takes at a time
-    accumulate: int = 1  # so many times a step; batch norms see each time alone
+    accumulate: int = 1  # batches whose gradients add up in a step; batch norms see each batch alone
     precision: str = "float32"  # of convolutions, under autocast; weights and coordinates stay float32
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     average: float = 0.999  # decay of the moving average of the weights
 
     losses: LossConfig = field(default_factory=LossConfig)
     vgg: str | None = "torchvision"  # the perceptual loss's VGG-19: a file, or torchvision's
-    # whose H says what rotation is true where the data does not know: weights as `weights` takes them. None:
-    # without truths there is no head_pose term
+    # where the data has no truth, H of these weights estimates the rotations for head_pose; None: there is no
+    # such term without a truth
     pose: Path | None = None
     expression_weights: tuple[float, ...] = ()  # of each keypoint in true_expression; (): all alike
-    focus: tuple[float, ...] = ()  # how much more pixels near each true keypoint count in reconstruction
+    focus: tuple[float, ...] = ()  # additional weight of pixels near each true keypoint in reconstruction
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    # share of pairs moved by true keypoints in place of H's, Δ's and L's, at the first step and at the last
+    # teacher forcing: the share of pairs that are rendered with true keypoints in place of estimated ones, at
+    # the first step and at the last
     teacher: tuple[float, float] = (0.0, 0.0)
     augment: AugmentConfig | None = None
     workers: int = 2  # processes that read pairs
 
-    log_every: int = 50  # steps
-    sheet_every: int = 1000  # pictures
-    save_every: int = 1000
-    keep: int = 3  # checkpoints
+    log_every: int = 50  # steps between numbers in TensorBoard
+    sheet_every: int = 1000  # between pictures there
+    save_every: int = 1000  # between checkpoints
+    keep: int = 3  # how many checkpoints stay
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "accumulate", "log_every", "sheet_every", "save_every", "keep"):
@@ -137,15 +137,15 @@ class TrainConfig:
 
 
 def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
-    """The run that a TOML file describes, or one of those that come along, by its name: `paper-256`.
+    """The run that a TOML file describes, or one of the examples in training/configs, such as `paper-256`.
 
     Args:
         name: a file, or the name of an example.
-        assignments: `name=value`, which replace what the file says.
+        assignments: `name=value`, which replace values of the file.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no TOML; a name or a type that is not the config's; a value out of range.
+        ValueError: no TOML; an unknown name, a wrong type; a value out of range.
     """
     examples = {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
     path = examples.get(str(name), Path(name))
@@ -155,7 +155,7 @@ def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
 
 
 def _of(values: Mapping[str, float], name: str, default: float) -> float:
-    """The value of the longest first part of `name` that is there."""
+    """The value of the longest first part of `name` that `values` has."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         if (value := values.get(".".join(parts[:end]))) is not None:

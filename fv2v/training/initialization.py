@@ -1,13 +1,13 @@
-"""Fresh weights that show the source, moved, from the first step on, and read faces at rest in its middle.
+"""Initial weights with which the model renders the moved source, blurred, from the first step on.
 
-Random networks take thousands of steps to find that colours may go through F, the warp and G as they are, and
-that what is near a keypoint moves with it. Here three channels carry the colours all the way, the mask begins
-with each keypoint's own Gaussian, and residual blocks and occlusion change next to nothing. All other weights
-stay random, and every one learns.
+Random networks take thousands of steps to learn that colours can pass through F, the warp and G unchanged,
+and that what is near a keypoint moves with it. Here three channels carry the colours all the way, the mask
+starts as each keypoint's own Gaussian, and residual blocks and occlusion change next to nothing. All other
+weights stay random, and every weight is trained.
 
-The layers that say where a head is, and how it looks, begin with nearly nothing: what they say at random is
-far from any face, and while it is unlearnt the trunk learns little (H at 128 px knew nothing of rotations
-after 350 steps, and begins to at the 100th so).
+The last layers of H and Δ start near zero: their random outputs are far from any face, and until those are
+unlearnt the trunk learns little. (At 128 px H learnt nothing of rotations in 350 steps with random last
+layers; with these it begins to after 100.)
 """
 
 import torch
@@ -20,20 +20,20 @@ from fv2v.networks.blocks import DownBlock2d, ResBlock2d, ResBlock3d, SameBlock2
 from fv2v.networks.decoders import ResidualDecoder
 
 COLOURS = 3
-LIFT = 2.5  # a colour's norm adds so many standard deviations: few are below 0, where a ReLU cuts
-FACE_DEPTH = -0.35  # z of the volume's slice that G shows: faces' skin is about there
-SLOPE = 0.85  # the picture's logits to a standard deviation of colours
-QUIET = 0.03  # factor on the weights of last layers beside what they are set to
-OWN_GAUSSIAN = 1.0  # of a keypoint's Gaussian, in its own mask
+LIFT = 2.5  # standard deviations that norms add to colours, so that ReLUs clip few of them
+FACE_DEPTH = -0.35  # z of the slice of the volume that G starts from: about where the skin of faces is
+SLOPE = 0.85  # logits of the picture for one standard deviation of colours
+QUIET = 0.03  # factor on the random weights of last layers
+OWN_GAUSSIAN = 1.0  # weight of a keypoint's Gaussian in its own mask
 BACKGROUND = 5.0  # logit of the background's mask; those of keypoints begin at 0
-SEEN = 3.0  # logit of the occlusion map: what is there shows
+VISIBLE = 3.0  # logit of the occlusion map: nothing is occluded
 
 
 @torch.no_grad()
 def begin_with_prior(model: FaceVid2Vid) -> None:
-    """Set some of a fresh model's weights, in place.
+    """Change some of a random model's weights, in place.
 
-    ValueError for a SPADE decoder, or where the fewest channels on the colours' way are less than 3.
+    ValueError for a SPADE decoder, or where a layer that carries colours has less than 3 channels.
     """
     _check(model.config)
     for block in model.modules():
@@ -58,7 +58,7 @@ def _check(config: ModelConfig) -> None:
 
 
 def _through_appearance(appearance: AppearanceExtractor, config: ModelConfig) -> None:
-    """Colours at the size of the volume, the same at every depth, and 0 on average."""
+    """F outputs colours at the resolution of the volume, the same at every depth, with mean 0."""
     for block in (appearance.first, *appearance.down):
         _carry(block)
     lift = appearance.lift
@@ -70,9 +70,9 @@ def _through_appearance(appearance: AppearanceExtractor, config: ModelConfig) ->
 
 
 def _by_keypoints(motion: DenseMotion, config: ModelConfig) -> None:
-    """Each flow counts where its own Gaussian is, and the background's elsewhere."""
+    """M weighs each flow by its own Gaussian, and the background's flow elsewhere."""
     last, per_flow = motion.hourglass.conv, config.dense_motion.compressed_channels + 1
-    first = config.dense_motion.out_width  # the hourglass's input follows what it made
+    first = config.dense_motion.out_width  # its input follows its output in the hourglass's channels
     motion.mask.weight *= QUIET
     nn.init.zeros_(_bias(motion.mask))
     for flow in range(1, config.flows):
@@ -83,11 +83,11 @@ def _by_keypoints(motion: DenseMotion, config: ModelConfig) -> None:
         motion.mask.weight[flow, gaussian, middle, middle, middle] = OWN_GAUSSIAN
     _bias(motion.mask)[0] = BACKGROUND
     motion.occlusion.weight *= QUIET
-    nn.init.constant_(_bias(motion.occlusion), SEEN)
+    nn.init.constant_(_bias(motion.occlusion), VISIBLE)
 
 
 def _through_generator(generator: Generator, config: ModelConfig) -> None:
-    """From the slice at FACE_DEPTH to the picture."""
+    """G outputs the slice at FACE_DEPTH as the picture."""
     decoder = generator.decoder
     assert isinstance(decoder, ResidualDecoder)
     project, mix, final = generator.project, generator.mix, decoder.final
@@ -109,7 +109,7 @@ def _through_generator(generator: Generator, config: ModelConfig) -> None:
 
 
 def _at_rest(head: HeadEstimator) -> None:
-    """No rotation, translation or expression to speak of; canonical keypoints in the middle."""
+    """H and Δ output almost no rotation, translation and expression, and canonical keypoints near 0."""
     angles = (angle.bins for angle in (head.pitch, head.yaw, head.roll))
     for layer in (*angles, head.translation, head.expression, head.canonical):
         if layer is not None:
@@ -118,7 +118,7 @@ def _at_rest(head: HeadEstimator) -> None:
 
 
 def _carry(block: nn.Module) -> None:
-    """Colours from the first channels to the first channels."""
+    """A block passes the colours from its first input channels to its first output channels."""
     assert isinstance(block, SameBlock2d | DownBlock2d | UpBlock2d)
     conv, middle = block.conv, block.conv.kernel_size[0] // 2
     conv.weight[:COLOURS] = 0

@@ -128,7 +128,7 @@ def _typed(hint: Any, value: Any, current: Any, name: str) -> Any:
         return _typed(hint, value, current, name)
     if is_dataclass(hint):
         base = current if isinstance(current, hint) else None  # type: ignore[arg-type]
-        return build(hint, value, base, name)  # type: ignore[arg-type, type-var]
+        return build(hint, value, base, name)  # type: ignore[arg-type]
     if origin is tuple:
         return _tuple(arguments, value, name)
     if isinstance(origin, type) and issubclass(origin, Mapping):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fv2v.geometry import Motion, Placement, Source, View, frontal, keypoints_of, place
+from fv2v.geometry import Motion, Placement, Source, View, frontal, keypoints_of
 from fv2v.io.tensors import to_uint8
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.dense_motion import MotionField
@@ -48,7 +48,7 @@ def driven_line(
         driving: (1, 3, n, n), the frame that the motion was read from; None: x_d are drawn on black.
         anchor: with relative motion, the motion that counts as no change; None: absolute motion.
     """
-    placement = model.stitch(source, place(source, motion, anchor, geometry=model.config.geometry))
+    placement = model.place(source, motion, anchor)
     kp_source = source.keypoints.expand_as(placement.kp_driving)
     field = model.dense_motion(source.compressed, kp_source, *placement)
     output = model.generator(source.features, field, kp_source, *placement)
@@ -75,8 +75,7 @@ def view_line(model: FaceVid2Vid, source: Source, yaws: Sequence[float] = YAWS) 
     views = [(f"yaw {yaw:+g}" if yaw else "as it is", source.motion, View(yaw=yaw)) for yaw in yaws]
     line = []
     for name, motion, view in [*views, ("frontal", frontal(source.motion), None)]:
-        placement = place(source, motion, view=view, geometry=model.config.geometry)
-        output = model.render(source, model.stitch(source, placement))
+        output = model.render(source, model.place(source, motion, view=view))
         line.append((name, _shown(output, _side(output))))
     return line
 

@@ -5,12 +5,11 @@ and the sum of exponentials (a streaming softmax), once for masks and flows; the
 second time the logits come from a cache.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from fv2v_kernels.triton.launch import BLOCK, WARPS, add_sums, affine_strides, reaches_far
+from fv2v_kernels.triton.launch import BLOCK, add_sums, flows_of, launch_over_voxels, reaches_far
 from fv2v_kernels.triton.points import (
     block,
     flow_at,
@@ -19,6 +18,7 @@ from fv2v_kernels.triton.points import (
     minus,
     offset_of,
     outer,
+    store_point,
     store_sums,
     voxel,
 )
@@ -50,8 +50,7 @@ def blend(
     source_ptr, driving_ptr, affine_ptr,
     source_strides, driving_strides, affine_strides,
     b, flows, point, inside, threshold,
-    AFFINE: tl.constexpr,
-    RETURN_MASK: tl.constexpr,
+    AFFINE: tl.constexpr, RETURN_MASK: tl.constexpr,
 ):  # fmt: skip
     """The blended flow (x, y, z) at each point of the corner lattice."""
     dtype: tl.constexpr = source_ptr.dtype.element_ty
@@ -85,24 +84,18 @@ def _compose_flow_kernel(
     size,
     logits_strides, source_strides, driving_strides, affine_strides,
     threshold: tl.float64,
-    AFFINE: tl.constexpr,
-    RETURN_MASK: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    AFFINE: tl.constexpr, RETURN_MASK: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     b, n, inside = block(blocks, N, BLOCK, WIDE)
     z, y, x = voxel(n, size)
     logits = logits_ptr + b * logits_strides[0] + offset_of(z, y, x, logits_strides)
     point = lattice_point(z, y, x, size, flow_ptr.dtype.element_ty)
-    x, y, z = blend(
+    flow = blend(
         mask_ptr + b * flows * N + n, N, logits, logits_strides[1],
         source_ptr, driving_ptr, affine_ptr, source_strides, driving_strides, affine_strides,
         b, flows, point, inside, threshold, AFFINE, RETURN_MASK,
     )  # fmt: skip
-    at = flow_ptr + b * N * 3 + n * 3
-    tl.store(at, x, mask=inside)
-    tl.store(at + 1, y, mask=inside)
-    tl.store(at + 2, z, mask=inside)
+    store_point(flow_ptr + b * N * 3 + n * 3, flow, inside)
 
 
 @triton.jit
@@ -128,12 +121,8 @@ def _compose_flow_backward_kernel(
     size,
     grad_flow_strides, grad_mask_strides, logits_strides, source_strides, driving_strides, affine_strides,
     threshold: tl.float64,
-    NEED_LOGITS: tl.constexpr,
-    NEED_SUMS: tl.constexpr,
-    MASK: tl.constexpr,
-    AFFINE: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    NEED_LOGITS: tl.constexpr, NEED_SUMS: tl.constexpr, MASK: tl.constexpr, AFFINE: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     b, n, inside = block(blocks, N, BLOCK, WIDE)
     z, y, x = voxel(n, size)
@@ -186,77 +175,50 @@ def _compose_flow_backward_kernel(
 
 
 def compose_flow(
-    flow: Tensor,
-    mask: Tensor,
-    mask_logits: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    mask_threshold: float,
-    return_mask: bool,
-) -> None:
+    flow: Tensor, mask: Tensor,
+    mask_logits: Tensor, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None,
+    mask_threshold: float, return_mask: bool,
+) -> None:  # fmt: skip
     """Fills flow (B, D, H, W, 3), and mask (B, K+1, D, H, W) unless it is empty; both contiguous."""
     if mask_logits.numel() == 0:
         return
-    batch, flows, *size = mask_logits.shape
-    voxels = mask_logits[0, 0].numel()
-    blocks = triton.cdiv(voxels, BLOCK)
-    with torch.cuda.device_of(mask_logits):
-        _compose_flow_kernel[(batch * blocks,)](
-            flow, mask, mask_logits, kp_source, kp_driving, kp_source if affine is None else affine,
-            blocks, voxels,
-            flows,
-            tuple(size),
-            mask_logits.stride(), kp_source.stride(), kp_driving.stride(), affine_strides(affine),
-            mask_threshold,
-            AFFINE=affine is not None,
-            RETURN_MASK=mask.numel() > 0,
-            WIDE=reaches_far(BLOCK, mask_logits[0, 0], flow[0]),
-            BLOCK=BLOCK,
-            num_warps=WARPS,
-        )  # fmt: skip
+    launch_over_voxels(
+        _compose_flow_kernel,
+        (flow, mask),
+        mask_logits,
+        flows_of(kp_source, kp_driving, affine),
+        (),
+        mask_threshold,
+        RETURN_MASK=mask.numel() > 0,
+        WIDE=reaches_far(BLOCK, mask_logits[0, 0], flow[0]),
+    )
 
 
 def compose_flow_backward(
-    grad_logits: Tensor,
-    grad_source: Tensor,
-    grad_driving: Tensor,
-    grad_affine: Tensor,
-    grad_flow: Tensor,
-    grad_mask: Tensor,
-    mask_logits: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    mask_threshold: float,
-    return_mask: bool,
-) -> None:
+    grad_logits: Tensor, grad_source: Tensor, grad_driving: Tensor, grad_affine: Tensor,
+    grad_flow: Tensor, grad_mask: Tensor,
+    mask_logits: Tensor, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None,
+    mask_threshold: float, return_mask: bool,
+) -> None:  # fmt: skip
     """Fills the gradients that are not empty; `grad_mask` is empty where no mask was returned."""
     if mask_logits.numel() == 0:
         return
-    batch, flows, *size = mask_logits.shape
-    voxels = mask_logits[0, 0].numel()
-    blocks = triton.cdiv(voxels, BLOCK)
-    sums = kp_source.new_empty(blocks, batch, flows - 1, 4, 4)
+    blocks = triton.cdiv(mask_logits[0, 0].numel(), BLOCK)
+    sums = kp_source.new_empty(blocks, *kp_source.shape[:2], 4, 4)
     need_sums = any(grad.numel() for grad in (grad_source, grad_driving, grad_affine))
     masked = grad_mask.numel() > 0
-    with torch.cuda.device_of(mask_logits):
-        _compose_flow_backward_kernel[(batch * blocks,)](
-            grad_logits, sums, grad_flow, grad_mask,
-            mask_logits, kp_source, kp_driving, kp_source if affine is None else affine,
-            blocks, voxels,
-            flows,
-            tuple(size),
-            grad_flow.stride(), grad_mask.stride() if masked else (0,) * 5,
-            mask_logits.stride(), kp_source.stride(), kp_driving.stride(), affine_strides(affine),
-            mask_threshold,
-            NEED_LOGITS=grad_logits.numel() > 0,
-            NEED_SUMS=need_sums,
-            MASK=masked,
-            AFFINE=affine is not None,
-            WIDE=reaches_far(BLOCK, mask_logits[0, 0], grad_flow[0], *([grad_mask[0, 0]] if masked else [])),
-            BLOCK=BLOCK,
-            num_warps=SUM_WARPS,
-        )  # fmt: skip
+    launch_over_voxels(
+        _compose_flow_backward_kernel,
+        (grad_logits, sums, grad_flow, grad_mask),
+        mask_logits,
+        flows_of(kp_source, kp_driving, affine),
+        (grad_flow.stride(), grad_mask.stride() if masked else (0,) * 5),
+        mask_threshold,
+        SUM_WARPS,
+        NEED_LOGITS=grad_logits.numel() > 0,
+        NEED_SUMS=need_sums,
+        MASK=masked,
+        WIDE=reaches_far(BLOCK, mask_logits[0, 0], grad_flow[0], *([grad_mask[0, 0]] if masked else [])),
+    )
     if need_sums:
         add_sums(grad_source, grad_driving, grad_affine, sums, affine)

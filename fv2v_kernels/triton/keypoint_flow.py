@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fv2v_kernels.triton.launch import BLOCK, WARPS, add_sums, affine_strides, blocks_a_program, reaches_far
+from fv2v_kernels.triton.launch import BLOCK, WARPS, add_sums, blocks_a_program, flows_of, reaches_far
 from fv2v_kernels.triton.points import (
     block,
     flow_at,
@@ -20,6 +20,7 @@ from fv2v_kernels.triton.points import (
     minus,
     outer,
     points_of,
+    store_point,
     store_sums,
     voxel,
 )
@@ -34,9 +35,7 @@ def _keypoint_flow_kernel(
     flows,  # K+1
     size,
     source_strides, driving_strides, affine_strides,
-    AFFINE: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    AFFINE: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row, n, inside = block(blocks, N, BLOCK, WIDE)
     flow = load_flow(
@@ -44,11 +43,8 @@ def _keypoint_flow_kernel(
         row // flows, row % flows, AFFINE,
     )  # fmt: skip
     z, y, x = voxel(n, size)
-    x, y, z = flow_at(lattice_point(z, y, x, size, out_ptr.dtype.element_ty), flow, AFFINE)
-    at = out_ptr + row * N * 3 + n * 3
-    tl.store(at, x, mask=inside)
-    tl.store(at + 1, y, mask=inside)
-    tl.store(at + 2, z, mask=inside)
+    point = flow_at(lattice_point(z, y, x, size, out_ptr.dtype.element_ty), flow, AFFINE)
+    store_point(out_ptr + row * N * 3 + n * 3, point, inside)
 
 
 @triton.jit
@@ -59,8 +55,7 @@ def _keypoint_flow_backward_kernel(
     blocks, parts, N,
     K, size,
     grad_flows_strides, source_strides, driving_strides,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = (tl.program_id(0) // parts).to(tl.int64)  # through (B, K)
     part = tl.program_id(0) % parts
@@ -95,14 +90,15 @@ def keypoint_flow(
     batch, flows = out.shape[:2]
     voxels = out[0, 0, ..., 0].numel()
     blocks = triton.cdiv(voxels, BLOCK)
+    given = flows_of(kp_source, kp_driving, affine)
     with torch.cuda.device_of(out):
         _keypoint_flow_kernel[(batch * flows * blocks,)](
-            out, kp_source, kp_driving, kp_source if affine is None else affine,
+            out, *given.tensors,
             blocks, voxels,
             flows,
             tuple(size),
-            kp_source.stride(), kp_driving.stride(), affine_strides(affine),
-            AFFINE=affine is not None,
+            *given.strides,
+            AFFINE=given.affine,
             WIDE=reaches_far(BLOCK, out[0, 0]),
             BLOCK=BLOCK,
             num_warps=WARPS,
@@ -110,15 +106,11 @@ def keypoint_flow(
 
 
 def keypoint_flow_backward(
-    grad_source: Tensor,
-    grad_driving: Tensor,
-    grad_affine: Tensor,
+    grad_source: Tensor, grad_driving: Tensor, grad_affine: Tensor,
     grad_flows: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
+    kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None,
     size: Sequence[int],
-) -> None:
+) -> None:  # fmt: skip
     """Fills the gradients that are not empty."""
     batch, keypoints, _ = kp_source.shape
     if kp_source.numel() == 0:

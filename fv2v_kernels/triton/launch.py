@@ -1,6 +1,9 @@
 """What launches share: strides, widths of offsets, shares that fill a GPU, and what adds up their sums."""
 
+import math
+from collections.abc import Sequence
 from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -20,7 +23,60 @@ def volume_strides(volumes: Tensor) -> tuple[int, ...]:
     return (volumes.stride(0) if len(volumes) > 1 else 0, *volumes.stride()[1:])
 
 
-def affine_strides(affine: Tensor | None) -> tuple[int, ...]:
+class Flows(NamedTuple):
+    """Keypoints and their matrices as kernels take them; `AFFINE` says whether there are matrices."""
+
+    tensors: tuple[Tensor, Tensor, Tensor]
+    strides: tuple[tuple[int, ...], ...]
+    affine: bool
+
+
+def flows_of(kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None) -> Flows:
+    tensors = kp_source, kp_driving, kp_source if affine is None else affine
+    return Flows(
+        tensors, (kp_source.stride(), kp_driving.stride(), _affine_strides(affine)), affine is not None
+    )
+
+
+def launch_over_voxels(
+    kernel: Any,
+    pointers: Sequence[Tensor],
+    masks: Tensor,
+    flows: Flows,
+    others: Sequence[object],
+    mask_threshold: float,
+    warps: int = WARPS,
+    **constants: Any,
+) -> None:
+    """Launch a kernel in which a program serves a block of voxels of one sample, with all K+1 flows there.
+
+    Args:
+        pointers: what the kernel takes before `masks`.
+        masks: logits (B, K+1, D, H, W) or taps (B, T, K+1, D, H, W).
+        others: what it takes between the size of the volume and the strides of `masks`.
+    """
+    slots, *size = masks.shape[-4:]
+    voxels = math.prod(size)
+    blocks = triton.cdiv(voxels, BLOCK)
+    with torch.cuda.device_of(masks):
+        kernel[(len(masks) * blocks,)](
+            *pointers, masks, *flows.tensors,
+            blocks, voxels, slots, tuple(size),
+            *others, masks.stride(), *flows.strides,
+            mask_threshold,
+            AFFINE=flows.affine,
+            BLOCK=BLOCK,
+            num_warps=warps,
+            **constants,
+        )  # fmt: skip
+
+
+def result_strides(result: Tensor) -> tuple[int, ...]:
+    """(B, C, N), N the voxels or pixels, of a result that is contiguous or channels-last."""
+    return (*result.stride()[:2], result.stride(-1))
+
+
+def _affine_strides(affine: Tensor | None) -> tuple[int, ...]:
     """(B, K, 3, 3), whose keypoints lie 0 apart where they share one matrix."""
     if affine is None:
         return (0,) * 4

@@ -7,21 +7,15 @@ tile is that of flows where they lie side by side in memory, else that of voxels
 in Python.
 """
 
-import torch
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from fv2v_kernels.triton.launch import (
-    BLOCK,
-    WARPS,
-    affine_strides,
-    reaches_far,
-    tile_channels,
-    volume_strides,
-)
+from fv2v_kernels.triton.compose_warp import fill, read_at
+from fv2v_kernels.triton.launch import BLOCK, reaches_far
 from fv2v_kernels.triton.points import block, flow_at, lattice_point, load_flow, voxel
-from fv2v_kernels.triton.reading import sample
 
 TILE_FLOWS = 2  # a tile: all taps of so many are on their way at a time, in few registers
 
@@ -38,9 +32,7 @@ def _sum_taps(
     taps,  # where the tile of the middle tap lies; taps lie `taps_t` apart, voxels of a row `taps_x`
     taps_t, taps_x,
     x, W, inside, known,
-    dtype: tl.constexpr,
-    TAPS: tl.constexpr,
-    FLOW_AXIS: tl.constexpr,
+    dtype: tl.constexpr, TAPS: tl.constexpr, FLOW_AXIS: tl.constexpr,
     AT_ONCE: tl.constexpr,  # all loads on their way together; else one after another, in fewer registers
 ):  # fmt: skip
     """The logits of a tile: -infinity, or nearly, where no flow is known."""
@@ -57,8 +49,7 @@ def _sum_taps(
 @triton.jit
 def _flows(
     source_ptr, driving_ptr, affine_ptr, source_strides, driving_strides, affine_strides, b, k, known, point,
-    AFFINE: tl.constexpr,
-    FLOW_AXIS: tl.constexpr,
+    AFFINE: tl.constexpr, FLOW_AXIS: tl.constexpr,
 ):  # fmt: skip
     """The flows of a tile at its points, (x, y, z)."""
     x, y, z = point
@@ -82,30 +73,20 @@ def _add(point, shrunk, weight, along, FLOW_AXIS: tl.constexpr):
 
 @triton.jit
 def _mask_head_kernel(
-    out_ptr,  # (B, C, N)    N = D H W
-    flow_ptr,  # (B, N, 3), contiguous, written where RETURN_FLOW
-    mask_ptr,  # (B, K+1, N), contiguous, written where RETURN_MASK
-    features_ptr,  # (B, C, D, H, W)    a stride of 0 where one volume serves every sample
+    out_ptr, flow_ptr, mask_ptr, features_ptr,  # as in compose_warp
     taps_ptr,  # (B, T, K+1, D, H, W)
     source_ptr, driving_ptr,  # (B, K, 3)
     affine_ptr,  # (B, K, 3, 3)
-    blocks, N,
-    C, flows,  # K+1
-    size,
-    out_strides,  # (B, C, N)
-    features_strides, taps_strides, source_strides, driving_strides, affine_strides,
+    blocks, N,  # N = D H W
+    flows,  # K+1
+    size, C,
+    out_strides, features_strides, taps_strides, source_strides, driving_strides, affine_strides,
     threshold: tl.float64,
-    AFFINE: tl.constexpr,
-    RETURN_FLOW: tl.constexpr,
-    RETURN_MASK: tl.constexpr,
+    AFFINE: tl.constexpr, RETURN_FLOW: tl.constexpr, RETURN_MASK: tl.constexpr,
     MASKS: tl.constexpr,  # whether masks are wanted themselves
-    ALIGN_CORNERS: tl.constexpr,
-    TAPS: tl.constexpr,
-    TILE_FLOWS: tl.constexpr,
+    ALIGN_CORNERS: tl.constexpr, TAPS: tl.constexpr, TILE_FLOWS: tl.constexpr,
     FLOW_AXIS: tl.constexpr,  # of a tile: 1 where flows lie side by side in memory, 0 where points do
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    CHANNELS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     b, n, inside = block(blocks, N, BLOCK, WIDE)
     z, y, x = voxel(n, size)
@@ -157,62 +138,26 @@ def _mask_head_kernel(
             point = _add(point, 1.0, mask, along, FLOW_AXIS)
     else:
         point = point[0] * scale, point[1] * scale, point[2] * scale
-    if RETURN_FLOW:
-        at = flow_ptr + b * N * 3 + n * 3
-        tl.store(at, point[0], mask=inside)
-        tl.store(at + 1, point[1], mask=inside)
-        tl.store(at + 2, point[2], mask=inside)
-    out_b, out_c, out_n = out_strides
-    sample(
-        out_ptr + b * out_b + n * out_n, out_c,
-        features_ptr + b * features_strides[0],
-        point, inside, C, size, features_strides,
-        ALIGN_CORNERS, CHANNELS, WIDE,
+    read_at(
+        out_ptr, flow_ptr, features_ptr, b, n, inside, N, point, size, C, out_strides, features_strides,
+        RETURN_FLOW, ALIGN_CORNERS, CHANNELS, WIDE,
     )  # fmt: skip
 
 
 def mask_head(
-    out: Tensor,
-    flow: Tensor,
-    mask: Tensor,
-    features: Tensor,
-    mask_taps: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    align_corners: bool,
-    mask_threshold: float,
-    return_flow: bool,
-    return_mask: bool,
-    channels_last: bool,
+    out: Tensor, flow: Tensor, mask: Tensor, features: Tensor, mask_taps: Tensor, *arguments: Any
 ) -> None:
     """Fills out (B, C, D, H, W) by its strides, and flow and mask, contiguous, unless they are empty."""
     if out.numel() == 0:
         return
-    batch, taps, flows, *size = mask_taps.shape
-    voxels = mask_taps[0, 0, 0].numel()
-    blocks = triton.cdiv(voxels, BLOCK)
+    *_, mask_threshold = arguments[:5]
+    taps, slots = mask_taps.shape[1:3]
     wide = reaches_far(BLOCK, features[0, 0], mask_taps[0], out[0, 0])
-    with torch.cuda.device_of(features):
-        _mask_head_kernel[(batch * blocks,)](
-            out, flow, mask, features,
-            mask_taps, kp_source, kp_driving, kp_source if affine is None else affine,
-            blocks, voxels,
-            features.shape[1], flows,
-            tuple(size),
-            (*out.stride()[:2], out.stride(-1)), volume_strides(features),
-            mask_taps.stride(), kp_source.stride(), kp_driving.stride(), affine_strides(affine),
-            mask_threshold,
-            AFFINE=affine is not None,
-            RETURN_FLOW=flow.numel() > 0,
-            RETURN_MASK=mask.numel() > 0,
-            MASKS=mask.numel() > 0 or mask_threshold > 0,
-            ALIGN_CORNERS=align_corners,
-            TAPS=taps,
-            TILE_FLOWS=TILE_FLOWS,
-            FLOW_AXIS=int(mask_taps.stride(2) == 1),
-            CHANNELS=tile_channels(features),
-            WIDE=wide or (3 + TILE_FLOWS + flows) * voxels >= 2**31,
-            BLOCK=BLOCK,
-            num_warps=WARPS,
-        )  # fmt: skip
+    fill(
+        _mask_head_kernel, out, flow, mask, features, mask_taps, *arguments,
+        MASKS=mask.numel() > 0 or mask_threshold > 0,
+        TAPS=taps,
+        TILE_FLOWS=TILE_FLOWS,
+        FLOW_AXIS=int(mask_taps.stride(2) == 1),
+        WIDE=wide or (3 + TILE_FLOWS + slots) * mask_taps[0, 0, 0].numel() >= 2**31,
+    )  # fmt: skip

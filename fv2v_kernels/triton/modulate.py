@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fv2v_kernels.triton.launch import WARPS, reaches_far, tile_channels
+from fv2v_kernels.triton.launch import WARPS, reaches_far, result_strides, tile_channels
 from fv2v_kernels.triton.planes import (
     load_tile,
     of_part,
@@ -34,10 +34,7 @@ def _moments_kernel(
     blocks, share, parts, groups,
     N, width,
     x_strides,
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
+    CHANNELS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row, part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
@@ -65,6 +62,18 @@ def _moments_kernel(
 
 
 @triton.jit
+def _origins(
+    x_ptr, gamma_ptr, beta_ptr, row, groups, x_strides, gamma_strides, beta_strides, CHANNELS: tl.constexpr
+):  # fmt: skip
+    """Where a group of planes begins in each."""
+    return (
+        origin(x_ptr, row, groups, x_strides, CHANNELS),
+        origin(gamma_ptr, row, groups, gamma_strides, CHANNELS),
+        origin(beta_ptr, row, groups, beta_strides, CHANNELS),
+    )
+
+
+@triton.jit
 def _modulate_kernel(
     out_ptr,  # (B, C, N)    N = H W
     moments_ptr,  # (B C, 3, PARTS)
@@ -72,21 +81,17 @@ def _modulate_kernel(
     blocks, share, parts, groups,
     N, width,
     out_strides, x_strides, gamma_strides, beta_strides,
-    eps: tl.float64,
-    negative_slope: tl.float64,
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
+    eps: tl.float64, negative_slope: tl.float64,
+    CHANNELS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row, _part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
     PIXELS: tl.constexpr = BLOCK // CHANNELS
     negative_slope = tl.full((), negative_slope, dtype)
     mean, scale = statistics(moments_ptr, row, parts, share * PIXELS, N, eps, CHANNELS, PARTS)
-    x_ptr = origin(x_ptr, row, groups, x_strides, CHANNELS)
-    gamma_ptr = origin(gamma_ptr, row, groups, gamma_strides, CHANNELS)
-    beta_ptr = origin(beta_ptr, row, groups, beta_strides, CHANNELS)
+    x_ptr, gamma_ptr, beta_ptr = _origins(
+        x_ptr, gamma_ptr, beta_ptr, row, groups, x_strides, gamma_strides, beta_strides, CHANNELS
+    )
     out_ptr = origin(out_ptr, row, groups, out_strides, CHANNELS)
     for index in range(first, last):
         n, inside = points_of(index, N, PIXELS, WIDE)
@@ -125,14 +130,9 @@ def _modulate_pull_kernel(
     N, width,
     out_strides,  # of the gradients
     grad_out_strides, x_strides, gamma_strides, beta_strides,
-    eps: tl.float64,
-    negative_slope: tl.float64,
-    NEED_GAMMA: tl.constexpr,
-    NEED_BETA: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
+    eps: tl.float64, negative_slope: tl.float64,
+    NEED_GAMMA: tl.constexpr, NEED_BETA: tl.constexpr, CHANNELS: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row, part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
@@ -140,9 +140,9 @@ def _modulate_pull_kernel(
     negative_slope = tl.full((), negative_slope, dtype)
     mean, scale = statistics(moments_ptr, row, parts, share * PIXELS, N, eps, CHANNELS, PARTS)
     grad_out_ptr = origin(grad_out_ptr, row, groups, grad_out_strides, CHANNELS)
-    x_ptr = origin(x_ptr, row, groups, x_strides, CHANNELS)
-    gamma_ptr = origin(gamma_ptr, row, groups, gamma_strides, CHANNELS)
-    beta_ptr = origin(beta_ptr, row, groups, beta_strides, CHANNELS)
+    x_ptr, gamma_ptr, beta_ptr = _origins(
+        x_ptr, gamma_ptr, beta_ptr, row, groups, x_strides, gamma_strides, beta_strides, CHANNELS
+    )
     grad_gamma_ptr = origin(grad_gamma_ptr, row, groups, out_strides, CHANNELS)
     grad_beta_ptr = origin(grad_beta_ptr, row, groups, out_strides, CHANNELS)
     sum_u = tl.zeros([PIXELS, CHANNELS], dtype)
@@ -174,12 +174,8 @@ def _modulate_push_kernel(
     blocks, share, parts, groups,
     N, width,
     out_strides, grad_out_strides, x_strides, gamma_strides, beta_strides,
-    eps: tl.float64,
-    negative_slope: tl.float64,
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
+    eps: tl.float64, negative_slope: tl.float64,
+    CHANNELS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row, _part, first, last = part_of_planes(parts, share, blocks)
     dtype: tl.constexpr = moments_ptr.dtype.element_ty
@@ -189,9 +185,9 @@ def _modulate_push_kernel(
     mean_u = (tl.sum(of_parts(sums_ptr, row, 0, parts, 2, CHANNELS, PARTS), axis=1) / N).to(dtype)
     mean_un = (tl.sum(of_parts(sums_ptr, row, 1, parts, 2, CHANNELS, PARTS), axis=1) / N).to(dtype)
     grad_out_ptr = origin(grad_out_ptr, row, groups, grad_out_strides, CHANNELS)
-    x_ptr = origin(x_ptr, row, groups, x_strides, CHANNELS)
-    gamma_ptr = origin(gamma_ptr, row, groups, gamma_strides, CHANNELS)
-    beta_ptr = origin(beta_ptr, row, groups, beta_strides, CHANNELS)
+    x_ptr, gamma_ptr, beta_ptr = _origins(
+        x_ptr, gamma_ptr, beta_ptr, row, groups, x_strides, gamma_strides, beta_strides, CHANNELS
+    )
     grad_x_ptr = origin(grad_x_ptr, row, groups, out_strides, CHANNELS)
     for index in range(first, last):
         n, inside = points_of(index, N, PIXELS, WIDE)
@@ -205,7 +201,7 @@ def _modulate_push_kernel(
 
 
 class _Launch:
-    """How a picture is cut into parts, and what every kernel is told of that."""
+    """How a picture is cut into parts: arguments of every kernel."""
 
     def __init__(self, x: Tensor, *others: Tensor) -> None:
         batch, channels, height, width = x.shape
@@ -236,20 +232,11 @@ def _strides(picture: Tensor) -> tuple[int, ...]:
     return picture.unsqueeze(2).stride()
 
 
-def _result_strides(result: Tensor) -> tuple[int, ...]:
-    """(B, C, H W), of one that is contiguous or channels-last."""
-    return (*result.stride()[:2], result.stride(-1))
-
-
 def modulate(
     out: Tensor,
-    x: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    eps: float,
-    negative_slope: float,
-    channels_last: bool,
-) -> None:
+    x: Tensor, gamma: Tensor, beta: Tensor,
+    eps: float, negative_slope: float, channels_last: bool,
+) -> None:  # fmt: skip
     """Fills out (B, C, H, W), contiguous or channels-last."""
     if out.numel() == 0:
         return
@@ -258,30 +245,24 @@ def modulate(
         _modulate_kernel[launch.grid](
             out, launch.moments(x), x, gamma, beta,
             *launch.cut,
-            _result_strides(out), _strides(x), _strides(gamma), _strides(beta),
+            result_strides(out), _strides(x), _strides(gamma), _strides(beta),
             eps, negative_slope,
             **launch.constants,
         )  # fmt: skip
 
 
 def modulate_backward(
-    grad_x: Tensor,
-    grad_gamma: Tensor,
-    grad_beta: Tensor,
+    grad_x: Tensor, grad_gamma: Tensor, grad_beta: Tensor,
     grad_out: Tensor,
-    x: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    eps: float,
-    negative_slope: float,
-    channels_last: bool,
-) -> None:
+    x: Tensor, gamma: Tensor, beta: Tensor,
+    eps: float, negative_slope: float, channels_last: bool,
+) -> None:  # fmt: skip
     """Fills the gradients, all contiguous or all channels-last, that are not empty."""
     if x.numel() == 0:
         return
     asked = [grad for grad in (grad_x, grad_gamma, grad_beta) if grad.numel()]
     launch = _Launch(x, gamma, beta, grad_out, *asked)
-    strides = _result_strides(asked[0]), *map(_strides, (grad_out, x, gamma, beta))
+    strides = result_strides(asked[0]), *map(_strides, (grad_out, x, gamma, beta))
     with torch.cuda.device_of(x):
         moments = launch.moments(x)
         sums = moments.new_empty(len(moments), 2, PARTS)

@@ -58,8 +58,7 @@ def statistics(
     moments_ptr,  # (B C, 3, PARTS), as _moments_kernel leaves them
     row, parts, pixels,  # pixels a part
     N, eps,
-    CHANNELS: tl.constexpr,
-    PARTS: tl.constexpr,
+    CHANNELS: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     """mean and 1 / sqrt(var + eps) of each plane in a group, (1, CHANNELS)."""
     part = tl.arange(0, PARTS)[None, :]

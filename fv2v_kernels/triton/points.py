@@ -70,7 +70,7 @@ def load_flow(
     driving_b, driving_k, driving_axis = driving_strides
     source = _load_point(source_ptr + b * source_b + (k - 1) * source_k, source_axis, k)
     driving = _load_point(driving_ptr + b * driving_b + (k - 1) * driving_k, driving_axis, k)
-    matrix = source  # which nobody reads without AFFINE
+    matrix = source  # not read without AFFINE
     if AFFINE:
         affine_b, affine_k, row, column = affine_strides
         at = affine_ptr + b * affine_b + (k - 1) * affine_k
@@ -95,6 +95,14 @@ def _load_point(at, axis, k):
         tl.load(at + axis, mask=k > 0, other=0.0),
         tl.load(at + 2 * axis, mask=k > 0, other=0.0),
     )
+
+
+@triton.jit
+def store_point(at, point, inside):
+    """(x, y, z), side by side."""
+    tl.store(at, point[0], mask=inside)
+    tl.store(at + 1, point[1], mask=inside)
+    tl.store(at + 2, point[2], mask=inside)
 
 
 @triton.jit

@@ -66,9 +66,7 @@ def sample(
     inside,
     channels,  # how many to read
     size, features_strides,
-    ALIGN_CORNERS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
+    ALIGN_CORNERS: tl.constexpr, CHANNELS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Read features at each point that is inside, and write them."""
     low, past = cell(point, size, ALIGN_CORNERS)
@@ -108,9 +106,7 @@ def pull(
     channels,
     size, features_strides,
     NEED_FEATURES: tl.constexpr,  # with CHANNELS = 1 only: neighbouring points add side by side
-    NEED_POINT: tl.constexpr,
-    ALIGN_CORNERS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+    NEED_POINT: tl.constexpr, ALIGN_CORNERS: tl.constexpr, CHANNELS: tl.constexpr,
     WIDE: tl.constexpr,
 ):  # fmt: skip
     """The gradient of `sample`: adds to the features' and returns the points', where not needed 0."""

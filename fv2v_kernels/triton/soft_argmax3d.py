@@ -37,10 +37,7 @@ def _sums_kernel(
     K, size,
     logits_strides, maps_strides,
     sharpness: tl.float64,  # 1 / temperature
-    MAPS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
+    MAPS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row = (tl.program_id(0) // parts).to(tl.int64)  # through (B, K)
     part = tl.program_id(0) % parts
@@ -78,8 +75,7 @@ def _means_kernel(
     sums_ptr,  # (B, K, 16, PARTS)
     parts,
     sharpness: tl.float64,
-    MAPS: tl.constexpr,
-    PARTS: tl.constexpr,
+    MAPS: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     dtype: tl.constexpr = sums_ptr.dtype.element_ty
@@ -109,10 +105,7 @@ def _soft_argmax3d_backward_kernel(
     K, size,
     grad_keypoints_strides, grad_jacobians_strides, logits_strides, maps_strides,
     sharpness: tl.float64,
-    NEED_LOGITS: tl.constexpr,
-    NEED_MAPS: tl.constexpr,
-    MAPS: tl.constexpr,
-    WIDE: tl.constexpr,
+    NEED_LOGITS: tl.constexpr, NEED_MAPS: tl.constexpr, MAPS: tl.constexpr, WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row, n, inside = block(blocks, N, BLOCK, WIDE)  # through (B, K)

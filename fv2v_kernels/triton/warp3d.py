@@ -13,11 +13,12 @@ from fv2v_kernels.triton.launch import (
     BLOCK,
     WARPS,
     reaches_far,
+    result_strides,
     share_of_tiles,
     tile_channels,
     volume_strides,
 )
-from fv2v_kernels.triton.points import block, offset_of, voxel
+from fv2v_kernels.triton.points import block, offset_of, store_point, voxel
 from fv2v_kernels.triton.reading import pull, sample
 
 
@@ -43,10 +44,7 @@ def _warp3d_kernel(
     C, size,
     out_strides,  # (B, C, N)
     features_strides, grid_strides,
-    ALIGN_CORNERS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    ALIGN_CORNERS: tl.constexpr, CHANNELS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     b, n, inside = block(blocks, N, BLOCK, WIDE)
     z, y, x = voxel(n, out_size)
@@ -73,19 +71,15 @@ def _warp3d_backward_kernel(
     C, size,
     grad_features_b,
     grad_out_strides, features_strides, grid_strides,
-    NEED_FEATURES: tl.constexpr,
-    NEED_GRID: tl.constexpr,
-    ALIGN_CORNERS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    NEED_FEATURES: tl.constexpr, NEED_GRID: tl.constexpr, ALIGN_CORNERS: tl.constexpr,
+    CHANNELS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     b, n, inside = block(blocks, N, BLOCK, WIDE)
     z, y, x = voxel(n, out_size)
     point = _load_point(grid_ptr + b * grid_strides[0], z, y, x, inside, grid_strides)
     first = tl.program_id(1).to(tl.int64) * share * CHANNELS
     D, H, W = size
-    grad_x, grad_y, grad_z = pull(
+    grad_point = pull(
         grad_features_ptr + b * grad_features_b + first * D * H * W,
         grad_out_ptr + b * grad_out_strides[0] + first * grad_out_strides[1]
         + offset_of(z, y, x, grad_out_strides), grad_out_strides[1],
@@ -94,10 +88,7 @@ def _warp3d_backward_kernel(
         NEED_FEATURES, NEED_GRID, ALIGN_CORNERS, CHANNELS, WIDE,
     )  # fmt: skip
     if NEED_GRID:
-        at = grad_grid_ptr + b * N * 3 + n * 3
-        tl.store(at, grad_x, mask=inside)
-        tl.store(at + 1, grad_y, mask=inside)
-        tl.store(at + 2, grad_z, mask=inside)
+        store_point(grad_grid_ptr + b * N * 3 + n * 3, grad_point, inside)
 
 
 def warp3d(out: Tensor, features: Tensor, grid: Tensor, align_corners: bool, channels_last: bool) -> None:
@@ -117,7 +108,7 @@ def warp3d(out: Tensor, features: Tensor, grid: Tensor, align_corners: bool, cha
             triton.cdiv(points, BLOCK), share,
             points, out_size,
             channels, tuple(size),
-            (*out.stride()[:2], out.stride(-1)), volume_strides(features), grid.stride(),
+            result_strides(out), volume_strides(features), grid.stride(),
             ALIGN_CORNERS=align_corners,
             CHANNELS=tile,
             WIDE=reaches_far(BLOCK, features[0, 0], grid[0], out[0, 0]),
@@ -127,14 +118,11 @@ def warp3d(out: Tensor, features: Tensor, grid: Tensor, align_corners: bool, cha
 
 
 def warp3d_backward(
-    grad_features: Tensor,
-    grad_grid: Tensor,
+    grad_features: Tensor, grad_grid: Tensor,
     grad_out: Tensor,
-    features: Tensor,
-    grid: Tensor,
-    align_corners: bool,
-    channels_last: bool,
-) -> None:
+    features: Tensor, grid: Tensor,
+    align_corners: bool, channels_last: bool,
+) -> None:  # fmt: skip
     """Fills the gradients, contiguous and in the dtype of `grid`, that are not empty."""
     grad_features.zero_()  # what atomics add to
     if grad_out.numel() == 0:

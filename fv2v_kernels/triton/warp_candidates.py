@@ -14,9 +14,10 @@ from fv2v_kernels.triton.launch import (
     BLOCK,
     WARPS,
     add_sums,
-    affine_strides,
     blocks_a_program,
+    flows_of,
     reaches_far,
+    result_strides,
     volume_strides,
 )
 from fv2v_kernels.triton.points import (
@@ -54,10 +55,7 @@ def _warp_candidates_kernel(
     features_strides, source_strides, driving_strides, affine_strides,
     scale: tl.float64,  # 1 / 2v
     PAIRS: tl.constexpr,  # blocks of pairs (voxel, flow)
-    AFFINE: tl.constexpr,
-    ALIGN_CORNERS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    AFFINE: tl.constexpr, ALIGN_CORNERS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     if PAIRS:
         b, n, inside = block(blocks, N * flows, BLOCK, WIDE)
@@ -101,12 +99,8 @@ def _warp_candidates_backward_kernel(
     grad_features_b,
     grad_out_strides, features_strides, source_strides, driving_strides, affine_strides,
     scale: tl.float64,  # 1 / 2v
-    NEED_FEATURES: tl.constexpr,
-    NEED_SUMS: tl.constexpr,
-    AFFINE: tl.constexpr,
-    ALIGN_CORNERS: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    NEED_FEATURES: tl.constexpr, NEED_SUMS: tl.constexpr, AFFINE: tl.constexpr,
+    ALIGN_CORNERS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = (tl.program_id(0) // parts).to(tl.int64)  # through (B, K+1)
     part = tl.program_id(0) % parts
@@ -146,14 +140,9 @@ def _warp_candidates_backward_kernel(
 
 def warp_candidates(
     out: Tensor,
-    features: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    align_corners: bool,
-    variance: float,
-    channels_last: bool,
-) -> None:
+    features: Tensor, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None,
+    align_corners: bool, variance: float, channels_last: bool,
+) -> None:  # fmt: skip
     """Fills out (B, (K+1)(C'+1), D, H, W), by its strides."""
     if out.numel() == 0:
         return
@@ -161,18 +150,19 @@ def warp_candidates(
     flows = kp_source.shape[1] + 1
     voxels = out[0, 0].numel()
     pairs = out.stride(1) == 1
+    given = flows_of(kp_source, kp_driving, affine)
     blocks = triton.cdiv(voxels * flows if pairs else voxels, BLOCK)
     with torch.cuda.device_of(features):
         _warp_candidates_kernel[(len(out) * blocks * (1 if pairs else flows),)](
-            out, features, kp_source, kp_driving, kp_source if affine is None else affine,
+            out, features, *given.tensors,
             blocks, voxels,
             channels, flows,
             tuple(size),
-            (*out.stride()[:2], out.stride(-1)), volume_strides(features),
-            kp_source.stride(), kp_driving.stride(), affine_strides(affine),
+            result_strides(out), volume_strides(features),
+            *given.strides,
             1 / (2 * variance),
             PAIRS=pairs,
-            AFFINE=affine is not None,
+            AFFINE=given.affine,
             ALIGN_CORNERS=align_corners,
             WIDE=reaches_far(BLOCK, features[0, 0], out[0]),
             BLOCK=BLOCK,
@@ -181,19 +171,11 @@ def warp_candidates(
 
 
 def warp_candidates_backward(
-    grad_features: Tensor,
-    grad_source: Tensor,
-    grad_driving: Tensor,
-    grad_affine: Tensor,
+    grad_features: Tensor, grad_source: Tensor, grad_driving: Tensor, grad_affine: Tensor,
     grad_out: Tensor,
-    features: Tensor,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    align_corners: bool,
-    variance: float,
-    channels_last: bool,
-) -> None:
+    features: Tensor, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None,
+    align_corners: bool, variance: float, channels_last: bool,
+) -> None:  # fmt: skip
     """Fills the gradients that are not empty."""
     grads = grad_source, grad_driving, grad_affine
     grad_features.zero_()  # what atomics add to
@@ -209,21 +191,22 @@ def warp_candidates_backward(
     parts = triton.cdiv(blocks, blocks_a_program(rows * blocks, BLOCK, features.device))
     sums = kp_source.new_empty(parts, batch, keypoints, 4, 4)
     source_sums = kp_source.new_empty(parts, batch, keypoints, 4)
+    given = flows_of(kp_source, kp_driving, affine)
     need_features, need_sums = grad_features.numel() > 0, any(grad.numel() for grad in grads)
     with torch.cuda.device_of(features):
         _warp_candidates_backward_kernel[(rows * parts,)](
             grad_features, sums, source_sums,
-            grad_out, features, kp_source, kp_driving, kp_source if affine is None else affine,
+            grad_out, features, *given.tensors,
             blocks, parts, voxels,
             channels, keypoints + 1,
             tuple(size),
             volume_strides(grad_features)[0] if need_features else 0,
             grad_out.stride(), volume_strides(features),
-            kp_source.stride(), kp_driving.stride(), affine_strides(affine),
+            *given.strides,
             1 / (2 * variance),
             NEED_FEATURES=need_features,
             NEED_SUMS=need_sums,
-            AFFINE=affine is not None,
+            AFFINE=given.affine,
             ALIGN_CORNERS=align_corners,
             WIDE=reaches_far(BLOCK, features[0, 0], grad_out[0, 0]),
             BLOCK=BLOCK,

@@ -1,6 +1,7 @@
 """Every public release at full size, from files as people have them: in, to our format, and back out.
 
-Half a gigabyte or more each, so the files of one are gone before the next is written.
+Half a gigabyte or more each, so the files of one are gone before the next is written, and these tests are
+slow; by default test_parity.py loads one release.
 """
 
 import shutil
@@ -22,17 +23,15 @@ from fv2v.checkpoints.renames import to_ours
 from fv2v.checkpoints.storage import is_state_dict
 from fv2v.presets import preset
 
-QUICK = "zlh"  # the one that is tried by default
-PARAMS = [pytest.param(name, marks=[] if name == QUICK else pytest.mark.slow) for name in CONFIGS]
 
-
-@pytest.fixture(scope="module", params=PARAMS)
+@pytest.fixture(scope="module", params=CONFIGS)
 def release(request, tmp_path_factory) -> Iterator[tuple[str, list[Path]]]:
     folder = tmp_path_factory.mktemp(request.param)
     yield request.param, write_release(request.param, folder)
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_loads_whole(release):
     name, files = release
     config, layout = CONFIGS[name]
@@ -42,6 +41,7 @@ def test_loads_whole(release):
     assert_same_bits(model.state_dict(), to_ours(stored, layout.renames(config)))
 
 
+@pytest.mark.slow
 def test_converts_to_our_format_and_back(release, tmp_path):
     """Also what training left in the files, but for the optimizer and the epoch."""
     name, files = release
@@ -63,6 +63,7 @@ def test_converts_to_our_format_and_back(release, tmp_path):
     assert not wrong.exists()
 
 
+@pytest.mark.slow
 def test_what_a_reenactor_saves_goes_back_out(release, tmp_path):
     """By its shapes: `save` knows of no release. SadTalker's presets are for either mapping network."""
     name, files = release
@@ -133,6 +134,7 @@ def test_only_one_release_calls_yaw_roll(release, network, crossed):
     assert (table[yaw], table[roll]) == ("head.yaw.bins", "head.roll.bins")
 
 
+@pytest.mark.slow
 def test_the_512_renderer_differs_in_its_name_only(tmp_path):
     write_release("sad", tmp_path)
     small = tmp_path / "SadTalker_V0.0.2_256.safetensors"

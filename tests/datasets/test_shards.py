@@ -141,7 +141,7 @@ def test_a_folder_of_something_else_is_refused(folder, tmp_path):
         ("[1", "expected the description of drawn heads"),
         ('{"size": 3}', "expected the description of drawn heads"),
         (json.dumps(index | {"version": 0}), "got version 0; draw them again"),
-        (json.dumps(index | {"landmarks": ["nose"]}), "landmarks of today"),
+        (json.dumps(index | {"landmarks": ["nose"]}), "current landmarks"),
     ):
         (tmp_path / "heads.json").write_text(text)
         with pytest.raises(ValueError, match=told):

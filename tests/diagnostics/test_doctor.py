@@ -98,20 +98,20 @@ def test_without_nvcc_on_this_machine(tmp_path):
 
 @pytest.mark.parametrize("variable", ["CUDA_HOME", "PATH"])
 def test_the_nvcc_that_a_build_would_take(tmp_path, variable):
-    """In a process that sees no other; a broken one is told from an absent one."""
+    """In a process that sees no other; a broken nvcc differs from an absent one."""
     folder = tmp_path / "bin"
     folder.mkdir()
     nvcc = folder / "nvcc"
     environment = (
         {"CUDA_HOME": str(tmp_path), "PATH": ""} if variable == "CUDA_HOME" else {"PATH": str(folder)}
     )
-    for script, told in (
+    for script, stated in (
         ("echo release 12.4, V12.4.131", f"12.4.131 at {nvcc}"),
         ("exit 1", "does not run at"),
     ):
         nvcc.write_text(f"#!/bin/sh\n{script}\n")
         nvcc.chmod(0o755)
-        assert told in version(run_doctor(**{"CUDA_HOME": "", "CUDA_PATH": "", **environment}), "nvcc")
+        assert stated in version(run_doctor(**{"CUDA_HOME": "", "CUDA_PATH": "", **environment}), "nvcc")
 
 
 def test_the_compiled_modules_are_told_with_what_they_were_built():

@@ -10,7 +10,7 @@ from torch import nn
 from fv2v import checkpoints
 from fv2v.diagnostics.info import ONCE, gflop
 from fv2v.engine import arrange
-from fv2v.engine.flops import Place, recorded
+from fv2v.engine.flops import Layout, recorded
 from fv2v.engine.passes.double_in_phases import DoublingConv
 from fv2v.presets import PRESETS
 
@@ -32,7 +32,7 @@ def test_a_call_says_what_the_layer_was_given():
     model(x)  # recorded no more
     conv, linear = calls
     assert (conv.name, linear.name) == ("0", "2")
-    assert conv.inputs == (Place((3, 4, 5, 7), x.stride(), torch.float32, x.device),)
+    assert conv.inputs == (Layout((3, 4, 5, 7), x.stride(), torch.float32, x.device),)
     assert conv.gflop == pytest.approx(2e-9 * 3 * 6 * 5 * 7 * 4 * 9)
     assert linear.gflop == pytest.approx(2e-9 * 3 * 2 * 6 * 5 * 7)
     assert linear.nbytes == 4 * (3 * 210 + 2 * 210 + 2 + 3 * 2)

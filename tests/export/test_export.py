@@ -58,17 +58,17 @@ def test_onnxruntime_shows_the_same(config, reads, options, tmp_path):
     assert image.shape == shown.shape
     assert np.abs(image - shown.numpy()).max() <= BOUND
 
-    told = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-    assert ModelConfig.from_dict(told["config"]) == config
-    assert (told["preset"], told["reads"]) == (config.name, reads)
-    assert told["options"].items() >= options.items()
+    metadata = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert ModelConfig.from_dict(metadata["config"]) == config
+    assert (metadata["preset"], metadata["reads"]) == (config.name, reads)
+    assert metadata["options"].items() >= options.items()
     for each in session.get_inputs():
-        described = told["inputs"].pop(each.name)
+        described = metadata["inputs"].pop(each.name)
         assert each.shape == described["shape"] == list(fed[each.name].shape)
         assert described["dtype"] == str(fed[each.name].dtype)
         assert described["meaning"]
-    assert not told["inputs"]
-    assert told["outputs"]["image"]["shape"] == list(shown.shape)
+    assert not metadata["inputs"]
+    assert metadata["outputs"]["image"]["shape"] == list(shown.shape)
 
     graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
     kinds = [node.op_type for node in graph.node]
@@ -116,9 +116,9 @@ def test_the_command(fv2v, tmp_path):
     command = ["export", "-w", weights, "--onnx", one, "--gather", "--absolute", "--batch-size", 2]
     code, out, err = fv2v(*command, "--torch", other, "--dtype", "float64", "--device", "cpu")
     assert (code, out, err) == (0, f"{one}: 1 MB\n{other}: 1 MB\n", "")
-    told = onnxruntime.InferenceSession(one).get_modelmeta().custom_metadata_map
-    assert json.loads(told["reads"]) == "gather"
-    options = json.loads(told["options"])
+    metadata = onnxruntime.InferenceSession(one).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["reads"]) == "gather"
+    options = json.loads(metadata["options"])
     assert (options["relative"], options["batch_size"]) == (False, 2)
     extra = {"fv2v.json": ""}
     torch.export.load(other, extra_files=extra)

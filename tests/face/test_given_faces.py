@@ -130,9 +130,9 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_files_that_hold_no_faces_are_refused(name, tmp_path):
-    content, told = BAD_FILES[name]
+    content, message = BAD_FILES[name]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{re.escape(name)}: .*{told}"):
+    with pytest.raises(ValueError, match=rf"{re.escape(name)}: .*{message}"):
         read_faces(tmp_path / name)
 
 
@@ -251,7 +251,7 @@ def test_a_command_takes_a_number_or_a_file(fv2v, tiny, two_faces, tmp_path):
 
 
 def test_a_video_is_driven_by_the_face_that_was_given(tiny, tmp_path):
-    """No detector would find one in noise; and a file that ends before the video is told."""
+    """A detector would find none in noise; and a list of faces that ends before the video is an error."""
     frames = np.random.default_rng(0).integers(0, 256, (8, 300, 400, 3), np.uint8)
     driving = clips.write_clip(tmp_path / "noise.mp4", frames)
     boxes = np.tile(BOX, (8, 1))

@@ -126,7 +126,7 @@ def test_the_mask_rises_smoothly_from_nothing_to_all():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"full": NOISE / 255}, r"^full: expected \(H, W, 3\) uint8, got \(300, 400, 3\) float64"),
         ({"rendered": BLACK[:50]}, r"^rendered: expected a square, \(n, n, 3\), got \(50, 64, 3\)"),
@@ -136,9 +136,9 @@ def test_the_mask_rises_smoothly_from_nothing_to_all():
         ({"mask": np.full((4, 4), np.nan)}, r"^mask: expected numbers from 0 to 1"),
     ],
 )
-def test_what_does_not_fit_is_told(arguments, told):
+def test_what_does_not_fit_is_told(arguments, message):
     given = {"full": NOISE, "rendered": BLACK, "crop": Box(0, 0, 64)} | arguments
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         paste_back(**given)
 
 

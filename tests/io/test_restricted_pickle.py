@@ -35,9 +35,9 @@ def test_nothing_in_a_template_is_run(protocol, tmp_path):
             continue  # sets are values there
         with pytest.raises(
             ValueError, match=rf"made\.pkl: refused, nothing in it was run: .*({asked})"
-        ) as told:
+        ) as raised:
             read_motion(saved(target, stored, protocol))
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
     assert not leftovers(tmp_path, target)
 
 

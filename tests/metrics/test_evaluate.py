@@ -1,4 +1,4 @@
-"""`fv2v evaluate`: the report, the sheet, clips, networks that judge, and bad arguments."""
+"""`fv2v evaluate`: the report, the sheet, clips, metric networks, and bad arguments."""
 
 import json
 
@@ -12,8 +12,8 @@ from fv2v.io.image import read_image, write_image
 from fv2v.metrics.clips import Clips
 from fv2v.metrics.evaluation import evaluate
 from fv2v.metrics.pictures import ms_ssim_scales
-from fv2v.metrics.protocols import Performer
-from fv2v.metrics.scores import Judges
+from fv2v.metrics.protocols import ProtocolRunner
+from fv2v.metrics.scores import MetricNetworks
 from fv2v.reenactor import Reenactor
 
 
@@ -89,12 +89,12 @@ def videos(tmp_path_factory):
     return folder
 
 
-def test_clips_with_networks_that_judge(fv2v, weights, videos, tmp_path):
+def test_clips_with_metric_networks(fv2v, weights, videos, tmp_path):
     exported(Colours(), tmp_path / "colours.pt2")
     exported(Corners(), tmp_path / "corners.pt2")
-    judges = [f"--{name}" for name in ("features", "embedding", "landmarks")]
+    networks = [f"--{name}" for name in ("features", "embedding", "landmarks")]
     files = [tmp_path / f"{name}.pt2" for name in ("colours", "colours", "corners")]
-    options = [part for pair in zip(judges, files, strict=True) for part in pair]
+    options = [part for pair in zip(networks, files, strict=True) for part in pair]
     output = tmp_path / "results.json"
     code, out, _ = fv2v("evaluate", videos, "-w", weights, "--frames", 4, "-o", output, *options)
     assert code == 0
@@ -102,7 +102,7 @@ def test_clips_with_networks_that_judge(fv2v, weights, videos, tmp_path):
     report = json.loads(output.read_text())
     assert report["setting"]["scenes"] == 2
     assert report["setting"]["seed"] is None
-    assert len(report["setting"]["judges"]["landmarks"]["sha256"]) == 64
+    assert len(report["setting"]["networks"]["landmarks"]["sha256"]) == 64
     results = report["results"]
     assert results["true_keypoints"] is None
     assert results["motion"] is None
@@ -121,8 +121,8 @@ def test_a_clip_is_driven_by_another(videos):
     assert first.frames.shape == (3, 3, 32, 32)
     assert first.driver.shape == (5, 3, 32, 32)
     assert torch.equal(first.driver[0], second.frames[0])
-    assert torch.equal(first.answers.driven, first.frames[1:])
-    assert first.answers.cross is None
+    assert torch.equal(first.true.driven, first.frames[1:])
+    assert first.true.cross is None
     alone = list(Clips(videos, 32, limit=1))
     assert len(alone) == 1
 
@@ -131,8 +131,8 @@ def test_one_clip_has_no_other_face(videos, tmp_path):
     (tmp_path / "a.mp4").write_bytes((videos / "a.mp4").read_bytes())
     (scene,) = Clips(tmp_path, 32, frames=3)
     assert scene.driver is None
-    judges, reenactor = Judges(features=colours), lively(Reenactor(TINY, weights="random"))
-    results = evaluate(reenactor, [scene], judges=judges).results
+    networks, reenactor = MetricNetworks(features=colours), lively(Reenactor(TINY, weights="random"))
+    results = evaluate(reenactor, [scene], networks=networks).results
     assert results.model.cross_absolute is None
     assert results.model.same_identity.pictures == 2
     assert results.model.same_identity.fid is not None
@@ -140,8 +140,8 @@ def test_one_clip_has_no_other_face(videos, tmp_path):
     driven = scene.frames[1:]
     mean = 255 * (scene.frames.mean(0) - driven).abs().mean()
     assert results.mean_frame.l1 == pytest.approx(float(mean))
-    performer = Performer(reenactor)
-    swapped = performer.show(performer.read(scene)).driven.flip(0)
+    runner = ProtocolRunner(reenactor)
+    swapped = runner.run(runner.read(scene)).driven.flip(0)
     other = 255 * (swapped - driven).abs().mean()
     assert results.other_frame.l1 == pytest.approx(float(other))
     assert results.other_frame.l1_ratio == pytest.approx(
@@ -153,7 +153,7 @@ def test_one_clip_has_no_other_face(videos, tmp_path):
     ("options", "message"),
     [
         (("--identities", 0), "expected identities >= 1"),
-        (("--frames", 1), "frames >= 2, a source and one that drives; got 64, 4 and 1"),
+        (("--frames", 1), "frames >= 2, a source and a driving frame; got 64, 4 and 1"),
         (("--seed", -1), "expected a seed from 0 to 999999999, got -1"),
         (("--batch-size", 0), "expected batch_size >= 1, got 0"),
         (("--rows", 0), "expected at least 1 row"),

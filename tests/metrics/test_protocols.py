@@ -12,7 +12,7 @@ from fv2v.data.synthetic import SyntheticHeads
 from fv2v.geometry import Motion, Source, keypoints_of, rotation_from_euler
 from fv2v.metrics.evaluation import Evaluation, evaluate
 from fv2v.metrics.held_out import HELD_OUT, HeldOut
-from fv2v.metrics.protocols import YAWS, Performer, Reading, Scene
+from fv2v.metrics.protocols import YAWS, ProtocolRunner, Reading, Scene
 from fv2v.metrics.scores import Likeness, MotionErrors, Protocols, yaw_check, yaw_hits
 from fv2v.reenactor import Reenactor
 
@@ -84,7 +84,7 @@ def test_views_that_are_10_degrees_off(scenes):
 
 
 def test_yaw_check_by_hand(scenes):
-    true = scenes[0].answers.views
+    true = scenes[0].true.views
     assert true.shape == (9, 3, 32, 32)
     assert yaw_hits(true[1:-1], true).tolist() == [True] * 7
     assert not yaw_hits(true[:-2], true).any()
@@ -140,10 +140,10 @@ def test_held_out_heads_are_no_heads_of_training(scenes):
     assert not torch.equal(other.frames[0], scenes[1].frames[0])
     assert other.driver is None
     trained = SyntheticHeads(32, 4, seed=0).identity(2)
-    assert not torch.equal(trained.skin, HEADS.cast(1).who.skin)
+    assert not torch.equal(trained.skin, HEADS.recipe(1).identity.skin)
     assert HELD_OUT > 2**16, "seeds that people choose are smaller"
     scene = scenes[0]
-    assert torch.equal(scene.answers.views[4], scene.frames[0]), "at yaw 0 it is the source"
+    assert torch.equal(scene.true.views[4], scene.frames[0]), "at yaw 0 it is the source"
     own, anchor = (truth.source for truth in (scene.truth, scene.driver_truth))
     assert torch.equal(own.rotation, anchor.rotation)
     assert torch.equal(own.translation, anchor.translation)
@@ -151,17 +151,17 @@ def test_held_out_heads_are_no_heads_of_training(scenes):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_batches_show_the_same(scenes, batch_size):
-    """What a performer shows is what its reenactor renders."""
+    """What a runner shows is what its reenactor renders."""
     reenactor = lively(Reenactor(TINY_HEADS, weights="random"))
-    performer = Performer(reenactor, batch_size)
-    reading = performer.read(scenes[0])
-    shown = performer.show(reading)
+    runner = ProtocolRunner(reenactor, batch_size)
+    reading = runner.read(scenes[0])
+    outputs = runner.run(reading)
     source = reenactor.encode(scenes[0].frames[:1])
     driver = reenactor.extract([scenes[0].driver])
     expected = reenactor.render(source, driver[1:], driver[:1])
-    torch.testing.assert_close(shown.relative, expected, rtol=0, atol=1e-5)
-    assert not torch.equal(shown.relative, shown.absolute), "the test would see no anchor"
-    assert len(Motion.cat([reading.source.motion, reading.driving])) == len(scenes[0].frames)
+    torch.testing.assert_close(outputs.relative, expected, rtol=0, atol=1e-5)
+    assert not torch.equal(outputs.relative, outputs.absolute), "the test would see no anchor"
+    assert len(reading.source.motion) + len(reading.driving) == len(scenes[0].frames)
 
 
 def test_keypoints_of_another_kind_have_no_errors(scenes):
@@ -173,15 +173,15 @@ def test_keypoints_of_another_kind_have_no_errors(scenes):
 
 
 def test_models_and_scenes_that_do_not_fit(scenes):
-    with pytest.raises(ValueError, match="expected a model that pictures drive, got 'tiny-sadtalker'"):
+    with pytest.raises(ValueError, match="expected a model that is driven by pictures, got 'tiny-sadtalker'"):
         evaluate(Reenactor(TINY_SADTALKER, weights="random"), scenes)
     reenactor = Reenactor(TINY, weights="random")
     with pytest.raises(ValueError, match="expected scenes to evaluate, got none"):
         evaluate(reenactor, [])
     large = replace(scenes[0], frames=torch.zeros(2, 3, 64, 64))
-    with pytest.raises(ValueError, match=r"expected frames \(T, 3, 32, 32\), as large as what the model"):
+    with pytest.raises(ValueError, match=r"expected frames \(T, 3, 32, 32\), as large as the model"):
         evaluate(reenactor, [large])
     diverged = Reenactor(TINY, weights="random", optimize=False)
     diverged.model.generator.decoder.final.weight.fill_(torch.nan)
-    with pytest.raises(ValueError, match="tiny: the model shows NaN"):
+    with pytest.raises(ValueError, match="tiny: the pictures hold NaN"):
         evaluate(diverged, scenes)

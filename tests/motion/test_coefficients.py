@@ -119,7 +119,7 @@ BROKEN[1, 5] = np.nan
 
 
 @pytest.mark.parametrize(
-    ("driven", "own", "told"),
+    ("driven", "own", "message"),
     [
         (GOOD[:, :69], GOOD[0], r"driving coefficients: expected .* \(T, 70\) or \(T, 73\), got \(3, 69\)"),
         (GOOD[0], GOOD[0], r"driving coefficients: .* got \(70,\)"),
@@ -133,8 +133,8 @@ BROKEN[1, 5] = np.nan
         (GOOD.astype(complex), GOOD[0], "driving coefficients: expected coefficients, an array"),
     ],
 )
-def test_what_is_no_sequence_is_refused(driven, own, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_no_sequence_is_refused(driven, own, message):
+    with pytest.raises(ValueError, match=message):
         driving_coefficients(driven, own)
 
 
@@ -209,7 +209,7 @@ def npz(**entries) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("empty.npy", b"", "the file is empty"),
         ("text.npy", b"no numbers\n" * 40, r"text\.npy: no \.npy file of numbers, or a damaged one"),
@@ -229,9 +229,9 @@ def npz(**entries) -> bytes:
         ("talk.csv", b"1,2,3\n", r"expected a file that ends in \.npy, \.npz or \.mat, got '\.csv'"),
     ],
 )
-def test_what_is_no_file_of_coefficients_is_refused(name, content, told, tmp_path):
+def test_what_is_no_file_of_coefficients_is_refused(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         read_coefficients(tmp_path / name)
 
 
@@ -251,9 +251,9 @@ def test_code_in_a_file_is_not_run(tmp_path):
     ]:
         path = tmp_path / f"trap.{name}"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="file of numbers, or a damaged one") as told:
+        with pytest.raises(ValueError, match="file of numbers, or a damaged one") as raised:
             read_coefficients(path)
-        assert "pickle" not in str(told.value)
+        assert "pickle" not in str(raised.value)
         assert not (tmp_path / "sprung").exists()
 
 
@@ -267,6 +267,6 @@ def test_without_scipy_it_says_how_to_get_on(tmp_path):
         "except ValueError as error: print(error)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "talk.mat")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "talk.mat: reading .mat needs scipy (pip install scipy); or" in told
-    assert 'numpy.save("talk.npy", scipy.io.loadmat("talk.mat")["coeff_3dmm"])' in told
+    message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "talk.mat: reading .mat needs scipy (pip install scipy); or" in message
+    assert 'numpy.save("talk.npy", scipy.io.loadmat("talk.mat")["coeff_3dmm"])' in message

@@ -142,7 +142,7 @@ def test_a_picture_is_imitated_by_halves():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"region": "nose"}, "expected a region, one of all, expression, pose, lips, eyes; got 'nose'"),
         ({"strength": math.nan}, "expected finite strength"),
@@ -153,13 +153,13 @@ def test_a_picture_is_imitated_by_halves():
         ({"lips": -0.1, "portrait": OPEN}, r"at least 0; got \(-0\.1,\)"),
     ],
 )
-def test_an_edit_that_means_nothing_is_refused(wrong, told):
-    with pytest.raises(ValueError, match=told):
+def test_an_edit_that_means_nothing_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         Edit(**wrong)
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (Edit(eyes=0.3, portrait=OPEN), "'tiny' has no networks that open eyes and lips, as liveportrait"),
         (Edit(region="lips"), r"'tiny' has no keypoints known as 'lips': give their numbers, as \(0, 3\)"),
@@ -168,8 +168,8 @@ def test_an_edit_that_means_nothing_is_refused(wrong, told):
         (View(), "expected an Edit, got View"),
     ],
 )
-def test_an_edit_that_does_not_fit_is_refused(edit, told):
-    with pytest.raises(ValueError, match=told):
+def test_an_edit_that_does_not_fit_is_refused(edit, message):
+    with pytest.raises(ValueError, match=message):
         check_edit(edit, TINY)
 
 

@@ -28,7 +28,7 @@ def npz(**arrays: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"rotation": None}, r"expected motion, with the arrays rotation, .*; the file has no rotation"),
         ({"expression": np.zeros((FRAMES, 4, 3))}, r"expected expression \(T, 5, 3\), got \(6, 4, 3\)"),
@@ -45,10 +45,10 @@ def npz(**arrays: object) -> bytes:
         ({KEY: np.zeros((3, 70)), "scale": None}, "found SadTalker's coefficients: fv2v.read_coefficients"),
     ],
 )
-def test_what_is_no_file_of_motion_is_refused(changed, told, arrays, tmp_path):
+def test_what_is_no_file_of_motion_is_refused(changed, message, arrays, tmp_path):
     kept = {name: array for name, array in (arrays | changed).items() if array is not None}
     (tmp_path / "changed.npz").write_bytes(npz(**kept))
-    with pytest.raises(ValueError, match=rf"changed\.npz: .*{told}"):
+    with pytest.raises(ValueError, match=rf"changed\.npz: .*{message}"):
         read_motion(tmp_path / "changed.npz")
 
 
@@ -56,9 +56,9 @@ def test_damaged_files_and_other_names_are_refused(arrays, tmp_path):
     whole = npz(**arrays)
     for content in (whole[:-100], b"no numbers\n" * 40, npz(rotation=np.array([Trap(tmp_path / "sprung")]))):
         (tmp_path / "motion.npz").write_bytes(content)
-        with pytest.raises(ValueError, match=r"motion\.npz: no \.npz file of motion, or a damaged") as told:
+        with pytest.raises(ValueError, match=r"motion\.npz: no \.npz file of motion, or a damaged") as raised:
             read_motion(tmp_path / "motion.npz")
-        assert "pickle" not in str(told.value)
+        assert "pickle" not in str(raised.value)
     assert not (tmp_path / "sprung").exists()
     (tmp_path / "motion.npz").write_bytes(b"")
     with pytest.raises(ValueError, match="the file is empty"):

@@ -1,4 +1,4 @@
-"""Motion sequences, motion with its time: what one is, that files keep it, and whom it can move."""
+"""Motion sequences: what one is, that files keep it, and whom it can move."""
 
 from fractions import Fraction
 
@@ -30,7 +30,7 @@ def test_a_sequence_prints_as_one_line():
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"rotation": torch.eye(3).expand(2, 3, 3)}, r"expected rotation of shape \(3, 3, 3\)"),
         ({"rotation": 2 * torch.eye(3).expand(3, 3, 3)}, "got at frame 0 a matrix that is none"),
@@ -43,13 +43,13 @@ def test_a_sequence_prints_as_one_line():
         ({"lips": torch.full((3, 1), torch.inf)}, "lips hold NaN or infinite numbers"),
     ],
 )
-def test_what_is_no_sequence_is_refused(changed, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_no_sequence_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
         sequence(**changed)
 
 
 @pytest.mark.parametrize(
-    ("pts", "time_base", "rate", "told"),
+    ("pts", "time_base", "rate", "message"),
     [
         ((), Fraction(1, 25), Fraction(25), "at least one frame, got none"),
         ((0, 5, 5), Fraction(1, 25), Fraction(25), "rise, got 5 and then 5 at frame 2"),
@@ -57,8 +57,8 @@ def test_what_is_no_sequence_is_refused(changed, told):
         ((0, 1), Fraction(1, 25), Fraction(1, 25), "from 1 to 1000 frames a second, got 1/25"),
     ],
 )
-def test_what_is_no_timing_is_refused(pts, time_base, rate, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_no_timing_is_refused(pts, time_base, rate, message):
+    with pytest.raises(ValueError, match=message):
         Timing(pts, time_base, rate)
 
 

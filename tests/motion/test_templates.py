@@ -216,7 +216,7 @@ def test_rates_are_the_fractions_that_are_meant(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stored", "told"),
+    ("stored", "message"),
     [
         (frame_with(exp=np.zeros((1, 15, 3))), r"frame 2: expected exp \(1, 21, 3\), got \(1, 15, 3\)"),
         (frame_with(exp=np.zeros((1, 3, 21))), r"frame 2: expected exp \(1, 21, 3\), got \(1, 3, 21\)"),
@@ -243,8 +243,8 @@ def test_rates_are_the_fractions_that_are_meant(tmp_path):
         (3, "expected a motion template of LivePortrait: `motion`, a list"),
     ],
 )
-def test_what_is_no_template_is_refused(stored, told, tmp_path):
-    with pytest.raises(ValueError, match=rf"made\.pkl: .*{told}"):
+def test_what_is_no_template_is_refused(stored, message, tmp_path):
+    with pytest.raises(ValueError, match=rf"made\.pkl: .*{message}"):
         read_motion(saved(tmp_path / "made.pkl", stored))
 
 
@@ -252,9 +252,11 @@ def test_a_damaged_template_is_told(tmp_path):
     whole = pickle.dumps(template(), 4)
     for content in (whole[:-1], whole[: len(whole) // 2], whole[:3], b"no pickle\n" * 40, b"\x80\x04"):
         (tmp_path / "made.pkl").write_bytes(content)
-        with pytest.raises(ValueError, match=r"made\.pkl: expected a motion template .* cut short$") as told:
+        with pytest.raises(
+            ValueError, match=r"made\.pkl: expected a motion template .* cut short$"
+        ) as raised:
             read_motion(tmp_path / "made.pkl")
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
     random = np.random.default_rng(0)
     for _ in range(200):  # a byte anywhere: a sequence, or a ValueError
         content = bytearray(whole)
@@ -270,11 +272,11 @@ def test_only_liveportraits_motion_goes_in_and_only_it_is_moved(portrait, reenac
     path = saved(tmp_path / "made.pkl", template())
     vox = moving(TINY_VOX)
     vox.save(tmp_path / "vox.safetensors")
-    told = "motion of 'liveportrait' with 21 keypoints cannot move 'tiny-vox', which has 5"
-    with pytest.raises(ValueError, match=told):
+    message = "motion of 'liveportrait' with 21 keypoints cannot move 'tiny-vox', which has 5"
+    with pytest.raises(ValueError, match=message):
         render(portrait, path, tmp_path / "out.mp4", reenactor=vox)
     command = ["render", clips.PORTRAIT, path, "-o", tmp_path / "out.mp4", "-w", tmp_path / "vox.safetensors"]
-    assert_refused(fv2v(*command), told)
+    assert_refused(fv2v(*command), message)
     driving = clips.write_clip(tmp_path / "driving.mp4", np.zeros((2, 64, 64, 3), np.uint8))
     with pytest.raises(
         ValueError, match=r"new\.pkl: templates hold LivePortrait's motion, this is 'tiny-vox'"

@@ -1,7 +1,7 @@
 """Every recorded tensor of the public releases, through real checkpoint files and the real loader.
 
-`pytest tests/networks/test_parity.py` prints, for every entry, the largest error against the release
-in float64 beside the release's own float32 error.
+Each prints, for every entry, the largest error against the release in float64 beside the release's own
+float32 error. By default one release is compared; `pytest --slow` compares the rest.
 """
 
 import json
@@ -68,7 +68,7 @@ def release(request, tmp_path_factory) -> tuple[str, FaceVid2Vid]:
     return request.param, model
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", pytest.param("reference", marks=pytest.mark.slow)])
 def test_every_recorded_tensor(release, backend, capsys):
     name, model = release
     if not all(backend in available(op, "cpu") for op in OPS):
@@ -85,6 +85,7 @@ def test_every_recorded_tensor(release, backend, capsys):
         assert_matches(name, backend, recording, stored, meta)
 
 
+@pytest.mark.slow
 def test_every_recorded_picture_from_networks_arranged_for_inference(release, capsys):
     """What is between the ends may round elsewhere; the pictures are the release's."""
     name, model = release

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from places import ROOT
-from shipped_pictures import FRAMES, PICTURES, animation_frames, painting, sha256
+from shipped_pictures import FRAMES, PICTURES, animation_frames, sha256
 
 from fv2v import read_image
 
@@ -30,9 +30,11 @@ def test_it_is_the_recorded_one(file):
     assert sha256(ROOT / file) == PICTURES[file].sha256
 
 
-def test_the_painting_again(tmp_path):
-    painting(tmp_path / "again.jpg")
-    assert_same_picture(read_image(tmp_path / "again.jpg"), read_image(ROOT / "fv2v/starter/painting.jpg"))
+@pytest.mark.parametrize("name", ["painting.jpg", pytest.param("demo.jpg", marks=pytest.mark.slow)])
+def test_a_sheet_again(name, tmp_path):
+    file = f"fv2v/starter/{name}"
+    PICTURES[file].recipe(tmp_path / name)
+    assert_same_picture(read_image(tmp_path / name), read_image(ROOT / file))
 
 
 def test_a_frame_of_the_animation_again():

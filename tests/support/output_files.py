@@ -1,4 +1,4 @@
-"""What a written video holds, and what else lies in its folder."""
+"""What a written video holds, and which files were left beside it."""
 
 from pathlib import Path
 

@@ -129,6 +129,17 @@ def as_stored(release: str, networks: dict[str, Network]) -> dict[str, Network]:
     return stored
 
 
+def hollow_state_dicts(release: str) -> dict[str, Network]:
+    """As `state_dicts`, of zeros that take no room, in memory or in a file: for tests of names and shapes."""
+    return {
+        network: {
+            key: torch.zeros((), dtype=getattr(torch, facts["dtype"])).expand(facts["shape"])
+            for key, facts in entry["keys"].items()
+        }
+        for network, entry in entries(release).items()
+    }
+
+
 def training_left() -> dict[str, Any]:
     """What a release's training leaves in a file beside the networks that run."""
     steps = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 2e-4}]}

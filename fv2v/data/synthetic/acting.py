@@ -13,7 +13,7 @@ SACCADE = 0.06  # seconds that the eyes take to look elsewhere
 
 
 def performance(rng: np.random.Generator, frames: int, fps: float = 25.0) -> tuple[Expression, Pose]:
-    """What a lively head does in so many frames."""
+    """Expressions and poses of a lively speaker in so many frames."""
     time = np.arange(frames) / fps
     talks = _smooth(0.5 + 2.5 * (_wander(rng, time, 0.3) + 0.35))  # phrases, and pauses between them
     rate = 3.6 + 1.2 * _wander(rng, time, 0.5)  # syllables a second
@@ -28,7 +28,7 @@ def performance(rng: np.random.Generator, frames: int, fps: float = 25.0) -> tup
         brows=tensor(0.15 + 0.6 * _wander(rng, time, 0.45)),
         blink_left=tensor(blink),
         blink_right=tensor(blink),
-        # eyes stay with the viewer while the head turns
+        # the gaze stays on the viewer while the head turns
         gaze_x=tensor((yaw / 45 + _saccades(rng, time)).clip(-1, 1)),
         gaze_y=tensor((-pitch / 30 + 0.6 * _saccades(rng, time)).clip(-1, 1)),
     )
@@ -38,20 +38,20 @@ def performance(rng: np.random.Generator, frames: int, fps: float = 25.0) -> tup
 
 
 def _wander(rng: np.random.Generator, time: np.ndarray, frequency: float) -> np.ndarray:
-    """(T,) between -1 and 1, with about so many turns a second."""
+    """(T,) between -1 and 1, oscillating about `frequency` times a second."""
     factors, phases = 0.6 + 0.9 * rng.random(3), 2 * math.pi * rng.random(3)
     waves = np.sin(2 * math.pi * frequency * factors * time[:, None] + phases)
     return waves @ np.array([0.5, 0.3, 0.2])
 
 
 def _smooth(ramp: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, without corners."""
+    """Smoothstep: 0 below 0, 1 above 1."""
     ramp = ramp.clip(0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
 def _moments(rng: np.random.Generator, time: np.ndarray, shortest: float, longest: float) -> np.ndarray:
-    """Times, that far from each other, from 0 to the end or beyond."""
+    """Times from 0 to the end or beyond, at random intervals from `shortest` to `longest`."""
     count = math.ceil((time[-1] + longest) / shortest) if len(time) else 0
     return np.cumsum(shortest + (longest - shortest) * rng.random(count))
 
@@ -64,7 +64,7 @@ def _blinks(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
 
 
 def _saccades(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
-    """(T,) between -0.5 and 0.5: still, then suddenly elsewhere."""
+    """(T,) between -0.5 and 0.5: constant, with sudden jumps."""
     moments = _moments(rng, time, 0.6, 2.2)
     places = rng.random(len(moments) + 1) - 0.5
     moved = _smooth((time[:, None] - moments) / SACCADE)

@@ -1,4 +1,4 @@
-"""Colours of every part: sRGB albedo (B, 3, N) at points of the surface."""
+"""The colours of all parts: sRGB albedo (B, 3, N) at points of the surface."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from fv2v.data.synthetic.anatomy import IRIS_RADIUS, PUPIL_RADIUS, Anatomy, side
 from fv2v.data.synthetic.figure import Figure, Parts
 from fv2v.data.synthetic.sdf import Points, bump
 
-SOFT = 0.006  # over which edges of paint blend, in head coordinates
+SOFT = 0.006  # width over which colours blend at edges, in head coordinates
 WHITE, DARK = (0.95, 0.95, 0.96), (0.04, 0.03, 0.03)
 MOUTH, TEETH, TONGUE = (0.25, 0.06, 0.07), (0.95, 0.93, 0.89), (0.72, 0.33, 0.33)
 
@@ -15,14 +15,14 @@ Colour = Tensor | tuple[float, float, float]
 
 
 def over(below: Tensor, colour: Colour, amount: Tensor) -> Tensor:
-    """`colour`, (B, 3, N) or (B, 3, 1) or one for all, laid over (B, 3, N) where `amount` (B, N) is 1."""
+    """(B, 3, N) blended with `colour`, (B, 3, N), (B, 3, 1) or one for all, by `amount` (B, N)."""
     if isinstance(colour, tuple):
         colour = below.new_tensor(colour)[:, None]
     return below + (colour - below) * amount.unsqueeze(1)
 
 
 def darker(below: Tensor, amount: Tensor) -> Tensor:
-    """(B, 3, N) with a share `amount` (B, N) of its light taken away."""
+    """(B, 3, N) darkened by the share `amount` (B, N)."""
     return below * (1 - amount).unsqueeze(1)
 
 
@@ -32,7 +32,7 @@ def ramp(value: Tensor, soft: float = SOFT) -> Tensor:
 
 
 def surface(figure: Figure, points: Points, parts: Parts) -> Tensor:
-    """The colour of points, in picture coordinates, by the part that they are on."""
+    """The colour of surface points, in picture coordinates, by the part that they are on."""
     anatomy, local = figure.anatomy, figure.to_head(points)
     part = parts.which().unsqueeze(1)
     colour = face(anatomy, local)
@@ -185,7 +185,7 @@ def hair(anatomy: Anatomy, local: Points) -> Tensor:
 
 
 def clothes(anatomy: Anatomy, body: Points) -> Tensor:
-    """Cloth, and the skin that its neckline leaves free."""
+    """Cloth, and the skin above its neckline."""
     i = anatomy.identity
     x, y, _ = body
     strength, across, along = i.pattern.unbind(1)
@@ -199,7 +199,7 @@ def clothes(anatomy: Anatomy, body: Points) -> Tensor:
 
 
 def background(anatomy: Anatomy, x: Tensor, y: Tensor) -> Tensor:
-    """What is behind, at points (1, N) of the picture: it fades from one colour to another, with blobs."""
+    """The background at points (1, N) of the picture: a gradient between two colours, with blobs."""
     i = anatomy.identity
     phase = i.phases
     fade = 0.5 + 0.5 * (y * torch.cos(phase[:, 1]) + x * torch.sin(phase[:, 1]))

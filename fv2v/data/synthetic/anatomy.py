@@ -1,7 +1,7 @@
-"""Where the features of a face are, in head coordinates: one answer for shapes, paint and landmarks.
+"""Where the features of a face are, in head coordinates, for shapes, colours and landmarks alike.
 
-Head coordinates are geometry.py's (x right, y down, z away from the viewer) of a head seen from the front,
-before it is scaled and moved. All numbers are columns (B, 1), so that they meet points (B, N).
+Head coordinates are those of fv2v.geometry (x right, y down, z away from the viewer) of a frontal head before
+it is scaled and moved. All numbers are columns (B, 1), which broadcast against points (B, N).
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class Eyes(NamedTuple):
 
 
 class Anatomy:
-    """The features of B heads that show B expressions."""
+    """The features of B heads, each with its expression."""
 
     def __init__(self, identity: Identity, expression: Expression) -> None:
         self.identity = i = identity.columns()

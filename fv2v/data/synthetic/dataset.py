@@ -1,4 +1,4 @@
-"""Pairs of drawn frames, with the truth: what training and evaluation take in place of videos."""
+"""Pairs of drawn frames with their truth, for training and evaluation without videos."""
 
 from collections.abc import Iterator
 
@@ -14,22 +14,22 @@ from fv2v.data.synthetic.landmarks import truth
 from fv2v.data.synthetic.pose import Pose
 from fv2v.data.synthetic.render import check_size, render
 
-WHO, HOW, CLIP = 0, 1, 2  # what a seed is used for
+IDENTITY, FRAMES, CLIP = 0, 1, 2  # keys of random streams of one seed
 
 
 class SyntheticHeads:
-    """A `PairData` of drawn heads: its items are identities, of a stream of them that `seed` names.
+    """A `PairData` of drawn heads. Items are identities, from an endless list that `seed` determines.
 
-    Drawing takes its time (benches/bench_heads.py): training reads `HeadShards`.
+    Drawing is slow (benches/bench_heads.py): training reads `HeadShards`.
 
     Args:
-        size: pixels across.
+        size: side of the pictures, in pixels.
         identities: how many.
-        seed: of the stream; other seeds have other people.
-        first: where in the stream they start. Ranges that do not meet have no face in common.
+        seed: of the list of identities.
+        first: the number of the first identity in the list. Disjoint ranges have no identity in common.
 
     Raises:
-        ValueError: a number that is no count, or a size that `render` does not draw.
+        ValueError: a number out of range, or a size that `render` does not draw.
     """
 
     def __init__(self, size: int, identities: int, seed: int, first: int = 0) -> None:
@@ -54,15 +54,15 @@ class SyntheticHeads:
         """Item `index`, a batch of one."""
         if not 0 <= index < self.identities:
             raise IndexError(f"expected an identity from 0 to {self.identities - 1}, got {index}")
-        return Identity.sample(np.random.default_rng((self.seed, WHO, self.first + index)), 1)
+        return Identity.sample(np.random.default_rng((self.seed, IDENTITY, self.first + index)), 1)
 
     def frames(self, index: int, count: int, seed: int) -> tuple[Expression, Pose]:
-        """What item `index` does in `count` frames, a function of the arguments alone."""
-        rng = np.random.default_rng((self.seed, HOW, self.first + index, seed))
+        """Expressions and poses of item `index` in `count` frames, a function of the arguments alone."""
+        rng = np.random.default_rng((self.seed, FRAMES, self.first + index, seed))
         return Expression.sample(rng, count), Pose.sample(rng, count)
 
     def clip(self, index: int, frames: int, fps: float = 25.0) -> Iterator[np.ndarray]:
-        """Item `index` as it turns, blinks and speaks: pictures (size, size, 3) uint8."""
+        """Frames of item `index`, who turns, blinks and speaks: (size, size, 3) uint8 each."""
         identity = self.identity(index)
         rng = np.random.default_rng((self.seed, CLIP, self.first + index))
         expression, pose = performance(rng, frames, fps)
@@ -73,5 +73,5 @@ class SyntheticHeads:
 
 
 def to_bytes(pictures: Tensor) -> Tensor:
-    """[0, 1] -> uint8, rounded."""
+    """[0, 1] -> uint8. Halves are rounded up, unlike io/tensors.py, so that data sets stay as they are."""
     return (255 * pictures + 0.5).to(torch.uint8)

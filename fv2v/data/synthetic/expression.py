@@ -1,4 +1,4 @@
-"""What a face does: a few numbers that mean the same on every identity."""
+"""Expressions: a few numbers that mean the same for every identity."""
 
 from dataclasses import dataclass, fields
 
@@ -12,7 +12,7 @@ from fv2v.data.synthetic.uniform import Uniform
 
 @dataclass(frozen=True, slots=True)
 class Expression(Batched):
-    """All 0 is the neutral face. Left and right are the picture's, of a head seen from the front."""
+    """B expressions; all 0 is the neutral face. Left and right are those of the picture of a frontal head."""
 
     jaw: Tensor  # (B,)  0 closed, 1 wide open
     smile: Tensor  # (B,)  -0.4 sad, 1 broad
@@ -29,7 +29,7 @@ class Expression(Batched):
 
     @classmethod
     def sample(cls, rng: np.random.Generator, count: int) -> "Expression":
-        """Every mixture that a lively face shows; a quarter has its eyes closed or nearly, some wink."""
+        """Random mixtures of all; in a quarter the eyes are closed or nearly so, some wink."""
         u = Uniform(rng, count)
         blink = u.chance(0.25) * u(0.3, 1.0)
         wink = u.chance(0.1) * u(0.6, 1.0)

@@ -18,20 +18,20 @@ class Parts(NamedTuple):
     hair: Tensor
     neck: Tensor
     clothes: Tensor
-    glasses: Tensor | None  # None where nobody has any
+    glasses: Tensor | None  # None where no head has any
 
     def nearest(self) -> Tensor:
-        """(B, N) to whatever is nearest; the face flows into the neck."""
+        """(B, N) to the nearest part; face and neck are joined smoothly."""
         nearest = torch.minimum(torch.minimum(melt(self.face, self.neck, 0.05), self.hair), self.clothes)
         return nearest if self.glasses is None else torch.minimum(nearest, self.glasses)
 
     def which(self) -> Tensor:
-        """(B, N): the number of the nearest, among `Parts._fields`."""
+        """(B, N): the index of the nearest part in `Parts._fields`."""
         return torch.stack([part for part in self if part is not None]).argmin(0)
 
 
 class Figure:
-    """B of them."""
+    """B heads in their poses."""
 
     def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
         self.anatomy, self.head = anatomy, Head(anatomy)
@@ -43,7 +43,7 @@ class Figure:
         self.neck_top = (top.unsqueeze(-1) * self.scale.unsqueeze(1) + self.translation).unbind(1)
 
     def distance(self, points: Points) -> Tensor:
-        """(B, N) to whatever is nearest."""
+        """(B, N) to the nearest part."""
         return self.parts(points).nearest()
 
     def parts(self, points: Points) -> Parts:
@@ -58,14 +58,14 @@ class Figure:
         )
 
     def to_head(self, points: Points) -> Points:
-        """From the picture's coordinates to the head's."""
+        """From picture coordinates to head coordinates."""
         x, y, z = (p - t for p, t in zip(points, self.translation.unbind(1), strict=True))
         columns = (self.rotation / self.scale[:, None, None]).unbind(2)  # three of (B, 3, 1)
         hx, hy, hz = (torch.addcmul(torch.addcmul(c[:, 0] * x, c[:, 1], y), c[:, 2], z) for c in columns)
         return hx, hy, hz
 
     def to_body(self, points: Points) -> Points:
-        """From the picture's coordinates to those of the shoulders, which follow the head half way."""
+        """From picture coordinates to those of the shoulders, which follow half of the head's translation."""
         x, y, z = points
         return x - 0.5 * self.translation[:, 0], y - 0.5 * self.translation[:, 1], z
 

@@ -1,4 +1,4 @@
-"""Who it is: all that stays the same while a head moves."""
+"""Identities: everything that stays the same while a head moves."""
 
 from dataclasses import dataclass
 
@@ -58,7 +58,7 @@ class Identity(Batched):
     mouth_y: Tensor  # (B,)
     mouth_width: Tensor  # (B,)  half
     lip_thickness: Tensor  # (B,)
-    # hair: 0 or 1 says which of them there is
+    # hair; bald, long and glasses are 0 or 1
     bald: Tensor  # (B,)
     long: Tensor  # (B,)
     hair_length: Tensor  # (B,)  y that long hair reaches
@@ -98,7 +98,7 @@ class Identity(Batched):
 
     @classmethod
     def sample(cls, rng: np.random.Generator, count: int) -> "Identity":
-        """As many heads as asked for, as different as faces go."""
+        """`count` random heads, as varied as faces are."""
         u = Uniform(rng, count)
         skin = _skin(u)
         hair = (u.choice(HAIR) * u(0.85, 1.15, 1)).clamp(0, 1)

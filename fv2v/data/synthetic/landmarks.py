@@ -1,4 +1,4 @@
-"""Points of the skin that are the same on every head, and how they move: what a renderer knows."""
+"""Landmarks: corresponding points of the skin of every head, and their exact motion."""
 
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ STEPS = 48
 
 
 class TrueMotion(NamedTuple):
-    """x = R x_c + t + δ are the landmarks in the picture; scale is 1, a head's size being in its x_c."""
+    """x = R x_c + t + δ are the landmarks in the picture; scale is 1, since x_c has the head's size."""
 
     canonical: Tensor  # (B, K, 3)  x_c, of the neutral face
     motion: Motion
@@ -48,7 +48,7 @@ class TrueMotion(NamedTuple):
 
 @torch.no_grad()
 def landmarks(identity: Identity, expression: Expression) -> Tensor:
-    """(B, K, 3): where `LANDMARKS` are on a head seen from the front, in picture coordinates."""
+    """(B, K, 3): where `LANDMARKS` are on a frontal head, in picture coordinates."""
     anatomy = Anatomy(identity, expression)
     head = Head(anatomy)
     x, y, z = _starts(anatomy)
@@ -60,9 +60,9 @@ def landmarks(identity: Identity, expression: Expression) -> Tensor:
 
 
 def truth(identity: Identity, expression: Expression, pose: Pose) -> TrueMotion:
-    """What is true of B rendered heads: x_c, and the `Motion` that geometry.py's x = R x_c + t + δ takes.
+    """The truth of B rendered heads: x_c, and R, t and δ of x = R x_c + t + δ (paper, Eq. 1).
 
-    δ = R (l(expression) - l(neutral)), with l the landmarks of the head seen from the front (paper, Eq. 1).
+    δ = R (l(expression) - l(neutral)), with l the landmarks of the frontal head.
     """
     neutral = Expression.neutral(len(identity)).to(identity.scale.device)
     canonical = landmarks(identity, neutral)
@@ -72,7 +72,7 @@ def truth(identity: Identity, expression: Expression, pose: Pose) -> TrueMotion:
 
 
 def _direction(name: str) -> tuple[float, float, float]:
-    """Which way the landmark's ray comes from outside: most from the viewer."""
+    """The direction in which the landmark's ray meets the head from outside: for most, from the viewer."""
     if name.startswith("ear"):
         return (1.0, 0.0, 0.0) if name.endswith("left") else (-1.0, 0.0, 0.0)
     if name == "crown":
@@ -81,7 +81,7 @@ def _direction(name: str) -> tuple[float, float, float]:
 
 
 def _starts(anatomy: Anatomy) -> list[Tensor]:
-    """x, y, z (B, K) outside the head: of a landmark two are its own, along the third it is sought."""
+    """x, y, z (B, K) where rays start outside the head; the landmark is found along the third coordinate."""
     places = _places(anatomy)
     like = anatomy.identity.scale
     rows = [

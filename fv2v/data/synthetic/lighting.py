@@ -1,4 +1,4 @@
-"""Light on a head: one lamp, the room's own light, and less of both where something is near."""
+"""Light on a head: one lamp and ambient light, both dimmed where other surfaces are near."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ from fv2v.data.synthetic.figure import Figure, Parts
 from fv2v.data.synthetic.sdf import Points, length
 
 HAIR = Parts._fields.index("hair")
-REACHES = (0.05, 0.14)  # how far from a point what may shade it is sought
+REACHES = (0.05, 0.14)  # distances from a point at which shading surfaces are looked for
 
 
 def lit(figure: Figure, points: Points, parts: Parts, colour: Tensor) -> Tensor:
-    """The sRGB (B, 3, N) that the camera sees of points (B, N) on the surface, of that colour (B, 3, N)."""
+    """The sRGB colour (B, 3, N) of lit surface points (B, N) whose albedo is `colour` (B, 3, N)."""
     identity = figure.anatomy.identity
     lamp = identity.light.unbind(1)
     halfway = normalize(identity.light + colour.new_tensor([[0.0], [0.0], [-1.0]]), dim=1).unbind(1)
@@ -29,7 +29,7 @@ def lit(figure: Figure, points: Points, parts: Parts, colour: Tensor) -> Tensor:
 
 
 def _normal(figure: Figure, points: Points, here: Tensor, reach: float = 0.006) -> Points:
-    """The unit vector out of the surface: along which the distance grows from `here` on."""
+    """The outward unit normal: the gradient of the distance, which is `here` at the points."""
     x, y, z = points
     nx = figure.distance((x + reach, y, z)) - here
     ny = figure.distance((x, y + reach, z)) - here
@@ -39,7 +39,7 @@ def _normal(figure: Figure, points: Points, here: Tensor, reach: float = 0.006) 
 
 
 def _unshaded(figure: Figure, points: Points, towards: Points) -> Tensor:
-    """1 where nothing is near in that direction, less where something is."""
+    """1 where nothing is near in that direction, down to 0.25 where something is."""
     shade = torch.ones_like(points[0])
     for reach in REACHES:
         there = tuple(p + reach * t for p, t in zip(points, towards, strict=True))

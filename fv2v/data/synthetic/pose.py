@@ -1,4 +1,4 @@
-"""Where a head is and which way it looks."""
+"""Where a head is, and where it points."""
 
 from dataclasses import dataclass, replace
 
@@ -13,14 +13,14 @@ from fv2v.geometry import euler_degrees, rotation_from_euler
 
 @dataclass(frozen=True, slots=True)
 class Pose(Batched):
-    """Of B heads: p in head coordinates, scaled, is at R p + t in the picture's."""
+    """Of B heads: a point p of scaled head coordinates is at R p + t in picture coordinates."""
 
     rotation: Tensor  # (B, 3, 3)  R
-    translation: Tensor  # (B, 3)  t, z = 0: depth does not show
+    translation: Tensor  # (B, 3)  t; z is 0, as depth has no effect
 
     @classmethod
     def at(cls, pitch: Tensor, yaw: Tensor, roll: Tensor, translation: Tensor | None = None) -> "Pose":
-        """(B,) degrees each, in geometry.py's order and signs; translation (B, 2), the middle by default."""
+        """(B,) degrees each, in the order and signs of fv2v.geometry; translation (B, 2), 0 by default."""
         rotation = rotation_from_euler(pitch, yaw, roll)
         if translation is None:
             translation = torch.zeros(len(rotation), 2, device=rotation.device)
@@ -28,7 +28,7 @@ class Pose(Batched):
 
     @classmethod
     def sample(cls, rng: np.random.Generator, count: int, extent: float = 1.0) -> "Pose":
-        """Pitch within 20 degrees, yaw within 40, roll within 15, moved a little; `extent` scales it all."""
+        """Pitch within 20 degrees, yaw 40, roll 15, translation 0.1; `extent` scales all of them."""
         u = Uniform(rng, count)
         pitch, yaw, roll = (extent * u(-limit, limit) for limit in (20.0, 40.0, 15.0))
         return cls.at(pitch, yaw, roll, extent * torch.stack([u(-0.1, 0.1), u(-0.07, 0.07)], dim=-1))
@@ -39,5 +39,5 @@ class Pose(Batched):
         return euler_degrees(self.rotation)
 
     def turned(self, rotation: Tensor) -> "Pose":
-        """As a view that turns on by R_u (B or 1, 3, 3) shows it: R_u R, in the same place."""
+        """The pose in a view that turns the head further, by R_u (B or 1, 3, 3): R_u R, the same t."""
         return replace(self, rotation=rotation @ self.rotation)

@@ -1,4 +1,4 @@
-"""Heads as pictures: rays that walk to the surface, its colour, and light on it.
+"""Pictures of heads by sphere tracing: rays step to the surface, which is coloured and lit.
 
 The camera is orthographic. In **picture coordinates** x and y run over [-1, 1] from edge to edge, so pixel i
 of n is centred at (2 i + 1) / n - 1; z is the same length away from the viewer. The networks' keypoints live
@@ -19,15 +19,14 @@ from fv2v.data.synthetic.pose import Pose
 from fv2v.data.synthetic.sdf import Points
 
 NEAR, FAR = -1.2, 1.0  # z where rays start and end
-CELL = 4  # rays across a cell that walks to the head as one
-STEP = 0.8  # of the distance, which is not exact, that is walked at once
+CELL = 4  # rays across a cell, which first approaches the head as one ray
+STEP = 0.8  # the share of the distance, which is not exact, that one step covers
 COARSE_STEPS = 12
-ROUNDS = (2, 3, 4, 8, 10)  # steps, between which rays that have arrived are set aside
+ROUNDS = (2, 3, 4, 8, 10)  # steps; after each round the rays that have arrived are left out
 REACHED = 0.0015  # distance of a ray that has arrived
 GRAZING = 0.06  # distance at which a ray still on its way has passed so close that it counts as arrived
-GPU_RAYS = (
-    1 << 21
-)  # drawn at once; on a CPU a frame alone, which keeps in cache, and is the same in any batch
+# drawn at once on a GPU; on a CPU one frame, which stays in the cache and does not depend on its batch
+GPU_RAYS = 1 << 21
 
 
 @torch.no_grad()
@@ -89,14 +88,14 @@ def _draw(figure: Figure, rays: int) -> Tensor:
 
 
 def _grid(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """x and y (1, count * count) of the middles of so many squares across the picture."""
+    """x and y (1, count * count) of the centres of count × count squares."""
     middles = (2 * torch.arange(count, device=like.device, dtype=like.dtype) + 1) / count - 1
     y, x = torch.meshgrid(middles, middles, indexing="ij")
     return x.reshape(1, -1), y.reshape(1, -1)
 
 
 def _approach(figure: Figure, rays: int) -> tuple[Tensor, Tensor]:
-    """For cells of rays (B, n, n): a z before which no ray of the cell meets anything, whether one may."""
+    """For cells of rays (B, n, n): a z before which no ray of the cell meets the head; whether any can."""
     count = rays // CELL
     x, y = _grid(count, figure.scale)
     x, y = x.expand(len(figure.scale), -1), y.expand(len(figure.scale), -1)
@@ -110,8 +109,8 @@ def _approach(figure: Figure, rays: int) -> tuple[Tensor, Tensor]:
 def _walk(figure: Figure, points: Points) -> tuple[Tensor, Tensor]:
     """z (B, N) where rays meet the surface, and whether they do.
 
-    A step is the distance times a gain, which Newton's rule takes from the step before. Between rounds, rays
-    that have arrived or left are set aside: most arrive soon.
+    A step is the distance times a gain, which follows by Newton's rule from the step before. Rays that have
+    arrived or left the scene take no part in later rounds; most arrive soon.
     """
     x, y, z = points
     distance, gain = figure.distance(points), torch.full_like(z, STEP)
@@ -132,7 +131,7 @@ def _walk(figure: Figure, points: Points) -> tuple[Tensor, Tensor]:
 
 
 def _first(mask: Tensor) -> Tensor:
-    """Indices (B, N') of where `mask` (B, N) is True; rows with fewer of them go on with others."""
+    """Indices (B, N') of where `mask` (B, N) is True; rows with fewer are filled up with others."""
     count = int(mask.sum(1).max())
     return mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
 

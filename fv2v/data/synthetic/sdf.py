@@ -1,6 +1,6 @@
-"""Solids as signed distances: negative inside, about the distance to the surface outside.
+"""Signed distance functions of solids: negative inside, about the distance to the surface outside.
 
-Where shapes are bent or stretched a distance is a little wrong, so who walks along it takes shorter steps.
+Where shapes are bent or stretched the distance is inexact, so sphere tracing must take shorter steps.
 """
 
 import torch
@@ -29,12 +29,12 @@ def length(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 def melt(a: Tensor, b: Tensor, width: float) -> Tensor:
-    """The nearer of two surfaces; where both are near, a round seam of about that width."""
+    """The smooth union of two surfaces, rounded over about `width` where they meet."""
     overlap = (width - (a - b).abs_()).clamp_(min=0)
     return torch.minimum(a, b).addcmul_(overlap, overlap, value=-0.25 / width)
 
 
 def bump(u: Tensor, v: Tensor, width: Tensor | float, height: Tensor | float) -> Tensor:
-    """1 in the middle, a Gaussian around it."""
+    """A Gaussian of u and v, 1 in the middle."""
     a, b = u * (1 / width), v * (1 / height)
     return torch.addcmul(a * a, b, b).neg_().exp_()

@@ -1,6 +1,6 @@
 """The surfaces of a head, in head coordinates (anatomy.py): skin, hair and glasses.
 
-Ellipsoids melt into each other; what is flat on a face, as lids and lips, is a bump of Gaussian shape on it.
+Ellipsoids are joined smoothly; flat features such as lids and lips are Gaussian bumps on the face.
 """
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor
 from fv2v.data.synthetic.anatomy import Anatomy
 from fv2v.data.synthetic.sdf import Points, bump, ellipsoid, melt, sphere
 
-ABSENT = 9.0  # further than anything is from anything
+ABSENT = 9.0  # more than any distance in a picture
 
 
 class Head:
-    """Signed distances (B, N) to what B heads are made of. What none of them has is not computed."""
+    """Signed distances (B, N) to the parts of B heads. Parts that none of them has are not computed."""
 
     def __init__(self, anatomy: Anatomy) -> None:
         self.anatomy = anatomy
@@ -22,7 +22,7 @@ class Head:
         self.has_glasses, self.has_hair, self.has_long, self.has_bun, self.has_curls = worn.tolist()
 
     def skull(self, local: Points) -> Tensor:
-        """Skull and jaw, without features: what hair grows on."""
+        """Skull and jaw without features, which hair grows on."""
         i, drop = self.anatomy.identity, self.anatomy.drop
         skull = ellipsoid(local, (0.0, -0.12, 0.03), i.skull.unbind(1))
         width, height, depth = i.jaw.unbind(1)
@@ -30,7 +30,7 @@ class Head:
         return melt(skull, jaw, 0.12)
 
     def face(self, local: Points, skull: Tensor) -> Tensor:
-        """The skin, on the skull whose distance is given."""
+        """The skin, over the skull whose distance is given."""
         a = self.anatomy
         x, y, z = local
         ax = x.abs()
@@ -51,7 +51,7 @@ class Head:
         return melt(melt(ridge, tip, 0.05), wing, 0.03)
 
     def _relief(self, ax: Tensor, y: Tensor) -> Tensor:
-        """What is low (positive) and high on the front of the face."""
+        """The relief of the front of the face: hollows are positive."""
         a, i, mouth = self.anatomy, self.anatomy.identity, self.anatomy.mouth
         smile = a.expression.smile
         u, v = ax - i.eye_x, y - i.eye_y
@@ -70,7 +70,7 @@ class Head:
         return relief + 0.5 * gap * inside
 
     def hair(self, local: Points, skull: Tensor) -> Tensor:
-        """A coat on the skull that thins out towards the hairline; at the back long hair; a bun."""
+        """A layer on the skull, thinner towards the hairline; long hair at the back; a bun."""
         if not self.has_hair:
             return skull + ABSENT
         i = self.anatomy.identity
@@ -93,7 +93,7 @@ class Head:
         return hair + ABSENT * i.bald
 
     def glasses(self, local: Points) -> Tensor | None:
-        """Rims, a bridge, and arms that reach the ears. None where nobody has any."""
+        """Rims, a bridge, and arms that reach the ears. None where no head has any."""
         if not self.has_glasses:
             return None
         i = self.anatomy.identity

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Uniform:
-    """Uniform numbers for `count` rows. Of a generator only `random` is used, which has stayed the same."""
+    """Uniform numbers for `count` rows, by the generator's `random`, the same in all of numpy's versions."""
 
     def __init__(self, rng: np.random.Generator, count: int) -> None:
         self.rng, self.count = rng, count

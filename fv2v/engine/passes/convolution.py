@@ -1,4 +1,4 @@
-"""Convolutions as a CPU computes them fastest, with what follows each done while it is in the caches."""
+"""The fastest convolutions of a CPU: what follows one is computed while its output is in the caches."""
 
 import torch
 from torch import Tensor, nn
@@ -6,9 +6,9 @@ from torch.nn.functional import avg_pool2d, conv2d, conv3d, interpolate, leaky_r
 
 from fv2v_kernels import outputs_innermost, winograd_conv
 
-MOST_BYTES = 40 << 20  # of weights: beyond, transforming them costs more than the products saved
-FEWEST = 16  # channels read: below, the transforms cost more
-FEWEST_MADE = 8  # channels made: below, too many of the sixteen side by side are nobody's
+MOST_BYTES = 40 << 20  # of weights: above, Winograd's transform of them costs more than it saves
+FEWEST_READ = 16  # input channels: below, the transforms cost more than they save
+FEWEST_MADE = 8  # output channels: below, too many of the 16 lanes that compute them are idle
 
 Conv = nn.Conv2d | nn.Conv3d
 
@@ -16,13 +16,13 @@ Conv = nn.Conv2d | nn.Conv3d
 def convolution(
     conv: Conv, *, doubling: bool = False, pooling: bool = False, negative_slope: float = 1.0
 ) -> "WinogradConv | DirectConv":
-    """`conv` of its input, enlarged twice where asked; then leaky ReLU; then the mean of 2×2, where asked."""
+    """`conv` of its input, enlarged twice if `doubling`; leaky ReLU; a mean over 2×2 if `pooling`."""
     kind = WinogradConv if _suits_winograd(conv) else DirectConv
     return kind(conv, doubling=doubling, pooling=pooling, negative_slope=negative_slope)
 
 
 class WinogradConv(nn.Module):
-    """By fv2v_kernels.winograd_conv: wide convolutions of 3×3 and 7×7. Results are channels-last."""
+    """By `fv2v_kernels.winograd_conv`: 3×3 and 7×7 convolutions with many channels. Channels-last output."""
 
     def __init__(self, conv: Conv, *, doubling: bool, pooling: bool, negative_slope: float) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class WinogradConv(nn.Module):
 
 
 class DirectConv(nn.Module):
-    """By oneDNN, its weights ordered once instead of at every call, sum and activation in the same call.
+    """By oneDNN: weights reordered once instead of at every call, sum and activation in the same call.
 
-    Where oneDNN is absent, and in float64, by PyTorch's convolution.
+    Without oneDNN, and in float64, by PyTorch's convolution.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DirectConv(nn.Module):
         return avg_pool2d(y, 2) if y.dim() == 4 else avg_pool2d(y.flatten(1, 2), 2).unflatten(1, y.shape[1:3])
 
     def _by_onednn(self, x: Tensor, addend: Tensor | None) -> Tensor:
-        if not self.ordered:  # the best order depends on sizes: a wrong one is ten times as slow
+        if not self.ordered:  # the best order depends on the input's size: another one is ten times as slow
             self.weight, self.ordered = _ordered(self.weight, self.place, x), True
         activation = {1.0: "none", 0.0: "relu"}.get(self.negative_slope, "leaky_relu")
         slopes = [self.negative_slope] if activation == "leaky_relu" else []
@@ -91,7 +91,7 @@ class DirectConv(nn.Module):
 
 
 def products(module: nn.Module, out: Tensor) -> int:
-    """The multiplications by weights that made `out`, of a convolution or linear layer of any kind here."""
+    """Multiplications by weights for the output `out` of a linear layer or of any convolution here."""
     if isinstance(module, WinogradConv):
         taps = module.weight.shape[-1]
         points, tile = {3: (36, 4), 7: (64, 2)}[taps]
@@ -112,13 +112,13 @@ def _suits_winograd(conv: Conv) -> bool:
         and set(conv.stride) == {1}
         and conv.padding == tuple(size // 2 for size in conv.kernel_size)
     )
-    enough = conv.in_channels >= FEWEST and conv.out_channels >= FEWEST_MADE
+    enough = conv.in_channels >= FEWEST_READ and conv.out_channels >= FEWEST_MADE
     return same and enough and conv.weight.nbytes <= MOST_BYTES
 
 
 def _ordered(weight: Tensor, place: tuple[list[int], list[int], list[int], int], x: Tensor) -> Tensor:
-    """As oneDNN wants to read it, for pictures or volumes of the size of x."""
-    order = getattr(torch._C._nn, f"mkldnn_reorder_conv{x.dim() - 2}d_weight")
+    """In the order that oneDNN reads fastest, for pictures or volumes of the size of x."""
+    order = getattr(torch.ops.aten, f"mkldnn_reorder_conv{x.dim() - 2}d_weight")
     return order(weight, *place, list(x.shape))
 
 

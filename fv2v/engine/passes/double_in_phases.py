@@ -1,6 +1,6 @@
 """A 3×3 convolution of a picture enlarged twice, without the large picture.
 
-Nearest doubling repeats every pixel, so each output pixel sees only 2×2 different ones, with sums of the nine
+Nearest doubling repeats every pixel, so an output pixel reads only 2×2 different ones, with sums of the nine
 weights; which 2×2 and which sums depends on its phase, even or odd in y and in x. One convolution of 2×2 taps
 on the small picture computes all four phases, with 4/9 of the multiplications.
 """
@@ -11,13 +11,13 @@ from torch.nn.functional import conv2d, conv3d
 
 from fv2v.networks.blocks import UpBlock2d, UpBlock3d
 
-# (phase, tap, weight): an even row sees the row above with the first weight and its own with the two others,
-# an odd one its own with the first two and the row below with the last
+# (phase, tap, weight): an even row reads the row above with the first weight and its own with the other two,
+# an odd row its own with the first two and the row below with the last
 SUMS = ((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1))
 
 
 def double_in_phases(model: nn.Module) -> None:
-    """In place: every block that enlarges and convolves, its norm folded already."""
+    """In place: every block that enlarges and convolves; its norm has to be folded already."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, UpBlock2d | UpBlock3d):
@@ -38,15 +38,15 @@ class DoublingConv(nn.Module):
 
 
 def phase_weight(weight: Tensor) -> Tensor:
-    """(N, C, [k,] 3, 3) -> (4 N, C, [k,] 2, 2): even and odd in y, and of each of them even and odd in x."""
+    """(N, C, [k,] 3, 3) -> (4 N, C, [k,] 2, 2): even and odd phases in y, each even and odd in x."""
     sums = weight.new_tensor(SUMS)
     return torch.einsum("pti,quj,oc...ij->pqoc...tu", sums, sums, weight).flatten(0, 2).contiguous()
 
 
 def interleave(phases: Tensor, x: Tensor) -> Tensor:
-    """(B, 4 N, [D,] H+1, W+1) -> (B, N, [D,] 2H, 2W), as the phases lie, which were read from x (…, H, W).
+    """(B, 4 N, [D,] H+1, W+1), the phases computed from x (…, H, W) -> (B, N, [D,] 2H, 2W), in their layout.
 
-    They have one row and column more than x: an even phase counts from the first on, an odd from the second.
+    Phases have one row and column more than x: an even one starts at the first, an odd one at the second.
     """
     last = {4: torch.channels_last, 5: torch.channels_last_3d}[x.dim()]
     order = last if phases.is_contiguous(memory_format=last) else torch.contiguous_format

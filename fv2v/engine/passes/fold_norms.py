@@ -1,4 +1,4 @@
-"""Norms whose statistics are fixed, folded into the weights of the convolutions before them."""
+"""Batch norms, whose statistics are fixed, and spectral norms, folded into the weights of convolutions."""
 
 from itertools import pairwise
 
@@ -12,14 +12,14 @@ from fv2v.networks.trunks import Stage
 
 BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
-# by kind of module: each convolution, and the norm that its output meets next
+# by class: each convolution, and the norm that its output goes through next
 FOLLOWS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     blocks.SameBlock2d: (("conv", "norm"),),
     blocks.DownBlock2d: (("conv", "norm"),),
     blocks.DownBlock3d: (("conv", "norm"),),
     blocks.UpBlock2d: (("conv", "norm"),),
     blocks.UpBlock3d: (("conv", "norm"),),
-    blocks.ResBlock2d: (("conv1", "norm2"),),  # norm1 goes before a ReLU, with no convolution before it
+    blocks.ResBlock2d: (("conv1", "norm2"),),  # no convolution comes before norm1
     blocks.ResBlock3d: (("conv1", "norm2"),),
     blocks.ResBottleneck: (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3")),
     Stage: (("conv", "norm"),),
@@ -31,7 +31,7 @@ FOLLOWS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
 def fold_norms(model: nn.Module) -> None:
     """In place: batch norms that follow a convolution become identities, spectral norms plain weights.
 
-    From module to module, keeping none that was replaced: its weights make room for the next one's.
+    Module by module: the weights of one that was replaced are freed before the next is made.
     """
     pairs = FOLLOWS.get(type(model), ())
     if isinstance(model, nn.Sequential):
@@ -47,7 +47,7 @@ def fold_norms(model: nn.Module) -> None:
 
 
 def children_of(module: nn.Module) -> list[str]:
-    """Their names. `named_children` would hold on to those that are replaced meanwhile."""
+    """Names of the children. `named_children` would keep those alive that are replaced meanwhile."""
     return [name for name, _ in module.named_children()]
 
 
@@ -59,7 +59,7 @@ def _fold(module: nn.Module, conv: str, norm: str) -> None:
 
 
 def _divided(conv: SpectralConv2d) -> nn.Conv2d:
-    """With W / σ for its weight."""
+    """A plain convolution with the weight W / σ."""
     plain = nn.utils.skip_init(
         nn.Conv2d,
         conv.in_channels,

@@ -1,7 +1,7 @@
 """H and Δ after their trunk: one matrix product for all heads, and three angles made a rotation at once.
 
-Fifty operations on a few numbers each cost a GPU fifty launches, and their arithmetic nothing. Here they are
-a dozen, of stock PyTorch.
+Separate heads are some fifty operations on a few numbers each, whose launches cost a GPU far more than their
+arithmetic. Here they are a dozen operations of stock PyTorch.
 """
 
 import torch
@@ -12,23 +12,22 @@ from fv2v.networks import FaceVid2Vid, HeadEstimate, HeadEstimator
 
 
 def join_heads(model: FaceVid2Vid) -> None:
-    """In place."""
+    """In place: `model.head`."""
     model.add_module("head", JoinedHeads(model.head))
 
 
 class JoinedHeads(nn.Module):
-    """As `HeadEstimator`: what a trunk sees of (B, ...) -> `HeadEstimate`."""
+    """As `HeadEstimator`: what the trunk reads, (B, ...) -> `HeadEstimate`."""
 
-    turns: (
-        Tensor  # (3, 3, 3, 3), by factor of the product, then as TURNS; integers, which no `.half()` touches
-    )
+    # (3, 3, 3, 3): the three matrices of `_turn` for each factor of the product; integers, kept by `.half()`
+    turns: Tensor
 
     def __init__(self, head: HeadEstimator) -> None:
         super().__init__()
         self.trunk = head.trunk
         geometry, pitch = head.geometry, head.pitch
         angles = {"x": head.pitch, "y": head.yaw, "z": head.roll}
-        binned = [angles[axis].bins for axis in geometry.euler_order]  # as the product has them
+        binned = [angles[axis].bins for axis in geometry.euler_order]  # in the order of the product
         others = [head.translation, head.expression, head.scale, head.canonical]
         layers = [*binned, *(layer for layer in others if layer is not None)]
         self.scaled, self.bins = head.scale is not None, pitch.bins.out_features
@@ -47,14 +46,14 @@ class JoinedHeads(nn.Module):
         turns = torch.stack([_turn("xyz".index(axis)) for axis in geometry.euler_order])
         self.register_buffer("turns", turns, persistent=False)
 
-    def forward(self, seen: Tensor) -> HeadEstimate:
-        said = self.heads(self.trunk(seen))
-        said = said.to(coordinate_dtype(said.dtype))
-        logits, translation, expression, *more = said.split(self.sizes, dim=1)
+    def forward(self, driving: Tensor) -> HeadEstimate:
+        output = self.heads(self.trunk(driving))
+        output = output.to(coordinate_dtype(output.dtype))
+        logits, translation, expression, *more = output.split(self.sizes, dim=1)
         weights = logits.unflatten(1, (3, self.bins)).softmax(-1)
-        angles = torch.linspace(self.first, self.last, self.bins, device=said.device, dtype=said.dtype)
+        angles = torch.linspace(self.first, self.last, self.bins, device=output.device, dtype=output.dtype)
         radians = (weights @ angles)[..., None, None]  # (B, 3, 1, 1), expected over bins
-        cosine, sine, rest = self.turns.to(said.dtype).unbind(1)
+        cosine, sine, rest = self.turns.to(output.dtype).unbind(1)
         turns = torch.addcmul(torch.addcmul(rest, radians.cos(), cosine), radians.sin(), sine)
         first, second, third = turns.unbind(1)  # (B, 3, 3) each
         scale = more.pop(0) if self.scaled else torch.ones_like(translation[:, :1])
@@ -64,9 +63,9 @@ class JoinedHeads(nn.Module):
 
 
 def _turn(axis: int) -> Tensor:
-    """A rotation about x, y or z is cos × the first matrix of these three + sin × the second + the third.
+    """Three matrices: a rotation about x, y or z is cos × the first + sin × the second + the third.
 
-    Integers: making a model's weights half rounds nothing of them.
+    Integers, because `.half()` converts the model's floating-point buffers.
     """
     following, last = (axis + 1) % 3, (axis + 2) % 3
     parts = torch.zeros(3, 3, 3, dtype=torch.int8)

@@ -1,4 +1,4 @@
-"""SPADE's blocks with fewer convolutions: those that read the same picture are one."""
+"""SPADE blocks with fewer convolutions: those that read the same picture are joined into one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from fv2v_kernels import modulate
 
 
 def join_spades(model: nn.Module) -> None:
-    """In place: every SPADE block of a decoder, its spectral norms folded already."""
+    """In place: every SPADE block of a decoder; spectral norms have to be folded already."""
     for module in model.modules():
         if isinstance(module, SpadeDecoder):
             module.middle = nn.ModuleList(JoinedSpadeBlock(block, 0) for block in module.middle)
@@ -21,10 +21,10 @@ def join_spades(model: nn.Module) -> None:
 
 
 class JoinedSpadeBlock(nn.Module):
-    """A `SpadeBlock` whose guide is the picture that was enlarged twice `doublings` times.
+    """A `SpadeBlock` that doubles its guide, the projected volume, `doublings` times itself.
 
-    What its SPADEs read from the guide is one convolution, of the guide before its last doubling; each one's
-    scale and shift are another.
+    The shared convolutions of its SPADEs are one, computed from the guide before its last doubling; the scale
+    and the shift of each SPADE are one more.
     """
 
     def __init__(self, block: Any, doublings: int) -> None:
@@ -49,12 +49,12 @@ class JoinedSpadeBlock(nn.Module):
         return x + y
 
     def _modulated(self, i: int, x: Tensor, shared: Sequence[Tensor], negative_slope: float = 1.0) -> Tensor:
-        """With the scales and shifts of SPADE i, which are as large as x twice: made when they are due."""
+        """x modulated by SPADE i. Its scale and shift, each as large as x, are computed only when needed."""
         return modulate(x, *self.modulations[i](shared[i]).chunk(2, dim=1), negative_slope=negative_slope)
 
 
 def _joined(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:
-    """3×3 convolutions of one input, side by side."""
+    """One 3×3 convolution whose output channels are those of all `convs`, which read the same input."""
     weight = torch.cat([conv.weight for conv in convs])
     joined = nn.utils.skip_init(
         nn.Conv2d, weight.shape[1], len(weight), 3, padding=1, device=weight.device, dtype=weight.dtype

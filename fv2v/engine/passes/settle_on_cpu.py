@@ -1,4 +1,4 @@
-"""The last step on a CPU: convolutions that do what follows them, channels-last from end to end."""
+"""The last pass on a CPU: convolutions with the operations after them fused, channels-last throughout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from fv2v.networks.trunks import Stage
 
 
 def settle_on_cpu(model: nn.Module) -> None:
-    """In place: float32 or float64 networks whose norms are folded, in the dtype that they will run in."""
+    """In place: networks whose norms are folded, in float32 or float64, the dtype that they will run in."""
     if isinstance(model, DenseMotion):
         model.memory_format = torch.channels_last_3d
     if isinstance(model, Hourglass3d | Stage):
@@ -43,9 +43,10 @@ class Residual(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """`ResBottleneck`, its sum and activations inside its convolutions.
+    """`ResBottleneck`, with its sum and activations inside its convolutions.
 
-    Its 3×3 convolution reads a small picture with many weights, whose transform would take longer than it.
+    Its 3×3 convolution has a small picture and many weights: Winograd's transform of them would take longer
+    than the convolution.
     """
 
     def __init__(self, block: Any) -> None:
@@ -60,25 +61,25 @@ class Bottleneck(nn.Module):
 
 
 class NarrowConv(nn.Module):
-    """`DepthConv2d` with one output: a matrix product that makes all its taps, which are then added in place.
+    """`DepthConv2d` with one output channel: a matrix product computes all its taps, `fold` adds them up.
 
-    As a convolution it would leave all but one of the processor's lanes idle.
+    A convolution with one output channel would leave all but one of the processor's SIMD lanes idle.
     """
 
     def __init__(self, conv: Any) -> None:
         super().__init__()
         self.place = {"kernel_size": conv.kernel_size, "padding": conv.padding}
-        # `fold` adds tap (i, j) to the pixel (i, j) on from where it was made: the kernel is mirrored
+        # `fold` adds tap (i, j) to the pixel (i, j) further on: the kernel is mirrored
         self.weight = nn.Parameter(conv.weight[0].flatten(1).flip(1), requires_grad=False)  # (C D, taps)
         self.bias = conv.bias
 
     def forward(self, volume: Tensor) -> Tensor:
         B, C, D, H, W = volume.shape
         taps = self.weight.unflatten(0, (C, D))
-        made = volume.new_zeros(B, H * W, taps.shape[-1])
+        products = volume.new_zeros(B, H * W, taps.shape[-1])
         for z in range(D):
-            made = torch.baddbmm(made, volume[:, :, z].flatten(2).mT, taps[:, z].expand(B, -1, -1))
-        return fold(made.mT, (H, W), **self.place) + self.bias
+            products = torch.baddbmm(products, volume[:, :, z].flatten(2).mT, taps[:, z].expand(B, -1, -1))
+        return fold(products.mT, (H, W), **self.place) + self.bias
 
 
 def _join_activation(module: Any) -> None:

@@ -1,8 +1,8 @@
 """M's mask convolution with its taps along x in the channels, summed as G warps.
 
-K+1 output channels are too few for a tensor core: a k × k × k convolution to them keeps it waiting for the
-input. The same weights as a k × k × 1 convolution to k (K+1) channels are the same multiplications, and fill
-it. What is left, to add up k numbers of k neighbours to a logit, `mask_head` does before it makes masks.
+K+1 output channels are too few for tensor cores: a k × k × k convolution to so few is limited by reading its
+input. The same weights as a k × k × 1 convolution to k (K+1) channels are the same multiplications, and keep
+them busy. The rest, adding up k numbers of k neighbours to a logit, `mask_head` does before the softmax.
 """
 
 import torch
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from fv2v.networks import FaceVid2Vid
 from fv2v_kernels import mask_head
 
-MULTIPLE = 8  # of output channels: what tensor cores take of half precision
+MULTIPLE = 8  # of output channels, which tensor cores need in half precision
 
 
 def taps_in_channels(model: FaceVid2Vid) -> None:
-    """In place: M says taps where it said logits, and G sums them."""
+    """In place: M returns taps in place of logits, and G sums them."""
     model.dense_motion.add_module("mask", TapsInChannels(model.dense_motion.mask))
     model.generator.warp = mask_head
 
@@ -23,7 +23,7 @@ def taps_in_channels(model: FaceVid2Vid) -> None:
 class TapsInChannels(nn.Module):
     """(B, C, D, H, W) -> (B, k, K+1, D, H, W), for `mask_head`: the taps along x of a padded convolution.
 
-    The bias belongs to the middle tap. There may be a few more channels, of zeros, that nobody reads.
+    The bias is added to the middle tap. Channels are padded with zeros to `MULTIPLE`; they are dropped after.
     """
 
     def __init__(self, conv: nn.Conv3d) -> None:
