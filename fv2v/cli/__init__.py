@@ -58,9 +58,9 @@ for _command in (  # in the order of `fv2v --help`
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from fv2v import __version__
 
-        typer.echo(f"fv2v {version('fv2v')}")
+        typer.echo(f"fv2v {__version__}")
         raise typer.Exit
 
 

@@ -27,13 +27,13 @@ def bench(
         ),
     ] = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="As Markdown, what matters to a reader alone.")
+        bool, typer.Option("--markdown", help="Print Markdown, with the rows alone that matter to a reader.")
     ] = False,
     into: Annotated[
         Path | None,
         typer.Option(
             metavar="README",
-            help="Write the Markdown into this file, between its two comments; takes --from.",
+            help="Write the Markdown into this file, between its two comments; needs --from.",
         ),
     ] = None,
 ) -> None:
@@ -41,10 +41,14 @@ def bench(
     from fv2v.diagnostics import bench_markdown, bench_results
 
     if against is not None and (markdown or into is not None):
-        raise ValueError("--against compares in the terminal's table: leave it out, or --markdown and --into")
+        raise ValueError(
+            "--against is for the table on the terminal: expected it without --markdown and --into"
+        )
     if into is not None:
         if results is None:
-            raise ValueError("--into takes --from as well: the file names the results that its tables are of")
+            raise ValueError(
+                "--into needs --from: the file that is written names the results its tables show"
+            )
         bench_markdown.write(into, results)
         typer.echo(f"{into}: written from {results}")
         return

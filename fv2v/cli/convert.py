@@ -29,7 +29,7 @@ Preset = Annotated[
 def convert(source: Source, target: Target, preset: Preset = None) -> None:
     """Turn a release's weights into a .safetensors that knows its preset: safe to share, quick to load.
 
-    And back: every tensor stays as it is, bit for bit.
+    Or back into the release's layout. Every tensor stays as it is, bit for bit.
     """
     from fv2v.checkpoints import convert as run
 

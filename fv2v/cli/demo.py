@@ -8,7 +8,7 @@ import typer
 from fv2v.cli.options import Device, WeightsOptions
 
 Folder = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder to write to; made where it is not there.")
+    Path, typer.Option("--output", "-o", help="Folder to write to; made if it does not exist.")
 ]
 Frames = Annotated[int, typer.Option(help="Frames of the video, 25 a second.")]
 Seed = Annotated[int, typer.Option(help="Other seeds draw other people.")]
@@ -27,13 +27,18 @@ def demo(
     """
     from fv2v.cli.progress import frame_progress
     from fv2v.pipelines.demo import demo as run
-    from fv2v.reenactor import Reenactor
 
     if model == WeightsOptions():
         model = WeightsOptions(preset="starter")  # named, so that no line says that weights were left out
-    reenactor = Reenactor(**model.reenactor_arguments(), device=device)
     with frame_progress() as progress:
-        files = run(output, reenactor=reenactor, frames=frames, seed=seed, progress=progress)
+        files = run(
+            output,
+            frames=frames,
+            seed=seed,
+            device=device,
+            progress=progress,
+            **model.reenactor_arguments(),
+        )
     typer.echo(f"{files.video}: portrait, driver and output side by side")
-    typer.echo(f"{files.sheet}: frames of it, and free views beside the true ones")
+    typer.echo(f"{files.sheet}: frames of it, and free views above the true ones")
     typer.echo(f"try: fv2v reenact {files.portrait} {files.driving} --no-crop -o out.mp4")

@@ -4,7 +4,7 @@ from fv2v.cli.tables import print_table
 
 
 def doctor() -> None:
-    """What is installed, and which kernels each operator would use here, and why."""
+    """Show what is installed, and which kernels each operator would use here, and why."""
     from fv2v.diagnostics.doctor import tables
 
     for table in tables():

@@ -91,14 +91,15 @@ class VideoEditOptions(EditOptions):
         typer.Option(
             metavar="FILE",
             help=f"For {DRIVER!r}: a .npy of the driver's 203 landmarks, (T, 203, 2), or those ratios, "
-            "(T, 3); or motion that tells them, as LivePortrait's templates do. `fv2v render` looks in "
-            "MOTION.",
+            "(T, 3); or a file of motion that holds them, as LivePortrait's templates do. By default "
+            "`fv2v render` reads them from MOTION.",
         ),
     ] = None
     normalize_lips: Annotated[
         bool,
         typer.Option(
-            "--normalize-lips", help="LivePortrait: close open lips of the portrait before it moves."
+            "--normalize-lips",
+            help="LivePortrait: close the portrait's lips, where they are open, before it moves.",
         ),
     ] = False
     driving_option: Annotated[
@@ -128,9 +129,7 @@ class VideoEditOptions(EditOptions):
             options = " or ".join(DRIVING_OPTIONS)
             raise ValueError(f"--driving-option: expected {options}, got {self.driving_option!r}")
         if self.blend and self.still is None:
-            raise ValueError(
-                "--blend says how much of a still expression counts: expected --still PICTURE, too"
-            )
+            raise ValueError("--blend weighs the expression of --still: expected --still PICTURE, too")
         follows = DRIVER in (self.eyes, self.lips)
         driving_open = self.driving_open or (motion if follows else None)
         if follows != (driving_open is not None):

@@ -14,8 +14,8 @@ Data = Annotated[
     Path | None,
     typer.Argument(
         metavar="DATA",
-        help="Folder of videos to measure on. Left out: drawn heads that no training draws, of which all is "
-        "known.",
+        help="Folder of videos to measure on. By default drawn heads that no training draws, whose motion "
+        "and views are known.",
         show_default=False,
     ),
 ]
@@ -30,16 +30,14 @@ Identities = Annotated[
 Frames = Annotated[int, typer.Option(help="Frames of each: the first is the source, the others drive.")]
 Seed = Annotated[
     int,
-    typer.Option(
-        help="Which of the streams of heads set apart: 0 for numbers that are told, others to tune on."
-    ),
+    typer.Option(help="Which stream of held-out heads: 0 for results to publish, others to tune on."),
 ]
 Json = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write all numbers there.")
 ]
 Sheet = Annotated[
     Path | None,
-    typer.Option(metavar="PICTURE", help="Write a contact sheet: what is shown, beside what is true."),
+    typer.Option(metavar="PICTURE", help="Write a contact sheet: outputs beside the true pictures."),
 ]
 Rows = Annotated[int, typer.Option(help="Heads, or clips, on the sheet.")]
 Features = Annotated[
@@ -50,10 +48,11 @@ Features = Annotated[
     ),
 ]
 Landmarks = Annotated[
-    Path | None, typer.Option(metavar="FILE.pt2", help="For AKD: one to landmarks (B, N, 2) in pixels.")
+    Path | None,
+    typer.Option(metavar="FILE.pt2", help="For AKD: such a program to landmarks (B, N, 2), in pixels."),
 ]
 Embedding = Annotated[
-    Path | None, typer.Option(metavar="FILE.pt2", help="For CSIM: one to face embeddings (B, E).")
+    Path | None, typer.Option(metavar="FILE.pt2", help="For CSIM: such a program to face embeddings (B, E).")
 ]
 Quick = Annotated[
     bool,
@@ -78,9 +77,9 @@ def evaluate(
     quick: Quick = False,
     batch_size: BatchSize = 1,
 ) -> None:
-    """Measure a model by the paper's protocols, beside the source shown unchanged and true keypoints.
+    """Measure a model by the paper's protocols, compared with the unchanged source and with true keypoints.
 
-    On drawn heads free views and another face's motion have true pictures, too.
+    On drawn heads there are true pictures of free views and of another face's motion, too.
     """
     from fv2v.cli.progress import frame_progress
     from fv2v.metrics.evaluate import MetricNetworkFiles, measure

@@ -19,8 +19,8 @@ Gather = Annotated[
     bool,
     typer.Option(
         "--gather/--grid-sample",
-        help="How the ONNX file reads volumes: by GridSample in 3D, which onnxruntime has on the CPU and few "
-        "others have; or by Gather and arithmetic, which all have.",
+        help="How the ONNX file reads volumes: by GridSample in 3D, which onnxruntime supports on the CPU "
+        "and few other runtimes do; or by Gather and arithmetic, which all support.",
     ),
 ]
 ViewInput = Annotated[
@@ -28,12 +28,12 @@ ViewInput = Annotated[
     typer.Option(
         "--view",
         metavar="compose|replace",
-        help="Make the receiver's view an input: compose turns the head on from where the driver has it; "
-        "replace holds angles as well.",
+        help="Make the receiver's view an input of the file: compose turns the head from where the driver "
+        "has it; replace can also hold it at an angle.",
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option(help="Driving frames at once: the file takes so many, of one portrait.")
+    int, typer.Option(help="How many driving frames of one portrait the file takes at once.")
 ]
 
 
@@ -50,7 +50,7 @@ def export(
 ) -> None:
     """Write what runs for every frame to a file for other runtimes: a driving frame in, a picture out.
 
-    Portraits are encoded with fv2v as ever; `fv2v.export.known_inputs` makes the other inputs of that.
+    Portraits are still encoded with fv2v; `fv2v.export.known_inputs` turns one into the file's other inputs.
     """
     from fv2v.devices import find_device, find_dtype
     from fv2v.export import check_installed, export_onnx, export_torch

@@ -8,12 +8,12 @@ from fv2v.cli.tables import print_table
 
 Preset = Annotated[
     str | None,
-    typer.Argument(metavar="[PRESET]", help="One of them, with all of its config.", show_default=False),
+    typer.Argument(metavar="[PRESET]", help="Show the whole config of this one.", show_default=False),
 ]
 
 
 def info(preset: Preset = None) -> None:
-    """The presets: sizes and conventions, parameters and GFLOP of each; or one of them, whole."""
+    """List the presets: sizes, conventions, parameters and GFLOP of each; or all about one of them."""
     from fv2v.diagnostics.info import preset_tables, tables
     from fv2v.presets import preset as find_preset
 

@@ -25,7 +25,7 @@ OwnCoefficients = Annotated[
     typer.Option(
         "--source-coefficients",
         metavar="FILE",
-        help="The portrait's own 3DMM coefficients, where the preset reads them; the first row counts.",
+        help="The portrait's own 3DMM coefficients, for presets that read them; the first row counts.",
         show_default=False,
     ),
 ]
@@ -35,7 +35,7 @@ Frames = Annotated[
 ]
 BatchSize = Annotated[
     int,
-    typer.Option(help="Frames rendered at once: more is faster on a GPU, and takes more of its memory."),
+    typer.Option(help="Frames rendered at once: more are faster on a GPU, and take more of its memory."),
 ]
 Device = Annotated[
     str | None,
@@ -112,7 +112,7 @@ class WeightsOptions:
             "--preset",
             "-p",
             help="Which model the weights are for (`fv2v info` lists them). Our .safetensors knows; a "
-            "release is recognised; `random` needs it, and takes vox-256 (talk: sadtalker-256).",
+            "release is recognised; for `random` it is vox-256 by default (talk: sadtalker-256).",
         ),
     ] = None
 
@@ -232,7 +232,7 @@ class MotionOptions(TransferOptions):
     steady: Annotated[
         bool,
         typer.Option(
-            "--steady", help="Take the tremor out of the driver's motion; a turn comes a frame late."
+            "--steady", help="Smooth tremor out of the driver's motion; turns then come a frame late."
         ),
     ] = False
     batch_size: BatchSize = 1

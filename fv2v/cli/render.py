@@ -29,7 +29,7 @@ Sound = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Video or sound that the output's sound is taken from; motion has none.",
+        help="Video or sound file whose sound goes along; a file of motion has none.",
         show_default=False,
     ),
 ]

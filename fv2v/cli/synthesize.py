@@ -12,7 +12,7 @@ def synthesize(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write: a new one, or one that the same command began.",
+            help="Folder to write: a new one, or one that the same command has begun.",
             show_default=False,
         ),
     ],
@@ -23,8 +23,8 @@ def synthesize(
     first: Annotated[
         int,
         typer.Option(
-            help="Which of the seed's people to begin with: ranges that do not meet share nobody, as "
-            "training and test should not."
+            help="Number of the first person: ranges that do not overlap have nobody in common, as training "
+            "and test data should not."
         ),
     ] = 0,
     workers: Annotated[
@@ -32,13 +32,13 @@ def synthesize(
     ] = 1,
     clips: Annotated[
         int,
-        typer.Option(help="Also so many .mp4 clips of the first people, who turn, blink and speak."),
+        typer.Option(help="Also write so many .mp4 clips, of the first people, who turn, blink and speak."),
     ] = 0,
     clip_frames: Annotated[int, typer.Option(help="Frames of a clip, 25 a second.")] = 100,
 ) -> None:
-    """Draw heads, with the truth of their motion, for `fv2v train`: no videos, no downloads.
+    """Draw heads with their true motion, for `fv2v train`: no videos, no downloads.
 
-    An interrupted run goes on where it was.
+    The same command resumes an interrupted run.
     """
     from fv2v.cli.progress import frame_progress
     from fv2v.data.shards import check_clips, write_clips, write_shards

@@ -7,7 +7,7 @@ import typer
 
 from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions, Video
 
-DEGREES, WALK = "DEGREES", "so many degrees in place of the driver's, or a walk through them, as -30,0,30."
+DEGREES, WALK = "DEGREES", "one angle in place of the driver's, or several to walk through, as -30,0,30."
 
 Coefficients = Annotated[
     Path,
@@ -19,7 +19,9 @@ Coefficients = Annotated[
 ]
 SourceCoefficients = Annotated[
     Path,
-    typer.Option(metavar="FILE", help="The portrait's own; its first row counts.", show_default=False),
+    typer.Option(
+        metavar="FILE", help="The portrait's own coefficients; the first row counts.", show_default=False
+    ),
 ]
 Still = Annotated[
     bool, typer.Option("--still", help="Hold the head where the portrait has it; only the face moves.")

@@ -12,7 +12,7 @@ def train(
         str,
         typer.Argument(
             metavar="CONFIG",
-            help="A TOML file, or the name of one that comes along: paper-256, paper-512, overfit.",
+            help="A TOML file, or the name of one that ships: paper-256, paper-512, overfit.",
             show_default=False,
         ),
     ],
@@ -22,12 +22,13 @@ def train(
             "--set",
             "-s",
             metavar="NAME=VALUE",
-            help="In place of what CONFIG says, as data=FOLDER, losses.gan=0 or model.image_size=128.",
+            help="Replaces a value of CONFIG, as data=FOLDER, losses.gan=0 or model.image_size=128; may be "
+            "given more than once.",
         ),
     ] = None,
     device: Device = None,
 ) -> None:
-    """Train a model from videos, or go on where the run in its output folder stopped.
+    """Train a model from videos, or resume the run in its output folder where it stopped.
 
     Fine-tuning is the same: --set weights=PATH starts from a release's weights, or from our .safetensors.
     On several GPUs: torchrun --nproc-per-node 8 --no-python fv2v train CONFIG.
@@ -50,5 +51,5 @@ def train(
             typer.echo(note, err=True)
         with step_progress(run.log_every) as progress:
             trainer.run(progress)
-        rest = "" if trainer.step >= trainer.steps else "; the same command goes on from there"
+        rest = "" if trainer.step >= trainer.steps else "; the same command resumes it"
         typer.echo(f"{run.output / MODEL}: {trainer.step} of {trainer.steps} steps{rest}")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from fv2v.checkpoints import Weights
+from fv2v.config import ModelConfig
 from fv2v.data.synthetic import Expression, Pose, SyntheticHeads, render
 from fv2v.geometry import Motion, View
 from fv2v.geometry.rotation import rotation_from_euler
@@ -15,6 +17,7 @@ from fv2v.io.image import write_image
 from fv2v.io.paths import PathLike
 from fv2v.io.tensors import to_images, to_uint8
 from fv2v.io.video import write_video
+from fv2v.pipelines.model import ModelChoice
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.viz.sheet import Cell, cells, enlarged, laid_out
@@ -39,31 +42,37 @@ class DemoFiles(NamedTuple):
 
 def demo(
     folder: PathLike = "fv2v-demo",
+    preset: str | ModelConfig | None = None,
     *,
+    weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     frames: int = 75,
     seed: int = 0,
+    device: str | None = None,
     progress: FrameProgress | None = None,
 ) -> DemoFiles:
     """Draw a portrait and another person who drives it, and animate the one by the other.
 
     Args:
         folder: where the files go; made if it does not exist. Those of an earlier demo are replaced.
-        reenactor: a model that pictures drive; by default the starter, which learned on heads like these.
+        preset, weights, reenactor, device: the model, as `fv2v.reenact` takes it; by default the starter,
+            which learned on heads like these.
         frames: of the video, 25 a second; 7 or more.
         seed: other seeds draw other people.
         progress: called after each frame drawn and each rendered: twice for each frame of the video.
 
     Raises:
-        ValueError: too few frames, a seed below 0, a model that coefficients drive, or a folder that cannot
-            be written to.
+        ValueError: too few frames, a seed below 0, a model that cannot be used or that coefficients drive, or
+            a folder that cannot be written to.
     """
     if frames < COLUMNS - 1 or seed < 0:
         raise ValueError(f"expected frames >= {COLUMNS - 1} and seed >= 0, got {frames} and {seed}")
-    reenactor = reenactor or Reenactor("starter")
-    if reenactor.config.driven_by == "coefficients":
-        raise ValueError(f"expected a model that pictures drive, got {reenactor.config.name!r}")
+    if reenactor is None and preset is None and weights is None:
+        preset = "starter"
+    model = ModelChoice(preset, weights, device, "float32", reenactor)
+    model.check()
     files = _files(Path(folder))
+    reenactor = model.load()
     numbers = iter(range(1, 2 * frames + 1))
 
     def counted(made: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -19,7 +19,7 @@ from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
 
-SPARE = 4  # frames that may wait between two stages, beside a batch, so that one late frame holds up no one
+SPARE = 4  # frames that may wait between two stages, beside a batch: a late one then holds up no other stage
 
 
 def render_to_file(

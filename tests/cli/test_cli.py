@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import clips
@@ -15,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, lively
 
+from fv2v import __version__
 from fv2v.io.image import read_image, write_image
 from fv2v.io.video import read_video
 from fv2v.presets import PRESETS
@@ -254,7 +254,7 @@ def test_help_is_there(fv2v, command):
 
 
 def test_the_version(fv2v):
-    assert fv2v("--version") == (0, f"fv2v {version('fv2v')}\n", "")
+    assert fv2v("--version") == (0, f"fv2v {__version__}\n", "")
 
 
 def test_the_shell_completes_commands_and_options():

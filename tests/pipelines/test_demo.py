@@ -74,7 +74,7 @@ def test_bad_arguments(fv2v, tmp_path, monkeypatch, options, message):
 
 
 def test_coefficients_cannot_drive_it(tmp_path):
-    with pytest.raises(ValueError, match="expected a model that pictures drive, got 'tiny-sadtalker'"):
+    with pytest.raises(ValueError, match="'tiny-sadtalker' is driven by 3DMM coefficients, no pictures"):
         demo(tmp_path, reenactor=Reenactor(TINY_SADTALKER, weights="random"))
 
 
