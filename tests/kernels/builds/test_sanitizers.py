@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import ROOT, TESTS
 
 import fv2v_kernels
 from fv2v_kernels import OPS
@@ -95,7 +95,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     ids=["one float too short", "between two floats", "nothing wrong"],
 )
 def test_the_sanitizers_are_awake(environment: dict[str, str], call: str, caught: str) -> None:
-    """The module's own loops, over torch's memory, are told of a tensor that is not there."""
+    """They catch the module's own loops, over torch's memory, at a tensor that is not there."""
     kernel = "_cpu.keypoint_flow(out, keypoints, keypoints, None, [2, 2, 2], 1)"
     done = run(environment, "-c", f"{DESCRIBE}\n{call}\n{kernel}\nprint('done')")
     assert (done.returncode == 0) == (not caught), done.stderr
@@ -105,9 +105,9 @@ def test_the_sanitizers_are_awake(environment: dict[str, str], call: str, caught
 
 def test_the_operators_pass_their_tests(environment: dict[str, str]) -> None:
     """Without those of torch.compile, whose kernels are not ours; and fewer random calls than elsewhere."""
-    files = [str(ROOT / f"tests/test_{name}.py") for name in (*OPS, "winograd_conv", "differential")]
+    files = [str(TESTS / f"kernels/test_{name}.py") for name in (*OPS, "winograd_conv", "differential")]
     environment = environment | {"FV2V_CASES": "300"}
-    # what a sanitizer says before it ends the process must not end in pytest's own files
+    # pytest captures in Python alone: a sanitizer's last words go to stderr, not into a file of pytest's
     options = ["-v", "-x", "--capture=sys", "-p", "no:cacheprovider", "-k", CHOSEN]
     done = run(environment, "-m", "pytest", *options, *files)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[:5000]
