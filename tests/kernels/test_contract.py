@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(INTERPRETED, reason="the process that interprets
 
 
 def op_of(name: str) -> Op:
-    """What tests/test_<name>.py holds to the contract."""
+    """What tests/kernels/test_<name>.py holds to the contract."""
     (found,) = (
         each
         for each in vars(importlib.import_module(f"test_{name}")).values()
