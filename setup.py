@@ -46,9 +46,9 @@ def ask(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = f"{error.stdout}{error.stderr}" if isinstance(error, subprocess.CalledProcessError) else ""
+        output = f"{error.stdout}{error.stderr}" if isinstance(error, subprocess.CalledProcessError) else ""
         sys.exit(
-            f"fv2v: {' '.join(command)} failed: {error}\n{said}\n"
+            f"fv2v: {' '.join(command)} failed: {error}\n{output}\n"
             "Mend this CUDA toolkit, point CUDA_HOME at another, or set FV2V_CUDA=0 for a CPU build."
         )
     return done.stdout + done.stderr

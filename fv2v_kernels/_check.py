@@ -1,4 +1,4 @@
-"""Errors that name the op, what it expected (with the sizes already known), what came, and what to do."""
+"""Checks of arguments. Errors name the op, what it expected (with known sizes), what it got, what to do."""
 
 from functools import reduce
 
@@ -15,7 +15,7 @@ def check_shapes(op: str, **expected: tuple[Tensor | None, str]) -> None:
     earlier. A tensor that is None is optional and passes.
 
     Raises:
-        ValueError: with the argument, the pattern, the sizes known so far and the shape that came.
+        ValueError: with the argument, the pattern, the sizes known so far and the shape it got.
     """
     sizes: dict[str, int] = {}
     for name, (tensor, pattern) in expected.items():
@@ -56,7 +56,7 @@ def check_same_device(op: str, **tensors: Tensor | None) -> None:
 def check_stored(op: str, **tensors: Tensor | None) -> list[Tensor | None]:
     """Features, logits and maps: any floating dtype, one for all.
 
-    Under autocast, which leaves behind whatever each layer made, the narrower are widened.
+    Under autocast, where layers return different dtypes, the narrower are widened.
     """
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     for name, tensor in given.items():
@@ -80,7 +80,7 @@ def check_stored(op: str, **tensors: Tensor | None) -> list[Tensor | None]:
 def check_coordinates(op: str, beside: Tensor | None, **tensors: Tensor | None) -> list[Tensor | None]:
     """Coordinates are float32, or float64 beside float64 features: half precision misses voxels.
 
-    Under autocast, whose layers make halves of them, they are widened.
+    Under autocast, whose layers return halves, half coordinates are widened.
     """
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     wide = (next(iter(given.values())) if beside is None else beside).dtype == torch.float64

@@ -75,16 +75,16 @@ def _warn_of_a_source_folder() -> None:
 
 
 def _native(compiled: ModuleType, name: str, device: str) -> Kernel:
-    """A function of a compiled module. One with a `<name>_workspace` beside it is given that many bytes."""
+    """A function of a compiled module, with the workspace that `<name>_workspace`, if any, asks for."""
     function, workspace_bytes = getattr(compiled, name), getattr(compiled, f"{name}_workspace", None)
 
     def kernel(*arguments: Any) -> None:
         described = [_describe(argument) for argument in arguments]
-        beside = next(argument for argument in arguments if isinstance(argument, Tensor)).device
+        place = next(argument for argument in arguments if isinstance(argument, Tensor)).device
         if workspace_bytes:
-            workspace = torch.empty(workspace_bytes(*described), dtype=torch.uint8, device=beside)
+            workspace = torch.empty(workspace_bytes(*described), dtype=torch.uint8, device=place)
             described.append(_describe(workspace))
-        function(*described, *(_threads() if device == "cpu" else _stream(beside)))
+        function(*described, *(_threads() if device == "cpu" else _stream(place)))
 
     return kernel
 

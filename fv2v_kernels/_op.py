@@ -29,6 +29,7 @@ BACKENDS = {
     "cpu": ("cpu", "reference", *(["triton"] if INTERPRETED else [])),
     "cuda": ("cuda", "triton", "reference"),
 }
+
 Kernel = Callable[..., Any]  # an operator's results by its inputs
 
 _library = torch.library.Library("fv2v", "DEF")

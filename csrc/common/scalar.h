@@ -1,4 +1,4 @@
-// Storage types, and the type that coordinates and sums are kept in: float, or double beside double.
+// Storage types, and the type that coordinates and sums are kept in: float, or double for double.
 #pragma once
 #include <cstdint>
 #include <cstring>

@@ -12,8 +12,8 @@ struct SoftArgmax3d {
   double temperature;
 };
 
-// What a voxel counts for beside the largest logit so far, the peak; sharpness = 1 / temperature. When the
-// peak rises, what was summed under the old one is multiplied by what that one counts for now.
+// The weight of a voxel relative to that of the largest logit so far, the peak; sharpness = 1 / temperature.
+// When the peak rises, what was summed before is multiplied by the weight of the old peak.
 template <typename acc_t>
 FV2V_HOST_DEVICE acc_t voxel_weight(acc_t logit, acc_t peak, acc_t sharpness) {
   return exp_nonpositive((logit - peak) * sharpness);

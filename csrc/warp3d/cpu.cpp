@@ -50,7 +50,7 @@ void backward(const Tensor& grad_features, const Tensor& grad_grid, const Tensor
   const int64_t samples = job.packed.samples, groups = job.packed.groups;
   const int64_t blocks = job.blocks * job.batch / samples;  // of one feature sample
   // Groups of channels share nothing but the points' gradient; only when they run out are points split as
-  // well, each split with a gradient volume of its own. Nobody writes where another does, so sums do not
+  // well, each split with a gradient volume of its own. No task writes where another does, so sums do not
   // depend on timing.
   const int64_t a_sample = std::max<int64_t>(1, (threads + samples - 1) / samples);
   const int64_t ranges = std::min(groups, a_sample);

@@ -101,7 +101,7 @@ def compose_warp(
         of the logits, each None if not asked for.
 
     Gradient:
-        That of `warp3d` at the flow, which is computed anew, and that of `compose_flow` for what `warp3d`
+        That of `warp3d` at the flow, which is recomputed, and that of `compose_flow` for what `warp3d`
         sends to the flow.
 
     Raises:

@@ -42,8 +42,8 @@ def mask_head(
         As `compose_warp`: warped (B, C, D, H, W), or a `ComposedWarp`; the mask in the dtype of the taps.
 
     Gradient:
-        That of `compose_warp` at the logits, which are computed anew; each tap gets the logits' one, moved
-        back.
+        That of `compose_warp` at the logits, which are recomputed; each tap gets the logits' gradient,
+        shifted back.
 
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under

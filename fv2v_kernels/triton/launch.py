@@ -133,7 +133,7 @@ def add_sums(
 
     Args:
         sums: (parts, B, K, 4, 4): row i < 3 holds the sums of g_i times 1, x, y and z of p - x_d.
-        further_driving, further_source: (B, K, 3), what x_d and x_s get beside.
+        further_driving, further_source: (B, K, 3), added to the gradients of x_d and x_s.
     """
     total = sums.double().sum(0)
     moved, outer = total[..., :3, 0], total[..., :3, 1:]  # (B, K, 3), (B, K, 3, 3)

@@ -1,7 +1,7 @@
 """soft_argmax3d in Triton: means of p, and of nine maps, under a softmax over the volume.
 
 A program goes through a part of one keypoint's volume with a streaming softmax, one in each thread; a second
-kernel joins the parts in a fixed order. The gradient finds the means anew, then goes over the volume again.
+kernel joins the parts in a fixed order. The gradient recomputes the means, then goes over the volume again.
 """
 
 import torch

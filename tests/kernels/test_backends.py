@@ -66,7 +66,7 @@ def test_triton_serves_cpu_tensors_only_when_interpreted():
     assert available("warp3d", "cpu")[0] != "triton"
 
 
-def test_without_a_wish_the_first_one_runs():
+def test_without_a_choice_the_first_one_runs():
     assert triple(torch.ones(2)).tolist() == [3, 3]
     assert ran == ["cpu"]
 
@@ -113,12 +113,12 @@ def test_where_a_backend_has_no_backward_the_next_one_takes_it():
     assert ran == ["cpu", "reference"]  # the gradient is PyTorch's own, of the reference
 
 
-def test_the_gradient_remembers_the_backend_of_its_forward():
-    """Backward runs later, outside of the block that chose."""
+@pytest.mark.parametrize("chosen", ["reference", None])
+def test_the_gradient_remembers_the_backend_of_its_forward(chosen):
+    """Backward runs later, outside of the block that chose, or inside of another."""
     features = torch.randn(1, 2, 2, 3, 4, requires_grad=True)
     grid = torch.rand(1, 1, 2, 2, 3)
-    with use_backend("reference"):
-        out = warp3d(features, grid, align_corners=True)
+    out = warp3d(features, grid, align_corners=True, backend=chosen)
     recorded: list[str] = []
 
     class Spy(torch.utils._python_dispatch.TorchDispatchMode):
@@ -127,6 +127,7 @@ def test_the_gradient_remembers_the_backend_of_its_forward():
                 recorded.append(args[-1])
             return func(*args, **(kwargs or {}))
 
-    with Spy(), use_backend(available("warp3d", "cpu")[0]):
+    other = available("warp3d", "cpu")[0] if chosen else "reference"
+    with Spy(), use_backend(other):
         out.sum().backward()
-    assert recorded == ["reference"]
+    assert recorded == [chosen or ""]  # "" is the best one, whatever `use_backend` says by then

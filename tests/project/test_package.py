@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -9,6 +10,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import fv2v
 import fv2v_kernels
@@ -114,3 +116,10 @@ print(threads() - before, written, torch.cuda.is_initialized())
 print(fv2v_kernels.available("warp3d", "cpu")[-1])
 """
     assert run(WATCH + code).splitlines() == ["0 [] False", "reference"]
+
+
+def test_the_page_for_contributors_names_what_exists():
+    page = (ROOT / ".github/CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:fv2v|fv2v_kernels|csrc|tests|benches)/[\w/.]*)`", page)
+    assert len(named) > 20
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []

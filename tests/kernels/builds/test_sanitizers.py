@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import ROOT, TESTS
 
 import fv2v_kernels
 from fv2v_kernels import OPS
@@ -96,7 +96,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     ids=["one float too short", "between two floats", "nothing wrong"],
 )
 def test_the_sanitizers_are_awake(environment: dict[str, str], call: str, caught: str) -> None:
-    """The module's own loops, over torch's memory, are told of a tensor that is not there."""
+    """They catch the module's own loops, over torch's memory, at a tensor that is not there."""
     kernel = "_cpu.keypoint_flow(out, keypoints, keypoints, None, [2, 2, 2], 1)"
     done = run(environment, "-c", f"{DESCRIBE}\n{call}\n{kernel}\nprint('done')")
     assert (done.returncode == 0) == (not caught), done.stderr
