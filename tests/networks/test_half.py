@@ -26,6 +26,7 @@ def trained(preset: str) -> FaceVid2Vid:
     return sized_as_trained(narrow(PRESETS[preset]))
 
 
+@cache
 def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise") -> Recording:
     model, config = deepcopy(trained(preset)).to(dtype), narrow(PRESETS[preset])
     generator = torch.Generator().manual_seed(1)

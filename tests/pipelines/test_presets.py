@@ -21,7 +21,6 @@ from fv2v import PRESETS, Reenactor, checkpoints, read_motion, read_video, reena
 from fv2v.geometry import Motion
 from fv2v.pipelines.report import Report
 
-pytestmark = pytest.mark.slow
 FRAMES = os.environ.get("FV2V_FRAMES")
 # whose files a preset reads, one after the other where they are the same; of ours there is no release
 RELEASES = {
@@ -74,6 +73,7 @@ def test_there_is_a_case_for_every_preset():
     assert RELEASES.keys() == PRESETS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "weights"),
     [(preset, release or preset) for preset, release in RELEASES.items()],
@@ -97,6 +97,7 @@ def test_end_to_end(preset, weights, inputs, tmp_path):
         assert (stream.name, stream.pix_fmt) == ("h264", "yuv420p")  # what browsers and phones play
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["lp"], indirect=True)
 def test_real_templates_drive_liveportrait(weights):
     """At full size: two frames of each, a portrait that is none of theirs."""
