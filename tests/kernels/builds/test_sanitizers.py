@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from places import ROOT, TESTS
+from places import ROOT
 
 import fv2v_kernels
 from fv2v_kernels import OPS
