@@ -60,9 +60,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart() -> None:
-    # what tests start are no workers of pytest-xdist
-    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
-        del os.environ[name]
+    """What tests start are no workers of pytest-xdist, and print tables at their own width.
+
+    readline, which pytest imports, exports COLUMNS and LINES to the processes that it starts.
+    """
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")] + ["COLUMNS", "LINES"]:
+        os.environ.pop(name, None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -307,6 +307,7 @@ def test_real_clips_whole(tiny, tmp_path, name):
     assert packets(output) == packets(driving)
 
 
+@pytest.mark.slow
 def test_the_released_architecture_on_a_real_clip(tmp_path):
     """Untrained weights: sizes, time stamps and sound are what is tested."""
     driving, output = clips.real("room_480_25fps.mp4"), tmp_path / "out.mp4"
