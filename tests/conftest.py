@@ -53,7 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """`pytest` without a path spreads the tests over the cores, one thread each; `pytest -n 0` does not."""
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
-    if whole and not config.option.usepdb and config.getoption("numprocesses", 0) is None:
+    is_worker = hasattr(config, "workerinput")  # or each would start workers of its own
+    if whole and not is_worker and not config.option.usepdb and config.getoption("numprocesses", 0) is None:
         config.option.numprocesses = min(os.cpu_count() or 1, MOST_PROCESSES)
         config.option.dist = "worksteal"
         os.environ.setdefault("OMP_NUM_THREADS", "1")
