@@ -176,8 +176,8 @@ def test_every_operator_is_shown(form):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--into", "README.md"], "--into takes --from as well"),
-        (["--markdown", "--against", "{saved}"], "leave it out"),
+        (["--into", "README.md"], "--into needs --from"),
+        (["--markdown", "--against", "{saved}"], "--against is for the table on the terminal"),
         (
             ["--into", "{saved}", "--from", "{saved}"],
             "expected a line `<!-- `fv2v bench --into`: full tables of FILE -->`",

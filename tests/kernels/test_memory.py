@@ -31,7 +31,7 @@ def test_compose_warp_takes_its_result_and_one_packed_copy():
     """The first call at 32x16x64x64, K = 15, float32: no mask, no flow, no second copy of the features."""
     require("compose_warp", "cpu", "cpu")
     plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    path = os.pathsep.join([str(BENCHES), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(BENCHES / "support"), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], env=plain | {"PYTHONPATH": path}, capture_output=True, text=True
     )
