@@ -205,7 +205,7 @@ def test_no_file_and_no_state_dict_are_errors(tmp_path):
         Vgg19Features.load(tmp_path / "vgg.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(
-        ValueError, match="expected the state dict of torchvision's VGG-19, .*; the file holds list"
+        ValueError, match=r"expected the state dict of torchvision's VGG-19, .*; the file holds list"
     ):
         Vgg19Features.load(tmp_path / "list.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:100])
