@@ -1,7 +1,8 @@
 """Weights in and out of files, all or nothing.
 
 Read are the public releases (one rename table each, beside this file) and our own `.safetensors`, which
-carries its config in its metadata. Nothing in a file is ever run: `weights_only=True`, or safetensors.
+carries its config in its metadata. What a file holds decides what it is, and not its name. Nothing in a file
+is ever run: `weights_only=True`, or safetensors.
 """
 
 import os
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 
 from fv2v.checkpoints import liveportrait, native, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_release
-from fv2v.checkpoints.storage import Checkpoint, misfits
+from fv2v.checkpoints.storage import Checkpoint, is_safetensors, misfits
 from fv2v.config import ModelConfig
 from fv2v.io.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
 from fv2v.networks import FaceVid2Vid
@@ -75,7 +76,8 @@ def load(weights: Weights, config: ModelConfig | None = None) -> FaceVid2Vid:
 
     Taken are zhanglonghao1992's `.pth.tar` with either generator; SadTalker's `.safetensors` and its mapping
     network's `.pth.tar`, as two paths or a folder with both; LivePortrait's five `.pth` files, as five paths
-    or their folder; our own `.safetensors`.
+    or their folder, or the one above it; our own `.safetensors`. Files may have other names and be of the
+    other format, as ComfyUI's are: what they hold decides.
 
     `config` says what the caller expects; left out, the files tell. SadTalker's two sizes differ in the
     file's name only, and `config` decides where there is one. SadTalker's presets are for either of its
@@ -124,7 +126,7 @@ def convert(source: Weights, target: PathLike, name: str | None = None) -> Model
 
 
 def find(weights: Weights, config: ModelConfig | None = None) -> list[Path]:
-    """The files of `weights`, known to be there and to be as many as a release has. Reads none of them.
+    """The files of `weights`, known to be there and to be as many as a release has. Reads no tensors.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -141,9 +143,11 @@ def find(weights: Weights, config: ModelConfig | None = None) -> list[Path]:
             )
     for path in paths:
         check_input(path)
-    if any(path.name in liveportrait.FILES for path in paths):
+    if len(paths) == 1 and native.is_ours(paths[0]):
+        return paths
+    if any(liveportrait.part(path) for path in paths):
         liveportrait.check(paths)
-    elif len(paths) != 1 and sorted(path.suffix.lower() == native.SUFFIX for path in paths) != [False, True]:
+    elif len(paths) != 1 and not sadtalker.is_pair(paths):
         given = ", ".join(map(str, paths)) or "none"
         raise ValueError(
             f"expected one file of weights, SadTalker's two ({sadtalker.EXAMPLE}) or LivePortrait's five; "
@@ -158,7 +162,9 @@ def _read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
     if len(files) == 2:
         return sadtalker.read(files, config)
     (path,) = files
-    return native.read(path, config) if path.suffix.lower() == native.SUFFIX else zhanglonghao1992.read(path)
+    if is_safetensors(path) and not zhanglonghao1992.holds(path):
+        return native.read(path, config)
+    return zhanglonghao1992.read(path)
 
 
 def _fitting(found: Checkpoint, config: ModelConfig | None) -> FaceVid2Vid:

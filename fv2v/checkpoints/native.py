@@ -7,19 +7,33 @@ named `other/NETWORK/KEY`.
 import json
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from fv2v.checkpoints import sadtalker
 from fv2v.checkpoints.renames import Networks
-from fv2v.checkpoints.storage import Checkpoint, read_safetensors, write_safetensors
+from fv2v.checkpoints.storage import Checkpoint, is_safetensors, read_safetensors, write_safetensors
 from fv2v.config import ModelConfig
 
 SUFFIX = ".safetensors"
 _OTHER = "other"
+_FORMAT = "fv2v"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether fv2v wrote a file, whatever its name."""
+    if not is_safetensors(path):
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == _FORMAT
+    except (SafetensorError, OSError):
+        return False
 
 
 def read(path: Path, asked: ModelConfig | None) -> Checkpoint:
     """The checkpoint. ValueError for a file not of fv2v, of another version, or of another config."""
     metadata, stored = read_safetensors(path)
-    if metadata.get("format") != "fv2v":
+    if metadata.get("format") != _FORMAT:
         if any(key.startswith("kp_extractor.") for key in stored):
             raise ValueError(
                 f"{path.name} is SadTalker's renderer, without the mapping network that drives it; "
@@ -52,7 +66,7 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
         for network, tensors in checkpoint.others.items()
         for key, tensor in tensors.items()
     }
-    metadata = {"format": "fv2v", "config": json.dumps(checkpoint.config.as_dict())}
+    metadata = {"format": _FORMAT, "config": json.dumps(checkpoint.config.as_dict())}
     if checkpoint.release:
         metadata["release"] = checkpoint.release
     write_safetensors(checkpoint.weights | others, path, metadata)

@@ -2,7 +2,8 @@
 
 The renderer's file is flat: `kp_extractor.` and `generator.` run here; `audio2exp.`, `audio2pose.`,
 `face_3drecon.` and what else it holds are carried along, as is what the mapping's file holds beside it. The
-two sizes have the same tensors: only a preset or the file's name tells them apart.
+two are known by what they hold, and only files that do not tell by their names. The two sizes have the same
+tensors: only a preset or the file's name tells them apart.
 """
 
 import re
@@ -23,9 +24,12 @@ from fv2v.checkpoints.renames import (
 from fv2v.checkpoints.storage import (
     Checkpoint,
     contents,
-    read_safetensors,
-    read_torch,
+    is_state_dict,
+    nested,
+    outline,
+    read_file,
     state_dicts,
+    weights_in,
     write_safetensors,
     write_torch,
 )
@@ -66,10 +70,8 @@ def find(folder: Path, config: ModelConfig | None) -> list[Path]:
     Raises:
         ValueError: one of the two is missing, or nothing tells which of several is meant.
     """
-    renderers, mappings = (
-        sorted(folder.glob("SadTalker*.safetensors")),
-        sorted(folder.glob("mapping*.pth.tar")),
-    )
+    parts = {path: part(path) for path in weights_in(folder)}
+    renderers, mappings = ([path for path in parts if parts[path] == kind] for kind in (_FLAT, "mapping"))
     if not renderers and not mappings:
         return []
     if not renderers:
@@ -78,18 +80,45 @@ def find(folder: Path, config: ModelConfig | None) -> list[Path]:
         )
     if not mappings:
         raise ValueError(f"{folder} holds SadTalker's renderer without its mapping network; {MAPPING_NEEDED}")
-    full = config is not None and config.head.inputs == 73
+    wanted = config.head.inputs if config is not None else 70
+    size = str(config.image_size) if config else ""
     return [
-        _chosen(renderers, str(config.image_size) if config else "", "say which by the preset's name"),
-        _chosen(mappings, "00109" if full else "00229", "give the renderer's file and the mapping's instead"),
+        _chosen(
+            renderers,
+            [path for path in renderers if size and size in path.name],
+            "say which by the preset's name",
+        ),
+        _chosen(
+            mappings,
+            [path for path in mappings if _inputs(path) == wanted],
+            "give the renderer's file and the mapping's instead",
+        ),
     ]
+
+
+def part(path: Path) -> str | None:
+    """Which of the two a file is, "renderer" or "mapping"; None for another."""
+    names = {name.partition(".")[0] for name in outline(path)}
+    if names.issuperset(_RENDERER):
+        return _FLAT
+    if "mapping" in names:
+        return "mapping"
+    by_name = {"SadTalker*.safetensors": _FLAT, "mapping*.pth.tar": "mapping"}
+    return next((kind for pattern, kind in by_name.items() if path.match(pattern)), None)
+
+
+def is_pair(files: Sequence[Path]) -> bool:
+    """Whether two files are renderer and mapping, in any order."""
+    return len(files) == 2 and sorted(map(_is_renderer, files)) == [False, True]
 
 
 def read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
     """Renderer and mapping, in any order. ValueError for files that are not those, or of unknown size."""
-    renderer, mapping = sorted(files, key=lambda path: path.suffix.lower() != ".safetensors")
+    renderer, mapping = sorted(files, key=lambda path: not _is_renderer(path))
     size = config.image_size if config else _size_in_name(renderer)
-    _, flat = read_safetensors(renderer)
+    flat = read_file(renderer)
+    if not is_state_dict(flat):  # of another layout, in which the error below will say so
+        flat = {}
     networks = {
         name: {key.removeprefix(f"{name}."): flat[key] for key in flat if key.startswith(f"{name}.")}
         for name in _RENDERER
@@ -99,8 +128,8 @@ def read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
             f"{renderer.name} is not laid out as SadTalker's renderer: expected tensors of "
             f"{' and '.join(_RENDERER)}; the file holds {contents(flat)}"
         )
-    stored = read_torch(mapping)
-    beside = state_dicts(stored)
+    stored = read_file(mapping)
+    beside = nested(stored) if is_state_dict(stored) else state_dicts(stored)
     if "mapping" not in beside:
         raise ValueError(
             f"{mapping.name} is not laid out as SadTalker's mapping network: expected `mapping`; the file "
@@ -146,9 +175,23 @@ def _size_in_name(renderer: Path) -> int:
     return int(numbers[0])
 
 
-def _chosen(files: list[Path], number: str, otherwise: str) -> Path:
-    """The one there is, or the one with that number in its name."""
-    fitting = files if len(files) == 1 else [path for path in files if number and number in path.name]
+def _is_renderer(path: Path) -> bool:
+    kind = part(path)
+    return kind == _FLAT if kind else path.suffix.lower() == ".safetensors"
+
+
+def _inputs(mapping: Path) -> int | None:
+    """How many coefficients it reads, by its shape, or else by its name."""
+    names = outline(mapping)
+    shape = names.get("mapping.first.0.weight") or (names.get("mapping") or {}).get("first.0.weight")
+    if shape is not None and len(shape) > 1:
+        return int(shape[1])
+    return next((inputs for inputs, name in MAPPINGS.items() if name[:13] == mapping.name[:13]), None)
+
+
+def _chosen(files: list[Path], fitting: list[Path], otherwise: str) -> Path:
+    """The one there is, or the one that fits."""
+    fitting = files if len(files) == 1 else fitting
     if len(fitting) != 1:
         names = ", ".join(path.name for path in files)
         raise ValueError(f"{files[0].parent} holds {names}: {otherwise}")

@@ -1,5 +1,9 @@
-"""Files of tensors, read without running anything in them, and what a whole checkpoint comes to."""
+"""Files of tensors, read without running anything in them, and what a whole checkpoint comes to.
 
+A file is of the format that its first bytes show, whatever its name.
+"""
+
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +17,8 @@ from torch import Tensor
 from fv2v.checkpoints.renames import Networks
 from fv2v.config import ModelConfig
 
+SUFFIXES = {".safetensors", ".sft", ".pth", ".pt", ".ckpt", ".bin", ".tar"}  # of files in a release's folder
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -23,6 +29,60 @@ class Checkpoint:
     config: ModelConfig
     weights: dict[str, Tensor]  # under our names
     others: Networks  # networks that fv2v does not run, as the release's writer takes them back
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as .safetensors do; a file that begins as no format at all goes by its name."""
+    with path.open("rb") as file:
+        begin = file.read(9)
+    if begin.startswith((b"PK", b"\x80")):  # torch.save's, of today and of before 1.6
+        return False
+    return begin[8:] == b"{" or path.suffix.lower() == ".safetensors"
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """The files in a folder that may hold weights, by their names' endings; none where it is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def outline(path: Path) -> dict[str, Any]:
+    """The names in a file, and in the dicts in it: what tells a network. No tensor is read.
+
+    Values are shapes, outlines of dicts, or None. {} for a file that cannot be read, or not but as a whole.
+    """
+    try:
+        if is_safetensors(path):
+            with safe_open(path, framework="pt") as file:
+                return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        if zipfile.is_zipfile(path):
+            return _outline(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    except Exception:  # as in `read_torch`; who reads it will say what is wrong
+        pass
+    return {}
+
+
+def _outline(stored: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in stored.items() if isinstance(stored, Mapping) else ():
+        if isinstance(name, str):
+            found[name] = _outline(value) if isinstance(value, Mapping) else getattr(value, "shape", None)
+    return found
+
+
+def read_file(path: Path, expected: str = "a release's own file, whole, or a .safetensors of fv2v") -> Any:
+    """What a file of either format holds; that of a .safetensors is flat. ValueError as the two readers."""
+    return read_safetensors(path)[1] if is_safetensors(path) else read_torch(path, expected)
+
+
+def nested(flat: Mapping[str, Tensor]) -> Networks:
+    """The networks in a flat dict, whose keys begin with the network's name and a dot."""
+    networks: Networks = {}
+    for key, tensor in flat.items():
+        network, _, rest = key.partition(".")
+        networks.setdefault(network, {})[rest] = tensor
+    return networks
 
 
 def read_torch(path: Path, expected: str = "a release's own file, whole, or a .safetensors of fv2v") -> Any:

@@ -17,7 +17,16 @@ from fv2v.checkpoints.renames import (
     spade_decoder,
     to_ours,
 )
-from fv2v.checkpoints.storage import Checkpoint, contents, read_torch, state_dicts, write_torch
+from fv2v.checkpoints.storage import (
+    Checkpoint,
+    contents,
+    is_state_dict,
+    nested,
+    outline,
+    read_file,
+    state_dicts,
+    write_torch,
+)
 from fv2v.config import ModelConfig
 from fv2v.presets import VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE
 
@@ -64,10 +73,15 @@ def configs() -> list[ModelConfig]:
     return [_config(spade, jacobian) for spade in (False, True) for jacobian in (False, True)]
 
 
+def holds(path: Path) -> bool:
+    """Whether a .safetensors has its networks, flat."""
+    return {name.partition(".")[0] for name in outline(path)} >= set(NETWORKS)
+
+
 def read(path: Path) -> Checkpoint:
     """The checkpoint. ValueError for a file that is none."""
-    stored = read_torch(path)
-    networks = state_dicts(stored)
+    stored = read_file(path)
+    networks = nested(stored) if is_state_dict(stored) else state_dicts(stored)
     if not all(name in networks for name in NETWORKS):
         hint = "; with SadTalker's mapping network give its renderer" if "mapping" in networks else ""
         raise ValueError(

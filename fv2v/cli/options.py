@@ -29,6 +29,14 @@ OwnCoefficients = Annotated[
         show_default=False,
     ),
 ]
+Sound = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Video or sound file whose sound goes along; a file of motion or coefficients has none.",
+        show_default=False,
+    ),
+]
 Frames = Annotated[
     int | None,
     typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),

@@ -12,6 +12,7 @@ from fv2v.cli.options import (
     OwnCoefficients,
     Portrait,
     PortraitOptions,
+    Sound,
     Video,
     ViewOptions,
 )
@@ -22,14 +23,6 @@ MotionFile = Annotated[
         metavar="MOTION",
         help="What `fv2v extract` wrote; LivePortrait's .pkl, for its preset; or 3DMM coefficients, 25 rows "
         "a second, for SadTalker's.",
-        show_default=False,
-    ),
-]
-Sound = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Video or sound file whose sound goes along; a file of motion has none.",
         show_default=False,
     ),
 ]

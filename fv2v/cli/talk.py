@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions, Video
+from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions, Sound, Video
 
 DEGREES, WALK = "DEGREES", "one angle in place of the driver's, or several to walk through, as -30,0,30."
 
@@ -46,9 +46,10 @@ def talk(
     pitch: Pitch = None,
     roll: Roll = None,
     fps: Fps = 25.0,
+    sound: Sound = None,
     batch_size: BatchSize = 1,
 ) -> None:
-    """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row, no sound."""
+    """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row."""
     from fv2v.cli.progress import frame_progress
     from fv2v.pipelines.talk import talk as run
 
@@ -64,6 +65,7 @@ def talk(
             yaw=_degrees("yaw", yaw),
             roll=_degrees("roll", roll),
             fps=fps,
+            sound=sound,
             batch_size=batch_size,
             progress=progress,
             **faces.face_arguments(),

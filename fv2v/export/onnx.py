@@ -1,6 +1,5 @@
 """The frame as a file of ONNX."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from fv2v.engine.frame import FrameKind
 from fv2v.export.decompositions import OPSET, READS, decompositions
 from fv2v.export.frame import frame_network, quiet_exporter
 from fv2v.export.schema import describe, examples
+from fv2v.extras import check_extra
 from fv2v.io.paths import PathLike, check_output, whole_file
 from fv2v.networks import FaceVid2Vid
 
@@ -76,6 +76,4 @@ def export_onnx(
 
 def check_installed() -> None:
     """ValueError where a package is missing that writes .onnx."""
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(f"writing .onnx needs {' and '.join(missing)}: pip install 'fv2v[export]'")
+    check_extra("writing .onnx", ("onnx", "onnxscript"), "export")

@@ -1,7 +1,7 @@
 """Pictures of any kind as tensors for the networks, (B, 3, H, W) RGB in [0, 1] of one size, and back."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,15 @@ from fv2v.io.image import read_image
 KINDS = "a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) or (B, 3, H, W) float tensor in [0, 1]"
 
 
-def as_batch(pictures: Sequence[Any], size: int, device: torch.device) -> Tensor:
+def as_batch(
+    pictures: Sequence[Any],
+    size: int,
+    device: torch.device,
+    on_size: Callable[[int, int], None] | None = None,
+) -> Tensor:
     """Pictures of any kinds and sizes as one tensor, which `to_images` resizes and scales for the networks.
+
+    `on_size` is called with the height and width of each.
 
     Returns:
         (B, H, W, 3) uint8 on the CPU, where all are uint8 and of one size; else (B, 3, size, size) float32
@@ -28,6 +35,9 @@ def as_batch(pictures: Sequence[Any], size: int, device: torch.device) -> Tensor
     if not pictures:
         raise ValueError("expected at least one picture, got none")
     tensors = [_checked(picture) for picture in pictures]
+    if on_size is not None:
+        for tensor in tensors:
+            on_size(*(tensor.shape[1:3] if tensor.dtype == torch.uint8 else tensor.shape[2:]))
     if len({tensor.shape[1:] for tensor in tensors}) == 1 and tensors[0].dtype == torch.uint8:
         return torch.cat(tensors)
     return torch.cat([to_images(tensor, size).to(device) for tensor in tensors])

@@ -1,20 +1,18 @@
 """VGG-19 up to relu5_1, as torchvision lays it out, for the perceptual loss (Simonyan and Zisserman 2015)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fv2v.checkpoints.storage import is_state_dict, misfits, read_safetensors, read_torch
+from fv2v.checkpoints.storage import contents, is_state_dict, misfits, read_file
 from fv2v.io.paths import PathLike, check_input
 
 # Convolutions between poolings. The last stage ends where the last feature map is read.
 STAGES = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,))
 UNUSED = ("classifier.", "features.30.", "features.32.", "features.34.")  # what comes after relu5_1
 GET_WEIGHTS = (
-    "give the state dict of torchvision's VGG-19, vgg19-dcbb9e9d.pth from "
-    "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth, to Vgg19Features.load"
+    "the state dict of torchvision's VGG-19, a file as https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 )
 
 
@@ -70,12 +68,9 @@ class Vgg19Features(nn.Module):
                 tensor is listed.
         """
         path = check_input(path)
-        if path.suffix.lower() == ".safetensors":
-            stored: Any = read_safetensors(path)[1]
-        else:
-            stored = read_torch(path, expected=f"VGG-19: {GET_WEIGHTS}")
+        stored = read_file(path, expected=GET_WEIGHTS)
         if not is_state_dict(stored):
-            raise ValueError(f"{path}: expected a state dict, tensors under names; {GET_WEIGHTS}")
+            raise ValueError(f"{path}: expected {GET_WEIGHTS}; the file holds {contents(stored)}")
         return cls._filled(stored, str(path))
 
     @classmethod
@@ -86,7 +81,9 @@ class Vgg19Features(nn.Module):
 
             stored = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
         except (ImportError, OSError, RuntimeError) as error:
-            raise ValueError(f"torchvision has no weights of VGG-19 here ({error}); {GET_WEIGHTS}") from error
+            raise ValueError(
+                f"torchvision has no weights of VGG-19 here ({error}); expected {GET_WEIGHTS}"
+            ) from error
         return cls._filled(stored, "torchvision's VGG-19")
 
     @classmethod
@@ -94,6 +91,6 @@ class Vgg19Features(nn.Module):
         model = cls()
         needed = {key: tensor for key, tensor in stored.items() if not key.startswith(UNUSED)}
         if problems := misfits(needed, model.state_dict()):
-            raise ValueError(f"{label} is no VGG-19; {GET_WEIGHTS}:\n  " + "\n  ".join(problems))
+            raise ValueError(f"{label} is no VGG-19; expected {GET_WEIGHTS}:\n  " + "\n  ".join(problems))
         model.load_state_dict(needed)
         return model

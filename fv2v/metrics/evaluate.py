@@ -14,7 +14,6 @@ from fv2v.io.paths import PathLike, check_input, check_output
 from fv2v.metrics.clips import Clips
 from fv2v.metrics.evaluation import evaluate
 from fv2v.metrics.held_out import HeldOut
-from fv2v.metrics.pictures import check_installed
 from fv2v.metrics.report import SUFFIXES, MetricNetworksUsed, Report, describe, weights_file
 from fv2v.metrics.scores import MetricNetworks
 from fv2v.metrics.sheet import write_sheet
@@ -80,7 +79,6 @@ def measure(
         FileNotFoundError: no such folder or file.
         ValueError: arguments or files that cannot be used; before any work is done.
     """
-    check_installed()
     networks = networks or MetricNetworkFiles()
     if rows < 1:
         raise ValueError(f"expected at least 1 row on the sheet, got {rows}")

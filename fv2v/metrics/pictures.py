@@ -4,12 +4,14 @@ Pictures are (B, 3, H, W) in [0, 1]; sums run in float32. SSIM and MS-SSIM are t
 `train`), which is imported at the first use.
 """
 
-import importlib.util
+import importlib
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
+
+from fv2v.extras import check_extra, installed
 
 LEAST_SQUARE = 1e-10  # lower bound of mean squares: equal pictures have 100 dB, not infinity
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of each halving (Wang, Simoncelli, Bovik 2003)
@@ -17,10 +19,9 @@ WINDOW = 11  # pixels on a side of the Gaussian window of SSIM
 GRADIENT_SCALES = 3
 
 
-def check_installed() -> None:
-    """ValueError where torchmetrics is not installed."""
-    if importlib.util.find_spec("torchmetrics") is None:
-        raise ValueError("SSIM and MS-SSIM need torchmetrics: pip install 'fv2v[train]'")
+def knows_ssim() -> bool:
+    """Whether `ssim` and `ms_ssim` can be computed: torchmetrics is installed."""
+    return installed("torchmetrics")
 
 
 def l1(images: Tensor, true: Tensor) -> Tensor:
@@ -97,5 +98,5 @@ def _pair(images: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _torchmetrics() -> Any:
-    check_installed()
+    check_extra("SSIM", ("torchmetrics",), "train")
     return importlib.import_module("torchmetrics.functional.image")

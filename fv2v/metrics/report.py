@@ -11,9 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from fv2v import checkpoints
+from fv2v.extras import install_hint
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.metrics.evaluation import Results
 from fv2v.metrics.pictures import ms_ssim_scales
@@ -146,16 +148,18 @@ def tables(report: Report) -> list[Table]:
 def _likenesses(report: Report) -> Table:
     setting = report.setting
     title = f"{setting.model} on {setting.data}, {setting.scenes} scenes of up to {setting.frames} frames"
-    caption = (
-        "L1 of 255; ratio and gain against the unchanged source; true keypoints: the model's pictures by the "
-        f"renderer's keypoints and motion. MS-SSIM of {setting.ms_ssim_scales} scales"
-    )
     rows = [
         (name, label, likeness)
         for field, name in PROTOCOLS.items()
         for label, likeness in _likenesses_of(report.results, field)
+        if likeness.measured
     ]
     measured = [c for c in COLUMNS if any(getattr(likeness, c) is not None for _, _, likeness in rows)]
+    caption = "L1 of 255; ratio and gain against the unchanged source"
+    if report.results.true_keypoints is not None:
+        caption += "; true keypoints: the model's pictures by the renderer's keypoints and motion"
+    if "ms_ssim" in measured:
+        caption += f". MS-SSIM of {setting.ms_ssim_scales} scales"
     table = Table("protocol", "pictures of", title=title, caption=caption, title_justify="left")
     for column in measured:
         table.add_column(COLUMNS[column][0], justify="right")
@@ -184,6 +188,9 @@ def _others(report: Report) -> Table:
         table.add_row(
             "pose and keypoints", "not measured: the model's keypoints are not the drawn heads' landmarks"
         )
+    if results.model.same_identity.ssim is None:
+        hint = escape(install_hint("train"))  # rich would take [train] for markup
+        table.add_row("SSIM and MS-SSIM", f"not measured: they need torchmetrics: {hint}")
     table.add_row(
         "a frame",
         f"{1e3 * results.seconds_per_frame:.3g} ms, batches of {setting.batch_size}, {setting.dtype}, "

@@ -1,7 +1,7 @@
 """Scores of pictures and motions: accumulated scene by scene, reported as means."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -11,11 +11,12 @@ from fv2v.geometry.rotation import euler_degrees
 from fv2v.metrics.akd import Detector, akd
 from fv2v.metrics.csim import Embedding, csim
 from fv2v.metrics.fid import FrechetDistance, Network
-from fv2v.metrics.pictures import gradient_distance, l1, ms_ssim, psnr, ssim
+from fv2v.metrics.pictures import gradient_distance, knows_ssim, l1, ms_ssim, psnr, ssim
 from fv2v.metrics.protocols import YAWS, Outputs, Reading, TruePictures
 
 NEAR_YAWS = (-20, 20)  # of YAWS, the free views whose pictures are compared
-MEASURES = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
+MEASURES = {"l1": l1, "psnr": psnr}
+OF_TORCHMETRICS = {"ssim": ssim, "ms_ssim": ms_ssim}  # left out where it is not installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,18 @@ class Likeness:
     pictures: int
     l1: float | None = None  # of 255
     psnr: float | None = None  # dB
-    ssim: float | None = None
+    ssim: float | None = None  # as ms_ssim: where torchmetrics is installed
     ms_ssim: float | None = None
     fid: float | None = None  # of 2 pictures or more; without true ones, against the source's own clip
     akd: float | None = None  # pixels
     csim: float | None = None  # with the source
     l1_ratio: float | None = None  # to the L1 of the unchanged source: a ratio of sums
     psnr_gain: float | None = None  # over the PSNR of the unchanged source
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything is known but how many pictures there are."""
+        return any(getattr(self, each.name) is not None for each in fields(self) if each.name != "pictures")
 
     def against(self, still: "Likeness") -> "Likeness":
         """With ratio and gain; `still` is the unchanged source in place of the same pictures."""
@@ -104,6 +110,7 @@ class Comparison:
     def __init__(self, networks: MetricNetworks) -> None:
         self.networks = networks
         self.count = 0
+        self._measures = MEASURES | (OF_TORCHMETRICS if knows_ssim() else {})
         self._found: dict[str, list[Tensor]] = defaultdict(list)
         self._fid = FrechetDistance(networks.features) if networks.features else None
 
@@ -111,7 +118,7 @@ class Comparison:
         """outputs (B, 3, n, n), true alike; clip (T, 3, n, n) is of the same person, the source first."""
         self.count += len(outputs)
         if true is not None:
-            for name, measure in MEASURES.items():
+            for name, measure in self._measures.items():
                 self._found[name].append(measure(outputs, true))
             if self.networks.landmarks:
                 self._found["akd"].append(akd(self.networks.landmarks, outputs, true))

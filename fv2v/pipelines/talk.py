@@ -7,13 +7,14 @@ from typing import Any
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
+from fv2v.io.audio import check_sound
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.timing import Timing
 from fv2v.io.video import VIDEO_SUFFIXES
 from fv2v.motion.coefficients import driving_coefficients, pose_views, read_coefficients
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
-from fv2v.pipelines.write import render_to_file
+from fv2v.pipelines.write import paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -34,6 +35,7 @@ def talk(
     yaw: float | Sequence[float] | None = None,
     roll: float | Sequence[float] | None = None,
     fps: float = COEFFICIENT_RATE,
+    sound: PathLike | None = None,
     crop: bool = True,
     face: Any = 1,
     paste_back: bool = False,
@@ -42,7 +44,7 @@ def talk(
     dtype: str = "float32",
     progress: FrameProgress | None = None,
 ) -> Report:
-    """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row, without sound.
+    """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row.
 
     Args:
         portrait: a picture with a face.
@@ -55,6 +57,7 @@ def talk(
         pitch, yaw, roll: hold the head at so many degrees, or walk it through a list of them at constant
             speed; what is left out stays the driver's.
         fps: frames a second; SadTalker makes 25 rows of them.
+        sound: a file whose sound goes along, cut where the frames end; coefficients have none.
         crop: cut the square around the face out of the portrait. False takes its middle square.
         face, paste_back: as `reenact` takes them.
         batch_size: frames rendered at once.
@@ -64,9 +67,12 @@ def talk(
         FileNotFoundError: a file or the output's folder is absent.
         ValueError: a file that cannot be used, in one line that says why.
     """
-    output = check_output(output, VIDEO_SUFFIXES, inputs=(portrait, coefficients, source_coefficients))
+    inputs = paths_given(portrait, coefficients, source_coefficients, sound)
+    output = check_output(output, VIDEO_SUFFIXES, inputs)
     if not 1 <= fps <= 1000:
         raise ValueError(f"expected fps from 1 to 1000, got {fps}")
+    if sound is not None:
+        check_sound(sound)
     model = ModelChoice(preset, weights, device, dtype, reenactor, driven_by="coefficients")
     model.check()
     own = read_coefficients(source_coefficients)[0]
@@ -87,6 +93,7 @@ def talk(
         like=Timing.even(len(rows), fps),
         total=len(rows),
         coefficients=own,
+        sound=sound,
         paste_back=paste_back,
         searched=searched,
         progress=progress,

@@ -60,7 +60,8 @@ class Reenactor:
     the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
     driving frame costs H with Δ, M and G.
 
-    Pictures are square crops around a face, of any size; `fv2v.face.crop` makes them.
+    Pictures are square crops around a face, of any size; `fv2v.face.portrait.crop_portrait` makes them. One
+    that is not square is squeezed, as in the releases, with a warning once of each size.
 
     Raises:
         FileNotFoundError: there is no such file of weights.

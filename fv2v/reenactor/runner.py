@@ -1,5 +1,6 @@
 """One preset's networks on one device: from what users give to what the networks take, and back."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,6 +39,7 @@ class Runner:
     ) -> None:
         self.networks, self.device, self.dtype = networks, device, dtype
         self.graphs = FrameGraphs(networks) if graphs and device.type == "cuda" else None
+        self._squeezed: set[tuple[int, int]] = set()  # sizes that were warned of
 
     @property
     def config(self) -> ModelConfig:
@@ -50,7 +52,7 @@ class Runner:
             return Motion.cat(driving)
         if self.config.driven_by == "coefficients":
             return torch.from_numpy(np.stack(driving))
-        return as_batch(driving, self.config.image_size, self.device)
+        return as_batch(driving, self.config.image_size, self.device, self._warn_if_squeezed)
 
     def images(self, pictures: Tensor) -> Tensor:
         """What `as_batch` returns, as the networks take it: (B, 3, n, n) in [0, 1], n = `image_size`."""
@@ -65,12 +67,28 @@ class Runner:
         motion = motion.to(self.device, coordinate_dtype(self.dtype))
         return replace(motion, translation=used_translation(motion.translation, self.config.geometry))
 
-    @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
         """F, L, H and Δ on a portrait, as `Reenactor.encode` takes it."""
-        images = self.images(as_batch([portrait], self.config.image_size, self.device))
-        windows = source_windows(coefficients, self.config, len(images))
-        return self.networks.encode(images, None if windows is None else torch.from_numpy(windows).to(images))
+        pictures = as_batch([portrait], self.config.image_size, self.device, self._warn_if_squeezed)
+        with torch.inference_mode():
+            images = self.images(pictures)
+            windows = source_windows(coefficients, self.config, len(images))
+            return self.networks.encode(
+                images, None if windows is None else torch.from_numpy(windows).to(images)
+            )
+
+    def _warn_if_squeezed(self, height: int, width: int) -> None:
+        """Warn of pictures that are not square, once of each size."""
+        if height == width or (height, width) in self._squeezed:
+            return
+        self._squeezed.add((height, width))
+        n = self.config.image_size
+        warnings.warn(
+            f"a picture of {width}x{height} pixels is squeezed to {n}x{n}, and its face with it: expected a "
+            "square crop around the face, as fv2v.face.portrait.crop_portrait(path).image; fv2v.reenact and "
+            "the commands crop by themselves",
+            stacklevel=5,  # whoever calls the Reenactor
+        )
 
     @torch.inference_mode()
     def extract(self, batch: Tensor | Motion) -> Motion:

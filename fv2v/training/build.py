@@ -16,6 +16,8 @@ from fv2v.training.config import TrainConfig
 from fv2v.training.initialization import begin_with_prior
 from fv2v.training.objective import LossNetworks
 
+WITHOUT_VGG = "or, without one, --set losses.perceptual=0 --set losses.reconstruction=10"
+
 
 def starting_model(config: TrainConfig) -> FaceVid2Vid:
     """The model before the first step, on the CPU, in float32.
@@ -112,10 +114,14 @@ def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> Non
 def _vgg(name: str | None) -> Vgg19Features:
     if name is None:
         raise ValueError(
-            "losses.perceptual takes a VGG-19: --set vgg=FILE or vgg=torchvision; or, without one, "
-            "--set losses.perceptual=0 --set losses.reconstruction=10"
+            f"losses.perceptual takes a VGG-19: --set vgg=FILE or vgg=torchvision; {WITHOUT_VGG}"
         )
-    return Vgg19Features.from_torchvision() if name == "torchvision" else Vgg19Features.load(name)
+    if name != "torchvision":
+        return Vgg19Features.load(name)
+    try:
+        return Vgg19Features.from_torchvision()
+    except ValueError as error:
+        raise ValueError(f"{error}, given by --set vgg=FILE; {WITHOUT_VGG}") from error
 
 
 def _head(weights: Path) -> HeadEstimator:

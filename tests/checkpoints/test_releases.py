@@ -14,7 +14,7 @@ import pytest
 import torch
 from release_weights import CONFIGS, as_stored, state_dicts, write_release
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fv2v import checkpoints
@@ -142,4 +142,21 @@ def test_the_512_renderer_differs_in_its_name_only(tmp_path):
     small.rename(tmp_path / "SadTalker_V0.0.2_512.safetensors")
     model = checkpoints.load(tmp_path)
     assert model.config == preset("sadtalker-512")
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+def test_comfyuis_conversion_of_liveportrait_loads_whole(tmp_path):
+    """Five .safetensors in one folder; the fifth is flat, `retarget_eye_module.mlp.0.weight`."""
+    stored = as_stored("lp", state_dicts("lp"))
+    fifth = {
+        f"{name}_{key}": tensor
+        for name in [name for name in stored if name.startswith("retarget_")]
+        for key, tensor in stored.pop(name).items()
+    }
+    for name, tensors in (stored | {"stitching_retargeting_module": fifth}).items():
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    config, layout = CONFIGS["lp"]
+    expected = to_ours(as_stored("lp", state_dicts("lp")), layout.renames(config))
+    assert_same_bits(checkpoints.load(tmp_path).state_dict(), expected)
     shutil.rmtree(tmp_path)

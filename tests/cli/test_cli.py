@@ -40,7 +40,7 @@ def files(tmp_path_factory) -> Path:
     (folder / "text.mp4").write_text("no video\n" * 40)
     (folder / "text.png").write_text("no picture\n" * 40)
     (folder / "cut.safetensors").write_bytes(tiny.read_bytes()[: tiny.stat().st_size // 2])
-    (folder / "cut.pth.tar").write_bytes(tiny.read_bytes()[:1000])
+    (folder / "cut.pth.tar").write_bytes(b"PK\x03\x04" + tiny.read_bytes()[:1000])  # as torch.save begins
     kept = dict(list(reenactor.model.state_dict().items())[10:])
     with safe_open(tiny, framework="pt") as file:
         save_file(kept, folder / "short.safetensors", file.metadata())

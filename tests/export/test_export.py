@@ -155,5 +155,6 @@ def test_what_is_not_installed_is_named(fv2v, tmp_path, monkeypatch):
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
     code, _, err = fv2v("export", "-w", "random", "--onnx", tmp_path / "frame.onnx")
-    assert (code, err) == (2, "fv2v: writing .onnx needs onnxscript: pip install 'fv2v[export]'\n")
+    hint = "pip install '.[export]' in the folder of fv2v's sources"
+    assert (code, err) == (2, f"fv2v: writing .onnx needs onnxscript: {hint}\n")
     assert not list(tmp_path.iterdir())

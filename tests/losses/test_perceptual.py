@@ -204,10 +204,12 @@ def test_no_file_and_no_state_dict_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         Vgg19Features.load(tmp_path / "vgg.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match="expected a state dict"):
+    with pytest.raises(
+        ValueError, match=r"expected the state dict of torchvision's VGG-19, .*; the file holds list"
+    ):
         Vgg19Features.load(tmp_path / "list.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"damaged, cut short.*Expected VGG-19: give the state dict"):
+    with pytest.raises(ValueError, match=r"cut short.*Expected the state dict of torchvision's VGG-19"):
         Vgg19Features.load(tmp_path / "cut.pth")
 
 

@@ -1,6 +1,7 @@
 """`fv2v evaluate`: the report, the sheet, clips, metric networks, and bad arguments."""
 
 import json
+import sys
 
 import clips
 import pytest
@@ -98,7 +99,7 @@ def test_clips_with_metric_networks(fv2v, weights, videos, tmp_path):
     output = tmp_path / "results.json"
     code, out, _ = fv2v("evaluate", videos, "-w", weights, "--frames", 4, "-o", output, *options)
     assert code == 0
-    assert all(words in out for words in ("FID", "AKD", "CSIM"))
+    assert all(words in out for words in ("FID", "AKD", "CSIM", "free view", "frontalization"))
     report = json.loads(output.read_text())
     assert report["setting"]["scenes"] == 2
     assert report["setting"]["seed"] is None
@@ -114,6 +115,30 @@ def test_clips_with_metric_networks(fv2v, weights, videos, tmp_path):
         assert model[protocol]["akd"] is None
         assert model[protocol]["fid"] is not None
         assert still[protocol]["csim"] == pytest.approx(1)
+
+
+def test_clips_have_no_rows_of_what_they_cannot_have(fv2v, weights, videos):
+    """Without networks for FID and CSIM nothing is known of free views: no line of blanks says so."""
+    code, out, _ = fv2v("evaluate", videos, "-w", weights, "--frames", 3)
+    assert code == 0
+    assert "same identity" in out
+    for words in ("free view", "frontalization", "cross identity", "true keypoints"):
+        assert words not in out
+
+
+@pytest.mark.parametrize("data", ["heads", "clips"])
+def test_without_torchmetrics_the_other_numbers_are_given(fv2v, weights, videos, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    given = [videos] if data == "clips" else ["--identities", 1]
+    output = tmp_path / "results.json"
+    code, out, err = fv2v("evaluate", *given, "-w", weights, "--frames", 3, "-o", output)
+    assert code == 0
+    assert "torchmetrics" not in err
+    assert all(words in out for words in ("not measured", "torchmetrics", "'.[train]'"))
+    assert "MS-SSIM of" not in out
+    found = json.loads(output.read_text())["results"]["model"]["same_identity"]
+    assert found["ssim"] is found["ms_ssim"] is None
+    assert all(found[name] is not None for name in ("l1", "psnr", "l1_ratio", "psnr_gain"))
 
 
 def test_a_clip_is_driven_by_another(videos):

@@ -123,7 +123,7 @@ def test_torchmetrics_is_imported_when_it_is_asked_for():
 def test_without_torchmetrics(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     assert l1(batch(), batch()).tolist() == [0] * 3
-    with pytest.raises(ValueError, match=r"need torchmetrics: pip install 'fv2v\[train\]'"):
+    with pytest.raises(ValueError, match=r"needs torchmetrics: pip install '\.\[train\]' in the"):
         ssim(batch(), batch())
 
 

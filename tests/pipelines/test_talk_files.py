@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import clips
 import numpy as np
 import pytest
@@ -172,8 +173,34 @@ def test_the_command_and_each_option_of_it(fv2v, files, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "codec"), [("film.mp4", "aac"), ("film.mkv", "flac"), ("speech.mka", "flac")]
+)
+def test_sound_goes_along_and_is_cut_to_match(fv2v, files, tmp_path, name, codec):
+    """A second of it, from films and from a file of sound alone; six rows are 0.24 s."""
+    sound, out = tmp_path / name, tmp_path / "out.mp4"
+    film = tmp_path / "film.mkv" if name == "speech.mka" else sound
+    clips.write_clip(film, np.zeros((25, 16, 16, 3), np.uint8), audio=codec)
+    if film != sound:
+        with av.open(str(film)) as taken, av.open(str(sound), "w") as alone:
+            stream = alone.add_stream_from_template(taken.streams.audio[0])
+            for packet in taken.demux(taken.streams.audio[0]):
+                if packet.size:
+                    packet.stream = stream
+                    alone.mux(packet)
+    code, _, err = fv2v(*command(files, out), "--sound", sound)
+    assert (code, err) == (0, "")
+    with av.open(str(out)) as made:
+        (stream,) = made.streams.audio
+        seconds = sum(frame.samples for frame in made.decode(stream)) / stream.rate
+    assert len(frames_of(out)) == 6
+    assert seconds == pytest.approx(6 / 25, abs=0.1)
+
+
+@pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"sound": "absent.wav"}, "absent.wav: no such file"),
+        ({"sound": str(clips.PORTRAIT)}, "expected a file with sound, found none in it"),
         ({"coefficients": "absent.npy"}, "absent.npy: no such file"),
         ({"coefficients": "wide.npy"}, "wide.npy: expected coefficients (T, 70) or (T, 73), got (6, 80)"),
         ({"coefficients": "tiny.safetensors"}, "expected a file that ends in .npy, .npz or .mat"),

@@ -10,6 +10,7 @@ import pytest
 from places import MANUALS, README, ROOT, code_blocks
 
 import fv2v
+from fv2v.extras import install_hint
 
 BLOCKS = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
@@ -54,6 +55,23 @@ def test_names_the_commands_that_ci_runs():
     install, tests = re.findall(r"^pip install .*$", README.read_text(), re.M)
     assert install.endswith("&& fv2v demo")
     assert tests.endswith("&& pytest")
+
+
+HINT = re.compile(r"\.\[(\w+)\]'|fv2v\[(\w+)\]")  # '.[train]', or what no index has: fv2v[train]
+
+
+def test_what_is_said_of_installing_works_in_a_clone():
+    """In manuals and messages: extras that there are, of the folder's sources."""
+    texts = [*MANUALS, *(ROOT / "fv2v").rglob("*.py"), *(ROOT / "fv2v_kernels").rglob("*.py")]
+    found = [match for path in texts for match in HINT.findall(path.read_text())]
+    extras = re.search(
+        r"\[project.optional-dependencies\](.*?)\n\[", (ROOT / "pyproject.toml").read_text(), re.S
+    )
+    assert {"mat", "train", "export", "test"} <= set(re.findall(r"^(\w+) = \[", extras[1], re.M))
+    assert {local for local, _ in found} >= {"mat", "test", "train"}
+    assert not [name for _, name in found if name]
+    for name in ("mat", "train", "export"):
+        assert f"'.[{name}]'" in install_hint(name)
 
 
 def test_every_manual_is_listed_and_found_from_the_readme():

@@ -54,6 +54,9 @@ def folder(tmp_path_factory) -> Path:
     rows = np.random.default_rng(0).normal(size=(3, 70)).astype(np.float32)
     savemat(folder / "portrait.mat", {"coeff_3dmm": rows[:1]})
     savemat(folder / "driving.mat", {"coeff_3dmm": rows})
+    np.save(folder / "portrait.npy", rows[:1])
+    np.save(folder / "driving.npy", rows)
+    shutil.copy(folder / "driving.mp4", folder / "speech.mp4")
     saved(folder / "talking.pkl", template())
     for name, config in MODELS.items():
         lively(Reenactor(config, weights="random")).save(folder / name)

@@ -1,7 +1,9 @@
 """What the Reenactor says to input that it cannot use: one clear line, before work is lost."""
 
+import warnings
 from dataclasses import replace
 
+import clips
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from motion_samples import moving
 from tiny import TINIES, TINY, TINY_VOX, assert_frames_close, driving, encoded, pictures
 
 from fv2v import Reenactor, View
+from fv2v.face.portrait import crop_portrait
+from fv2v.io.image import write_image
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,63 @@ def test_what_cannot_be_built_is_refused(arguments, told):
 def test_a_picture_that_is_none_is_refused(reenactors, picture, told):
     with pytest.raises(ValueError, match=told):
         reenactors["tiny"].encode(picture)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "path", "PIL"])
+@pytest.mark.parametrize(("width", "height"), [(400, 300), (31, 33), (512, 1)])
+def test_a_squeezed_picture_is_warned_of_once_with_its_size(reenactors, tmp_path, kind, width, height):
+    """Here, where the caller stands; nothing is said of squares, nor of a size again."""
+    reenactor, pixels = Reenactor(TINY, weights="random"), np.zeros((height, width, 3), np.uint8)
+    write_image(tmp_path / "wide.png", pixels)
+    shown = {
+        "array": pixels,
+        "tensor": torch.zeros(3, height, width),
+        "path": tmp_path / "wide.png",
+        "PIL": Converts(pixels),
+    }[kind]
+    told = rf"{width}x{height} pixels is squeezed to 32x32.*crop_portrait\(path\)\.image"
+    with pytest.warns(UserWarning, match=told) as caught:
+        reenactor.encode(shown)
+    assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = reenactor.encode(shown)
+        reenactor.encode(pictures(1, size=48)[0])
+        reenactor.extract([shown, shown])
+        list(reenactor.animate(source, [shown] * 3))
+
+
+@pytest.mark.parametrize(
+    "drive",
+    [
+        lambda reenactor, source, wide: reenactor.extract([wide, wide]),
+        lambda reenactor, source, wide: list(reenactor.animate(source, [wide] * 3)),
+        lambda reenactor, source, wide: reenactor.imitate(source, wide),
+    ],
+    ids=["extract", "animate", "imitate"],
+)
+def test_squeezed_drivers_are_warned_of_too(drive):
+    reenactor = Reenactor(TINY, weights="random")
+    source, wide = reenactor.encode(pictures(1)[0]), np.zeros((20, 40, 3), np.uint8)
+    with pytest.warns(UserWarning, match="40x20 pixels is squeezed") as caught:
+        drive(reenactor, source, wide)
+    assert len(caught) == 1
+
+
+def test_what_the_warning_names_crops():
+    image = crop_portrait(clips.PORTRAIT).image
+    assert image.shape[0] == image.shape[1]
+
+
+class Converts:
+    """What is known of a PIL image: that it converts itself."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def convert(self, mode: str) -> np.ndarray:
+        assert mode == "RGB"
+        return self.pixels
 
 
 def test_a_missing_portrait_is_named(reenactors):

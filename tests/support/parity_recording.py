@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import parity
 import torch
 from release_weights import DATA
 from torch import Tensor, nn
 
+from fv2v.config import ModelConfig
 from fv2v.geometry import Motion, Placement, Source
 from fv2v.networks import FaceVid2Vid
-from fv2v_kernels import compose_warp, keypoint_flow
+from fv2v_kernels import compose_flow, compose_warp, keypoint_flow
 
 FRAMES = ("source", "driving0", "driving1")
 
@@ -26,17 +28,31 @@ def recorded_pictures() -> dict[str, Tensor]:
         }
 
 
+def recorded_coefficients() -> dict[str, Tensor]:
+    """What SadTalker's mapping network was given, (1, 70, 27)."""
+    return {frame: torch.from_numpy(parity.coeffs(f"sad/{frame}", 70, 27)) for frame in ("source", "driving")}
+
+
+def recorded_inputs(config: ModelConfig) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """What `FaceVid2Vid.encode` takes of the portrait, and what drives, by the names of the records."""
+    pictures = recorded_pictures()
+    if config.driven_by == "pictures":
+        return (pictures["source"],), pictures
+    coefficients = recorded_coefficients()
+    return (pictures["source"], coefficients["source"]), coefficients
+
+
 def record_encoding(model: FaceVid2Vid) -> tuple[Recording, Source, dict[str, Motion]]:
     """F, L, H and Δ."""
     recording: Recording = {}
-    pictures = recorded_pictures()
+    portrait, frames = recorded_inputs(model.config)
     motions = {}
-    for frame in FRAMES:
-        with hooked(model, recording, f".{frame}."):
-            motions[frame] = model.extract(pictures[frame])
-        recording[f"rot.{frame}"] = motions[frame].rotation
+    for name, frame in frames.items():
+        with hooked(model, recording, f".{name}."):
+            motions[name] = model.extract(frame)
+        recording[f"rot.{name}"] = motions[name].rotation
     with hooked(model, recording, ".encode."):
-        source = model.encode(pictures["source"])
+        source = model.encode(*portrait)
     return recording, source, motions
 
 
@@ -49,14 +65,16 @@ def record_rendering(model: FaceVid2Vid, source: Source, scenario: str, placed: 
     logits = recording[f"{scenario}.dm.mask_logits"]
     candidates = recording[f"{scenario}.dm.hourglass_in"].unflatten(1, (model.config.flows, -1))
     size = tuple(logits.shape[2:])
-    _, deformation, mask = compose_warp(
+    _, deformation, _ = compose_warp(
         source.features,
         logits,
         *points,
         align_corners=model.config.align_corners,
+        mask_threshold=model.config.dense_motion.mask_threshold,
         return_flow=True,
-        return_mask=True,
     )
+    # SadTalker's mask was recorded before its threshold
+    _, mask = compose_flow(logits, *points, return_mask=True)
     return recording | {
         f"{scenario}.feature_3d": source.features,
         f"{scenario}.occlusion_map": recording[f"{scenario}.dm.occlusion_map"],

@@ -1,10 +1,14 @@
 """What a run is given: TOML, `--set`, and the paper where neither says anything."""
 
+import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+import clips
+import numpy as np
 import pytest
 import torch
+from refusals import assert_refused
 
 from fv2v.config import DiscriminatorConfig
 from fv2v.data.augment import AugmentConfig
@@ -181,3 +185,39 @@ def test_a_size_that_networks_cannot_see(size):
     with pytest.raises(ValueError, match=f"takes multiples of 128 pixels, got {size}"):
         check_size(FACE_VID2VID_256, size)
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("config", "sets"),
+    [
+        ("paper-256", ["size=128", "batch=1"]),
+        ("overfit", ["losses.perceptual=10"]),
+        ("overfit", ["losses.perceptual=10", "vgg=torchvision"]),
+    ],
+)
+def test_without_torchvision_the_cure_is_named(fv2v, config, sets, tmp_path, monkeypatch):
+    """Before the first step, in the words of the command line."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    clips.write_clip(tmp_path / "a.mp4", np.zeros((5, 64, 64, 3), np.uint8))
+    names = [f"data={tmp_path}", f"output={tmp_path / 'run'}", *sets]
+    result = fv2v("train", config, *(part for name in names for part in ("--set", name)))
+    assert_refused(result, ", given by --set vgg=FILE; or, without one, --set losses.perceptual=0 --set loss")
+    assert "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth" in result[2]
+    assert "Vgg19Features" not in result[2]
+
+
+def test_a_file_that_is_no_vgg_is_named(fv2v, tmp_path):
+    clips.write_clip(tmp_path / "a.mp4", np.zeros((5, 64, 64, 3), np.uint8))
+    torch.save([1], tmp_path / "list.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:100])
+    names = [f"data={tmp_path}", f"output={tmp_path / 'run'}", "losses.perceptual=10"]
+    run = ["train", "overfit", *(part for name in names for part in ("--set", name))]
+    for name, message in (
+        ("absent.pth", "absent.pth: no such file"),
+        ("list.pth", "list.pth: expected the state dict of torchvision's VGG-19, a file as https://"),
+        ("cut.pth", "Expected the state dict of torchvision's VGG-19, a file as https://"),
+    ):
+        result = fv2v(*run, "--set", f"vgg={tmp_path / name}")
+        assert_refused(result, message)
+        assert "Vgg19Features" not in result[2]
