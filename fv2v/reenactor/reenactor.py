@@ -243,7 +243,8 @@ class Reenactor:
         """The source as one driving picture has it, (H, W, 3) uint8.
 
         Relative, where the preset's release drives by pictures so (LivePortrait; the default there), moves
-        nothing but the expression, away from lips at rest. Elsewhere a picture drives absolutely.
+        nothing but the expression, away from lips at rest; of the region "eyes", away from 0. Elsewhere a
+        picture drives absolutely.
 
         Args:
             source: from `encode`.
@@ -255,15 +256,18 @@ class Reenactor:
         """
         chosen = replace(options or AnimationOptions(), **keywords).only_of_frames("imitate", "relative")
         motion = self.extract(picture)
-        anchor = self.rest(motion, chosen.relative)
         edits = check_edits(chosen.edit, 1, len(source), self.config)
+        anchor = self.rest(motion, chosen.relative, *(edit.region for edit in edits))
         views = next_options(one_or_iterator(chosen.view), View, 1, 0)
         frames = chosen.frame_inputs(source, motion, anchor, views)
         return to_uint8(self.runner.render(frames, edits))[0].cpu().numpy()
 
-    def rest(self, motion: Motion, relative: bool | None = None) -> Motion | None:
-        """What a driving picture's motion is measured against, as `imitate` has it; None: nothing."""
-        anchor = resting(motion, self.config.geometry) if relative is not False else None
+    def rest(self, motion: Motion, relative: bool | None = None, region: str = "all") -> Motion | None:
+        """What a driving picture's motion is measured against, as `imitate` has it; None: nothing.
+
+        `region` is the edit's, where there is one.
+        """
+        anchor = resting(motion, self.config.geometry, region) if relative is not False else None
         if relative and anchor is None:
             raise ValueError(
                 "relative motion is measured against a first frame, or a face at rest, which "
