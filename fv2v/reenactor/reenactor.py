@@ -18,7 +18,6 @@ from fv2v.engine import arrange
 from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import Motion, Source, View, frontal, resting
 from fv2v.io.paths import PathLike
-from fv2v.io.tensors import to_uint8
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.edit import Edit, check_edits
 from fv2v.networks import FaceVid2Vid
@@ -260,7 +259,7 @@ class Reenactor:
         anchor = self.rest(motion, chosen.relative, *(edit.region for edit in edits))
         views = next_options(one_or_iterator(chosen.view), View, 1, 0)
         frames = chosen.frame_inputs(source, motion, anchor, views)
-        return to_uint8(self.runner.render(frames, edits))[0].cpu().numpy()
+        return self.runner.levels(self.runner.render(frames, edits))[0].cpu().numpy()
 
     def rest(self, motion: Motion, relative: bool | None = None, region: str = "all") -> Motion | None:
         """What a driving picture's motion is measured against, as `imitate` has it; None: nothing.
@@ -280,7 +279,7 @@ class Reenactor:
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
         frames = FrameInputs(source, frontal(source.motion))
-        return to_uint8(self.runner.render(frames, graph=False))[0].cpu().numpy()
+        return self.runner.levels(self.runner.render(frames, graph=False))[0].cpu().numpy()
 
     def save(self, path: PathLike) -> None:
         """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.

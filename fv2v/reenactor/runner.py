@@ -13,7 +13,7 @@ from fv2v.engine.cuda_graph import Pending
 from fv2v.engine.frame import FrameInputs
 from fv2v.engine.graph_cache import FrameGraphs
 from fv2v.geometry import Motion, Source, check_motion, coordinate_dtype, used_translation
-from fv2v.io.tensors import as_batch, to_images
+from fv2v.io.tensors import as_batch, to_images, to_uint8
 from fv2v.motion.coefficients import source_windows
 from fv2v.motion.edit import Edit
 from fv2v.networks import FaceVid2Vid
@@ -50,11 +50,19 @@ class Runner:
             return Motion.cat(driving)
         if self.config.driven_by == "coefficients":
             return torch.from_numpy(np.stack(driving))
-        return as_batch(driving, self.config.image_size, self.device)
+        return self._as_batch(driving)
 
     def images(self, pictures: Tensor) -> Tensor:
         """What `as_batch` returns, as the networks take it: (B, 3, n, n) in [0, 1], n = `image_size`."""
-        return to_images(pictures.to(self.device), self.config.image_size).to(self.dtype)
+        config = self.config
+        return to_images(pictures.to(self.device), config.image_size, config.resize).to(self.dtype)
+
+    def levels(self, images: Tensor) -> Tensor:
+        """What `render` returns as (B, n, n, 3) uint8, rounded or truncated as the preset's release does."""
+        return to_uint8(images, truncate=self.config.truncates)
+
+    def _as_batch(self, pictures: Sequence[Any]) -> Tensor:
+        return as_batch(pictures, self.config.image_size, self.device, self.config.resize)
 
     def received(self, motion: Motion, frames: str) -> Motion:
         """A motion from outside, checked and brought here; senders may have stored it in half precision.
@@ -68,7 +76,7 @@ class Runner:
     @torch.inference_mode()
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
         """F, L, H and Δ on a portrait, as `Reenactor.encode` takes it."""
-        images = self.images(as_batch([portrait], self.config.image_size, self.device))
+        images = self.images(self._as_batch([portrait]))
         windows = source_windows(coefficients, self.config, len(images))
         return self.networks.encode(images, None if windows is None else torch.from_numpy(windows).to(images))
 
