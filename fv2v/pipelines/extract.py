@@ -95,7 +95,7 @@ def extract(
     reenactor = model.load()
     started = time.perf_counter()
     if isinstance(driver, DrivingVideo):
-        with Prefetch(driver.crops(reenactor.config.image_size), batch_size + SPARE) as ahead:
+        with Prefetch(driver.crops(reenactor.config), batch_size + SPARE) as ahead:
             motion = _extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
         timing, missing = driver.reader.timing, driver.missing
     else:
