@@ -56,6 +56,10 @@ class DrivingVideo:
         self._cropped = Timed(self._crops)
         return self._cropped
 
+    def openness(self, frames: int) -> np.ndarray | None:
+        """Of the first `frames` frames, as `GivenFaces.openness`; None where no such landmarks are given."""
+        return self._detector.openness(frames) if isinstance(self._detector, GivenFaces) else None
+
     @property
     def missing(self) -> int:
         """Of the crops read so far, those in whose frame no face was found."""
