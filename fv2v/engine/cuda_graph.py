@@ -125,10 +125,10 @@ class FrameGraph:
 
     def __init__(self, network: FrameNetwork, driving: Tensor, kept: Sequence[Tensor], by: Capture) -> None:
         # made before the capture, and kept: a graph reads them where they lie
-        self._weights = _axis_weights(network, driving, kept[0].device)
+        self._weights = weights = _axis_weights(network, driving, kept[0].device)
 
         def function(driving: Tensor, *kept: Tensor) -> Tensor:
-            return paint(network, driving, *kept, weights=self._weights)
+            return paint(network, driving, *kept, weights=weights)
 
         self._captured = Captured(function, [driving], kept, by)
         result = self._captured.result

@@ -59,7 +59,8 @@ class Reenactor:
     the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
     driving frame costs H with Δ, M and G.
 
-    Pictures are square crops around a face, of any size; `fv2v.face.crop` makes them.
+    Pictures are square crops around a face, of any size, which come to the networks' as the preset's release
+    resizes them (`ModelConfig.resize`); `fv2v.face.crop` makes them.
 
     Raises:
         FileNotFoundError: there is no such file of weights.
