@@ -12,6 +12,7 @@ TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
 EULER_ORDERS = ("xyz", "zyx")
 TRUNKS = ("resnet", "convnext", "coefficients")
 DECODERS = ("residual", "spade")
+RESIZES = ("triangle", "area", "gaussian")  # io/resize.py
 
 
 def _require(holds: bool, expected: str, got: object) -> None:
@@ -162,6 +163,8 @@ class ModelConfig:
     keypoints: int = 20  # K
     volume_channels: int = 32  # C of the feature volume
     volume_depth: int = 16  # D of it
+    resize: str = "triangle"  # how pictures come to image_size: a release by its own kernel (io/resize.py)
+    truncates: bool = False  # what G paints is truncated to levels of 255, not rounded: LivePortrait
     align_corners: bool = True  # volumes are read on the corner lattice, False: face lattice (fv2v/geometry)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
@@ -173,6 +176,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
+        _require(self.resize in RESIZES, f"resize one of {RESIZES}", self.resize)
         if self.canonical:
             smallest = self.canonical.stride << len(self.canonical.widths)
             _require(

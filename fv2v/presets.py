@@ -1,6 +1,8 @@
 """The presets: configs of published models and of the starter, most a `replace(...)` of another."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from fv2v.config import (
     AppearanceConfig,
@@ -20,14 +22,15 @@ FACE_VID2VID_512 = replace(
 )
 
 # zhanglonghao1992's release. It was trained with a flow without rotation, volumes read on the face lattice
-# although flows are on the corner lattice, and π = 3.14: its weights need all three. Its documented command
-# transfers relative motion.
+# although flows are on the corner lattice, and π = 3.14: its weights need all three. Its demo resizes by
+# scikit-image, and moves absolutely; its documented command adds --relative --adapt_scale.
 _VOX_CANONICAL = CanonicalConfig(kernel=3, jacobian=False)
 VOX_256 = ModelConfig(
     name="vox-256",
     keypoints=15,
+    resize="gaussian",
     align_corners=False,
-    geometry=GeometryConfig(transfer="keypoint", pi=3.14),
+    geometry=GeometryConfig(transfer="keypoint", relative=False, pi=3.14),
     canonical=_VOX_CANONICAL,
 )
 VOX_256_JACOBIAN = replace(VOX_256, name="vox-256-jacobian", canonical=replace(_VOX_CANONICAL, jacobian=True))
@@ -45,18 +48,21 @@ VOX_256_SPADE = replace(
 SADTALKER_256 = replace(
     VOX_256_SPADE,
     name="sadtalker-256",
-    geometry=replace(VOX_256.geometry, relative=False, translation="y"),
+    geometry=replace(VOX_256.geometry, translation="y"),
     head=HeadConfig(trunk="coefficients", inputs=70, widths=(1024,), blocks=(3,)),
     dense_motion=DenseMotionConfig(mask_threshold=1e-3),
 )
 SADTALKER_512 = replace(SADTALKER_256, name="sadtalker-512", image_size=512)
 
 # LivePortrait: one trunk estimates everything about a face, canonical keypoints and scale included; its bins
-# are symmetric, its rotations multiply in the other order, and t in depth is not used.
+# are symmetric, its rotations multiply in the other order, and t in depth is not used. It resizes by OpenCV,
+# and truncates what it paints.
 LIVEPORTRAIT = replace(
     VOX_256_SPADE,
     name="liveportrait",
     keypoints=21,
+    resize="area",
+    truncates=True,
     geometry=GeometryConfig(transfer="liveportrait", euler_order="zyx", translation="xy"),
     canonical=None,
     head=HeadConfig(
@@ -97,6 +103,27 @@ PRESETS: dict[str, ModelConfig] = {
         STARTER,
     )
 }
+
+
+_ADDED = ("resize", "truncates")  # fields that files of earlier versions do not have
+
+
+def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`ModelConfig.as_dict` of any version as this one writes it.
+
+    What an earlier file lacks is what its preset's release does, and so is whether motion is relative by
+    default, which presets once had otherwise. With a name that no preset has it is the defaults, which change
+    nothing.
+    """
+    if not isinstance(values, Mapping) or any(name in values for name in _ADDED):
+        return values
+    name = str(values.get("name"))
+    known = PRESETS.get(name) or PRESETS.get(name.removesuffix("-jacobian"))
+    added = {field: getattr(known or FACE_VID2VID_256, field) for field in _ADDED}
+    geometry = values.get("geometry")
+    if known and isinstance(geometry, Mapping):
+        added["geometry"] = {**geometry, "relative": known.geometry.relative}
+    return {**values, **added}
 
 
 def preset(name: str) -> ModelConfig:

@@ -13,6 +13,7 @@ from fv2v.checkpoints import sadtalker
 from fv2v.checkpoints.renames import Networks
 from fv2v.checkpoints.storage import Checkpoint, is_safetensors, read_safetensors, write_safetensors
 from fv2v.config import ModelConfig
+from fv2v.presets import completed
 
 SUFFIX = ".safetensors"
 _OTHER = "other"
@@ -44,7 +45,7 @@ def read(path: Path, asked: ModelConfig | None) -> Checkpoint:
             "`fv2v convert`"
         )
     try:
-        config = ModelConfig.from_dict(json.loads(metadata.get("config", "null")))
+        config = ModelConfig.from_dict(completed(json.loads(metadata.get("config", "null"))))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path.name} carries a config that this version does not know: {error}") from error
     if asked and sadtalker.meant(asked, config) != config:

@@ -86,7 +86,8 @@ Relative = Annotated[
         "--relative/--absolute",
         help="--relative adds the driver's movement since the first frame to the portrait's own pose, so "
         "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
-        "what the preset's release does.",
+        "what the preset's release does: vox-256 and its kin (zhanglonghao1992) are absolute, and that "
+        "release's documented command adds --relative --adapt-scale; LivePortrait is relative.",
         show_default=False,
     ),
 ]
@@ -223,7 +224,8 @@ class TransferOptions:
         bool,
         typer.Option(
             "--adapt-scale",
-            help="With --relative: scale the driver's movement to the portrait's size of face.",
+            help="With --relative, vox-256 and its kin: scale the driver's movement to the portrait's size "
+            "of face. Off by default, as in the release.",
         ),
     ] = False
     stitch: Stitch = True

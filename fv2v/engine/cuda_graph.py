@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from fv2v.engine.frame import FrameNetwork
+from fv2v.io.resize import AxisWeights, axis_weights
 from fv2v.io.tensors import to_images, to_uint8
 
 WARM_UPS = 3  # runs before a capture, in which libraries choose kernels and take their memory
@@ -123,8 +124,11 @@ class FrameGraph:
     """Frames of one kind: what `paint` does, captured, between two slots."""
 
     def __init__(self, network: FrameNetwork, driving: Tensor, kept: Sequence[Tensor], by: Capture) -> None:
+        # made before the capture, and kept: a graph reads them where they lie
+        self._weights = weights = _axis_weights(network, driving, kept[0].device)
+
         def function(driving: Tensor, *kept: Tensor) -> Tensor:
-            return paint(network, driving, *kept)
+            return paint(network, driving, *kept, weights=weights)
 
         self._captured = Captured(function, [driving], kept, by)
         result = self._captured.result
@@ -172,14 +176,27 @@ def _copy_streams(device: torch.device) -> tuple[Any, Any]:
     return lanes.Stream(priority=-1), lanes.Stream(priority=-1)
 
 
-def paint(network: FrameNetwork, driving: Tensor, *others: Tensor) -> Tensor:
-    """A frame from pixels to pixels: resized and scaled, and rounded in the end, on the device.
+def paint(
+    network: FrameNetwork, driving: Tensor, *others: Tensor, weights: AxisWeights | None = None
+) -> Tensor:
+    """A frame from pixels to pixels: resized and scaled, and made levels in the end, on the device.
 
     Args:
         driving: (B, H, W, 3) uint8, or what `network` takes, in float32; others: the rest of its inputs.
+        weights: what resizes it, where that is prepared already.
 
     Returns:
         (B, n, n, 3) uint8.
     """
-    images = to_images(driving, network.model.config.image_size) if driving.dtype == torch.uint8 else driving
-    return to_uint8(network(images.to(others[0].dtype), *others))
+    config, images = network.model.config, driving
+    if driving.dtype == torch.uint8:
+        images = to_images(driving, config.image_size, config.resize, weights)
+    return to_uint8(network(images.to(others[0].dtype), *others), truncate=config.truncates)
+
+
+def _axis_weights(network: FrameNetwork, driving: Tensor, device: torch.device) -> AxisWeights | None:
+    """Of driving frames that `paint` resizes."""
+    config = network.model.config
+    if driving.dtype != torch.uint8:
+        return None
+    return axis_weights(config.resize, (driving.shape[1], driving.shape[2]), config.image_size, device)

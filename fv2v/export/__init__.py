@@ -6,11 +6,11 @@ before the first: the portrait's tensors and, with relative motion, those of the
 `Reenactor`: it runs once a portrait, and its result can be stored (`numpy.savez`) and sent.
 
     reenactor = fv2v.Reenactor("vox-256", weights="00000189-checkpoint.pth.tar")
-    export_onnx(reenactor.model, "vox.onnx")
+    export_onnx(reenactor.model, "vox.onnx", relative=True)
     known = known_inputs(reenactor.encode("portrait.png"), reenactor.extract(first_frame))
     session = onnxruntime.InferenceSession("vox.onnx")
     for frame in frames:
-        driving = driving_input([frame], 256)
+        driving = driving_input([frame], 256, "gaussian")
         (image,) = session.run(None, {"driving": driving, **known})  # (1, 3, 256, 256) in [0, 1]
 
 The file's metadata names preset, config and options, and every input and output with its shape, type and

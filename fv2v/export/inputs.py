@@ -10,6 +10,7 @@ from torch import Tensor
 from fv2v.engine.frame import MOTION, SOURCE
 from fv2v.geometry import Motion, Source
 from fv2v.geometry.view import ViewTensors
+from fv2v.io.resize import TRIANGLE
 from fv2v.io.tensors import as_batch, to_images
 
 
@@ -42,6 +43,9 @@ def known_inputs(
     }
 
 
-def driving_input(pictures: Sequence[Any], size: int) -> np.ndarray:
-    """`driving` of a batch, (B, 3, size, size) float32, from pictures as `Reenactor.extract` takes them."""
-    return to_images(as_batch(pictures, size, torch.device("cpu")), size).numpy()
+def driving_input(pictures: Sequence[Any], size: int, resize: str = TRIANGLE) -> np.ndarray:
+    """`driving` of a batch, (B, 3, size, size) float32, from pictures as `Reenactor.extract` takes them.
+
+    `size` and `resize` are the preset's, `image_size` and `resize` of the config in the file's metadata.
+    """
+    return to_images(as_batch(pictures, size, torch.device("cpu"), resize), size, resize).numpy()

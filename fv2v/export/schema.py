@@ -19,7 +19,7 @@ MOTION = {
     "scale": "head size; 1 where the preset has none",
 }
 MEANINGS = {
-    "driving": "RGB in [0, 1], a square crop around the driver's face",
+    "driving": "RGB in [0, 1], a square crop around the driver's face, resized as the config says",
     "source_features": "the portrait's feature volume",
     "source_compressed": "what the motion network sees of it",
     "source_canonical": "the portrait's canonical keypoints, (x, y, z)",
@@ -34,6 +34,10 @@ MEANINGS = {
     "view_degrees": "pitch, yaw and roll of the receiver's view, in degrees",
     "view_translation": "its translation; the volume is 2 wide",
     "view_keeps": "which angles are the driver's; whether rotation and translation come on top of it",
+}
+IMAGE = {  # by ModelConfig.truncates
+    False: "RGB in [0, 1]; for 8 bits times 255 and rounded",
+    True: "RGB in [0, 1]; for 8 bits times 255 and truncated, as the release does",
 }
 WINDOW = (
     "3DMM coefficients of the driver, of the frames around this one, as "
@@ -88,7 +92,7 @@ def describe(network: FrameNetwork, batch_size: int) -> dict[str, Any]:
         "inputs": {
             name: _described(wanted[name], _dtype(name, dtype), meanings[name]) for name in network.inputs
         },
-        "outputs": {"image": _described((batch_size, 3, size, size), dtype, "RGB in [0, 1]")},
+        "outputs": {"image": _described((batch_size, 3, size, size), dtype, IMAGE[config.truncates])},
     }
 
 

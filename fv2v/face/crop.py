@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
 from fv2v.face.detectors.base import Face
+from fv2v.io.resize import AREA, GAUSSIAN, TRIANGLE
+from fv2v.io.tensors import as_batch, to_images, to_uint8
 
 WIDE, TIGHT = 1.9, 1.6  # the square's side in face sides: wanted, and least where the picture is small
 SHIFT = 0.1  # how far it may move off the face to stay inside the picture, in sides of the square
@@ -61,8 +64,12 @@ def middle_square(image: np.ndarray) -> Box:
     return Box((W - side) // 2, (H - side) // 2, side)
 
 
-def cut(image: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """(size, size, 3): what `box` shows of (H, W, 3). Beyond the border the outermost pixels repeat."""
+def cut(image: np.ndarray, box: Box, size: int, resize: str = TRIANGLE) -> np.ndarray:
+    """(size, size, 3): what `box` shows of (H, W, 3). Beyond the border the outermost pixels repeat.
+
+    `resize` as `ModelConfig.resize`, with one difference: a crop is reduced by area and enlarged bicubically
+    where the networks would be given triangles.
+    """
     H, W = image.shape[:2]
     columns = np.clip(np.arange(box.left, box.left + box.side), 0, W - 1)
     rows = np.clip(np.arange(box.top, box.top + box.side), 0, H - 1)
@@ -71,5 +78,13 @@ def cut(image: np.ndarray, box: Box, size: int) -> np.ndarray:
     bottom, right = max(0, box.top + box.side - H), max(0, box.left + box.side - W)
     if top or left or bottom or right:
         inside = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)
-    shrinks = box.side > size
-    return cv2.resize(inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return resized(inside, size, resize)
+
+
+def resized(image: np.ndarray, size: int, resize: str = TRIANGLE) -> np.ndarray:
+    """(size, size, 3) of a (n, n, 3) uint8 picture, as `cut` has it."""
+    if resize == GAUSSIAN:
+        levels = as_batch([image], size, torch.device("cpu"))
+        return to_uint8(to_images(levels, size, resize))[0].numpy()
+    by_area = resize == AREA or len(image) > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if by_area else cv2.INTER_CUBIC)

@@ -11,7 +11,7 @@ from fv2v.face.detectors.base import FaceDetector, LandmarkDetector
 from fv2v.face.detectors.given import GivenFaces, read_faces
 from fv2v.face.detectors.haar import find_faces
 from fv2v.face.find import find_face
-from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around
+from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around, upright_square
 from fv2v.face.paste import paste_back
 from fv2v.io.image import read_image
 from fv2v.io.paths import PathLike
@@ -65,11 +65,13 @@ def _choice(face: Any) -> FaceChoice:
     return FaceChoice(detector=given, landmarks=given.landmarks if given.marked else None)
 
 
-def crop_portrait(path: PathLike, crop: bool = True, face: Any = 1) -> CroppedPortrait:
+def crop_portrait(
+    path: PathLike, crop: bool = True, face: Any = 1, *, drives: bool = False
+) -> CroppedPortrait:
     """The picture in a file, and its crop around a face, as `choose_face` takes it.
 
     The crop has the picture's own resolution; by landmarks, the 512 pixels of LivePortrait's crops.
-    `crop=False` takes the middle square.
+    `crop=False` takes the middle square. A picture that `drives` is not rotated upright: its tilt is motion.
 
     Raises:
         FileNotFoundError: no such file.
@@ -82,7 +84,8 @@ def crop_portrait(path: PathLike, crop: bool = True, face: Any = 1) -> CroppedPo
         return CroppedPortrait(picture, cut(picture, box, box.side), box)
     found = find_face(picture, str(path), choice.number, choice.detector)
     if choice.landmarks:
-        square = square_around(choice.landmarks(picture, found))
+        landmarks = choice.landmarks(picture, found)
+        square = upright_square([landmarks]) if drives else square_around(landmarks)
         return CroppedPortrait(picture, crop_square(picture, square, RELEASE_SIZE), square)
     box = box_around(found, picture.shape[:2])
     return CroppedPortrait(picture, cut(picture, box, box.side), box)

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from fv2v.face.crop import Box, box_around, cut, middle_square
+from fv2v.face.crop import Box, box_around, cut, middle_square, resized
 from fv2v.face.detectors.base import Face, FaceDetector
 from fv2v.face.detectors.haar import find_faces
+from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square
+from fv2v.io.resize import TRIANGLE
 
 
 class FaceTracker:
@@ -100,18 +102,24 @@ class SteadyCrop:
             a video may begin with frames without a face; they count as `missing` like those later on.
         size: pixels on a side of a crop.
         detector: what finds the face.
+        resize: how crops come to that size, as `cut` takes it.
     """
 
     def __init__(
-        self, frames: Iterable[np.ndarray], start: Face, size: int, detector: FaceDetector = find_faces
+        self,
+        frames: Iterable[np.ndarray],
+        start: Face,
+        size: int,
+        detector: FaceDetector = find_faces,
+        resize: str = TRIANGLE,
     ) -> None:
         self._frames = frames
-        self._size = size
+        self._size, self._resize = size, resize
         self._tracker = FaceTracker(start, detector)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for frame, box in self.boxes():
-            yield cut(frame, box, self._size)
+            yield cut(frame, box, self._size, self._resize)
 
     def boxes(self) -> Iterator[tuple[np.ndarray, Box]]:
         """Each frame whole, and the square in it: for pasting back (paste.py)."""
@@ -124,13 +132,36 @@ class SteadyCrop:
         return self._tracker.missing
 
 
-def driving_crops(
-    frames: Iterable[np.ndarray], start: Face | None, size: int, detector: FaceDetector = find_faces
-) -> Iterable[np.ndarray]:
-    """The steady square around the driver's face, from `start` on; without a start the middle square."""
-    if start is None:
-        return (cut(frame, middle_square(frame), size) for frame in frames)
-    return SteadyCrop(frames, start, size, detector)
+class FixedCrop:
+    """Iterates over the crops of a video to one square, as LivePortrait's release crops a driving video.
+
+    Each is cut at the release's 512 pixels, black past the picture's border, and then resized.
+
+    Args:
+        frames, size, resize: as `SteadyCrop` takes them.
+        square: of the whole video.
+        detector: in which frames there is a face.
+
+    Attributes:
+        missing: frames so far in which there was none.
+    """
+
+    def __init__(
+        self, frames: Iterable[np.ndarray], square: Square, size: int, detector: FaceDetector, resize: str
+    ) -> None:
+        self._frames, self._square, self._detector = frames, square, detector
+        self._size, self._resize = size, resize
+        self.missing = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for number, frame in enumerate(self._frames):
+            self.missing += not self._detector(frame, number)
+            yield resized(crop_square(frame, self._square, RELEASE_SIZE), self._size, self._resize)
+
+
+def middle_crops(frames: Iterable[np.ndarray], size: int, resize: str) -> Iterator[np.ndarray]:
+    """The middle squares of a video's frames, resized."""
+    return (cut(frame, middle_square(frame), size, resize) for frame in frames)
 
 
 def _between(a: Face, b: Face, part: float) -> Face:

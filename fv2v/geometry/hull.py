@@ -28,9 +28,10 @@ def movement_scale(source: Source, anchor: Motion) -> Tensor:
 def check_adapt_scale(geometry: GeometryConfig, relative: bool, name: str) -> None:
     """ValueError where movement cannot be scaled: it is absolute, or the preset `name` has another rule."""
     if not (relative and TRANSFERS[geometry.transfer].scales_movement):
+        hint = "" if relative else ": expected relative=True, --relative"
         raise ValueError(
             "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
-            f"got relative={relative}, {name!r} with {geometry.transfer!r}"
+            f"got relative={relative}, {name!r} with {geometry.transfer!r}{hint}"
         )
 
 

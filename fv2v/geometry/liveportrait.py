@@ -8,6 +8,7 @@ PARTLY = {3: "y", 4: "y", 5: "z", 8: "z", 9: "yz"}  # and those of which only th
 
 GROUPS = {"lips": (6, 12, 14, 17, 19, 20), "eyes": (11, 13, 15, 16, 18), "brows": (1, 2)}
 LIPS_APART = 0.03  # height over width, from which on lips count as open
+EYES_OPEN, LIPS_CLOSED = 0.3, 0.0  # height over width at rest, about as in its own templates
 
 # (21, 3): whether that number of δ comes from the driver when motion is absolute
 DRIVEN_EXPRESSION = tuple(

@@ -79,13 +79,14 @@ def place(
         return TRANSFERS[geometry.transfer].place(source, motion, anchor, view, geometry, movement)
 
 
-def resting(motion: Motion, geometry: GeometryConfig) -> Motion | None:
+def resting(motion: Motion, geometry: GeometryConfig, region: str = "all") -> Motion | None:
     """What a single driving picture is measured against, so that it moves nothing but the expression.
 
-    LivePortrait's anchor is the picture's own motion with lips at rest. Other releases know no such face:
-    there a picture drives absolutely.
+    LivePortrait's anchor is the picture's own motion with lips at rest; where its eyes alone drive (`region`,
+    as `Edit` has it), without expression: δ = 0. Other releases know no such face: there a picture drives
+    absolutely.
     """
-    return TRANSFERS[geometry.transfer].rest(motion)
+    return TRANSFERS[geometry.transfer].rest(motion, region)
 
 
 def frontal(motion: Motion) -> Motion:
@@ -169,7 +170,9 @@ def _changed(own: Motion, motion: Motion, anchor: Motion) -> Motion:
     )
 
 
-def _lips_at_rest(motion: Motion) -> Motion:
+def _at_rest(motion: Motion, region: str) -> Motion:
+    if region == "eyes":
+        return replace(motion, expression=torch.zeros_like(motion.expression))
     lips = torch.tensor(LIPS_AT_REST, dtype=motion.expression.dtype, device=motion.expression.device)
     return replace(motion, expression=lips.expand_as(motion.expression))
 
@@ -202,13 +205,12 @@ class Transfer:
     place: Callable[
         [Source, Motion, Motion | None, Views, GeometryConfig, Tensor | float], Placement
     ]  # as `place`
-    rest: Callable[[Motion], Motion | None] = lambda motion: None  # as `resting`
+    rest: Callable[[Motion, str], Motion | None] = lambda motion, region: None  # as `resting`
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # keypoints that have a name
     scales_movement: bool = False  # relative movement can be scaled to the source's size of face
     rotates_flow: bool = False  # the affine of the flow is R_s R_d⁻¹, whatever the Jacobians are
     reads_jacobians: bool = False  # the affine of the flow is J_s J_d⁻¹
     keeps_own_expression: bool = False  # absolute motion leaves part of δ as the source has it
-    pose_keeps_translation: bool = False  # relative motion of the pose alone turns a head where it is
 
 
 TRANSFERS = {  # by the names of `GeometryConfig.transfer`
@@ -216,9 +218,8 @@ TRANSFERS = {  # by the names of `GeometryConfig.transfer`
     "keypoint": Transfer(place=_place_keypoints, scales_movement=True, reads_jacobians=True),
     "liveportrait": Transfer(
         place=_place_liveportrait,
-        rest=_lips_at_rest,
+        rest=_at_rest,
         groups=GROUPS,
         keeps_own_expression=True,
-        pose_keeps_translation=True,
     ),
 }

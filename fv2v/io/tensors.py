@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from fv2v.io.image import read_image
+from fv2v.io.resize import AREA, TRIANGLE, AxisWeights, axis_weights, resized
 
 KINDS = "a path, a PIL image, an (H, W, 3) uint8 array, or a (3, H, W) or (B, 3, H, W) float tensor in [0, 1]"
 
@@ -18,6 +18,8 @@ def as_batch(
     pictures: Sequence[Any],
     size: int,
     device: torch.device,
+    resize: str = TRIANGLE,
+    *,
     on_size: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Pictures of any kinds and sizes as one tensor, which `to_images` resizes and scales for the networks.
@@ -40,23 +42,36 @@ def as_batch(
             on_size(*(tensor.shape[1:3] if tensor.dtype == torch.uint8 else tensor.shape[2:]))
     if len({tensor.shape[1:] for tensor in tensors}) == 1 and tensors[0].dtype == torch.uint8:
         return torch.cat(tensors)
-    return torch.cat([to_images(tensor, size).to(device) for tensor in tensors])
+    return torch.cat([to_images(tensor, size, resize).to(device) for tensor in tensors])
 
 
-def to_images(pictures: Tensor, size: int) -> Tensor:
+def to_images(
+    pictures: Tensor, size: int, resize: str = TRIANGLE, weights: AxisWeights | None = None
+) -> Tensor:
     """(B, H, W, 3) uint8, or (B, 3, H, W) in [0, 1] -> (B, 3, size, size) float32 in [0, 1].
 
     The device stays. Pictures that are not square are squeezed, as in the releases.
+
+    Args:
+        resize: by which kernel, as `ModelConfig.resize`.
+        weights: `axis_weights` of these pictures, where they are prepared already.
     """
-    images = pictures.permute(0, 3, 1, 2).float() / 255 if pictures.dtype == torch.uint8 else pictures
-    if images.shape[2:] == (size, size):
-        return images
-    return interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
+    levels = pictures.dtype == torch.uint8
+    images = pictures.permute(0, 3, 1, 2).float() if levels else pictures
+    H, W = images.shape[2:]
+    if H == W == size:
+        return images / 255 if levels else images
+    if weights is None:
+        weights = axis_weights(resize, (H, W), size, images.device)
+    if resize == AREA and levels:  # of levels, which come out as levels in OpenCV
+        return (resized(images, size, weights) + 0.5).floor().clamp(0, 255) / 255
+    return resized(images / 255 if levels else images, size, weights).clamp(0, 1)
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device."""
-    levels = images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+def to_uint8(images: Tensor, *, truncate: bool = False) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device: rounded, or truncated."""
+    levels = images.float().clamp(0, 1).mul(255)
+    levels = (levels if truncate else levels.round()).to(torch.uint8)
     return levels.permute(0, 2, 3, 1).contiguous()
 
 

@@ -6,6 +6,7 @@ read a window of rows around each frame. Sequences are (T, n) float32 arrays. Th
 release (OpenTalker/SadTalker) does before its renderer.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,10 +93,12 @@ def driving_coefficients(
 
 
 def walk(degrees: float | Sequence[float], frames: int) -> np.ndarray:
-    """Angles changing at constant speed over a video, (frames,): (-30, 30, 0) goes up, then half as far down.
+    """Angles changing at constant speed over a video, (frames,), in the release's own sequence; one stays.
 
-    The first frame has the first angle, the last frame the last; one angle stays. The release does the same,
-    but stops up to a step short of the last one.
+    With Δ the sum of all changes, a frame takes Δ / (frames − 1) degrees. Each leg starts anew at its angle
+    and ends before the next one's; frames that are left over repeat the last, which is never quite reached:
+    (-30, 0, 30) over 5 frames is -30, -15, 0, 15, 15. A repeated angle takes no time; the release divides
+    by 0 there, as it does for a single frame.
 
     Raises:
         ValueError: no angles or frames, NaN or infinite numbers.
@@ -105,10 +108,12 @@ def walk(degrees: float | Sequence[float], frames: int) -> np.ndarray:
         raise ValueError(f"expected an angle in degrees, or a list of them to walk through; got {degrees!r}")
     if frames < 1:
         raise ValueError(f"expected at least 1 frame to walk over, got {frames}")
-    steps = np.abs(np.diff(stops))
-    stops = stops[np.append(True, steps > 0)]  # a repeated angle takes no time
-    travelled = np.append(0.0, steps[steps > 0]).cumsum()
-    return np.interp(np.linspace(0, travelled[-1], frames), travelled, stops)
+    legs = [(start, end) for start, end in itertools.pairwise(stops.tolist()) if start != end]
+    step = sum(abs(end - start) for start, end in legs) / max(frames - 1, 1)
+    # in the release's order of operations: the last bit decides how many angles a leg has
+    angles = [np.arange(start, end, step * abs(end - start) / (end - start)) for start, end in legs]
+    walked = np.concatenate(angles or [stops[:1]])[:frames]
+    return np.pad(walked, (0, frames - len(walked)), mode="edge")
 
 
 def pose_views(

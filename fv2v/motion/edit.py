@@ -23,8 +23,7 @@ class Edit:
 
     Args:
         region: which part of the driver's motion is used: "all", "expression" or "pose", and with
-            LivePortrait's keypoints also "lips" or "eyes". For "pose" in relative motion LivePortrait's
-            release turns the head without moving it; other presets move it too.
+            LivePortrait's keypoints also "lips" or "eyes". "pose" turns and moves the head; its scale stays.
         strength: how strong the expression is, w: one number, or one for each group of keypoints (then 1 for
             all others; of groups that overlap the last counts). A group is a tuple of numbers from 0 to
             K - 1, or of LivePortrait's "lips", "eyes" or "brows".

@@ -8,8 +8,9 @@ A template is a pickle of plain values: `n_frames`, `output_fps`, and `motion`, 
     scale  (1, 1)
 
 beside them `c_eyes_lst` and `c_lip_lst` (older files: `c_d_eyes_lst`, `c_d_lip_lst`), how far eyes and lips
-are open, (1, 2) and (1, 1) a frame; many files have none. The driver's own keypoints, which newer files hold
-too, are of no use for another face and are not kept. Frames come at a constant rate.
+are open, (1, 2) and (1, 1) a frame; some files have none, which the release's own scripts refuse. The
+driver's own keypoints, which newer files hold too, are of no use for another face and are not kept. Frames
+come at a constant rate.
 """
 
 import pickle
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from fv2v.config import ModelConfig
 from fv2v.geometry import Motion
+from fv2v.geometry.liveportrait import EYES_OPEN, LIPS_CLOSED
 from fv2v.io.paths import whole_file
 from fv2v.io.restricted_pickle import RefusedError, read_plain
 from fv2v.io.timing import Timing
@@ -71,7 +73,9 @@ def check_template(path: Path, config: ModelConfig) -> None:
 
 
 def write_template(path: Path, sequence: MotionSequence) -> None:
-    """Write a template; uneven time stamps are replaced by the average rate.
+    """Write a template that drives the release's own scripts, of every version.
+
+    Uneven time stamps are replaced by the average rate, ratios that are not known by those of a face at rest.
 
     Raises:
         ValueError: a number of keypoints other than LivePortrait's.
@@ -85,16 +89,19 @@ def write_template(path: Path, sequence: MotionSequence) -> None:
     rows = {"scale": motion.scale, "R": motion.rotation.mT, "exp": motion.expression, "t": motion.translation}
     arrays = {name: values.contiguous().numpy() for name, values in rows.items()}
     rate = sequence.timing.rate
-    stored = {
+    stored: dict[str, Any] = {
         "n_frames": len(sequence),
         "output_fps": int(rate) if rate.denominator == 1 else float(rate),
         "motion": [
             {name: values[i : i + 1] for name, values in arrays.items()} for i in range(len(sequence))
         ],
     }
-    for (name, _), ratios in ((_EYES, sequence.eyes), (_LIPS, sequence.lips)):
-        if ratios is not None:
-            stored[name] = [ratio.numpy() for ratio in ratios.split(1)]
+    eyes, lips = sequence.eyes, sequence.lips
+    eyes = torch.full((len(sequence), 2), EYES_OPEN) if eyes is None else eyes
+    lips = torch.full((len(sequence), 1), LIPS_CLOSED) if lips is None else lips
+    for names, ratios in ((_EYES, eyes), (_LIPS, lips)):
+        each = [ratio.numpy() for ratio in ratios.cpu().float().split(1)]
+        stored |= dict.fromkeys(names, each)
     with whole_file(path) as temporary:
         temporary.write_bytes(pickle.dumps(stored, PROTOCOL))
 

@@ -68,6 +68,8 @@ def read_motion(path: PathLike) -> MotionSequence:
 def write_motion(path: PathLike, sequence: MotionSequence) -> None:
     """Write a `.npz`, or a `.pkl` as a template of LivePortrait, whole or not at all.
 
+    A template always says how far eyes and lips are open: where that is not known, as in a face at rest.
+
     Raises:
         FileNotFoundError: the folder does not exist.
         ValueError: another suffix, a folder that cannot be written to, or, for a `.pkl`, motion that is not

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,5 +97,5 @@ def errors_of(path: Path) -> Iterator[None]:
 
 
 def _meaning(config: ModelConfig) -> tuple[object, ...]:
-    """What the numbers of a motion depend on."""
-    return config.geometry, config.keypoints, config.head.scale
+    """What the numbers of a motion depend on; whether it is relative is decided when it is used."""
+    return replace(config.geometry, relative=True), config.keypoints, config.head.scale

@@ -22,6 +22,7 @@ from fv2v.motion.coefficients import (
     driving_windows,
     read_coefficients,
 )
+from fv2v.motion.liveportrait_template import SUFFIX as TEMPLATE_SUFFIX
 from fv2v.motion.liveportrait_template import check_template
 from fv2v.motion.npz import MOTION_SUFFIXES, write_motion
 from fv2v.motion.sequence import MotionSequence
@@ -31,6 +32,11 @@ from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import SPARE, paths_given
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
+
+AT_REST = (
+    "eyes and lips are as at rest throughout, since how far they are open needs 203 landmarks of the "
+    "driver's face (--driving-face FILE)"
+)
 
 
 def extract(
@@ -51,13 +57,15 @@ def extract(
 ) -> Report:
     """Keep the motion of a video: what `render` makes of it with a portrait is what `reenact` would.
 
-    Time stamps are kept, sound is not: `render` takes it from the video.
+    Time stamps are kept, sound is not: `render` takes it from the video. Where `driving_face` is landmarks of
+    the set of 203, how far eyes and lips are open is kept as well.
 
     Args:
         driving: a video of a face; for a preset that coefficients drive a file of them, as
             `fv2v.read_coefficients` reads it, 25 rows a second.
         output: .npz, with the arrays that `fv2v.write_motion` lists; or .pkl, LivePortrait's template, from
-            its preset alone; uneven times become their average rate there.
+            its preset alone; uneven times become their average rate there, and eyes and lips of which nothing
+            is known are at rest, which the report then says.
         preset, weights, reenactor, device, dtype: as `reenact` takes them.
         source_coefficients: a file of the portrait's own, for weights that read its crop as well (73).
         frames, crop, driving_face, progress: as `reenact` takes them.
@@ -95,16 +103,21 @@ def extract(
     reenactor = model.load()
     started = time.perf_counter()
     if isinstance(driver, DrivingVideo):
-        with Prefetch(driver.crops(reenactor.config.image_size), batch_size + SPARE) as ahead:
+        with Prefetch(driver.crops(reenactor.config), batch_size + SPARE) as ahead:
             motion = _extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
-        timing, missing = driver.reader.timing, driver.missing
+        timing, missing, openness = driver.reader.timing, driver.missing, driver.openness(len(motion))
     else:
         head = reenactor.config.head
         windows = driving_windows(driver[:, : head.inputs], head)[:frames]
         motion = _extract_motion(reenactor, windows, batch_size, len(windows), progress)
-        timing, missing = Timing.even(len(windows), COEFFICIENT_RATE), 0
-    write_motion(output, MotionSequence(motion, timing, reenactor.config.name))
-    return Report(output, len(motion), searched + time.perf_counter() - started, missing)
+        timing, missing, openness = Timing.even(len(windows), COEFFICIENT_RATE), 0, None
+    eyes = lips = None
+    if openness is not None:
+        eyes, lips = torch.from_numpy(openness).float().split((2, 1), dim=1)
+    write_motion(output, MotionSequence(motion, timing, reenactor.config.name, eyes, lips))
+    at_rest = openness is None and output.suffix.lower() == TEMPLATE_SUFFIX
+    seconds = searched + time.perf_counter() - started
+    return Report(output, len(motion), seconds, missing, note=AT_REST if at_rest else "")
 
 
 def _read_rows(driving: PathLike, source_coefficients: PathLike | None) -> np.ndarray:

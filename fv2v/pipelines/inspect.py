@@ -98,7 +98,7 @@ def inspect(
     if own is not None:
         driver = driving_coefficients(read_coefficients(driving), own)
     elif cv2.haveImageReader(str(driving)):
-        driver = crop_portrait(driving, crop, driving_face)
+        driver = crop_portrait(driving, crop, driving_face, drives=True)
     else:
         driver = DrivingVideo(driving, crop, driving_face)
     reenactor = model.load(optimize=False)
@@ -129,7 +129,7 @@ def _picture(reenactor: Reenactor, driving: np.ndarray, relative: bool | None) -
 def _video(reenactor: Reenactor, video: DrivingVideo, frames: Sequence[int]) -> Driver:
     kept: dict[int, np.ndarray] = {}
     count = 0
-    crops = video.crops(reenactor.config.image_size)
+    crops = video.crops(reenactor.config)
     for count, image in enumerate(islice(crops, max(frames or FRAMES) + 1), start=1):
         if count == 1 or count - 1 in (frames or FRAMES):
             kept[count - 1] = image

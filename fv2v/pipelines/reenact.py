@@ -80,7 +80,7 @@ def reenact(
     video = DrivingVideo(driving, crop, driving_face, frames)
     searched = time.perf_counter() - started
     reenactor = model.load()
-    with Prefetch(video.crops(reenactor.config.image_size), options.batch_size + SPARE) as ahead:
+    with Prefetch(video.crops(reenactor.config), options.batch_size + SPARE) as ahead:
         drivers = Timed(ahead)
         report = render_to_file(
             reenactor,

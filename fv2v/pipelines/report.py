@@ -26,6 +26,7 @@ class Report:
     seconds: float  # from looking for faces to the last byte, without loading weights
     missing: int  # frames in which no face was found, so that the last square was kept; 0 with crop=False
     stages: Stages | None = None  # of a video
+    note: str = ""  # what else the user should know, in a few words
 
     def with_driver(self, stages: Stages, missing: int) -> "Report":
         """The same report with the seconds that reading the driver took added, stage by stage."""
@@ -40,4 +41,4 @@ class Report:
             text += f": {self.stages}"
         if self.missing:
             text += f"; no face found in {self.missing} of them: the last square was kept"
-        return text
+        return f"{text}; {self.note}" if self.note else text

@@ -50,7 +50,7 @@ def imitate(
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     cropped = crop_portrait(portrait, crop, face)
-    driver = crop_portrait(driving, crop, driving_face)
+    driver = crop_portrait(driving, crop, driving_face, drives=True)
 
     def picture(reenactor: Reenactor, source: Source) -> np.ndarray:
         return reenactor.imitate(source, driver.image, options)

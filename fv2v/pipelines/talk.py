@@ -55,7 +55,7 @@ def talk(
         reenactor: one that is loaded already, in place of preset, weights, device and dtype.
         still, expression_scale: as `fv2v.motion.coefficients.driving_coefficients` takes them.
         pitch, yaw, roll: hold the head at so many degrees, or walk it through a list of them at constant
-            speed; what is left out stays the driver's.
+            speed, as SadTalker does, which stops short of the last one; what is left out stays the driver's.
         fps: frames a second; SadTalker makes 25 rows of them.
         sound: a file whose sound goes along, cut where the frames end; coefficients have none.
         crop: cut the square around the face out of the portrait. False takes its middle square.

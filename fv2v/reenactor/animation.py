@@ -10,7 +10,6 @@ from torch import Tensor
 from fv2v.engine.cuda_graph import Pending
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import movement_scale
-from fv2v.io.tensors import to_uint8
 from fv2v.motion.edit import Edit
 from fv2v.motion.smoothing import SteadyMotion
 from fv2v.reenactor.options import AnimationOptions
@@ -83,7 +82,7 @@ class Animation:
         # driving frames without a graph of their own are the first of their kind: no other graph is begun
         graph = isinstance(batch, Motion)
         images = self._runner.render(replace(frames, driving=motion), edits, graph=graph)
-        return Pending(to_uint8(images).cpu())
+        return Pending(self._runner.levels(images).cpu())
 
     def _scale_of_movement(self) -> Tensor | float:
         """The factor of `adapt_scale`, once the anchor is known; it stays."""

@@ -27,7 +27,6 @@ from fv2v.config import ModelConfig
 from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import Motion, Placement, Source, View, place
 from fv2v.geometry.liveportrait import LIPS_APART
-from fv2v.geometry.transfer import TRANSFERS
 from fv2v.motion.edit import Edit, by_keypoint, region_of
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.retargeting import Retargeting
@@ -47,12 +46,12 @@ def apply_edit(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, c
     ]
     expression = _between(before.expression, expression, share)
     whole = edit.region == "all"
-    keeps_place = anchor is not None and TRANSFERS[config.geometry.transfer].pose_keeps_translation
+    posed = whole or edit.region == "pose"
     return _parts(
         replace(motion, expression=expression),
         before,
-        rotation=whole or edit.region == "pose",
-        translation=whole or (edit.region == "pose" and not keeps_place),
+        rotation=posed,
+        translation=posed,
         expression=True,
         scale=whole,
     )

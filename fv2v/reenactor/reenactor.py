@@ -18,7 +18,6 @@ from fv2v.engine import arrange
 from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import Motion, Source, View, frontal, resting
 from fv2v.io.paths import PathLike
-from fv2v.io.tensors import to_uint8
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.edit import Edit, check_edits
 from fv2v.networks import FaceVid2Vid
@@ -60,8 +59,9 @@ class Reenactor:
     the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
     driving frame costs H with Δ, M and G.
 
-    Pictures are square crops around a face, of any size; `fv2v.face.portrait.crop_portrait` makes them. One
-    that is not square is squeezed, as in the releases, with a warning once of each size.
+    Pictures are square crops around a face, of any size; `fv2v.face.portrait.crop_portrait` makes them. They
+    are resized as the preset's release does it (`ModelConfig.resize`). One that is not square is squeezed, as
+    in the releases, with a warning once of each size.
 
     Raises:
         FileNotFoundError: there is no such file of weights.
@@ -244,7 +244,8 @@ class Reenactor:
         """The source as one driving picture has it, (H, W, 3) uint8.
 
         Relative, where the preset's release drives by pictures so (LivePortrait; the default there), moves
-        nothing but the expression, away from lips at rest. Elsewhere a picture drives absolutely.
+        nothing but the expression, away from lips at rest; of the region "eyes", away from 0. Elsewhere a
+        picture drives absolutely.
 
         Args:
             source: from `encode`.
@@ -256,15 +257,18 @@ class Reenactor:
         """
         chosen = replace(options or AnimationOptions(), **keywords).only_of_frames("imitate", "relative")
         motion = self.extract(picture)
-        anchor = self.rest(motion, chosen.relative)
         edits = check_edits(chosen.edit, 1, len(source), self.config)
+        anchor = self.rest(motion, chosen.relative, *(edit.region for edit in edits))
         views = next_options(one_or_iterator(chosen.view), View, 1, 0)
         frames = chosen.frame_inputs(source, motion, anchor, views)
-        return to_uint8(self.runner.render(frames, edits))[0].cpu().numpy()
+        return self.runner.levels(self.runner.render(frames, edits))[0].cpu().numpy()
 
-    def rest(self, motion: Motion, relative: bool | None = None) -> Motion | None:
-        """What a driving picture's motion is measured against, as `imitate` has it; None: nothing."""
-        anchor = resting(motion, self.config.geometry) if relative is not False else None
+    def rest(self, motion: Motion, relative: bool | None = None, region: str = "all") -> Motion | None:
+        """What a driving picture's motion is measured against, as `imitate` has it; None: nothing.
+
+        `region` is the edit's, where there is one.
+        """
+        anchor = resting(motion, self.config.geometry, region) if relative is not False else None
         if relative and anchor is None:
             raise ValueError(
                 "relative motion is measured against a first frame, or a face at rest, which "
@@ -277,7 +281,7 @@ class Reenactor:
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
         frames = FrameInputs(source, frontal(source.motion))
-        return to_uint8(self.runner.render(frames, graph=False))[0].cpu().numpy()
+        return self.runner.levels(self.runner.render(frames, graph=False))[0].cpu().numpy()
 
     def save(self, path: PathLike) -> None:
         """Write trained weights and config to a .safetensors, whole or not at all; `weights=path` reads it.

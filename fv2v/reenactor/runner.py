@@ -14,7 +14,7 @@ from fv2v.engine.cuda_graph import Pending
 from fv2v.engine.frame import FrameInputs
 from fv2v.engine.graph_cache import FrameGraphs
 from fv2v.geometry import Motion, Source, check_motion, coordinate_dtype, used_translation
-from fv2v.io.tensors import as_batch, to_images
+from fv2v.io.tensors import as_batch, to_images, to_uint8
 from fv2v.motion.coefficients import source_windows
 from fv2v.motion.edit import Edit
 from fv2v.networks import FaceVid2Vid
@@ -52,11 +52,20 @@ class Runner:
             return Motion.cat(driving)
         if self.config.driven_by == "coefficients":
             return torch.from_numpy(np.stack(driving))
-        return as_batch(driving, self.config.image_size, self.device, self._warn_if_squeezed)
+        return self._as_batch(driving)
 
     def images(self, pictures: Tensor) -> Tensor:
         """What `as_batch` returns, as the networks take it: (B, 3, n, n) in [0, 1], n = `image_size`."""
-        return to_images(pictures.to(self.device), self.config.image_size).to(self.dtype)
+        config = self.config
+        return to_images(pictures.to(self.device), config.image_size, config.resize).to(self.dtype)
+
+    def levels(self, images: Tensor) -> Tensor:
+        """What `render` returns as (B, n, n, 3) uint8, rounded or truncated as the preset's release does."""
+        return to_uint8(images, truncate=self.config.truncates)
+
+    def _as_batch(self, pictures: Sequence[Any]) -> Tensor:
+        size, resize = self.config.image_size, self.config.resize
+        return as_batch(pictures, size, self.device, resize, on_size=self._warn_if_squeezed)
 
     def received(self, motion: Motion, frames: str) -> Motion:
         """A motion from outside, checked and brought here; senders may have stored it in half precision.
@@ -69,7 +78,7 @@ class Runner:
 
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
         """F, L, H and Δ on a portrait, as `Reenactor.encode` takes it."""
-        pictures = as_batch([portrait], self.config.image_size, self.device, self._warn_if_squeezed)
+        pictures = self._as_batch([portrait])
         with torch.inference_mode():
             images = self.images(pictures)
             windows = source_windows(coefficients, self.config, len(images))
@@ -87,7 +96,7 @@ class Runner:
             f"a picture of {width}x{height} pixels is squeezed to {n}x{n}, and its face with it: expected a "
             "square crop around the face, as fv2v.face.portrait.crop_portrait(path).image; fv2v.reenact and "
             "the commands crop by themselves",
-            stacklevel=5,  # whoever calls the Reenactor
+            stacklevel=6,  # whoever calls the Reenactor
         )
 
     @torch.inference_mode()

@@ -12,6 +12,7 @@ from fv2v import checkpoints
 from fv2v.data import open_data
 from fv2v.data.loader import pair_loader
 from fv2v.data.pairs import Draw, PairData, Pairs
+from fv2v.presets import completed
 from fv2v.progress import StepProgress
 from fv2v.training import state as run_state
 from fv2v.training.build import check_size, loss_networks, starting_model
@@ -168,14 +169,15 @@ class Trainer:
         state = run_state.latest(folder)
         if state is None:
             return 0
-        if state.config["model"] != self.described["model"]:
+        before = {**state.config, "model": completed(state.config["model"])}
+        if before["model"] != self.described["model"]:
             raise ValueError(f"{folder} holds a run of another model; choose another folder for this one")
         self.learner.load(state.learner)
         torch.set_rng_state(state.random[0])
         if self.world.device.type == "cuda" and len(state.random) > 1:
             torch.cuda.set_rng_state(state.random[1], self.world.device)
         self.notes.append(f"{folder}: resumed after step {state.step}")
-        self.notes += [f"changed since then: {each}" for each in changes(state.config, self.described)]
+        self.notes += [f"changed since then: {each}" for each in changes(before, self.described)]
         return state.step
 
     def _check_data(self, keypoints: int, size: int) -> None:

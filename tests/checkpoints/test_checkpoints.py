@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, TINY_VOX_JACOBIAN
 
 from fv2v import checkpoints
-from fv2v.checkpoints import liveportrait
+from fv2v.checkpoints import liveportrait, native
+from fv2v.config import ModelConfig
 from fv2v.io.paths import whole_folder
 from fv2v.networks import FaceVid2Vid
-from fv2v.presets import VOX_256, preset
+from fv2v.presets import PRESETS, VOX_256, completed, preset
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,42 @@ def test_our_files_refuse_another_config(tmp_path):
         checkpoints.load(file, TINY)
     with pytest.raises(ValueError, match="holds a 'tiny-vox' model"):  # as wide, and still another geometry
         checkpoints.load(file, replace(TINY_VOX, align_corners=True))
+
+
+def as_once_written(config: ModelConfig) -> dict[str, Any]:
+    """What files from before `resize` and `truncates` carry; zhanglonghao1992's presets were relative."""
+    values = config.as_dict()
+    relative = values["geometry"]["relative"] or values["name"].startswith("vox")
+    values["geometry"] |= {"relative": relative}
+    return {key: value for key, value in values.items() if key not in ("resize", "truncates")}
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_earlier_files_are_still_their_presets(config, tmp_path):
+    """And what has another name, or asks for what it asks, is left as it was."""
+    assert ModelConfig.from_dict(completed(as_once_written(config))) == config
+    assert completed(config.as_dict()) == config.as_dict()
+    own = replace(config, name="mine")
+    plain = replace(own, resize="triangle", truncates=False)
+    assert ModelConfig.from_dict(completed(as_once_written(own))) == plain
+
+
+def test_every_variant_of_a_release_is_known_in_earlier_files():
+    for release in checkpoints.RELEASES.values():
+        for config in release.configs():
+            assert ModelConfig.from_dict(completed(as_once_written(config))) == config
+
+
+def test_an_earlier_file_loads(tmp_path):
+    file = tmp_path / "earlier.safetensors"
+    for config, values in ((TINY, as_once_written(TINY)), (VOX_256, as_once_written(VOX_256))):
+        save_file({"x": torch.zeros(2)}, file, {"format": "fv2v", "config": json.dumps(values)})
+        assert native.read(file, config).config == config
+        assert native.read(file, None).config == config
+    broken = as_once_written(TINY) | {"geometry": {}}
+    save_file({"x": torch.zeros(2)}, file, {"format": "fv2v", "config": json.dumps(broken)})
+    with pytest.raises(ValueError, match="config that this version does not know"):
+        checkpoints.load(file)
 
 
 def test_a_foreign_safetensors_is_refused(tmp_path):

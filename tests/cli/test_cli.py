@@ -80,8 +80,8 @@ def test_options_reach_the_picture(fv2v, files, tmp_path):
         ["--yaw", 40],
         ["--pitch", 40],
         ["--roll", 40],
-        ["--yaw", 40, "--view-mode", "replace", "--absolute"],
-        ["--absolute"],
+        ["--yaw", 40, "--view-mode", "replace", "--relative"],
+        ["--relative"],
         ["--no-crop"],
     ):
         code, _, err = fv2v(

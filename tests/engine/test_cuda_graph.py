@@ -11,7 +11,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tiny import SEEING, TINIES, TINY, assert_frames_close, driving, encoded, lively, pictures, uncaptured
+from tiny import (
+    SEEING,
+    TINIES,
+    TINY,
+    TINY_LIVEPORTRAIT,
+    TINY_VOX,
+    assert_frames_close,
+    driving,
+    encoded,
+    lively,
+    pictures,
+    uncaptured,
+)
 from torch import Tensor
 
 from fv2v import Edit, Reenactor, View
@@ -83,7 +95,8 @@ def test_animate_by_motion(config, device):
     plain, source = uncaptured(reenactor), encoded(reenactor)
     driven = driving(config, 5, seed=1)
     motion = plain.extract(driven)
-    options = {"adapt_scale": config.geometry.transfer == "keypoint", "view": VIEWS[0]}
+    scales = config.geometry.transfer == "keypoint"
+    options = {"relative": True, "adapt_scale": scales, "view": VIEWS[0]}
     frames, expected = (list(each.animate(source, motion, **options)) for each in (reenactor, plain))
     assert_frames_close(frames, expected)
     assert not np.array_equal(frames[3], frames[4]), "no motion would be seen"
@@ -144,15 +157,21 @@ def test_edited_frames_run_as_they_are(device):
     assert captures(reenactor) == 0
 
 
-def test_frames_of_any_size_and_kind(device):
-    """Resized on the device, uint8 as it comes: the same pictures."""
-    reenactor = on_the_path(TINY, device)
+@pytest.mark.parametrize("config", [TINY, TINY_VOX, TINY_LIVEPORTRAIT], ids=lambda config: config.name)
+def test_frames_of_any_size_and_kind(config, device):
+    """Resized on the device by the preset's kernel, uint8 as it comes: the same pictures as without a graph.
+
+    And as of floats, but where OpenCV rounds between resizing and the networks.
+    """
+    reenactor = on_the_path(config, device)
     plain, source = uncaptured(reenactor), encoded(reenactor)
     for height, width in ((32, 32), (47, 31), (200, 300), (5, 9)):
         frames = list(np.random.default_rng(3).integers(0, 256, (4, height, width, 3), dtype=np.uint8))
         tensors = [torch.from_numpy(frame).permute(2, 0, 1).to(device) / 255 for frame in frames]
         expected = list(plain.animate(source, frames))
         assert_frames_close(list(reenactor.animate(source, frames)), expected)
+        if config.resize == "area":
+            expected = list(plain.animate(source, tensors))
         assert_frames_close(list(reenactor.animate(source, tensors)), expected)
 
 

@@ -63,7 +63,7 @@ def test_grid_sample(names, shown):
 
 
 def fed(names):
-    return {"driving": driving_input([names["frames"][1]], 256), **names["known"]}
+    return {"driving": driving_input([names["frames"][1]], 256, VOX_256.resize), **names["known"]}
 
 
 def test_gather(names, shown):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import clips
 import cv2
@@ -15,11 +16,21 @@ from fv2v.face.detectors.base import Face
 from fv2v.face.detectors.given import GivenFaces, read_faces
 from fv2v.face.detectors.haar import find_faces
 from fv2v.face.find import find_face, find_first_face
-from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_by_landmarks, upright_square
+from fv2v.face.landmarks import (
+    RELEASE_SIZE,
+    Square,
+    crop_by_landmarks,
+    eye_and_lip,
+    square_around,
+    upright_square,
+)
 from fv2v.face.portrait import FaceChoice, choose_face, crop_portrait
 from fv2v.face.tracking import SteadyCrop
 from fv2v.io.image import read_image, write_image
+from fv2v.io.video import read_video
+from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.reenact import reenact
+from fv2v.presets import LIVEPORTRAIT
 from fv2v.reenactor import Reenactor
 
 BOX = [100, 60, 180, 160]
@@ -209,6 +220,78 @@ def test_landmarks_turn_the_portraits_crop_as_the_release_does(tmp_path):
         landmarks=lambda image, face, frame=0: POINTS + (face.x - 9),
     )
     assert (crop_portrait(path, face=detected).image == expected.image).all()
+
+
+def releases_crops(frames: np.ndarray, marks: np.ndarray, size: int) -> np.ndarray:
+    """LivePortrait's crops of a driving video: one box, the mean of all frames', black past the border."""
+    corners = []
+    for points in marks:
+        side, eye, lip = square_around(points, 2.2, -0.1).side, *eye_and_lip(points)
+        down = (lip - eye) / np.hypot(*(lip - eye))
+        across = np.array([down[1], -down[0]])
+        turned = points @ np.stack([across, down], axis=1)
+        middle = (turned.min(axis=0) + turned.max(axis=0)) / 2
+        assert side == pytest.approx(2.2 * np.ptp(turned, axis=0).max())
+        centre = middle @ np.stack([across, down]) - 0.1 * side * down
+        corners.append([*(centre - side / 2), *(centre + side / 2)])
+    left, top, right, _ = np.mean(corners, axis=0)
+    scale = 512 / (right - left)
+    there = np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
+    crops = [cv2.warpAffine(frame, there, (512, 512), flags=cv2.INTER_LINEAR) for frame in frames]
+    return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
+
+
+DRIVERS = {  # landmarks of each frame of a video, or of all; how far from where the picture has room
+    "in the middle": np.stack([POINTS] * 4),
+    "for all frames": POINTS[None],
+    "on the move": np.stack([POINTS + np.array([12 * i, -5 * i]) for i in range(4)]),
+    "past the border": np.stack([POINTS - (150, 90), POINTS - (160, 80), POINTS - 120, POINTS - (155, 85)]),
+    "larger than the picture": (POINTS - POINTS.mean(axis=0)) * 2.4
+    + np.array([210, 160])
+    + np.zeros((4, 1, 1)),
+    "hidden at times": np.stack([POINTS * np.nan, POINTS, POINTS + 9, POINTS * np.nan]),
+    "of 203 points": np.stack([parity.fake_landmarks(203, seed) for seed in "abcd"]),
+    "of 5 points": np.stack([parity.fake_landmarks(5, seed) for seed in "abcd"]),
+}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_landmarks_place_a_drivers_square_as_the_release_does(driver, tmp_path):
+    """Scale 2.2, shift -0.1, averaged, neither shrunk nor moved to stay inside; reduced from 512 pixels."""
+    marks = DRIVERS[driver]
+    images = np.stack([np.roll(parity.scene(), 7 * i, axis=1) for i in range(4)])
+    path = clips.write_clip(tmp_path / "driving.mp4", images)
+    known = marks[~np.isnan(marks).any(axis=(1, 2))]
+    video = DrivingVideo(path, True, marks)
+    made = np.stack(list(video.crops(LIVEPORTRAIT)))
+    expected = releases_crops(np.stack(list(read_video(path))), known, 256)
+    assert np.abs(made.astype(int) - expected).max() <= 1
+    assert video.missing == (2 if "hidden" in driver else 0)
+    if "border" in driver or "larger" in driver:
+        assert (made[:, 0, 0] == 0).all()
+    half = replace(LIVEPORTRAIT, image_size=128)
+    if len(known) == 4:  # of a part of the video, the part's mean
+        first = np.stack(list(DrivingVideo(path, True, marks, frames=2).crops(half)))
+        expected = releases_crops(np.stack(list(read_video(path, frames=2))), known[:2], 128)
+        assert np.abs(first.astype(int) - expected).max() <= 1
+
+
+def test_a_face_that_fills_its_video_has_the_releases_square():
+    """693 pixels in a video of 512, where 584 were cut once."""
+    points = (POINTS - POINTS.mean(axis=0)) * 693 / upright_square([POINTS]).side + 256
+    assert GivenFaces(points).square() == upright_square([points])
+    assert GivenFaces(points).square().side == pytest.approx(693, abs=0.1)
+    assert GivenFaces(BOX).square() is None
+
+
+def test_a_driving_picture_is_not_turned_upright(tmp_path):
+    write_image(tmp_path / "scene.png", parity.scene())
+    driver = crop_portrait(tmp_path / "scene.png", face=POINTS, drives=True)
+    assert driver.crop == upright_square([POINTS])
+    expected = cv2.warpAffine(parity.scene(), driver.crop.to_crop(512)[:2], (512, 512))
+    assert (driver.image == expected).all()
+    boxed = crop_portrait(tmp_path / "scene.png", face=BOX, drives=True)
+    assert boxed.crop == crop_portrait(tmp_path / "scene.png", face=BOX).crop
 
 
 def test_what_chooses_a_face(tmp_path):

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from liveportrait_cases import GEOMETRY, make_motion, make_source
-from tiny import TINY_LIVEPORTRAIT
+from tiny import TINY_LIVEPORTRAIT, lively, pictures
 from torch import Tensor
 
-from fv2v import Edit, Motion, Source, View
+from fv2v import Edit, Motion, Reenactor, Source, View
 from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import keypoints_of, place, resting
 from fv2v.geometry.hull import hull_volume
+from fv2v.geometry.liveportrait import LIPS_AT_REST
+from fv2v.io.tensors import to_uint8
 from fv2v.motion.edit import REGIONS, following
 from fv2v.motion.ratios import Openness, read_openness
 from fv2v.networks import FaceVid2Vid
@@ -46,6 +48,7 @@ def by_release(
             exp[:, k] = moved[:, k]
         if region == "all":
             s = own.scale * (driver.scale / first.scale)
+        if region in ("all", "pose"):
             t = own.translation + (driver.translation - first.translation)
     else:
         if region in ("all", "pose"):
@@ -77,6 +80,18 @@ def test_regions_and_the_multiplier_by_hand(networks, region, relative):
         edit = Edit(region=region, multiplier=multiplier)
         expected = by_release(make_source(), driver, first, region, multiplier)
         torch.testing.assert_close(finished(networks, driver, first, edit, stitch=False), expected)
+
+
+@pytest.mark.parametrize("moved", [(0.3, 0.0), (0.0, -0.2), (-0.15, 0.25)])
+@pytest.mark.parametrize(("region", "follows"), [("pose", True), ("expression", False), ("eyes", False)])
+def test_the_pose_carries_the_head_along(networks, region, follows, moved):
+    """As far as the driver has moved since its first frame, wherever that was."""
+    first = make_motion(2)
+    shift = torch.tensor([[*moved, 0.0]])
+    driver = replace(first, translation=first.translation + shift)
+    found = finished(networks, driver, first, Edit(region=region), stitch=False)
+    there = make_source().keypoints + (shift[:, None] if follows else 0)
+    torch.testing.assert_close(found, there, rtol=0, atol=1e-6)
 
 
 def test_the_multiplier_comes_after_stitching(networks):
@@ -128,16 +143,36 @@ def test_open_lips_are_closed_first(networks, lips, closes):
     torch.testing.assert_close(absolute, finished(networks, driver, None, Edit(multiplier=1.2)))
 
 
-@pytest.mark.parametrize(("region", "keypoints"), [("lips", LIPS), ("eyes", EYES)])
-def test_a_picture_drives_a_region(networks, region, keypoints):
+@pytest.mark.parametrize(
+    ("region", "keypoints", "rest"),
+    [
+        ("lips", LIPS, torch.tensor(LIPS_AT_REST)),
+        ("eyes", EYES, torch.zeros(21, 3)),  # the release subtracts nothing there
+        ("expression", range(21), torch.tensor(LIPS_AT_REST)),
+        ("all", range(21), torch.tensor(LIPS_AT_REST)),
+        ("pose", (), torch.tensor(LIPS_AT_REST)),
+    ],
+)
+def test_a_picture_drives_a_region(networks, region, keypoints, rest):
     source, picture = make_source(), make_motion(1)
-    own, anchor = source.motion, resting(picture, GEOMETRY)
+    own, anchor = source.motion, resting(picture, GEOMETRY, region)
     expression = own.expression.clone()
     for k in keypoints:
-        expression[:, k] += picture.expression[:, k] - anchor.expression[:, k]
+        expression[:, k] += picture.expression[:, k] - rest[k]
     found = finished(networks, picture, anchor, Edit(region=region), stitch=False)
     expected = keypoints_of(source.canonical, replace(own, expression=expression))
     torch.testing.assert_close(found, expected)
+
+
+def test_an_imitated_picture_is_measured_against_what_its_region_has():
+    reenactor = lively(Reenactor(TINY_LIVEPORTRAIT, weights="random"))
+    source, picture = reenactor.encode(pictures(1)[0]), pictures(1, seed=1)[0]
+    motion = reenactor.extract(picture)
+    for region, rest in (("eyes", torch.zeros(1, 21, 3)), ("lips", torch.tensor(LIPS_AT_REST)[None])):
+        edit = Edit(region=region, strength=4.0)
+        shown = reenactor.imitate(source, picture, edit=edit)
+        expected = reenactor.render(source, motion, replace(motion, expression=rest), edit=edit)
+        assert np.abs(shown.astype(int) - to_uint8(expected)[0].numpy()).max() <= 1
 
 
 def test_opened_eyes_can_be_seen_from_the_side(networks):

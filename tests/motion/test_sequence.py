@@ -1,5 +1,6 @@
 """Motion sequences: what one is, that files keep it, and whom it can move."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -70,6 +71,10 @@ def test_motion_fits_its_own_preset_and_those_alike():
         with pytest.raises(ValueError, match=f"motion of 'vox-256' with 15 keypoints cannot move {name!r}"):
             check_fits(vox, fv2v.preset(name))
     check_fits(sequence(preset="tiny"), TINY)
+    for name in ("vox-256", "liveportrait", "face-vid2vid-256"):  # relative or not, the numbers are the same
+        config = fv2v.preset(name)
+        geometry = replace(config.geometry, relative=not config.geometry.relative)
+        check_fits(sequence(K=config.keypoints, preset=name), replace(config, geometry=geometry))
     check_fits(sequence(K=21, preset="liveportrait"), TINY_LIVEPORTRAIT)
     with pytest.raises(ValueError, match="motion of 'other' with 5 keypoints cannot move 'tiny'"):
         check_fits(sequence(preset="other"), TINY)

@@ -1,6 +1,7 @@
 """LivePortrait's motion templates: real ones from the folder FV2V_MEDIA, others made on the spot."""
 
 import io
+import math
 import pickle
 import pickletools
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import clips
 import numpy as np
+import parity
 import pytest
 import torch
 from motion_samples import K, assert_same_sequence, frame_with, moving, saved, sequence, template
@@ -55,6 +57,31 @@ def assert_holds(path: Path, stored: dict[str, Any]) -> None:
         assert got is None or np.array_equal(got.numpy(), np.concatenate(rows))
 
 
+def completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """With a face at rest where a template says nothing of eyes and lips: so it is written again."""
+    if "c_eyes_lst" in stored or "c_d_eyes_lst" in stored:
+        return stored
+    T = len(stored["motion"])
+    eyes, lips = np.full((1, 2), 0.3, np.float32), np.zeros((1, 1), np.float32)
+    return stored | {"c_eyes_lst": [eyes] * T, "c_lip_lst": [lips] * T}
+
+
+def as_the_release_reads(path: Path) -> list[dict[str, Any]]:
+    """What LivePortrait's scripts look up in a template, in its first version and now."""
+    with path.open("rb") as file:
+        stored = pickle.load(file)
+    read = []
+    for i in range(stored["n_frames"]):
+        eyes, lips = stored["c_d_eyes_lst"][i], stored["c_d_lip_lst"][i]
+        assert np.array_equal(stored["c_eyes_lst"][i], eyes)
+        assert np.array_equal(stored["c_lip_lst"][i], lips)
+        assert (eyes.shape, eyes.dtype, lips.shape, lips.dtype) == ((1, 2), np.float32, (1, 1), np.float32)
+        read.append({**stored["motion"][i], "eyes": float(eyes[0][0]), "lips": float(lips[0][0])})
+    assert all({"R", "t", "exp", "scale"} <= frame.keys() for frame in read)
+    assert stored["output_fps"] > 0
+    return read
+
+
 SPELLINGS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "now": lambda stored: stored,
     "older": older,
@@ -68,8 +95,9 @@ def test_read_written_and_read_it_is_the_same(spelling, tmp_path):
     path = saved(tmp_path / "first.pkl", stored)
     assert_holds(path, stored)
     write_motion(tmp_path / "second.pkl", read_motion(path))
+    stored = completed(stored)
     assert_holds(tmp_path / "second.pkl", stored)
-    assert_same_sequence(read_motion(tmp_path / "second.pkl"), read_motion(path))
+    as_the_release_reads(tmp_path / "second.pkl")
     write_motion(tmp_path / "third.npz", read_motion(path))
     assert_same_sequence(read_motion(tmp_path / "third.npz"), read_motion(path))
     assert not leftovers(tmp_path, *(tmp_path / name for name in ("first.pkl", "second.pkl", "third.npz")))
@@ -84,7 +112,8 @@ def test_real_templates(name, tmp_path):
     read = read_motion(path)
     assert (len(read), read.timing.rate) == REAL[name]
     write_motion(tmp_path / name, read)
-    assert_same_sequence(read_motion(tmp_path / name), read)
+    assert_holds(tmp_path / name, completed(stored))
+    as_the_release_reads(tmp_path / name)
     with (tmp_path / name).open("rb") as file:  # any reader of such files finds what it knows
         again = pickle.load(file)
     assert (again["n_frames"], again["output_fps"]) == (stored["n_frames"], stored["output_fps"])
@@ -153,7 +182,56 @@ def test_what_is_extracted_into_a_template_is_the_same_motion(reenactor, tmp_pat
     kept, even = (read_motion(tmp_path / f"motion.{end}") for end in ("npz", "pkl"))
     assert list(kept.timing.pts) == clips.uneven_pts(4)
     assert even.timing == Timing.even(4, kept.timing.rate)
-    assert_same_sequence(replace(even, timing=kept.timing, preset=kept.preset), kept)
+    assert kept.eyes is kept.lips is None  # nothing is known, and a template says so as of a face at rest
+    assert_same_sequence(replace(even, timing=kept.timing, preset=kept.preset, eyes=None, lips=None), kept)
+    read = as_the_release_reads(tmp_path / "motion.pkl")
+    assert [(frame["eyes"], frame["lips"]) for frame in read] == [(pytest.approx(0.3), 0.0)] * 4
+
+
+def openness(face: np.ndarray) -> tuple[float, ...]:
+    """Height over width of the left eye, the right eye and the lips of 203 landmarks."""
+    pairs = ((6, 18, 0, 12), (30, 42, 24, 36), (90, 102, 48, 66))
+    return tuple(math.dist(face[a], face[b]) / (math.dist(face[c], face[d]) + 1e-6) for a, b, c, d in pairs)
+
+
+MARKED = np.stack([parity.fake_landmarks(203, seed) for seed in "abcd"]) * 0.6
+HIDDEN = MARKED.copy()
+HIDDEN[[0, 2]] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("marks", "seen"),
+    [(MARKED, [0, 1, 2, 3]), (MARKED[0], [0, 0, 0, 0]), (HIDDEN, [1, 1, 1, 3])],
+    ids=["a frame", "for all", "hidden at times"],
+)
+def test_landmarks_tell_how_far_eyes_and_lips_are_open(marks, seen, reenactor, fv2v, tmp_path):
+    driving = clips.write_clip(tmp_path / "driving.mp4", clips.moving_picture(clips.portrait(), 4))
+    expected = np.array([openness(MARKED[i].astype(np.float64)) for i in seen])
+    for name in ("motion.pkl", "motion.npz"):
+        report = extract(driving, tmp_path / name, reenactor=reenactor, driving_face=marks)
+        assert "at rest" not in str(report)
+        kept = read_motion(tmp_path / name)
+        assert np.abs(np.hstack([kept.eyes.numpy(), kept.lips.numpy()]) - expected).max() < 1e-6
+    read = as_the_release_reads(tmp_path / "motion.pkl")
+    assert [frame["eyes"] for frame in read] == pytest.approx(expected[:, 0])
+    assert [frame["lips"] for frame in read] == pytest.approx(expected[:, 2])
+
+
+@pytest.mark.parametrize("marks", [None, parity.fake_landmarks(68) * 0.6, [20, 20, 200, 200]], ids=str)
+def test_a_line_tells_where_nothing_is_known_of_eyes_and_lips(marks, reenactor, fv2v, tmp_path):
+    driving = clips.write_clip(tmp_path / "driving.mp4", clips.moving_picture(clips.portrait(), 2))
+    reenactor.save(tmp_path / "live.safetensors")
+    faces = ["--no-crop"]
+    if marks is not None:
+        np.save(tmp_path / "faces.npy", marks)
+        faces = ["--driving-face", tmp_path / "faces.npy"]
+    for name in ("motion.pkl", "motion.npz"):
+        code, out, err = fv2v(
+            "extract", driving, "-o", tmp_path / name, "-w", tmp_path / "live.safetensors", *faces
+        )
+        assert (code, err, out.count("\n")) == (0, "", 1)
+        told = "; eyes and lips are as at rest throughout, since how far they are open needs 203 landmarks"
+        assert (told in out) == name.endswith("pkl")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -210,7 +288,8 @@ def test_what_generators_leave_out_or_add(tmp_path):
 
 def test_rates_are_the_fractions_that_are_meant(tmp_path):
     for rate in (Fraction(30_000, 1001), Fraction(25), Fraction(25, 2)):
-        kept = sequence(K=K, preset="liveportrait", timing=Timing.even(3, rate))
+        ratios = {"eyes": torch.rand(3, 2), "lips": torch.rand(3, 1)}
+        kept = sequence(K=K, preset="liveportrait", timing=Timing.even(3, rate), **ratios)
         write_motion(tmp_path / "made.pkl", kept)
         assert_same_sequence(read_motion(tmp_path / "made.pkl"), kept)
 

@@ -13,6 +13,7 @@ from tiny import TINIES, TINY, TINY_SADTALKER, TINY_VOX
 from fv2v import networks
 from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import ModelConfig
+from fv2v.engine.frame import FrameKind
 from fv2v.geometry import place
 from fv2v.networks import CanonicalKeypoints, FaceVid2Vid
 from fv2v.networks.canonical import AntiAliasedStride
@@ -20,6 +21,7 @@ from fv2v.networks.head import BinnedAngle
 from fv2v.networks.spade import SpectralConv2d
 from fv2v.networks.trunks import CoefficientTrunk
 from fv2v.presets import PRESETS, preset
+from fv2v.reenactor.options import AnimationOptions
 
 ALL_TINIES = pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
 
@@ -140,12 +142,26 @@ def test_presets_survive_json_and_tell_their_names():
         preset("vox")
 
 
+def test_motion_is_relative_where_the_release_has_it_so():
+    """zhanglonghao1992's demo and SadTalker take the driver's pose; LivePortrait's change and ours."""
+    absolute = ("vox-256", "vox-256-jacobian", "vox-256-spade", "sadtalker-256", "sadtalker-512")
+    for name, config in PRESETS.items():
+        assert config.geometry.relative == (name not in absolute), name
+        assert AnimationOptions().check(config).relative == (name not in absolute)
+        assert FrameKind().check(config).relative == (name not in absolute)
+    asked = AnimationOptions(relative=True, adapt_scale=True).check(PRESETS["vox-256"])  # its documented line
+    assert (asked.relative, asked.adapt_scale) == (True, True)
+    with pytest.raises(ValueError, match=r"got relative=False, 'vox-256' .*: expected relative=True, --rel"):
+        AnimationOptions(adapt_scale=True).check(PRESETS["vox-256"])
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
         ({"image_size": 36}, "image_size a multiple of 8"),
         ({"keypoints": 0}, "keypoints >= 1, got 0"),
         ({"geometry": {}}, "fields"),
+        ({"resize": "bicubic"}, "resize one of .* got 'bicubic'"),
     ],
 )
 def test_a_config_that_cannot_be_built_is_refused(wrong, told):

@@ -210,7 +210,7 @@ def test_the_commands(fv2v, files, tmp_path):
         ["--yaw", 40],
         ["--pitch", 40],
         ["--roll", 40],
-        ["--absolute"],
+        ["--relative"],
         ["--no-crop"],
         ["--strength", 9],
     ):

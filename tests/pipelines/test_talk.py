@@ -110,14 +110,14 @@ def test_a_pose_override_is_the_drivers_alone(tiny):
     """Every angle walked; then one, while the others stay as read."""
     source, motion = encoded(tiny), tiny.extract(coefficients(5, seed=1))
     views = pose_views(5, pitch=[-20, 20], yaw=[30], roll=[0, 10, 5])
-    angles = [(-20, 30, 0), (-10, 30, 3.75), (0, 30, 7.5), (10, 30, 8.75), (20, 30, 5)]
+    angles = [(-20, 30, 0), (-10, 30, 3.75), (0, 30, 7.5), (10, 30, 10), (10, 30, 6.25)]
     rotation = torch.stack([release_rotation(*degrees) for degrees in angles])
     expected = keypoints_of(source.canonical, replace(motion, rotation=rotation))
     torch.testing.assert_close(places(tiny, source, motion, views), expected, rtol=1e-5, atol=1e-5)
 
     pitch, _, roll = euler_degrees(motion.rotation, "xyz", pi=3.14)
     turned = torch.stack(
-        [release_rotation(pitch[i].item(), 30 * i, roll[i].item()) for i in range(5)]  # 0 to 120 in 5 frames
+        [release_rotation(pitch[i].item(), yaw, roll[i].item()) for i, yaw in enumerate((0, 30, 60, 90, 90))]
     )
     expected = keypoints_of(source.canonical, replace(motion, rotation=turned))
     placed = places(tiny, source, motion, pose_views(5, yaw=[0, 120]))

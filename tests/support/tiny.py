@@ -35,7 +35,9 @@ TINY = ModelConfig(
     generator=GeneratorConfig(width=16, widths=(16, 8), residual_blocks=1),
 )
 # the release's geometry and lattice on tiny networks
-TINY_VOX_JACOBIAN = replace(TINY, name="tiny-vox-jacobian", align_corners=False, geometry=VOX_256.geometry)
+TINY_VOX_JACOBIAN = replace(
+    TINY, name="tiny-vox-jacobian", resize=VOX_256.resize, align_corners=False, geometry=VOX_256.geometry
+)
 TINY_VOX = replace(TINY_VOX_JACOBIAN, name="tiny-vox", canonical=replace(TINY.canonical, jacobian=False))
 # every option of the presets that they are named after, but for the sizes
 TINY_SPADE = replace(
@@ -57,6 +59,8 @@ TINY_LIVEPORTRAIT = replace(
     TINY_SPADE,
     name="tiny-liveportrait",
     keypoints=LIVEPORTRAIT.keypoints,
+    resize=LIVEPORTRAIT.resize,
+    truncates=LIVEPORTRAIT.truncates,
     geometry=LIVEPORTRAIT.geometry,
     canonical=None,
     head=replace(LIVEPORTRAIT.head, widths=(16, 32), blocks=(1, 1)),

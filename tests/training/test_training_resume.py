@@ -113,3 +113,17 @@ def test_changed_settings_are_told(folder):
 def test_a_run_of_another_model_is_refused(folder):
     with pytest.raises(ValueError, match="whole holds a run of another model; choose another folder"):
         Trainer(config(folder, output=folder / "whole", model=replace(TINY, keypoints=6)), CPU)
+
+
+def test_a_run_of_an_earlier_version_goes_on(folder, tmp_path):
+    """Its checkpoint knows nothing of fields that configs have now."""
+    before = run_state.latest(folder / "whole")
+    model = {k: v for k, v in before.config["model"].items() if k not in ("resize", "truncates")}
+    (tmp_path / "run").mkdir()
+    earlier = replace(before, config={**before.config, "model": model})
+    run_state.write(earlier, tmp_path / "run", keep=1)
+    trainer = Trainer(config(folder, output=tmp_path / "run", steps=8), CPU)
+    assert trainer.step == 6
+    changed = [note for note in trainer.notes if note.startswith("changed")]
+    assert changed[0] == "changed since then: steps 6, now 8"
+    assert not any("model" in note for note in changed)

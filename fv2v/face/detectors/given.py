@@ -22,7 +22,16 @@ import numpy as np
 
 from fv2v.face.crop import WIDE
 from fv2v.face.detectors.base import Face
-from fv2v.face.landmarks import DRIVING_SCALE, DRIVING_VY, EYES_AND_LIP, square_around
+from fv2v.face.landmarks import (
+    DRIVING_SCALE,
+    DRIVING_VY,
+    EYES_AND_LIP,
+    Square,
+    eye_ratios,
+    lip_ratio,
+    square_around,
+    upright_square,
+)
 from fv2v.io.paths import PathLike, check_input
 
 FORMATS = "(4,) or (T, 4) boxes, (n, 2), (T, n, 2) or (T, 2n) landmarks"
@@ -31,8 +40,8 @@ FORMATS = "(4,) or (T, 4) boxes, (n, 2), (T, n, 2) or (T, 2n) landmarks"
 class GivenFaces:
     """A `FaceDetector` that returns the given face of each frame and ignores the picture.
 
-    From landmarks it makes the square that LivePortrait's release crops a driving video to, not rotated: a
-    tilt of the head is motion. A portrait's crop is rotated by its `landmarks`.
+    By landmarks a portrait's crop is rotated upright, a driving video's is not, since a tilt of the head is
+    motion: `square` is the one that LivePortrait's release crops it to.
 
     Args:
         faces: an array in one of the forms above.
@@ -67,6 +76,24 @@ class GivenFaces:
         if not self.marked or np.isnan(row).all():
             raise ValueError(f"{self._name}: no landmarks for frame {frame}")
         return row
+
+    def square(self, frames: int | None = None) -> Square | None:
+        """The mean of the squares around the landmarks of a video's first `frames` frames; None for boxes."""
+        rows = self._rows[:frames]
+        return upright_square(rows[~np.isnan(rows).all(axis=(1, 2))]) if self.marked else None
+
+    def openness(self, frames: int) -> np.ndarray | None:
+        """(frames, 3): how far left eye, right eye and lips are open in each frame, height over width.
+
+        None unless the landmarks are the set of 203. A frame without a face has the ratios of the last one
+        before it, or of the first.
+        """
+        if not self.marked or self._rows.shape[1] != 203:
+            return None
+        known = [i for i, face in enumerate(self._faces) if face is not None]
+        ratios = np.array([(*eye_ratios(self._rows[i]), lip_ratio(self._rows[i])) for i in known])
+        before = np.searchsorted(known, [self._index(i) for i in range(frames)], side="right") - 1
+        return ratios[before.clip(0)]
 
     def _index(self, frame: int) -> int:
         if self.frames is None:
