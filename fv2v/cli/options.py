@@ -33,6 +33,14 @@ Frames = Annotated[
     int | None,
     typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse DRIVING where a frame of it is damaged. By default the damage is concealed, and a line "
+        "at the end counts and times such frames.",
+    ),
+]
 BatchSize = Annotated[
     int,
     typer.Option(help="Frames rendered at once: more are faster on a GPU, and take more of its memory."),

@@ -49,7 +49,7 @@ def talk(
     batch_size: BatchSize = 1,
 ) -> None:
     """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row, no sound."""
-    from fv2v.cli.progress import frame_progress
+    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.talk import talk as run
 
     with frame_progress() as progress:
@@ -69,7 +69,7 @@ def talk(
             **faces.face_arguments(),
             **model.reenactor_arguments(by_coefficients=True),
         )
-    typer.echo(report)
+    print_report(report)
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:

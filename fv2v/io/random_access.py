@@ -7,9 +7,10 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from fv2v.io.container import open_video, packets_of, video_streams
+from fv2v.io.display import Display
 from fv2v.io.integrity import check_not_truncated
 from fv2v.io.paths import PathLike, check_input
-from fv2v.io.video import display_matrix, open_video, packets_of, upright, video_streams
 
 Choice = Callable[[int], Sequence[int]]  # how many frames there are -> the numbers of those wanted
 
@@ -37,13 +38,15 @@ def read_frames(path: PathLike, choose: Choice) -> list[np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: empty, truncated, not a video, or damaged where it is read; and what `choose` raises.
+        ValueError: empty, truncated, not a video, or damaged where it is read (nothing is concealed, as it is
+            by `read_video`); and what `choose` raises.
     """
     path = check_input(path)
     check_not_truncated(path)
     with open_video(path) as container:
         video = video_streams(container)[0]
         video.thread_type, video.codec_context.thread_count = "NONE", 1
+        video.codec_context.options = {"err_detect": "explode"}  # damage is an error, and not concealed
         try:
             packets = _packets(container)
             times = sorted({packet.pts for packet in packets if packet.shown})
@@ -72,16 +75,23 @@ def _decoded(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The frames shown at the `wanted` times, each once."""
     places = sorted(place for place, packet in enumerate(packets) if packet.shown and packet.pts in wanted)
-    context = video_streams(container)[0].codec_context
+    video = video_streams(container)[0]
+    context, display = video.codec_context, Display(video)
     for start, stretch in groupby(places, lambda place: _keyframe_before(packets, place)):
         needed = set(stretch)
         context.flush_buffers()
         for place, packet in enumerate(_packets_from(container, packets[start]), start):
             context.skip_frame = "DEFAULT" if place in needed else "NONREF"
             last = place == max(needed)
-            for frame in [*context.decode(packet), *(context.decode(None) if last else ())]:
+            try:
+                frames = [*context.decode(packet), *(context.decode(None) if last else ())]
+            except av.error.InvalidDataError:
+                if packets[place].pts >= packets[start].pts:
+                    raise
+                frames = []  # it is shown before the keyframe, and needs frames before that
+            for frame in frames:
                 if frame.pts in wanted and not frame.is_corrupt:
-                    yield frame.pts, upright(frame.to_ndarray(format="rgb24"), display_matrix(frame))
+                    yield frame.pts, display(frame)
             if last:
                 break
 

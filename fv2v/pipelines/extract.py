@@ -42,6 +42,7 @@ def extract(
     reenactor: Reenactor | None = None,
     source_coefficients: PathLike | None = None,
     frames: int | None = None,
+    strict: bool = False,
     crop: bool = True,
     driving_face: Any = 1,
     batch_size: int = 1,
@@ -60,7 +61,7 @@ def extract(
             its preset alone; uneven times become their average rate there.
         preset, weights, reenactor, device, dtype: as `reenact` takes them.
         source_coefficients: a file of the portrait's own, for weights that read its crop as well (73).
-        frames, crop, driving_face, progress: as `reenact` takes them.
+        frames, strict, crop, driving_face, progress: as `reenact` takes them.
         batch_size: frames whose motion is read at once.
 
     Raises:
@@ -89,7 +90,7 @@ def extract(
     driver = (
         _read_rows(driving, source_coefficients)
         if by_coefficients
-        else DrivingVideo(driving, crop, driving_face, frames)
+        else DrivingVideo(driving, crop, driving_face, frames, strict)
     )
     searched = time.perf_counter() - started
     reenactor = model.load()
@@ -97,14 +98,15 @@ def extract(
     if isinstance(driver, DrivingVideo):
         with Prefetch(driver.crops(reenactor.config.image_size), batch_size + SPARE) as ahead:
             motion = _extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
-        timing, missing = driver.reader.timing, driver.missing
+        timing, missing, note = driver.reader.timing, driver.missing, driver.reader.note_on_damage
     else:
         head = reenactor.config.head
         windows = driving_windows(driver[:, : head.inputs], head)[:frames]
         motion = _extract_motion(reenactor, windows, batch_size, len(windows), progress)
-        timing, missing = Timing.even(len(windows), COEFFICIENT_RATE), 0
+        timing, missing, note = Timing.even(len(windows), COEFFICIENT_RATE), 0, None
     write_motion(output, MotionSequence(motion, timing, reenactor.config.name))
-    return Report(output, len(motion), searched + time.perf_counter() - started, missing)
+    seconds = searched + time.perf_counter() - started
+    return Report(output, len(motion), seconds, missing, notes=(note,) if note else ())
 
 
 def _read_rows(driving: PathLike, source_coefficients: PathLike | None) -> np.ndarray:
