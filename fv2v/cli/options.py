@@ -194,9 +194,11 @@ def number_or_file(face: str) -> int | str:
 class ViewOptions:
     """The pose in which the head is shown."""
 
-    yaw: Annotated[float | None, typer.Option(help="Turn the head to its side by so many degrees.")] = None
-    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees.")] = None
-    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees.")] = None
+    yaw: Annotated[
+        float | None, typer.Option(help="Turn the head to its side by so many degrees, 90 at most.")
+    ] = None
+    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees, 90 at most.")] = None
+    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees, 90 at most.")] = None
     view_mode: Annotated[
         str,
         typer.Option(

@@ -7,7 +7,10 @@ import typer
 
 from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions, Video
 
-DEGREES, WALK = "DEGREES", "one angle in place of the driver's, or several to walk through, as -30,0,30."
+DEGREES, WALK = (
+    "DEGREES",
+    "one angle in place of the driver's, or several to walk through, as -30,0,30; 90 at most.",
+)
 
 Coefficients = Annotated[
     Path,

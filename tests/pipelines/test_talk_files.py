@@ -187,6 +187,7 @@ def test_the_command_and_each_option_of_it(fv2v, files, tmp_path):
         ),
         ({"yaw": "left"}, "--yaw: expected degrees, as 20 or -30,0,30; got 'left'"),
         ({"pitch": "1,,2"}, "--pitch: expected degrees"),
+        ({"yaw": "0,200"}, "expected yaw from -90 to 90 degrees, got"),
         ({"roll": "nan"}, "expected an angle in degrees"),
         ({"fps": "0"}, "fps from 1 to 1000, got 0"),
         ({"expression_scale": "inf"}, "finite expression_scale, got inf"),
