@@ -12,6 +12,26 @@ from av.video.reformatter import Colorspace
 TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
 
 
+ENCODERS = {  # and what is particular: suffix, pixel format, options
+    "libx264": (".mp4", "yuv420p", {"x264-params": "open-gop=1:keyint=10:bframes=3"}),
+    "libx264 intra refresh": (".mp4", "yuv420p", {"x264-params": "intra-refresh=1:keyint=10"}),
+    "libx264 interlaced": (".ts", "yuv420p", {"x264-params": "tff=1:keyint=10"}),
+    "libx264 slices": (".mkv", "yuv420p", {"x264-params": "slices=4"}),
+    "libx265": (".mp4", "yuv420p10le", {"x265-params": "open-gop=1:keyint=10:log-level=none"}),
+    "libvpx": (".webm", "yuv420p", {}),
+    "libvpx-vp9": (".webm", "yuv420p", {}),
+    "libsvtav1": (".mkv", "yuv420p", {"preset": "12"}),
+    "mpeg4": (".mkv", "yuv420p", {}),
+    "mpeg2video": (".mkv", "yuv420p", {}),
+    "mpeg1video": (".mkv", "yuv420p", {}),
+    "mjpeg": (".mov", "yuvj420p", {}),
+    "prores_ks": (".mov", "yuv422p10le", {}),
+    "ffv1": (".mkv", "yuv420p", {}),
+    "flv": (".flv", "yuv420p", {}),
+    "wmv2": (".asf", "yuv420p", {}),
+}
+
+
 def with_fill_bytes(jpeg: bytes, count: int, marker: bytes = b"\xff\xdb") -> bytes:
     """A JPEG with fill bytes before a marker."""
     at = jpeg.index(marker)
@@ -51,15 +71,39 @@ def with_unknown_sound(mp4: bytes) -> bytes:
     return mp4[:at] + b"zzqq" + mp4[at + 4 : esds] + b"free" + mp4[esds + 4 :]
 
 
-def flip_bits(path: Path, flips: int, rng: np.random.Generator) -> bytes:
-    """The file with so many bits flipped in the data of its pictures."""
+def damaged_at(whole: Path, target: Path, frame: int) -> Path:
+    """The clip with the middle of one of its packets inverted: the `frame`-th in the order of decoding."""
+    data = bytearray(whole.read_bytes())
+    with av.open(str(whole)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][frame]
+    for at in range(packet.pos + packet.size // 2, packet.pos + packet.size // 2 + 8):
+        data[at] ^= 0xFF
+    target.write_bytes(data)
+    return target
+
+
+def flip_bits(path: Path, flips: int, rng: np.random.Generator, frames: int | None = None) -> bytes:
+    """The file with so many bits flipped in the data of its pictures, of the first `frames` or of all."""
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][:frames]
     for _ in range(flips):
         start, size = packets[rng.integers(len(packets))]
         data[start + rng.integers(min(size - 1, 5), size)] ^= 1 << rng.integers(8)
     return bytes(data)
+
+
+def encoded(stem: Path, images: np.ndarray, name: str) -> Path:
+    """(T, H, W, 3) at 25 frames a second by one of `ENCODERS`; the file's name gets its suffix."""
+    suffix, pix_fmt, options = ENCODERS[name]
+    path = stem.with_name(stem.name + suffix)
+    with av.open(str(path), "w") as output:
+        video = output.add_stream(name.split()[0], rate=25, options=options)
+        video.height, video.width, video.pix_fmt = *images.shape[1:3], pix_fmt
+        for image in images:
+            output.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        output.mux(video.encode(None))
+    return path
 
 
 def write_hdr(path: Path, images: Sequence[np.ndarray], curve: str, white: float = 203.0) -> Path:
