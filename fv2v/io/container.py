@@ -38,13 +38,18 @@ def open_video(path: Path) -> av.container.InputContainer:
     if pictures and not one_picture and pictures[0].codec_context is not None:
         pictures[0].thread_type = "AUTO"
         # FFmpeg's own number, but never 1: its H.264 decoder marks damaged frames only between threads
-        pictures[0].codec_context.thread_count = min(len(os.sched_getaffinity(0)) + 1, 16)
+        pictures[0].codec_context.thread_count = min(_cores() + 1, 16)
         return container
     found = "a still picture" if one_picture else "no video in it"
     if pictures and not one_picture:
         found = "a codec that FFmpeg does not know"
     container.close()
     raise ValueError(f"{path}: expected a video, found {found}")
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
