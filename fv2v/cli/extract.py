@@ -12,6 +12,7 @@ from fv2v.cli.options import (
     Frames,
     ModelOptions,
     OwnCoefficients,
+    Strict,
     number_or_file,
 )
 
@@ -42,12 +43,13 @@ def extract(
     model: ModelOptions,
     source_coefficients: OwnCoefficients = None,
     frames: Frames = None,
+    strict: Strict = False,
     crop: Crop = True,
     driving_face: DrivingFace = "1",
     batch_size: BatchSize = 1,
 ) -> None:
     """Keep the motion of the face in DRIVING in a file, for `fv2v render`: time stamps with it, no sound."""
-    from fv2v.cli.progress import frame_progress
+    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.extract import extract as run
 
     with frame_progress() as progress:
@@ -56,10 +58,11 @@ def extract(
             output,
             source_coefficients=source_coefficients,
             frames=frames,
+            strict=strict,
             crop=crop,
             driving_face=number_or_file(driving_face),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),
         )
-    typer.echo(f"{report}; without sound, which fv2v render takes with --sound")
+    print_report(report, "; without sound, which fv2v render takes with --sound")

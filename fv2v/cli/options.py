@@ -41,6 +41,14 @@ Frames = Annotated[
     int | None,
     typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse DRIVING where a frame of it is damaged. By default the damage is concealed, and a line "
+        "at the end counts and times such frames.",
+    ),
+]
 BatchSize = Annotated[
     int,
     typer.Option(help="Frames rendered at once: more are faster on a GPU, and take more of its memory."),
@@ -195,9 +203,11 @@ def number_or_file(face: str) -> int | str:
 class ViewOptions:
     """The pose in which the head is shown."""
 
-    yaw: Annotated[float | None, typer.Option(help="Turn the head to its side by so many degrees.")] = None
-    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees.")] = None
-    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees.")] = None
+    yaw: Annotated[
+        float | None, typer.Option(help="Turn the head to its side by so many degrees, 90 at most.")
+    ] = None
+    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees, 90 at most.")] = None
+    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees, 90 at most.")] = None
     view_mode: Annotated[
         str,
         typer.Option(

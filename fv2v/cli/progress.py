@@ -1,14 +1,19 @@
-"""How far a long command has come, on the terminal."""
+"""How far a long command has come, and what came of it, on the terminal."""
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fv2v.progress import FrameProgress, StepProgress
+
+if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
+    from fv2v.pipelines.report import Report
 
 
 @contextmanager
@@ -26,6 +31,13 @@ def frame_progress() -> Iterator[FrameProgress]:
             bar.update(task, description="frames", completed=done, total=total, rate=rate)
 
         yield show
+
+
+def print_report(report: "Report", more: str = "") -> None:
+    """A line on stdout, with `more` at its end; on stderr a line for each of its notes."""
+    typer.echo(f"{report}{more}")
+    for note in report.notes:
+        typer.echo(f"fv2v: note: {note}", err=True)
 
 
 @contextmanager

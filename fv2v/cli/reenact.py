@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
-from fv2v.cli.options import FaceOptions, Frames, ModelOptions, MotionOptions, Portrait, Video, ViewOptions
+from fv2v.cli.options import (
+    FaceOptions,
+    Frames,
+    ModelOptions,
+    MotionOptions,
+    Portrait,
+    Strict,
+    Video,
+    ViewOptions,
+)
 
 Driving = Annotated[
     Path,
@@ -24,9 +33,10 @@ def reenact(
     editing: VideoEditOptions,
     faces: FaceOptions,
     frames: Frames = None,
+    strict: Strict = False,
 ) -> None:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
-    from fv2v.cli.progress import frame_progress
+    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.reenact import reenact as run
 
     with frame_progress() as progress:
@@ -38,9 +48,10 @@ def reenact(
             edit=editing.edits(),
             still=editing.still,
             frames=frames,
+            strict=strict,
             progress=progress,
             **faces.face_arguments(),
             **motion.animation_arguments(),
             **model.reenactor_arguments(),
         )
-    typer.echo(report)
+    print_report(report)

@@ -41,7 +41,7 @@ def render(
     sound: Sound = None,
 ) -> None:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
-    from fv2v.cli.progress import frame_progress
+    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.render import render as run
 
     with frame_progress() as progress:
@@ -59,4 +59,4 @@ def render(
             **transfer.animation_arguments(),
             **model.reenactor_arguments(),
         )
-    typer.echo(report)
+    print_report(report)

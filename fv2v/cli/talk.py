@@ -7,7 +7,10 @@ import typer
 
 from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions, Sound, Video
 
-DEGREES, WALK = "DEGREES", "one angle in place of the driver's, or several to walk through, as -30,0,30."
+DEGREES, WALK = (
+    "DEGREES",
+    "one angle in place of the driver's, or several to walk through, as -30,0,30; 90 at most.",
+)
 
 Coefficients = Annotated[
     Path,
@@ -50,7 +53,7 @@ def talk(
     batch_size: BatchSize = 1,
 ) -> None:
     """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row."""
-    from fv2v.cli.progress import frame_progress
+    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.talk import talk as run
 
     with frame_progress() as progress:
@@ -71,7 +74,7 @@ def talk(
             **faces.face_arguments(),
             **model.reenactor_arguments(by_coefficients=True),
         )
-    typer.echo(report)
+    print_report(report)
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:

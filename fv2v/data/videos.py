@@ -29,9 +29,10 @@ class VideoFolder:
     clip at random, and two different frames of it in either order. Frames are cut to their middle square and
     resized to `size`, anti-aliased.
 
-    A video that cannot be opened, has too few frames or fails in decoding is recorded in `broken` and logged
-    once, as a warning; another item, chosen by the draw's seed, takes its place. A video in `broken` is tried
-    again at the next draw: a pair depends on its draw and the files, never on what was read before.
+    A video that cannot be opened, has too few frames or is damaged where it is read is recorded in `broken`
+    and logged once, as a warning; another item, chosen by the draw's seed, takes its place. A video in
+    `broken` is tried again at the next draw: a pair depends on its draw and the files, never on what was read
+    before.
 
     Attributes:
         folder: the folder that is read, that of the split where there is one.

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LARGEST_ANGLE = 90  # degrees: turned further, a head shows no face
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -15,6 +17,9 @@ class View:
 
     `mode="compose"` turns the head on from where it is, R_u R and t + t_u (paper, Sec. 3.3); None is 0.
     `mode="replace"` sets what is given and keeps what is None, as zhanglonghao1992's release does.
+
+    Raises:
+        ValueError: another mode, numbers that are not finite, or angles outside -90 to 90.
     """
 
     pitch: float | None = None
@@ -30,6 +35,11 @@ class View:
             raise ValueError(f"View: expected a translation of 3 numbers (x, y, z), got {self.translation!r}")
         if not all(math.isfinite(number) for number in self.numbers):
             raise ValueError(f"View: expected finite numbers, got {self}")
+        for name, angle in zip(("pitch", "yaw", "roll"), self.angles, strict=True):
+            if angle is not None and abs(angle) > LARGEST_ANGLE:
+                raise ValueError(
+                    f"View: expected {name} from -{LARGEST_ANGLE} to {LARGEST_ANGLE} degrees, got {angle:g}"
+                )
 
     @property
     def angles(self) -> tuple[float | None, float | None, float | None]:

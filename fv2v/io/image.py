@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from fv2v.io.integrity import check_not_truncated
+from fv2v.io.integrity import check_not_truncated, picture_format
+from fv2v.io.orientation import turned
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # what write_image writes
@@ -23,6 +24,9 @@ def read_image(path: PathLike) -> np.ndarray:
     check_not_truncated(path)
     image = _decode(np.fromfile(path, np.uint8))
     if image is None:
+        name = picture_format(path)
+        if name:
+            raise ValueError(f"{path}: a picture in {name}, which OpenCV cannot read; save it as JPEG or PNG")
         raise ValueError(f"{path}: not a picture that OpenCV can read (or a truncated one)")
     return _over_white(_eight_bit(image))
 
@@ -43,14 +47,15 @@ def _decode(encoded: np.ndarray) -> np.ndarray | None:
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-        opaque = image is not None and (image.ndim == 2 or image.shape[2] == 3)
-        if opaque:  # decoded again: IMREAD_UNCHANGED ignores the orientation
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if image is None:
+            return None
+        if image.ndim == 2 or image.shape[2] == 3:  # decoded again: IMREAD_UNCHANGED ignores the orientation
+            return cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        return turned(image, encoded.tobytes())
     except cv2.error:
         return None
     finally:
         cv2.utils.logging.setLogLevel(level)
-    return image
 
 
 def _eight_bit(image: np.ndarray) -> np.ndarray:

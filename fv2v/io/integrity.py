@@ -1,8 +1,14 @@
-"""Truncated files, recognized by their own headers: decoders show what is left of them without an error."""
+"""What the first bytes of a file tell: whether it has lost its end, and which kind of picture it is.
+
+Decoders show what is left of a truncated file without an error.
+"""
 
 from pathlib import Path
 
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+MP4_CONTENTS = (b"moov", b"mdat", b"moof")  # of what a film is made: the rest may be missing
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # ISO/IEC 23008-12, single pictures
+SEQUENCE_BRANDS = (b"msf1", b"hevc", b"hevx", b"avis")  # films, in the same container
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -28,30 +34,61 @@ def check_not_truncated(path: Path) -> None:
         raise ValueError(f"{path}: truncated: the file should have {stated} bytes, it has {actual}")
 
 
+def picture_format(path: Path) -> str | None:
+    """The name of a picture's format, of those that decoders may not know; None: another file."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[4:8] == b"ftyp":
+        # the first brand may be a general one: then those after the version tell
+        brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(len(head), _length(head)), 4))]
+        if any(brand in SEQUENCE_BRANDS for brand in brands):
+            return None
+        if b"avif" in brands:
+            return "AVIF"
+        return "HEIC" if any(brand in HEIC_BRANDS for brand in brands) else None
+    if head[:2] == b"\xff\x0a" or head[4:12] == b"JXL \r\n\x87\n":
+        return "JPEG XL"
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
+        return "animated WebP"
+    return None
+
+
 def _jpeg_ends(data: bytes) -> bool:
     """Whether an end marker follows the first scan; before that, a thumbnail may have one of its own."""
     at = 2
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
-        if data[at + 1] == 0xDA:  # start of scan, in which no marker occurs by chance
+        if data[at + 1] == 0xFF:  # a fill byte: any number may precede a marker (ITU-T T.81, B.1.1.2)
+            at += 1
+        elif data[at + 1] == 0xDA:  # start of scan, in which no marker occurs by chance
             return b"\xff\xd9" in data[at:]
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return False
 
 
 def _mp4_size(path: Path) -> int:
-    """Where the last of the top-level boxes ends: ISO/IEC 14496-12, 4.2."""
-    actual, at = path.stat().st_size, 0
+    """Where the last box ends of those that hold the film: ISO/IEC 14496-12, 4.2.
+
+    What follows them may be anything: players do not mind, and so some makers append data of their own.
+    """
+    actual, at, end = path.stat().st_size, 0, 0
     with path.open("rb") as file:
         while at < actual:
             file.seek(at)
             head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:
-                length = int.from_bytes(head[8:], "big")
+            length = _length(head)
             if length < 8:  # 0: up to the end of the file
-                return actual
+                return end
             at += length
-    return at
+            if head[4:8] in MP4_CONTENTS:
+                end = at
+    return end
+
+
+def _length(head: bytes) -> int:
+    """Of an MP4 box, by its first 16 bytes."""
+    length = int.from_bytes(head[:4], "big")
+    return int.from_bytes(head[8:16], "big") if length == 1 else length
 
 
 def _matroska_size(head: bytes) -> int:

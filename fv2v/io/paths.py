@@ -15,13 +15,15 @@ def check_input(path: PathLike) -> Path:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, or empty.
+        ValueError: it is a folder, a pipe or a device, or empty.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    if not path.is_file():
+    if path.is_dir():
         raise ValueError(f"{path}: expected a file, got a folder")
+    if not path.is_file():  # files are read more than once
+        raise ValueError(f"{path}: expected a file, got a pipe or a device; save what it gives as a file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty (0 bytes)")
     return path

@@ -1,5 +1,6 @@
 """When the frames of a video or of a motion sequence are shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
@@ -41,6 +42,41 @@ class Timing:
     def end(self) -> float:
         """Seconds at which the last frame stops being shown, had it the average duration."""
         return float(self.pts[-1] * self.time_base + 1 / self.rate)
+
+
+class JoinedClock:
+    """Time stamps that run on where recordings were joined end to end, each with a clock of its own.
+
+    A stamp that does not rise, or jumps ahead by more than `GAP` seconds, begins another recording, which is
+    taken to follow at once.
+
+    Args:
+        time_base: seconds a tick.
+        shifts: seconds by which the recordings after the first are moved, where they are known: of sound
+            those of the picture, so that the two stay together.
+    """
+
+    GAP = 10
+
+    def __init__(self, time_base: Fraction, shifts: Sequence[Fraction] = ()) -> None:
+        self.time_base = time_base
+        self.shifts: list[Fraction] = []  # those so far
+        self._known = shifts
+        self._last: int | None = None
+        self._end = Fraction(0)  # of what came last, in seconds
+
+    def begins_another(self, ticks: int) -> bool:
+        """Whether the next stamp, if it is `ticks`, is of another recording."""
+        return self._last is not None and not 0 < (ticks - self._last) * self.time_base <= self.GAP
+
+    def __call__(self, ticks: int, duration: int) -> int:
+        """The stamp `ticks`, of a frame or packet of that duration, on the clock of the first recording."""
+        if self.begins_another(ticks):
+            known = self._known[len(self.shifts) :]
+            self.shifts.append(known[0] if known else self._end - ticks * self.time_base)
+        shift = self.shifts[-1] if self.shifts else 0
+        self._last, self._end = ticks, (ticks + duration) * self.time_base + shift
+        return ticks + round(shift / self.time_base)
 
 
 def as_rate(fps: float | Fraction) -> Fraction:

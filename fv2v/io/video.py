@@ -6,68 +6,78 @@ Frames are (H, W, 3) uint8 RGB, upright. Nothing here holds more than a few fram
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
+from math import floor
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 
 from fv2v.io.audio import AudioCopy, check_sound
+from fv2v.io.container import frame_rate, may_be_joined, open_video, packets_of, url_of, video_streams
+from fv2v.io.display import Display
+from fv2v.io.h264 import h264_stream, to_frame
 from fv2v.io.integrity import check_not_truncated
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
-from fv2v.io.timing import Timing, as_rate
+from fv2v.io.timing import JoinedClock, Timing, as_rate
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # what write_video writes: containers of H.264
-STILL_FORMATS = {"image2", "tty"}  # pictures and text, which FFmpeg would read as videos
-BT709 = 1  # primaries, transfer and matrix all have this number in ITU-T H.273
+LATE = Fraction(1, 10)  # seconds: a start sooner than this is kept, exact as it is
 
 
-def read_video(path: PathLike, *, frames: int | None = None) -> "VideoReader":
+def read_video(path: PathLike, *, frames: int | None = None, strict: bool = False) -> "VideoReader":
     """A video to iterate over, in any container and codec that PyAV reads.
 
     Args:
         path: the file.
         frames: stop after this many frames; None reads all.
+        strict: stop with a ValueError at a damaged frame. By default FFmpeg conceals the damage, and the
+            reader's `damaged` says where.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: empty, truncated or not a video, no frames in it, or `frames` below 1.
     """
-    return VideoReader(path, frames=frames)
+    return VideoReader(path, frames=frames, strict=strict)
 
 
 class VideoReader:
     """The frames of a video, (H, W, 3) uint8 RGB, decoded as they are asked for; each iteration starts anew.
 
+    Frames are as players show them: upright, with square pixels, HDR and BT.709 in their colours.
+
     Attributes:
         path: the file.
-        size: (height, width) of the frames, rotation metadata applied.
+        size: (height, width) of the frames, rotation metadata and the shape of pixels applied.
         rate: frames a second, on average; the frames may come at uneven times.
         time_base: seconds a tick.
         pts: time stamps, in ticks, of the frames that the latest iteration has read so far.
+        damaged: time stamps of frames that are damaged, or could not be decoded and are left out.
+        shifts: seconds by which its recordings after the first were moved, where several were joined.
         limit: read at most so many frames; None: all.
+        strict: whether a damaged frame is an error.
     """
 
-    def __init__(self, path: PathLike, *, frames: int | None = None) -> None:
+    def __init__(self, path: PathLike, *, frames: int | None = None, strict: bool = False) -> None:
         if frames is not None and frames < 1:
             raise ValueError(f"{path}: expected at least 1 frame to be asked for, got frames={frames}")
         self.path = check_input(path)
         self.limit = frames
-        self.pts: list[int] = []
+        self.strict = strict
+        self._start_anew()
         check_not_truncated(self.path)
         with open_video(self.path) as container:
             stream = video_streams(container)[0]
             if stream.time_base is None:
                 raise ValueError(f"{self.path}: the video has no time base")
             self.time_base: Fraction = stream.time_base
-            self.rate = _frame_rate(stream)
+            self.rate = frame_rate(stream)
             self._frames_stated = stream.frames or round((container.duration or 0) / 1e6 * self.rate)
         first = next(iter(self), None)
         if first is None:
-            raise ValueError(f"{self.path}: the video has no frames")
+            found = "none of its frames can be decoded" if self.damaged else "the video has no frames"
+            raise ValueError(f"{self.path}: {found}")
         self.size: tuple[int, int] = first.shape[:2]
-        self.pts = []
+        self._start_anew()
 
     @property
     def length(self) -> int | None:
@@ -90,31 +100,73 @@ class VideoReader:
         """Seconds at which the last frame read so far stops being shown."""
         return float(self.pts[-1] * self.time_base + self._last_duration)
 
+    @property
+    def note_on_damage(self) -> str | None:
+        """A line for the user that counts and times the damaged frames read so far; None: there are none."""
+        if not self.damaged:
+            return None
+        start = min(self.pts[:1] + self.damaged[:1])
+        seconds = [f"{float((ticks - start) * self.time_base):.2f}" for ticks in self.damaged]
+        more = f" and {len(seconds) - 5} more" if len(seconds) > 5 else ""
+        return (
+            f"{self.path}: {len(seconds)} damaged frame{'s' * (len(seconds) > 1)}, at "
+            f"{', '.join(seconds[:5])} s{more}; what is shown from there to the next keyframe may be wrong"
+        )
+
     def __iter__(self) -> Iterator[np.ndarray]:
-        pts: list[int] = []  # of this iteration alone: an older one that still runs cannot change it
-        self.pts = pts
+        self._start_anew()
+        # of this iteration alone: an older one that still runs cannot change them
+        pts, damaged, shifts = self.pts, self.damaged, self.shifts
         try:
             with open_video(self.path) as container:
-                matrix = None
-                for frame in chain.from_iterable(packet.decode() for packet in packets_of(container)):
-                    if not pts:  # once: side data puts a frame into a reference cycle
-                        matrix = display_matrix(frame)
-                    pts.append(self._time_stamp(frame, pts))
-                    yield upright(frame.to_ndarray(format="rgb24"), matrix)
-                    if len(pts) == self.limit:
-                        return
+                stream = video_streams(container)[0]
+                clock = JoinedClock(self.time_base) if may_be_joined(container) else None
+                if clock:
+                    clock.shifts = shifts
+                display = Display(stream)
+                for packet in packets_of(container):
+                    try:
+                        frames = packet.decode()
+                    except av.error.InvalidDataError:
+                        if not clock:
+                            raise
+                        # a broadcast may begin between keyframes, or have lost packets on its way
+                        self._damage(packet.pts or 0, damaged)
+                        continue
+                    for frame in frames:
+                        pts.append(self._time_stamp(frame, pts, clock))
+                        if frame.is_corrupt:
+                            self._damage(pts[-1], damaged)
+                        yield display(frame)
+                        if len(pts) == self.limit:
+                            return
         except av.error.FFmpegError as error:
             raise ValueError(
                 f"{self.path}: damaged or truncated after {len(pts)} frames ({error.strerror})"
             ) from None
 
-    def _time_stamp(self, frame: av.VideoFrame, before: list[int]) -> int:
+    def _start_anew(self) -> None:
+        self.pts: list[int] = []
+        self.damaged: list[int] = []
+        self.shifts: list[Fraction] = []
+
+    def _damage(self, ticks: int, damaged: list[int]) -> None:
+        damaged.append(ticks)
+        if self.strict:
+            seconds = float(ticks * self.time_base)
+            raise ValueError(f"{self.path}: expected no damaged frame (strict), got one at {seconds:.2f} s")
+
+    def _time_stamp(self, frame: av.VideoFrame, before: list[int], clock: JoinedClock | None) -> int:
         """The frame's own, in ticks; from the rate where it has none, a tick later where it does not rise."""
         step = max(1, round(1 / (self.rate * self.time_base)))
-        self._last_duration = (frame.duration or step) * self.time_base
+        duration = frame.duration or step
+        self._last_duration = duration * self.time_base
+        ticks = frame.pts
+        if ticks is not None and clock:
+            ticks = clock(ticks, duration)
         if not before:
-            return frame.pts or 0
-        return before[-1] + step if frame.pts is None else max(frame.pts, before[-1] + 1)
+            return ticks or 0
+        return before[-1] + step if ticks is None else max(ticks, before[-1] + 1)
 
 
 def write_video(
@@ -178,15 +230,16 @@ def _encode(
     time_base = like.time_base if like else 1 / fps
     # a start other than 0 is written in ticks of the movie, a millisecond by default
     mp4 = {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
-    with av.open(str(path), "w", options={} if path.suffix.lower() == ".mkv" else mp4) as output:
-        stream = _video_stream(output, first.shape, like.rate if like else fps, time_base)
-        audio = AudioCopy(sound, output) if sound else None
+    with av.open(url_of(path), "w", options={} if path.suffix.lower() == ".mkv" else mp4) as output:
+        stream = h264_stream(output, first.shape, like.rate if like else fps, time_base)
+        shifts = like.shifts if isinstance(like, VideoReader) else None
+        audio = AudioCopy(sound, output, shifts) if sound else None
         try:
-            count = 0
+            count, begin = 0, _beginning(like, audio, time_base)
             for image in chain([first], rest):
                 _check_frame(image, first)
-                frame = _to_frame(image)
-                frame.pts, frame.time_base = _pts(count, like), time_base
+                frame = to_frame(image)
+                frame.pts, frame.time_base = _pts(count, like) - begin, time_base
                 output.mux(stream.encode(frame))
                 if audio:
                     audio.advance(float(frame.pts * time_base))
@@ -195,7 +248,7 @@ def _encode(
             if audio:
                 whole = isinstance(like, VideoReader) and not like.limit
                 end = like.end if like else float(count * time_base)
-                audio.advance(float("inf") if whole else end)
+                audio.advance(float("inf") if whole else end - float(begin * time_base))
                 audio.finish()
         finally:
             if audio:
@@ -203,24 +256,21 @@ def _encode(
     return count
 
 
-def _video_stream(
-    output: av.container.OutputContainer, shape: tuple[int, ...], rate: Fraction, time_base: Fraction
-) -> av.VideoStream:
-    stream = output.add_stream("libx264", rate=rate, options={"crf": "18"})
-    context = stream.codec_context
-    context.height, context.width = (n + n % 2 for n in shape[:2])
-    context.pix_fmt = "yuv420p"
-    context.time_base = time_base
-    context.color_primaries = context.color_trc = context.colorspace = BT709
-    context.color_range = ColorRange.MPEG
-    return stream
+def _beginning(like: VideoReader | Timing | None, audio: AudioCopy | None, time_base: Fraction) -> int:
+    """The picture's ticks at which the written film begins; sets the sound's `shift` to match.
 
-
-def _to_frame(image: np.ndarray) -> av.VideoFrame:
-    H, W, _ = image.shape
-    even = np.pad(image, ((0, H % 2), (0, W % 2), (0, 0)), mode="edge")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    However late their clock starts, a film begins with the sooner of picture and sound. Sound of another file
+    that is over before the first frame, or starts after the last, has another clock: both begin at once.
+    """
+    first = _pts(0, like)
+    begin = first if audio is None or audio.start is None else min(first, floor(audio.start / time_base))
+    if begin * time_base < LATE:
+        begin = 0
+    if audio and audio.start is not None:
+        audio.shift = begin * time_base
+        if isinstance(like, Timing) and not (audio.start <= like.end and first * time_base <= audio.end):
+            begin, audio.shift = first, audio.start
+    return begin
 
 
 def _pts(index: int, like: VideoReader | Timing | None) -> int:
@@ -237,59 +287,3 @@ def _check_frame(image: np.ndarray, first: np.ndarray) -> None:
         raise ValueError(f"write_video: expected frames of (H, W, 3) uint8, got {image.shape} {image.dtype}")
     if image.shape != first.shape:
         raise ValueError(f"write_video: expected every frame of shape {first.shape}, got {image.shape}")
-
-
-def open_video(path: Path) -> av.container.InputContainer:
-    """The opened file. ValueError, with its name, where there is no video in it."""
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path}: not a video that FFmpeg can read ({reason})") from None
-    pictures = video_streams(container)
-    still = container.format.name in STILL_FORMATS or container.format.name.endswith("_pipe")
-    if pictures and not still:
-        pictures[0].thread_type = "AUTO"
-        return container
-    found = "a still picture" if still else "no video in it"
-    container.close()
-    raise ValueError(f"{path}: expected a video, found {found}")
-
-
-def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams, without the cover pictures of audio files."""
-    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-
-
-def packets_of(container: av.container.InputContainer) -> Iterator[av.Packet]:
-    """Packets of the first video stream, from the current position on; an empty one comes last."""
-    for packet in container.demux(video_streams(container)[0]):
-        if packet.is_corrupt:
-            raise av.error.InvalidDataError(0, "a packet is cut short")
-        yield packet
-
-
-def _frame_rate(stream: av.VideoStream) -> Fraction:
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and 1 <= rate <= 1000:
-            return rate
-    return Fraction(25)
-
-
-def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
-    """((a, b), (c, d)): a stored point (x, y) is shown at (a x + c y, b x + d y); None: as it is stored."""
-    stored: Any = frame.side_data.get("DISPLAYMATRIX")
-    if stored is None:
-        return None
-    fixed_point = np.frombuffer(stored, np.int32).reshape(3, 3)[:2, :2]
-    return np.rint(fixed_point / 65536).astype(int)
-
-
-def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """(H, W, 3) as it should be shown: quarter turns and mirrors."""
-    if matrix is None:
-        return image
-    (a, b), (c, d) = matrix
-    if a == 0 and d == 0:
-        image, a, d = image.transpose(1, 0, 2), c, b
-    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

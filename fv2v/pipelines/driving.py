@@ -24,6 +24,7 @@ class DrivingVideo:
             middle squares, and no face is looked for.
         face: which one, as `fv2v.face.portrait.choose_face` takes it.
         frames: how many to read at most.
+        strict: whether a damaged frame is an error.
 
     Attributes:
         reader: the video's own frames, times and sound.
@@ -33,9 +34,11 @@ class DrivingVideo:
         ValueError: no video, or no such face in it.
     """
 
-    def __init__(self, path: PathLike, crop: bool, face: Any, frames: int | None = None) -> None:
+    def __init__(
+        self, path: PathLike, crop: bool, face: Any, frames: int | None = None, strict: bool = False
+    ) -> None:
         choice = choose_face(face, crop)
-        self.reader = reader = read_video(path, frames=frames)
+        self.reader = reader = read_video(path, frames=frames, strict=strict)
         self._detector, self._frames = choice.detector, frames
         self._start = (
             find_first_face(reader, str(reader.path), choice.number, choice.detector) if crop else None

@@ -48,6 +48,7 @@ def extract(
     reenactor: Reenactor | None = None,
     source_coefficients: PathLike | None = None,
     frames: int | None = None,
+    strict: bool = False,
     crop: bool = True,
     driving_face: Any = 1,
     batch_size: int = 1,
@@ -68,7 +69,7 @@ def extract(
             is known are at rest, which the report then says.
         preset, weights, reenactor, device, dtype: as `reenact` takes them.
         source_coefficients: a file of the portrait's own, for weights that read its crop as well (73).
-        frames, crop, driving_face, progress: as `reenact` takes them.
+        frames, strict, crop, driving_face, progress: as `reenact` takes them.
         batch_size: frames whose motion is read at once.
 
     Raises:
@@ -97,7 +98,7 @@ def extract(
     driver = (
         _read_rows(driving, source_coefficients)
         if by_coefficients
-        else DrivingVideo(driving, crop, driving_face, frames)
+        else DrivingVideo(driving, crop, driving_face, frames, strict)
     )
     searched = time.perf_counter() - started
     reenactor = model.load()
@@ -106,18 +107,20 @@ def extract(
         with Prefetch(driver.crops(reenactor.config), batch_size + SPARE) as ahead:
             motion = _extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
         timing, missing, openness = driver.reader.timing, driver.missing, driver.openness(len(motion))
+        damage = driver.reader.note_on_damage
     else:
         head = reenactor.config.head
         windows = driving_windows(driver[:, : head.inputs], head)[:frames]
         motion = _extract_motion(reenactor, windows, batch_size, len(windows), progress)
-        timing, missing, openness = Timing.even(len(windows), COEFFICIENT_RATE), 0, None
+        timing, missing, openness, damage = Timing.even(len(windows), COEFFICIENT_RATE), 0, None, None
     eyes = lips = None
     if openness is not None:
         eyes, lips = torch.from_numpy(openness).float().split((2, 1), dim=1)
     write_motion(output, MotionSequence(motion, timing, reenactor.config.name, eyes, lips))
     at_rest = openness is None and output.suffix.lower() == TEMPLATE_SUFFIX
+    notes = tuple(note for note in (damage, AT_REST if at_rest else None) if note)
     seconds = searched + time.perf_counter() - started
-    return Report(output, len(motion), seconds, missing, note=AT_REST if at_rest else "")
+    return Report(output, len(motion), seconds, missing, notes=notes)
 
 
 def _read_rows(driving: PathLike, source_coefficients: PathLike | None) -> np.ndarray:

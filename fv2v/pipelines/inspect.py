@@ -15,7 +15,6 @@ from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
 from fv2v.io.paths import PathLike, check_input, check_output
-from fv2v.io.tensors import as_batch
 from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES, driving_coefficients, read_coefficients
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.model import ModelChoice
@@ -159,4 +158,6 @@ def _numbers(frames: Sequence[int], count: int, driving: Path) -> list[int]:
 
 def _network_input(reenactor: Reenactor, picture: np.ndarray) -> Tensor:
     """(1, 3, n, n) in [0, 1], as the networks get it."""
-    return reenactor.runner.images(as_batch([picture], reenactor.config.image_size, reenactor.device))
+    config = reenactor.config
+    batch = as_batch([picture], config.image_size, reenactor.device, config.resize)
+    return reenactor.runner.images(batch)

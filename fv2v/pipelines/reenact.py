@@ -33,6 +33,7 @@ def reenact(
     reenactor: Reenactor | None = None,
     still: PathLike | None = None,
     frames: int | None = None,
+    strict: bool = False,
     crop: bool = True,
     face: Any = 1,
     driving_face: Any = 1,
@@ -56,6 +57,8 @@ def reenact(
         reenactor: one that is loaded already, in place of those four.
         still: a picture of a face whose expression `edit` blends in.
         frames: stop after so many; the sound is cut to match.
+        strict: refuse a video with a damaged frame. By default the damage is concealed, and one of the
+            report's `notes` counts and times such frames.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         face, driving_face: which one in the portrait and in the video: 1 is the largest, 2 the next; or its
             coordinates, or what finds it, as `fv2v.face.portrait.choose_face` takes it.
@@ -77,7 +80,7 @@ def reenact(
     started = time.perf_counter()
     cropped = crop_portrait(portrait, crop, face)
     cropped_still = None if still is None else crop_portrait(still, crop)
-    video = DrivingVideo(driving, crop, driving_face, frames)
+    video = DrivingVideo(driving, crop, driving_face, frames, strict)
     searched = time.perf_counter() - started
     reenactor = model.load()
     with Prefetch(video.crops(reenactor.config), options.batch_size + SPARE) as ahead:
@@ -101,4 +104,4 @@ def reenact(
         network=-drivers.seconds,  # waiting for a crop is no work of theirs
         encode=0.0,
     )
-    return report.with_driver(driver, video.missing)
+    return report.with_driver(driver, video.missing, video.reader.note_on_damage)

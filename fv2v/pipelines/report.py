@@ -26,13 +26,14 @@ class Report:
     seconds: float  # from looking for faces to the last byte, without loading weights
     missing: int  # frames in which no face was found, so that the last square was kept; 0 with crop=False
     stages: Stages | None = None  # of a video
-    note: str = ""  # what else the user should know, in a few words
+    notes: tuple[str, ...] = ()  # lines about what is not as it should be: damaged frames, sound left out
 
-    def with_driver(self, stages: Stages, missing: int) -> "Report":
-        """The same report with the seconds that reading the driver took added, stage by stage."""
+    def with_driver(self, stages: Stages, missing: int, note: str | None = None) -> "Report":
+        """The same report with the seconds that reading the driver took added, stage by stage, and a note."""
         own = self.stages or Stages(0.0, 0.0, 0.0, 0.0)
         sums = (getattr(own, part.name) + getattr(stages, part.name) for part in fields(Stages))
-        return replace(self, missing=missing, stages=Stages(*sums))
+        notes = (*self.notes, note) if note else self.notes
+        return replace(self, missing=missing, stages=Stages(*sums), notes=notes)
 
     def __str__(self) -> str:
         rate = self.frames / max(self.seconds, 1e-9)
@@ -41,4 +42,4 @@ class Report:
             text += f": {self.stages}"
         if self.missing:
             text += f"; no face found in {self.missing} of them: the last square was kept"
-        return f"{text}; {self.note}" if self.note else text
+        return text

@@ -9,6 +9,8 @@ import numpy as np
 
 from fv2v.face.portrait import CroppedPortrait
 from fv2v.geometry import Motion
+from fv2v.io.audio import note_on_sound
+from fv2v.io.h264 import note_on_size
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Timing
@@ -69,7 +71,21 @@ def render_to_file(
         count = write_video(output, _counted(finished, total, progress), like=like, sound=sound)
         written = time.perf_counter() - writing - ready.seconds
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
-    return Report(output, count, searched + time.perf_counter() - started, missing=0, stages=stages)
+    large = note_on_size(portrait.picture.shape[:2]) if paste_back else None
+    notes = (large, _note_on_sound(like, sound))
+    return Report(
+        output,
+        count,
+        searched + time.perf_counter() - started,
+        missing=0,
+        stages=stages,
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _note_on_sound(like: VideoReader | Timing, sound: PathLike | None) -> str | None:
+    path = like.path if isinstance(like, VideoReader) else sound
+    return None if path is None else note_on_sound(Path(path))
 
 
 def paths_given(*paths: PathLike | None) -> list[PathLike]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import clips
 import numpy as np
+import odd_files
 import pytest
 import torch
 from refusals import assert_refused
@@ -102,6 +103,18 @@ def test_a_lost_face_is_reported_in_one_line(fv2v, files, tmp_path):
     assert out.count("\n") == 1
 
 
+def test_damaged_frames_are_one_line_at_the_end_or_refused(fv2v, files, tmp_path):
+    images = clips.moving_picture(clips.portrait(), 12)
+    whole = clips.write_clip(tmp_path / "whole.mp4", images, options={"g": "4"})
+    damaged = odd_files.damaged_at(whole, tmp_path / "damaged.mp4", 4)
+    code, out, err = fv2v(*reenact(files, tmp_path / "out.mp4", driving=str(damaged)))
+    assert (code, out.count("\n"), err.count("\n")) == (0, 1, 1)
+    assert f"fv2v: note: {damaged}: 1 damaged frame, at 0.16 s" in err
+    result = fv2v(*reenact(files, tmp_path / "strict.mp4", driving=str(damaged)), "--strict")
+    assert_refused(result, "damaged.mp4: expected no damaged frame (strict), got one at")
+    assert not (tmp_path / "strict.mp4").exists()
+
+
 def test_frontalize(fv2v, files, tmp_path):
     output = tmp_path / "front.png"
     code, out, _ = fv2v("frontalize", clips.PORTRAIT, "-o", output, "-w", files / "tiny.safetensors")
@@ -136,6 +149,9 @@ def test_convert(fv2v, files, tmp_path):
         ({"batch_size": "0"}, "expected batch_size >= 1, got 0"),
         ({"view_mode": "sideways"}, "expected mode 'compose' or 'replace', got 'sideways'"),
         ({"yaw": "nan"}, "expected finite numbers"),
+        ({"yaw": "200"}, "expected yaw from -90 to 90 degrees, got 200"),
+        ({"pitch": "-90.5"}, "expected pitch from -90 to 90 degrees, got -90.5"),
+        ({"roll": "1e6"}, "expected roll from -90 to 90 degrees, got 1e+06"),
         ({"preset": "vox-512"}, "liveportrait, starter; got 'vox-512'"),
         ({"preset": "vox-256"}, "tiny.safetensors holds a 'tiny-vox' model"),
         ({"weights": "absent.pth.tar"}, "absent.pth.tar: no such file"),

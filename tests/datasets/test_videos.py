@@ -5,6 +5,7 @@ from pathlib import Path
 
 import clips
 import numpy as np
+import odd_files
 import pytest
 import torch
 from numbered import numbered, numbered_clip, who_and_frame
@@ -196,6 +197,23 @@ def test_damage_inside_counts_for_the_pairs_that_meet_it(tmp_path):
     assert True in whole  # the other one instead
     assert False in whole  # both frames lie before the damage
     assert "damaged" in folder.broken[str(path)]
+
+
+def test_a_clip_whose_damage_would_be_concealed_is_passed_over(tmp_path, caplog):
+    images = clips.moving_picture(clips.portrait(), 12, size=128)
+    whole = clips.write_clip(tmp_path / "a.mp4", images, options={"g": "12"})
+    odd_files.damaged_at(whole, tmp_path / "b.mp4", 0)
+    data = VideoFolder(tmp_path, 32, grouped=False)
+    right = {data.read(whole, lambda count, n=n: [n]).numpy().tobytes() for n in range(12)}
+    for draw in (Draw(index, seed) for seed in range(4) for index in range(2)):
+        pair = data[draw]
+        assert {
+            pair.source.numpy().tobytes(),
+            pair.driving.numpy().tobytes(),
+        } <= right  # whichever is asked for
+    assert [Path(path).name for path in data.broken] == ["b.mp4"]
+    assert "damaged" in data.broken[str(tmp_path / "b.mp4")]
+    assert caplog.text.count("skipped") == 1
 
 
 def test_a_folder_without_a_whole_video_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 import clips
 import cv2
 import numpy as np
+import odd_files
 import pytest
 
 from fv2v.io.image import read_image, write_image
@@ -50,6 +51,37 @@ def test_exif_orientation_is_honoured(tmp_path, picture, orientation):
     image = read_image(tmp_path / "in.jpg")
     assert image.shape == picture.shape
     assert np.abs(image.astype(int) - picture).max() < 16
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("little_endian", [False, True])
+def test_exif_orientation_is_honoured_beside_transparency(tmp_path, picture, orientation, little_endian):
+    """Bit-equal to the upright picture, in PNG and in WebP (whose EXIF may repeat JPEG's prefix)."""
+    upright = np.dstack([picture[..., ::-1], np.full(picture.shape[:2], 255, np.uint8)])
+    upright[:6, :9, 3] = 100
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    tiff = odd_files.tiff_with_orientation(orientation, little_endian)
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
+    for suffix, options in ((".png", []), (".webp", lossless)):
+        data = cv2.imencode(suffix, stored, options)[1].tobytes()
+        if suffix == ".png":
+            data = odd_files.png_with_exif(data, tiff)
+        else:
+            prefix = b"Exif\0\0" if little_endian else b""
+            data = odd_files.webp_with_exif(data, prefix + tiff, stored.shape[:2], transparent=True)
+        (tmp_path / f"turned{suffix}").write_bytes(data)
+        (tmp_path / f"upright{suffix}").write_bytes(cv2.imencode(suffix, upright, options)[1].tobytes())
+        expected = read_image(tmp_path / f"upright{suffix}")
+        np.testing.assert_array_equal(read_image(tmp_path / f"turned{suffix}"), expected)
+
+
+@pytest.mark.parametrize("marker", [b"\xff\xdb", b"\xff\xc0", b"\xff\xda"])
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_fill_bytes_do_not_make_a_jpeg_truncated(tmp_path, picture, marker, count):
+    plain = cv2.imencode(".jpg", picture)[1].tobytes()
+    (tmp_path / "plain.jpg").write_bytes(plain)
+    (tmp_path / "filled.jpg").write_bytes(odd_files.with_fill_bytes(plain, count, marker))
+    np.testing.assert_array_equal(read_image(tmp_path / "filled.jpg"), read_image(tmp_path / "plain.jpg"))
 
 
 def test_kinds_of_samples(tmp_path, picture):

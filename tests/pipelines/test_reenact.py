@@ -13,11 +13,12 @@ from pathlib import Path
 import av
 import clips
 import numpy as np
+import odd_files
 import pytest
 from output_files import audio_codec, leftovers, packets
 from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
 
-from fv2v import frontalize, imitate, reenact, render
+from fv2v import extract, frontalize, imitate, reenact, render
 from fv2v.face.crop import box_around, cut
 from fv2v.face.find import find_face, find_first_face
 from fv2v.face.tracking import SteadyCrop
@@ -205,6 +206,34 @@ def test_a_frame_that_cannot_be_decoded_fails_with_the_readers_message(tiny, dri
         reenact(clips.PORTRAIT, damaged, tmp_path / "out.mp4", reenactor=tiny)
     assert str(reenacted.value) == str(read.value)
     assert not leftovers(tmp_path, damaged)
+
+
+def test_damaged_frames_are_noted_once_the_film_is_written(tiny, tmp_path):
+    images = clips.moving_picture(clips.portrait(), 12, size=128)
+    whole = clips.write_clip(tmp_path / "whole.mp4", images, options={"g": "4"})
+    damaged = odd_files.damaged_at(whole, tmp_path / "damaged.mp4", 4)
+    how = {"reenactor": tiny, "crop": False}
+    report = reenact(clips.PORTRAIT, damaged, tmp_path / "out.mp4", **how)
+    assert (report.frames, len(report.notes)) == (12, 1)
+    assert "damaged.mp4: 1 damaged frame, at 0.16 s; what is shown from there" in report.notes[0]
+    assert "\n" not in f"{report}{report.notes[0]}"
+    assert not reenact(clips.PORTRAIT, whole, tmp_path / "out.mp4", **how, strict=True).notes
+    with pytest.raises(ValueError, match=r"damaged\.mp4: expected no damaged frame \(strict\), got one at"):
+        reenact(clips.PORTRAIT, damaged, tmp_path / "strict.mp4", **how, strict=True)
+    assert not (tmp_path / "strict.mp4").exists()
+    noted = extract(damaged, tmp_path / "motion.npz", **how).notes
+    assert noted == report.notes
+    with pytest.raises(ValueError, match="expected no damaged frame"):
+        extract(damaged, tmp_path / "strict.npz", **how, strict=True)
+
+
+def test_sound_left_out_and_sizes_that_few_players_know_are_noted(tiny, tmp_path):
+    images = clips.moving_picture(clips.portrait(), 3, size=64)
+    path = clips.write_clip(tmp_path / "in.mov", images, audio="aac")
+    path.write_bytes(odd_files.with_unknown_sound(path.read_bytes()))
+    [note] = reenact(clips.PORTRAIT, path, tmp_path / "out.mp4", reenactor=tiny, crop=False).notes
+    assert note.endswith("the sound track cannot be decoded (unknown codec or damaged); the film is silent")
+    assert len(list(read_video(tmp_path / "out.mp4"))) == 3
 
 
 def test_a_faceless_driver_is_refused_before_weights_are_read(tmp_path):

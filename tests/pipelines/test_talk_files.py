@@ -214,6 +214,7 @@ def test_sound_goes_along_and_is_cut_to_match(fv2v, files, tmp_path, name, codec
         ),
         ({"yaw": "left"}, "--yaw: expected degrees, as 20 or -30,0,30; got 'left'"),
         ({"pitch": "1,,2"}, "--pitch: expected degrees"),
+        ({"yaw": "0,200"}, "expected yaw from -90 to 90 degrees, got"),
         ({"roll": "nan"}, "expected an angle in degrees"),
         ({"fps": "0"}, "fps from 1 to 1000, got 0"),
         ({"expression_scale": "inf"}, "finite expression_scale, got inf"),

@@ -56,14 +56,18 @@ def write_clip(
     pts: list[int] | None = None,
     audio: str | None = None,
     audio_seconds: float | None = None,
+    audio_start: float = 0,
+    tracks: int = 1,
     rotation: int = 0,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
+    pixel_shape: str = "1",
 ) -> Path:
     """Write (T, H, W, 3) as a clip.
 
-    pts: ticks of TIME_BASE. audio: a codec, for a 440 Hz tone. rotation: degrees clockwise that a player
+    pts: ticks of TIME_BASE. audio: a codec, for a 440 Hz tone in so many tracks. pixel_shape: width over
+    height, as "4/3". rotation: degrees clockwise that a player
     should turn the stored pictures by; they are stored turned the other way, so the player shows `images`.
     options: of the codec, as {"g": "12"} for a keyframe every 12 frames.
     """
@@ -76,24 +80,31 @@ def write_clip(
         video.pix_fmt, video.codec_context.time_base = pix_fmt, TIME_BASE
         if rotation:
             video.set_display_rotation(-rotation)  # PyAV counts anticlockwise
-        sound = output.add_stream(audio, rate=48_000, layout="mono") if audio else None
+        if pixel_shape != "1":
+            video.codec_context.sample_aspect_ratio = Fraction(pixel_shape)
+        sounds = [output.add_stream(audio, rate=48_000, layout="mono") for _ in range(tracks) if audio]
         for image, tick in zip(stored, ticks, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = tick, TIME_BASE
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
-        if sound:
-            seconds = audio_seconds or (ticks[-1] + TIME_BASE.denominator // fps) * float(TIME_BASE)
-            _write_tone(output, sound, seconds)
+        for sound in sounds:
+            seconds = (
+                audio_seconds or (ticks[-1] + TIME_BASE.denominator // fps) * float(TIME_BASE) - audio_start
+            )
+            _write_tone(output, sound, seconds, audio_start)
     return Path(path)
 
 
-def _write_tone(output: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
+def _write_tone(
+    output: av.container.OutputContainer, stream: av.AudioStream, seconds: float, begin: float = 0
+) -> None:
     samples = np.sin(2 * np.pi * 440 * np.arange(round(48_000 * seconds)) / 48_000)
     for start in range(0, len(samples), 1024):
         part = (samples[None, start : start + 1024] * 8000).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
+        frame.sample_rate, frame.pts = 48_000, start + round(48_000 * begin)
+        frame.time_base = Fraction(1, 48_000)
         output.mux(stream.encode(frame))
     output.mux(stream.encode(None))
 

@@ -1,0 +1,80 @@
+"""Files opened with FFmpeg: their names, their streams, their packets."""
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from fv2v.io.integrity import picture_format
+
+DISCONTINUOUS = 0x200  # FFmpeg's AVFMT_TS_DISCONT
+STILL_FORMATS = {"image2", "tty"}  # pictures and text, which FFmpeg would read as videos
+
+
+def url_of(path: Path) -> str:
+    """The name by which FFmpeg opens this file and no other thing.
+
+    It takes what stands before a colon for a protocol: `take:1.mp4`, `file:other.mp4`, `http:x.mp4`.
+    """
+    return f"file:{path}"
+
+
+def open_video(path: Path) -> av.container.InputContainer:
+    """The opened file, its video decoded in threads. ValueError, with its name, where no video is in it."""
+    picture = picture_format(path)
+    if picture == "animated WebP":
+        raise ValueError(f"{path}: an animated WebP, which FFmpeg does not read; convert it to .mp4 or .gif")
+    if picture:
+        raise ValueError(f"{path}: expected a video, found a still picture ({picture})")
+    try:
+        container = av.open(url_of(path))
+    except (av.error.FFmpegError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: not a video that FFmpeg can read ({reason})") from None
+    pictures = video_streams(container)
+    one_picture = container.format.name in STILL_FORMATS or container.format.name.endswith("_pipe")
+    if pictures and not one_picture and pictures[0].codec_context is not None:
+        pictures[0].thread_type = "AUTO"
+        # FFmpeg's own number, but never 1: its H.264 decoder marks damaged frames only between threads
+        pictures[0].codec_context.thread_count = min(_cores() + 1, 16)
+        return container
+    found = "a still picture" if one_picture else "no video in it"
+    if pictures and not one_picture:
+        found = "a codec that FFmpeg does not know"
+    container.close()
+    raise ValueError(f"{path}: expected a video, found {found}")
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams, without the cover pictures of audio files."""
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+
+
+def packets_of(container: av.container.InputContainer) -> Iterator[av.Packet]:
+    """Packets of the first video stream, from the current position on; an empty one comes last."""
+    joinable = may_be_joined(container)
+    for packet in container.demux(video_streams(container)[0]):
+        # where recordings are joined the last packet of each is marked, too: there the decoder finds damage
+        if packet.is_corrupt and not joinable:
+            raise av.error.InvalidDataError(0, "a packet is cut short")
+        yield packet
+
+
+def may_be_joined(container: av.container.InputContainer) -> bool:
+    """Whether files of this format can be joined end to end (MPEG-TS, -PS): then clocks may start anew."""
+    return bool(container.format.flags & DISCONTINUOUS)
+
+
+def frame_rate(stream: av.VideoStream) -> Fraction:
+    """Frames a second, on average; 25 where the file does not say."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 1 <= rate <= 1000:
+            return rate
+    return Fraction(25)
