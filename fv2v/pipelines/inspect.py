@@ -15,6 +15,7 @@ from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
 from fv2v.io.paths import PathLike, check_input, check_output
+from fv2v.io.tensors import as_batch
 from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES, driving_coefficients, read_coefficients
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.model import ModelChoice
