@@ -125,5 +125,5 @@ def test_a_run_of_an_earlier_version_goes_on(folder, tmp_path):
     trainer = Trainer(config(folder, output=tmp_path / "run", steps=8), CPU)
     assert trainer.step == 6
     changed = [note for note in trainer.notes if note.startswith("changed")]
-    assert changed[0] == "changed since then: steps 6, now 8"
+    assert "changed since then: steps 6, now 8" in changed
     assert not any("model" in note for note in changed)
