@@ -7,7 +7,9 @@ row times the frame path in turns with one peer: `ratio` is how many times faste
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -47,19 +49,25 @@ def openvino(path: Path, precision: str) -> Infer:
     return lambda inputs: model(inputs)[0]
 
 
-PEERS: dict[str, tuple[str, Callable[[Path], Infer]]] = {
-    "onnxruntime": ("onnxruntime", onnxruntime),
-    "OpenVINO": ("openvino", lambda path: openvino(path, "f32")),
-    "OpenVINO, bfloat16": ("openvino", lambda path: openvino(path, "bf16")),
+class Peer(NamedTuple):
+    package: str
+    reads: str  # how the exported file reads volumes: OpenVINO's GridSample is of pictures alone
+    load: Callable[[Path], Infer]
+
+
+PEERS = {
+    "onnxruntime": Peer("onnxruntime", "grid_sample", onnxruntime),
+    "OpenVINO": Peer("openvino", "gather", partial(openvino, precision="f32")),
+    "OpenVINO, bfloat16": Peer("openvino", "gather", partial(openvino, precision="bf16")),
 }
 STOCK = "stock PyTorch"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     installed = [
-        peer
-        for peer, (package, _) in PEERS.items()
-        if importlib.util.find_spec(package) and (DEVICE == "cpu" or package == "onnxruntime")
+        name
+        for name, peer in PEERS.items()
+        if importlib.util.find_spec(peer.package) and (DEVICE == "cpu" or peer.package == "onnxruntime")
     ]
     metafunc.parametrize("peer", [STOCK, *installed])
 
@@ -71,10 +79,16 @@ def scene() -> Iterator[Scene]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """exported(reads): the frame as a file of ONNX."""
     check_installed()
-    path = tmp_path_factory.mktemp("peers") / f"{PRESET}.onnx"
-    return export_onnx(reenactor_of(config_of(PRESET), EAGER).model, path, relative=True)
+    model, folder = reenactor_of(config_of(PRESET), EAGER).model, tmp_path_factory.mktemp("peers")
+
+    @cache
+    def export(reads: str) -> Path:
+        return export_onnx(model, folder / f"{reads}.onnx", reads=reads, relative=True)
+
+    return export
 
 
 def frame_of(scene: Scene, infer: Infer) -> Run:
@@ -93,7 +107,8 @@ def test_peers(benchmark, beside, scene, peer, request):
     if peer == STOCK:
         other = whole_of(reenactor_of(scene.config, EAGER), EAGER).run
     else:
-        other = frame_of(scene, PEERS[peer][1](request.getfixturevalue("exported")))
+        path = request.getfixturevalue("exported")(PEERS[peer].reads)
+        other = frame_of(scene, PEERS[peer].load(path))
     ours = scene.film()
     shown, theirs = (np.stack(run()).astype(int) for run in (ours, other))
     assert np.abs(shown - theirs).mean() < 1, "not the same picture: a ratio means nothing"

@@ -24,7 +24,7 @@ SECONDS_IN_ALL=${SECONDS_IN_ALL:-530}
 REHEARSE=${REHEARSE:-0}
 BESIDE=benches/support:tests/support:tests/data # what scripts import, since PYTHONSAFEPATH leaves out their folder
 LACKED=(av) # by machines that have PyTorch and what is common beside it
-GPU_TESTS=(tests/kernels tests/networks tests/engine tests/reenactor tests/live)
+GPU_TESTS=(tests/kernels tests/networks tests/engine) # where cases for a GPU are
 FRAMES=(benches/bench_reenactor.py benches/bench_rewrites.py benches/bench_peers.py benches/bench_soak.py)
 
 usage() {

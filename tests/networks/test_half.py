@@ -27,9 +27,7 @@ def trained(preset: str) -> FaceVid2Vid:
 
 
 @cache
-def run(
-    preset: str, dtype: torch.dtype, backend: str, seen: str = "noise", device: str = "cpu"
-) -> Recording:
+def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise", device: str = "cpu") -> Recording:
     model, config = deepcopy(trained(preset)).to(device, dtype), narrow(PRESETS[preset])
     generator = torch.Generator().manual_seed(1)
     pictures = torch.rand(2, 3, 64, 64, generator=generator)
