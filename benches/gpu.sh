@@ -151,7 +151,7 @@ sanitizer() {
   [ "$tool" = initcheck ] && only=()
   under=(compute-sanitizer --tool "$tool" "${only[@]}" --report-api-errors no --target-processes all
     --error-exitcode 86 --log-file "$work/$tool.sanitizer")
-  [ "$REHEARSE" = 1 ] && under=() place=cpu-cpu
+  [ "$REHEARSE" = 1 ] && under=() place=cpu-cpu-float32
   stage "$tool" env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "${under[@]}" \
     "$PYTHON" -m pytest tests/kernels -q -p no:cacheprovider --junit-xml="$work/$tool.xml" \
     -m contract -k "$place and (gradients_match_the_reference or deterministic_gradients) and not ($others)"
