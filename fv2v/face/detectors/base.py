@@ -1,7 +1,7 @@
 """What a face detector and a landmark detector are: any callables with these signatures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,10 @@ class Face:
     x: float
     y: float
     side: float
+    score: float = 1.0  # the detector's own, 0 to 1: how sure it is that this is a face
+    # (5, 2) pixels (x, y): the eyes, the tip of the nose, the corners of the mouth, of each pair first the one
+    # that is to the left in an upright face's picture; None: the detector has none
+    points: np.ndarray | None = field(default=None, compare=False)
 
 
 class FaceDetector(Protocol):
