@@ -1,6 +1,7 @@
 """The driver's video as the commands read it: the square around its face, frame by frame."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,13 @@ import numpy as np
 from fv2v.config import ModelConfig
 from fv2v.face.detectors.given import GivenFaces
 from fv2v.face.find import find_first_face
+from fv2v.face.marking import marked
 from fv2v.face.portrait import choose_face
 from fv2v.face.tracking import FixedCrop, SteadyCrop, middle_crops
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
 from fv2v.io.video import read_video
+from fv2v.motion.ratios import Openness
 
 
 class DrivingVideo:
@@ -39,6 +42,8 @@ class DrivingVideo:
     ) -> None:
         choice = choose_face(face, crop)
         self.reader = reader = read_video(path, frames=frames, strict=strict)
+        if choice.landmarks and not isinstance(choice.detector, GivenFaces):
+            choice = replace(choice, detector=marked(reader, choice, str(reader.path)))
         self._detector, self._frames = choice.detector, frames
         self._start = (
             find_first_face(reader, str(reader.path), choice.number, choice.detector) if crop else None
@@ -62,6 +67,13 @@ class DrivingVideo:
     def openness(self, frames: int) -> np.ndarray | None:
         """Of the first `frames` frames, as `GivenFaces.openness`; None where no such landmarks are given."""
         return self._detector.openness(frames) if isinstance(self._detector, GivenFaces) else None
+
+    def openness_of_frames(self) -> list[Openness] | None:
+        """The same of each frame of the video, as edits take them."""
+        known = self._detector.frames if isinstance(self._detector, GivenFaces) else None
+        count = known or self.reader.length
+        ratios = self.openness(count) if count else None
+        return None if ratios is None else [Openness(*map(float, each)) for each in ratios]
 
     @property
     def missing(self) -> int:

@@ -27,6 +27,7 @@ from fv2v.motion.liveportrait_template import check_template
 from fv2v.motion.npz import MOTION_SUFFIXES, write_motion
 from fv2v.motion.sequence import MotionSequence
 from fv2v.pipelines.driving import DrivingVideo
+from fv2v.pipelines.faces import FaceFinder
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import SPARE, paths_given
@@ -94,11 +95,12 @@ def extract(
     model.check()
     if source_coefficients is not None and not by_coefficients:
         raise ValueError(f"{driving} is a video: expected no coefficients of the portrait")
+    faces = FaceFinder(model, crop)
     started = time.perf_counter()
     driver = (
         _read_rows(driving, source_coefficients)
         if by_coefficients
-        else DrivingVideo(driving, crop, driving_face, frames, strict)
+        else DrivingVideo(driving, crop, faces.choose(driving_face), frames, strict)
     )
     searched = time.perf_counter() - started
     reenactor = model.load()
@@ -118,7 +120,7 @@ def extract(
         eyes, lips = torch.from_numpy(openness).float().split((2, 1), dim=1)
     write_motion(output, MotionSequence(motion, timing, reenactor.config.name, eyes, lips))
     at_rest = openness is None and output.suffix.lower() == TEMPLATE_SUFFIX
-    notes = tuple(note for note in (damage, AT_REST if at_rest else None) if note)
+    notes = tuple(note for note in (damage, AT_REST if at_rest else None, *faces.notes) if note)
     seconds = searched + time.perf_counter() - started
     return Report(output, len(motion), seconds, missing, notes=notes)
 

@@ -18,6 +18,7 @@ from fv2v.io.paths import PathLike, check_input, check_output
 from fv2v.io.tensors import as_batch
 from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES, driving_coefficients, read_coefficients
 from fv2v.pipelines.driving import DrivingVideo
+from fv2v.pipelines.faces import FaceFinder
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.write import paths_given
 from fv2v.reenactor import Reenactor
@@ -92,15 +93,16 @@ def inspect(
     driven_by = "coefficients" if by_coefficients else "pictures"
     model = ModelChoice(preset, weights, device, dtype, driven_by=driven_by)
     model.check()
-    picture = crop_portrait(portrait, crop, face).image
+    faces = FaceFinder(model, crop)
+    picture = crop_portrait(portrait, crop, faces.choose(face)).image
     own = None if source_coefficients is None else read_coefficients(source_coefficients)[0]
     driver: np.ndarray | CroppedPortrait | DrivingVideo
     if own is not None:
         driver = driving_coefficients(read_coefficients(driving), own)
     elif cv2.haveImageReader(str(driving)):
-        driver = crop_portrait(driving, crop, driving_face, drives=True)
+        driver = crop_portrait(driving, crop, faces.choose(driving_face), drives=True)
     else:
-        driver = DrivingVideo(driving, crop, driving_face)
+        driver = DrivingVideo(driving, crop, faces.choose(driving_face))
     reenactor = model.load(optimize=False)
     if isinstance(driver, CroppedPortrait):
         driven = _picture(reenactor, driver.image, relative)

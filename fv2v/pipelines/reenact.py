@@ -1,6 +1,7 @@
 """A portrait driven by a video."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
@@ -9,7 +10,9 @@ from fv2v.face.portrait import crop_portrait
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.motion.edit import EditMaker
 from fv2v.pipelines.driving import DrivingVideo
+from fv2v.pipelines.faces import FaceFinder, openness_of
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report, Stages
 from fv2v.pipelines.write import SPARE, paths_given, render_to_file
@@ -40,6 +43,7 @@ def reenact(
     paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
+    edit_from: EditMaker | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -63,6 +67,9 @@ def reenact(
         face, driving_face: which one in the portrait and in the video: 1 is the largest, 2 the next; or its
             coordinates, or what finds it, as `fv2v.face.portrait.choose_face` takes it.
         paste_back: put the moved face back into the whole portrait, and write that.
+        edit_from: makes `edit` of how far the eyes and lips of the portrait, and of the video in each frame,
+            are open; of a face of which 203 landmarks are not known it gets None. They are where `face` gives
+            them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md).
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `view`, `steady`, `edit`, `batch_size` and its others. `steady=True`
@@ -78,9 +85,12 @@ def reenact(
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     started = time.perf_counter()
-    cropped = crop_portrait(portrait, crop, face)
-    cropped_still = None if still is None else crop_portrait(still, crop)
-    video = DrivingVideo(driving, crop, driving_face, frames, strict)
+    faces = FaceFinder(model, crop)
+    cropped = crop_portrait(portrait, crop, faces.choose(face))
+    cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
+    video = DrivingVideo(driving, crop, faces.choose(driving_face), frames, strict)
+    if edit_from is not None:
+        options = replace(options, edit=edit_from(openness_of(cropped), video.openness_of_frames()))
     searched = time.perf_counter() - started
     reenactor = model.load()
     with Prefetch(video.crops(reenactor.config), options.batch_size + SPARE) as ahead:
@@ -104,4 +114,5 @@ def reenact(
         network=-drivers.seconds,  # waiting for a crop is no work of theirs
         encode=0.0,
     )
-    return report.with_driver(driver, video.missing, video.reader.note_on_damage)
+    report = report.with_driver(driver, video.missing, video.reader.note_on_damage)
+    return replace(report, notes=(*report.notes, *faces.notes))

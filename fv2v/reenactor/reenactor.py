@@ -104,6 +104,11 @@ class Reenactor:
         return self.runner.config
 
     @property
+    def weights(self) -> checkpoints.Weights:
+        """Where they came from; "random" for none."""
+        return self._weights[0]
+
+    @property
     def networks(self) -> FaceVid2Vid:
         """What runs: the trained modules, or those arranged for inference."""
         return self.runner.networks

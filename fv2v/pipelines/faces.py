@@ -1,0 +1,71 @@
+"""What finds faces for a command: LivePortrait's own detector and landmarks, where its weights bring them."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fv2v.checkpoints import find, liveportrait, native
+from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_release_faces
+from fv2v.face.portrait import CroppedPortrait, FaceChoice
+from fv2v.motion.ratios import Openness
+from fv2v.pipelines.model import ModelChoice
+
+
+class FaceFinder:
+    """Finds faces as the release does whose weights a command runs.
+
+    Args:
+        model: the command's, checked.
+        crop: whether faces are looked for at all.
+
+    Attributes:
+        notes: a line for the user, once faces were chosen by it: whose licence counts, or what is missing of
+            LivePortrait's files and what is used instead.
+    """
+
+    def __init__(self, model: ModelChoice, crop: bool) -> None:
+        self._model, self._crop = model, crop
+        self.notes: tuple[str, ...] = ()
+
+    def choose(self, face: Any) -> Any:
+        """`face` as `choose_face` takes it: a number counts the faces that the release's detector finds."""
+        if not self._crop or not isinstance(face, int) or isinstance(face, bool) or self._found is None:
+            return face
+        if isinstance(self._found, str):
+            self.notes = (
+                f"faces are not found by LivePortrait's own detector: {self._found}. fv2v's is used instead, "
+                "and its five points, where it gives them, for about the release's crop",
+            )
+            return FaceChoice(face, by_points=True)
+        self.notes = (LICENCE,)
+        return FaceChoice(face, self._found, self._found.landmarks)
+
+    @cached_property
+    def _found(self) -> LivePortraitFaces | str | None:
+        """The detector, or what is missing for it; None for other weights than LivePortrait's."""
+        files = _liveportrait_files(self._model)
+        return find_release_faces(files) if files else None
+
+
+def openness_of(portrait: CroppedPortrait) -> Openness | None:
+    """How far a portrait's eyes and lips are open, where 203 landmarks of it are known."""
+    marks = portrait.landmarks
+    return Openness.of(marks) if marks is not None and len(marks) == 203 else None
+
+
+def _liveportrait_files(model: ModelChoice) -> Sequence[Path]:
+    """The files of weights that a command runs, where they are LivePortrait's; else none."""
+    weights = model.reenactor.weights if model.reenactor else model.weights
+    if weights is None or weights == "random":
+        return ()
+    files = [Path(weights)] if isinstance(weights, str | os.PathLike) else [Path(path) for path in weights]
+    if any(path.is_dir() for path in files):
+        files = find(weights)
+    theirs = [
+        path
+        for path in files
+        if (native.release(path) == liveportrait.NAME if native.is_ours(path) else liveportrait.part(path))
+    ]
+    return theirs if len(theirs) == len(files) else ()
