@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
-    from fv2v.motion.edit import Edit, EditMaker
+    from fv2v.motion.edit import Edit
     from fv2v.motion.ratios import Openness
 
 DRIVER = "driver"
@@ -123,7 +123,7 @@ class VideoEditOptions(EditOptions):
             "portrait": _openness(self.portrait_open),
         }
 
-    def keywords(self, motion: Path | None = None) -> "dict[str, Edit | list[Edit] | EditMaker | None]":
+    def keywords(self, motion: Path | None = None) -> dict[str, Any]:
         """`edit` or `edit_from`, as `fv2v.reenact` takes them: what the options leave open landmarks tell.
 
         `motion` is the file that tells how open the driver's eyes and lips are, where no other is given.

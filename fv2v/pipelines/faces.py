@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fv2v.checkpoints import find, liveportrait, native
+from fv2v.checkpoints import liveportrait, native
 from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_release_faces
 from fv2v.face.portrait import CroppedPortrait, FaceChoice
 from fv2v.motion.ratios import Openness
@@ -61,11 +61,14 @@ def _liveportrait_files(model: ModelChoice) -> Sequence[Path]:
     if weights is None or weights == "random":
         return ()
     files = [Path(weights)] if isinstance(weights, str | os.PathLike) else [Path(path) for path in weights]
-    if any(path.is_dir() for path in files):
-        files = find(weights)
-    theirs = [
-        path
-        for path in files
-        if (native.release(path) == liveportrait.NAME if native.is_ours(path) else liveportrait.part(path))
-    ]
-    return theirs if len(theirs) == len(files) else ()
+    if len(files) == 1 and files[0].is_dir():
+        files = liveportrait.find(files[0])
+    return files if files and all(map(_is_liveportraits, files)) else ()
+
+
+def _is_liveportraits(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    return (
+        native.release(path) == liveportrait.NAME if native.is_ours(path) else bool(liveportrait.part(path))
+    )

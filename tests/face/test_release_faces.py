@@ -143,7 +143,7 @@ def test_a_portrait_is_cropped_by_106_landmarks_and_a_driving_picture_by_203(fac
 
 @pytest.mark.parametrize("seed", ["lmk", "a", "b"])
 def test_recorded_landmarks_give_the_recorded_crop(tmp_path, seed):
-    """A network that gives the set of which the release's crops were recorded: the crop is as from the set."""
+    """A network that gives a set as the release's crops were recorded by: the crop is as from that set."""
     marks, box = parity.fake_landmarks(106, seed), (150, 90, 250, 190)
     found = LivePortraitFaces(standin_faces.write_faces(tmp_path, box, marks))
     write_image(tmp_path / "scene.png", parity.scene())

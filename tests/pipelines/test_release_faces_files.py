@@ -1,4 +1,4 @@
-"""LivePortrait's weights with its files that find and mark faces beside them: what commands do by themselves."""
+"""LivePortrait's weights with its files that find and mark faces beside them: what commands do alone."""
 
 from dataclasses import replace
 from pathlib import Path
