@@ -21,7 +21,7 @@ SCALE, VY = 2.3, -0.125  # a source's
 DRIVING_SCALE, DRIVING_VY = 2.2, -0.1  # a driving video's
 # The box around 106 landmarks, from that around a detector's five points: its side, and how far down the face
 # its middle is from theirs, in sides of theirs. Means of drawn heads and paintings (test_five_points.py).
-FIVE_EXTENT, FIVE_DOWN = 1.9, 0.1
+FIVE_EXTENT, FIVE_DOWN = 2.0, 0.1
 RELEASE_SIZE = 512  # pixels a side of the release's crop, of a source's and of a driving video's
 SAME = 1e-3  # points no farther apart are one, in pixels
 LONGEST = 32766  # pixels a side that cv2 can warp: it counts them in 16 bits
