@@ -5,7 +5,7 @@ networks paint of the ground around a head is often lighter than the picture's o
 the content is evened where it meets the picture, and stays as it is over the face.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -61,8 +61,7 @@ def paste_back(
     Raises:
         ValueError: other shapes or dtypes, or a mask outside [0, 1].
     """
-    mask = feathered_mask() if mask is None else mask
-    _check(full, rendered, mask)
+    _check(full, rendered, feathered_mask() if mask is None else mask)
     place = _place(crop, full.shape[:2])
     pasted = full.copy()
     if place is None:
@@ -71,20 +70,35 @@ def paste_back(
     if side < len(rendered):
         rendered = cv2.resize(rendered, (side, side), interpolation=cv2.INTER_AREA)
     content = _warped(rendered, crop, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-    weight = _warped(mask.astype(np.float32), crop, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    weight, evened = _weights(crop, full.shape[:2])
+    if mask is not None:
+        weight = _warped(mask.astype(np.float32), crop, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
     part = pasted[place]
-    gain, shift = _evening(content, part, weight)
-    kept = feathered_mask(MASK_SIZE, EVENING, EVENED)
-    amount = 1 - _warped(kept, crop, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
-    evened = content + amount * (content * (gain - 1) + shift)
-    part[:] = np.rint(np.clip(part + weight[..., None] * (evened - part), 0, 255))
+    change = cv2.LUT(content, _evening(content, part, weight)).reshape(part.shape)
+    change *= evened[..., None]
+    change += content
+    change -= part
+    change *= weight[..., None]
+    change += part
+    part[:] = np.rint(change, out=change).clip(0, 255)
     return pasted
 
 
-def _evening(content: np.ndarray, part: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gain and shift (3,) that give each colour of `content` the mean and spread of `part` in the ring.
+@lru_cache(maxsize=4)
+def _weights(crop: Box | Square, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The mask, and how far content is evened, (h, w) over the crop's place; a video's frames share them."""
+    place = _place(crop, size)
+    assert place is not None
+    masks = feathered_mask(), 1 - feathered_mask(MASK_SIZE, EVENING, EVENED)
+    weight, evened = (_warped(mask, crop, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT) for mask in masks)
+    weight.flags.writeable = evened.flags.writeable = False
+    return weight, evened
 
-    (h, w, 3) uint8 each; the ring is where `weight` (h, w) is neither 0 nor 1. Without one nothing changes.
+
+def _evening(content: np.ndarray, part: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(256, 1, 3) float32: what each level of `content` lacks of the mean and spread of `part` in the ring.
+
+    (h, w, 3) uint8 each; the ring is where `weight` (h, w) is neither 0 nor 1. Without one it is nothing.
     """
     h, w = (min(side, STATISTICS_SIZE) for side in weight.shape)
     ours, theirs, fading = (
@@ -92,13 +106,14 @@ def _evening(content: np.ndarray, part: np.ndarray, weight: np.ndarray) -> tuple
         for each in (content, part, weight)
     )
     ring = fading * (1 - fading)
-    gain, shift = np.ones(3, np.float32), np.zeros(3, np.float32)
     if ring.sum() < 1:
-        return gain, shift
+        return np.zeros((256, 1, 3), np.float32)
     (mean, spread), (wanted, wanted_spread) = (_moments(each, ring / ring.sum()) for each in (ours, theirs))
+    gain = np.ones(3)
     textured = (spread > FLAT) & (wanted_spread > FLAT)
     gain[textured] = np.clip(wanted_spread[textured] / spread[textured], 1 / GAIN, GAIN)
-    return gain, (wanted - gain * mean).astype(np.float32)
+    levels = np.arange(256.0)[:, None, None]
+    return ((levels - mean) * (gain - 1) + wanted - mean).astype(np.float32)
 
 
 def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

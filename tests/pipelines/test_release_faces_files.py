@@ -1,5 +1,6 @@
 """LivePortrait's weights with its files that find and mark faces beside them: what commands do alone."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from fv2v.checkpoints import liveportrait, native
 from fv2v.checkpoints.storage import Checkpoint
 from fv2v.face.detectors.liveportrait import FILES, LICENCE, LivePortraitFaces
 from fv2v.face.landmarks import eye_ratios, lip_ratio
+from fv2v.pipelines.faces import FaceFinder
+from fv2v.pipelines.model import ModelChoice
 
 FRAMES = 4
 
@@ -130,6 +133,32 @@ def test_other_weights_and_whole_pictures_are_not_looked_at_by_it(fv2v, marks, t
     ):
         done = fv2v("frontalize", clips.PORTRAIT, "-o", tmp_path / "out.png", "-w", weights, *more)
         assert done[::2] == (0, "")
+
+
+def test_the_files_are_found_from_wherever_the_weights_are_named(folder, tmp_path):
+    """The release's layout, its parts, ComfyUI's, and links such as a HuggingFace cache has."""
+    release, comfy, links = (tmp_path / name for name in ("pretrained_weights", "models", "snapshot"))
+    for top in (release, comfy):
+        shutil.copytree(folder, top)
+        (top / "liveportrait" / "tiny.safetensors").unlink()
+    for name, below in liveportrait.FILES.items():
+        for place in (release / "liveportrait" / below / name, comfy / "liveportrait" / name):
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(b"")
+    for path in release.rglob("*.*"):
+        link = links / path.relative_to(release)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    five = [release / "liveportrait" / below / name for name, below in liveportrait.FILES.items()]
+    for weights in (release, release / "liveportrait", five, comfy / "liveportrait", links):
+        finder = FaceFinder(ModelChoice(None, weights, None, "float32"), crop=True)
+        choice = finder.choose(2)
+        assert isinstance(choice.detector, LivePortraitFaces)
+        assert (choice.number, finder.notes) == (2, (LICENCE,))
+    shutil.rmtree(release / "insightface")
+    finder = FaceFinder(ModelChoice(None, five, None, "float32"), crop=True)
+    assert finder.choose(1).by_points
+    assert f"{release} lacks {FILES[0]}, {FILES[1]}. fv2v's is used instead" in finder.notes[0]
 
 
 @pytest.mark.parametrize(

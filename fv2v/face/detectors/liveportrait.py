@@ -143,8 +143,8 @@ class LivePortraitFaces:
 
 def find_release_faces(weights: Sequence[Path]) -> LivePortraitFaces | str:
     """The detector by the files that lie with LivePortrait's weights; or in a line what is missing for it."""
-    above = [folder for path in weights[:1] for folder in list(path.resolve().parents)[:LEVELS]]
-    folder = min(above, key=lambda folder: len(_lacking(folder)))
+    above = list(weights[0].absolute().parents)[:LEVELS]
+    folder = min(above, key=lambda folder: (len(_lacking(folder)), not (folder / "liveportrait").is_dir()))
     if lacking := _lacking(folder):
         return f"{folder} lacks {', '.join(lacking)}"
     return LivePortraitFaces(folder) if installed("onnxruntime") else _NO_RUNTIME
