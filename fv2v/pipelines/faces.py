@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fv2v.checkpoints import liveportrait, native
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_release_faces
 from fv2v.face.portrait import CroppedPortrait, FaceChoice
 from fv2v.motion.ratios import Openness
@@ -30,17 +32,24 @@ class FaceFinder:
         self.notes: tuple[str, ...] = ()
 
     def choose(self, face: Any) -> Any:
-        """`face` as `choose_face` takes it: a number counts the faces that the release's detector finds."""
-        if not self._crop or not isinstance(face, int) or isinstance(face, bool) or self._found is None:
+        """`face` as `choose_face` takes it: a number counts the faces that the release's detector finds.
+
+        For LivePortrait's weights a detector that the user named is asked for five points of the face.
+        """
+        is_number = isinstance(face, int) and not isinstance(face, bool)
+        choice = FaceChoice(face) if is_number else face
+        if not self._crop or not isinstance(choice, FaceChoice) or choice.landmarks or self._found is None:
             return face
+        if choice.detector is not find_faces:
+            return replace(choice, by_points=True)
         if isinstance(self._found, str):
             self.notes = (
                 f"faces are not found by LivePortrait's own detector: {self._found}. fv2v's is used instead, "
                 "and its five points, where it gives them, for about the release's crop",
             )
-            return FaceChoice(face, by_points=True)
+            return replace(choice, by_points=True)
         self.notes = (LICENCE,)
-        return FaceChoice(face, self._found, self._found.landmarks)
+        return replace(choice, detector=self._found, landmarks=self._found.landmarks)
 
     @cached_property
     def _found(self) -> LivePortraitFaces | str | None:

@@ -15,6 +15,7 @@ from fv2v.checkpoints import liveportrait, native
 from fv2v.checkpoints.storage import Checkpoint
 from fv2v.face.detectors.liveportrait import FILES, LICENCE, LivePortraitFaces
 from fv2v.face.landmarks import eye_ratios, lip_ratio
+from fv2v.face.portrait import FaceChoice
 from fv2v.pipelines.faces import FaceFinder
 from fv2v.pipelines.model import ModelChoice
 
@@ -155,6 +156,11 @@ def test_the_files_are_found_from_wherever_the_weights_are_named(folder, tmp_pat
         choice = finder.choose(2)
         assert isinstance(choice.detector, LivePortraitFaces)
         assert (choice.number, finder.notes) == (2, (LICENCE,))
+    finder = FaceFinder(ModelChoice(None, release, None, "float32"), crop=True)
+    named = FaceChoice(1, lambda image, frame=0, near=None: [])
+    assert finder.choose(named) == replace(named, by_points=True)
+    assert finder.choose("face.npy") == "face.npy"
+    assert finder.notes == (), "what the user names is taken without a word"
     shutil.rmtree(release / "insightface")
     finder = FaceFinder(ModelChoice(None, five, None, "float32"), crop=True)
     assert finder.choose(1).by_points
