@@ -182,6 +182,14 @@ def test_a_face_that_comes_late_leaves_and_jumps_is_found_again(faces):
     assert np.abs(centre - (270, 190)).max() < 25
 
 
+def test_landmarks_that_leap_to_where_no_face_is_are_dropped_at_once(faces):
+    """To a patch that draws them although it is too dark for a face, long before the next look."""
+    dark = picture((240, 320), (125, 95, 60, 130))
+    assert not faces(dark)
+    made = list(faces.follow([*film([(60, 60)] * 3), *[dark] * 4, *film([(60, 60)] * 2)]))
+    assert [marks is None for marks in made] == [False] * 3 + [True] * 4 + [False] * 2
+
+
 def test_a_video_is_cropped_by_the_mean_of_203_landmarks(faces, tmp_path):
     path = clips.write_clip(tmp_path / "driving.mp4", film([(100 + 3 * i, 80) for i in range(6)]))
     frames = np.stack(list(read_video(path)))

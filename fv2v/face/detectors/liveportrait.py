@@ -9,6 +9,7 @@ The first two are InsightFace's `buffalo_l`, whose licence is for non-commercial
 RGB for all three.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ THRESHOLD, OVERLAP = 0.1, 0.4  # the least score of a face, and how far two boxe
 COARSE_SIZE, COARSE_SCALE = 192, 1.5  # pixels; sides of the box
 FINE_SIZE, FINE_SCALE, FINE_VY = 224, 1.5, -0.1  # pixels; as `square_around` takes them
 CHECKED = 12  # the detector looks again at every such frame of a video
+LEAP = 0.25  # or where landmarks move so far from one to the next, in parts of their extent
 NEAR = 0.5  # of a face's side: how far from its centre another one's may lie, if they are the same
 
 
@@ -103,18 +105,21 @@ class LivePortraitFaces:
         """(203, 2) of each frame of a video, of the face that is number `number` by size at first.
 
         Each frame's landmarks start from the frame's before, as in the release. So that a cut or a face that
-        leaves is noticed, which the release does not, the detector looks again at every `CHECKED`-th frame;
-        where it sees no face near the landmarks, they start anew. None where there is no face.
+        leaves is noticed, which the release does not, the detector looks again at every `CHECKED`-th frame,
+        and where the landmarks leap; where no face is near them, they start anew. None where there is none.
         """
         marks: np.ndarray | None = None
         for index, frame in enumerate(frames):
-            if marks is None or index % CHECKED == 0:
-                faces = self(frame)
-                x, y = (0.0, 0.0) if marks is None else (marks.min(axis=0) + marks.max(axis=0)) / 2
-                if marks is None or not any(_is_near(face, x, y) for face in faces):
-                    marks = self.landmarks(frame, faces[number - 1]) if len(faces) >= number >= 1 else None
+            faces: list[Face] | None = None
             if marks is not None:
-                marks = self.refined(frame, marks)
+                before, marks = marks, self.refined(frame, marks)
+                if index % CHECKED == 0 or _leap(before, marks):
+                    faces = self(frame)
+                    marks = marks if any(_is_near(face, *_middle(marks)) for face in faces) else None
+            if marks is None:
+                faces = self(frame) if faces is None else faces
+                if len(faces) >= number >= 1:
+                    marks = self.refined(frame, self.landmarks(frame, faces[number - 1]))
             yield marks
 
     def _candidates(self, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -170,6 +175,18 @@ def _fitted(image: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _is_near(face: Face, x: float, y: float) -> bool:
     return max(abs(x - face.x), abs(y - face.y)) < NEAR * face.side
+
+
+def _middle(marks: np.ndarray) -> tuple[float, float]:
+    x, y = (marks.min(axis=0) + marks.max(axis=0)) / 2
+    return float(x), float(y)
+
+
+def _leap(before: np.ndarray, now: np.ndarray) -> bool:
+    """Whether landmarks moved or grew by more than `LEAP` of their extent; or are no numbers."""
+    extent, grown = (float(np.ptp(marks, axis=0).max()) for marks in (before, now))
+    moved = math.dist(_middle(before), _middle(now))
+    return not max(moved, abs(grown - extent)) < LEAP * extent
 
 
 class _Network:
