@@ -1,17 +1,23 @@
 """A portrait driven by a video."""
 
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
-from fv2v.face.portrait import crop_portrait
+from fv2v.face.portrait import CroppedPortrait, crop_portrait
+from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.pipelines.anchor import anchor_of_video, read_anchor
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.model import ModelChoice
-from fv2v.pipelines.report import Report, Stages
+from fv2v.pipelines.report import Report, Stages, check_lost
 from fv2v.pipelines.write import SPARE, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
@@ -37,6 +43,7 @@ def reenact(
     crop: bool = True,
     face: Any = 1,
     driving_face: Any = 1,
+    lost: str = "hold",
     paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
@@ -46,8 +53,8 @@ def reenact(
     """Move a portrait as a video does: the video's frame count, time stamps and sound, the portrait's face.
 
     Decoding and cropping, the networks, and encoding run at the same time, each in a thread. Memory does not
-    grow with the video's length. Frames before the first face (sought in the first 150) take the square of
-    that face, frames in which it is lost keep the last square; both are counted.
+    grow with the video's length. Frames in which the driver's face is not seen do not drive (`lost`); the
+    report counts and times them. The first face is sought in the first 150 frames.
 
     Args:
         portrait: a picture with a face.
@@ -62,11 +69,14 @@ def reenact(
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         face, driving_face: which one in the portrait and in the video: 1 is the largest, 2 the next; or its
             coordinates, or what finds it, as `fv2v.face.portrait.choose_face` takes it.
+        lost: what moves the portrait in frames in which the driver's face is hidden, too dark or not there:
+            "hold" keeps the last motion (before the first face, the one to come), "drive" takes the frame
+            as it is, "source" lets the portrait rest.
         paste_back: put the moved face back into the whole portrait, and write that.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
-            one by one: `relative`, `view`, `steady`, `edit`, `batch_size` and its others. `steady=True`
-            smooths at the video's frame rate.
+            one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
+            `steady=True` smooths at the video's frame rate.
 
     Raises:
         FileNotFoundError: a file or the output's folder is absent.
@@ -74,21 +84,28 @@ def reenact(
         ValueError: a file that cannot be used, or options that do not fit the preset; one line that says why.
     """
     options = AnimationOptions(**animation)
+    check_lost(lost)
     output = check_output(output, VIDEO_SUFFIXES, paths_given(portrait, driving, still))
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     started = time.perf_counter()
     cropped = crop_portrait(portrait, crop, face)
     cropped_still = None if still is None else crop_portrait(still, crop)
+    given = read_anchor(options.anchor, crop)
     video = DrivingVideo(driving, crop, driving_face, frames, strict)
     searched = time.perf_counter() - started
     reenactor = model.load()
-    with Prefetch(video.crops(reenactor.config), options.batch_size + SPARE) as ahead:
+    if options.check(reenactor.config).relative:
+        options = replace(options, anchor=anchor_of_video(given, reenactor, video, cropped.image))
+    config = reenactor.config
+    rests = lost == "source"
+    crops: Iterator[Any] = video.crops_with_gaps(config) if rests else video.crops(config, lost)
+    with Prefetch(crops, options.batch_size + SPARE) as ahead:
         drivers = Timed(ahead)
         report = render_to_file(
             reenactor,
             cropped,
-            drivers,
+            _at_rest(reenactor, drivers, options, cropped) if rests else drivers,
             output,
             options,
             like=video.reader,
@@ -104,4 +121,16 @@ def reenact(
         network=-drivers.seconds,  # waiting for a crop is no work of theirs
         encode=0.0,
     )
-    return report.with_driver(driver, video.missing, video.reader.note_on_damage)
+    report = report.with_driver(driver, len(video.lost), video.reader.note_on_damage, video.note_on_others)
+    return replace(report, lost=lost, spans=video.lost_spans)
+
+
+def _at_rest(
+    reenactor: Reenactor,
+    crops: Iterable[np.ndarray | None],
+    options: AnimationOptions,
+    portrait: CroppedPortrait,
+) -> Iterator[Motion]:
+    """The motion of crops, and the portrait's own, or no change, where there is none."""
+    rest = options.anchor if isinstance(options.anchor, Motion) else reenactor.extract(portrait.image)
+    return (rest if crop is None else reenactor.extract(crop) for crop in crops)

@@ -1,6 +1,7 @@
 """A portrait driven by motion from a file."""
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fv2v.io.video import VIDEO_SUFFIXES
 from fv2v.motion.coefficients import driving_coefficients, holds_coefficients, read_coefficients
 from fv2v.motion.npz import read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
+from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import paths_given, render_to_file
@@ -90,6 +92,7 @@ def render(
         ],
     )
     model.check()
+    given = read_anchor(options.anchor, crop)
     started = time.perf_counter()
     cropped = crop_portrait(portrait, crop, face)
     cropped_still = None if still is None else crop_portrait(still, crop)
@@ -100,6 +103,9 @@ def render(
         timing = Timing.even(len(frames), COEFFICIENT_RATE)
     else:
         frames, timing = sequence.motion, sequence.timing
+        if given is not None:
+            anchor = anchor_of_motion(given, reenactor, sequence, cropped.image)
+            options = replace(options, anchor=anchor)
     return render_to_file(
         reenactor,
         cropped,

@@ -38,6 +38,11 @@ class Animation:
         self._movement: Tensor | float | None = None
         self._anchor: Motion | None = None
         if options.anchor is not None:
+            if not isinstance(options.anchor, Motion):
+                raise ValueError(
+                    f"expected a Motion for the anchor, from Reenactor.extract, got {options.anchor!r}; "
+                    "fv2v.reenact and fv2v.render take a frame's number, seconds, 'best' or a file, too"
+                )
             self._anchor = anchor = runner.received(options.anchor, "anchor")
             if len(anchor) not in (1, len(source)):
                 each = "" if len(source) == 1 else f", or one for each of {len(source)} sources"
