@@ -12,6 +12,7 @@ import torch
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.lost import check_lost
 from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch
@@ -28,7 +29,7 @@ from fv2v.motion.npz import MOTION_SUFFIXES, write_motion
 from fv2v.motion.sequence import MotionSequence
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
-from fv2v.pipelines.report import Report, check_lost
+from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import SPARE, paths_given
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor

@@ -9,6 +9,7 @@ import numpy as np
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.lost import check_lost
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike, check_output
@@ -17,7 +18,7 @@ from fv2v.io.video import VIDEO_SUFFIXES
 from fv2v.pipelines.anchor import anchor_of_video, read_anchor
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.model import ModelChoice
-from fv2v.pipelines.report import Report, Stages, check_lost
+from fv2v.pipelines.report import Report, Stages
 from fv2v.pipelines.write import SPARE, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor

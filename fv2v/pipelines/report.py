@@ -3,21 +3,9 @@
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-# what moves the portrait while the driver's face is not seen, and what a report says of it
-LOST = {
-    "hold": "the last motion was held",
-    "drive": "they drove as they are",
-    "source": "the portrait rested",
-}
+from fv2v.face.lost import LOST
+
 SPANS = 5  # stretches without a face that a line lists
-
-
-def check_lost(lost: str, *allowed: str) -> None:
-    """ValueError for another way to treat frames without the face than those of `LOST`, or of `allowed`."""
-    if lost not in (allowed or LOST):
-        raise ValueError(
-            f"frames in which the face is lost: expected {' or '.join(allowed or LOST)}, got {lost!r}"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,13 @@ class Animation:
         images = self._runner.render(replace(frames, driving=motion), edits, graph=graph)
         return Pending(self._runner.levels(images).cpu())
 
+    def rest(self, view: View | Sequence[View] | None) -> Pending:
+        """The sources unmoved, S pictures as `begin` makes them: while there is no driver."""
+        own = self.source.motion
+        anchor = own if self.options.relative else None
+        frames = self.options.frame_inputs(self.source, own, anchor, view)
+        return Pending(self._runner.levels(self._runner.render(frames)).cpu())
+
     def _scale_of_movement(self) -> Tensor | float:
         """The factor of `adapt_scale`, once the anchor is known; it stays."""
         if self._movement is None:
