@@ -8,7 +8,7 @@ import numpy as np
 
 from fv2v.face.appearance import pattern_of
 from fv2v.face.detectors.base import Face, FaceDetector
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.find import find_first_face
 
 LOOK_AHEAD = 25  # frames after the first face: a fade from black ends, or a blink

@@ -8,8 +8,8 @@ import numpy as np
 
 from fv2v.face.crop import Box, box_around, cut, middle_square
 from fv2v.face.detectors.base import FaceDetector, LandmarkDetector
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces, read_faces
-from fv2v.face.detectors.haar import find_faces
 from fv2v.face.find import find_face
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around, upright_square
 from fv2v.face.paste import paste_back

@@ -15,8 +15,8 @@ import numpy as np
 from fv2v.face.appearance import SAME, Person, appearance, is_cut, pattern_of, thumbnail
 from fv2v.face.crop import Box, box_around, cut, middle_square, resized
 from fv2v.face.detectors.base import Face, FaceDetector
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces
-from fv2v.face.detectors.haar import find_faces
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square
 from fv2v.io.resize import TRIANGLE
 

@@ -63,7 +63,7 @@ class LiveDriver:
         self.seen = False
 
     def crop(self, frame: np.ndarray) -> np.ndarray | None:
-        """(n, n, 3) uint8, what drives, of a (H, W, 3) uint8 frame; None: nothing, as before a face is seen."""
+        """(n, n, 3) uint8, what drives, of a (H, W, 3) uint8 frame; None: nothing, as before a face."""
         if not (isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3):
             raise ValueError(
                 f"crop=True: expected frames as (H, W, 3) uint8 arrays, got {type(frame).__name__} "

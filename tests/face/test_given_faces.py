@@ -13,8 +13,8 @@ from tiny import TINY_VOX
 
 from fv2v.face.crop import box_around, cut
 from fv2v.face.detectors.base import Face
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces, read_faces
-from fv2v.face.detectors.haar import find_faces
 from fv2v.face.find import find_face, find_first_face
 from fv2v.face.landmarks import (
     RELEASE_SIZE,

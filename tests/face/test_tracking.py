@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fv2v.face.crop import box_around
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.find import find_face, find_first_face
 from fv2v.face.tracking import FaceTracker, SteadyCrop
 from fv2v.io.video import read_video
