@@ -7,23 +7,23 @@ waited for, and no neighbour takes the place. After a cut it is at the face at o
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from fv2v.face.appearance import SAME, Person, appearance, is_cut, pattern_of, thumbnail
-from fv2v.face.crop import Box, box_around, cut, middle_square, resized
+from fv2v.face.appearance import SAME, Appearance, Person, appearance, is_cut, pattern_of, thumbnail
+from fv2v.face.crop import Box, box_around, cut
 from fv2v.face.detectors.base import Face, FaceDetector
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces
-from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square
 from fv2v.io.resize import TRIANGLE
 
 NEARBY, LONG_AWAITED = 0.45, 0.25  # the likeness that passes for the person in the place; after so many
 LONG = 75  # frames out of sight
 STRIKING = 0.85  # the correlation of the place with the frame before, below which the detector looks at once
+STANDS = 0.95  # the same, from which the detector runs half as often
 STILL_THERE = 0.6  # with the frame of the last detection, down to which a face that is missed is in its place
+BESIDE = 0.5  # face sides from which a face is somebody else's
 DIM = 0.35  # of the usual contrast: a face with less is too dark to be read
 DIM_FOR = 45  # frames, after which that is usual
 
@@ -39,20 +39,27 @@ class _Place(NamedTuple):
         return dim > 0.6 * bright and float(self.pattern @ other.pattern) > least
 
 
+class _Found(NamedTuple):
+    """A face, and how it looks."""
+
+    face: Face
+    look: Appearance
+
+
 class FaceTracker:
     """The face of a video, kept steady: causal, one frame at a time.
 
     The tracked face stands still until the detected one has left a dead zone around it; then it glides there
-    and stands again. The detector runs on every third frame, and only near the last detection; on every frame
-    as soon as something changes. While the person is out of sight the tracked face stands, and a face that
-    looks like the person's is waited for, anywhere in the picture; after a cut, any face that is no known
-    neighbour's.
+    and stands again. The detector runs on every third frame, on every sixth while the face stands, and only
+    near the last detection; at once if something changes. While the person is out of sight the tracked face
+    stands, and a face that looks like the person's is waited for, anywhere in the picture; after a cut, any
+    face that is no known neighbour's.
 
     Args:
         start: where the face is at first.
         detector: what finds it. Faces that are given (`GivenFaces`) are followed without a look at pixels.
         begin: the number of the frame of `start`: those before it are not searched.
-        stride: the detector runs on every `stride`-th frame.
+        stride: the detector runs on every `stride`-th frame of a face that moves.
         patience: detections in a row that may miss a face whose place looks as before.
         dead_zone: how far a face moves or grows, in its own sides, before it is followed.
         settle: how near the tracked face gets, in the same unit, before it stands again.
@@ -90,7 +97,7 @@ class FaceTracker:
         self._smoothing, self._measurement_weight = smoothing, measurement_weight
         self._given = isinstance(detector, GivenFaces)
         self._last_found = self._target = start
-        self._found_at = 0
+        self._found_at = self._searched_at = 0
         self._velocity = np.zeros(2)  # pixels a frame
         self._person: Person | None = None  # who is to be followed
         self._followed: Person | None = None  # who is, since the last cut
@@ -124,20 +131,25 @@ class FaceTracker:
         scene, place = thumbnail(frame), _Place(*pattern_of(frame, self._last_found))
         if self._scene is not None:
             self._cut |= is_cut(self._scene, scene, self._last_found, frame.shape[:2])
-        looked_at = not self.visible or self._cut or self.frames % self._stride == 0
-        if looked_at or self._place is None or not place.resembles(self._place, STRIKING):
-            found = self._find(frame, place)
-            if not found:
+        if not self.visible or self._cut or self._is_due(place):
+            self._searched_at = self.frames
+            if not self._find(frame, place):
                 return False
             place = _Place(*pattern_of(frame, self._last_found))
         self._scene, self._place = scene, place
         return True
 
+    def _is_due(self, place: _Place) -> bool:
+        if self._place is None or self._found_place is None or not place.resembles(self._place, STRIKING):
+            return True
+        stands = place.resembles(self._found_place, STANDS)
+        return self.frames - self._searched_at >= self._stride * (2 if stands else 1)
+
     def _find(self, frame: np.ndarray, place: _Place) -> bool:
         """Look for the person: where expected, and, where nothing is, anywhere; after a cut for another."""
         near = self._near(frame)
         if near is not None:
-            return self._take(near, frame)
+            return self._take(*near)
         self._misses += 1
         blind = self.visible and not self._cut and self._misses <= self._patience
         if blind and self._found_place and place.resembles(self._found_place, STILL_THERE):
@@ -145,55 +157,61 @@ class FaceTracker:
         # often at first, then seldom: a search of the whole picture is dear
         pause = 2 if self._cut and self._unseen < 20 else 5 if self._unseen < 100 else 15
         found = self._anywhere(frame) if self._unseen % pause == 0 else None
-        return found is not None and self._take(found, frame)
+        return found is not None and self._take(*found)
 
-    def _near(self, frame: np.ndarray) -> Face | None:
+    def _near(self, frame: np.ndarray) -> _Found | None:
         expected = self._expected()
-        faces = self._detector(frame, self.frames, expected)
+        near = _looked_at(frame, self._detector(frame, self.frames, expected))
         if self._followed is None:
-            return min(faces, key=lambda face: _distance(expected, face), default=None)
-        least = NEARBY if self._unseen < LONG else LONG_AWAITED
-        likely = [(self._followed.likeness(appearance(frame, face)), face) for face in faces]
-        likely = [(like - _distance(expected, face) / 4, face) for like, face in likely if like >= least]
-        return max(likely, key=itemgetter(0), default=(0.0, None))[1]
+            found = min(near, key=lambda it: _distance(expected, it.face), default=None)
+            if found is not None:
+                around = _looked_at(frame, self._detector(frame, self.frames))
+                beside = [it.look for it in around if _distance(found.face, it.face) > BESIDE]
+                self._person = self._followed = Person(found.look, beside)
+            return found
+        followed, least = self._followed, NEARBY if self._unseen < LONG else LONG_AWAITED
+        likely = [it for it in near if followed.likeness(it.look) >= least]
+        return max(
+            likely,
+            key=lambda it: followed.likeness(it.look) - _distance(expected, it.face) / 4,
+            default=None,
+        )
 
-    def _anywhere(self, frame: np.ndarray) -> Face | None:
-        if self._person is None:
+    def _anywhere(self, frame: np.ndarray) -> _Found | None:
+        if self._person is None or self._followed is None:
             return None
-        looks = [(face, appearance(frame, face)) for face in self._detector(frame, self.frames)]
-        likely = [(self._person.likeness(look), face) for face, look in looks]
-        like, face = max(likely, key=itemgetter(0), default=(0.0, None))
-        if like >= SAME:
-            self._followed = self._person
-            return face
-        strangers = [(face.side, face, look) for face, look in looks if not self._person.is_other(look)]
+        found = _looked_at(frame, self._detector(frame, self.frames))
+        for person in (self._person, self._followed):
+            best = max(found, key=lambda it: person.likeness(it.look), default=None)
+            if best is not None and person.likeness(best.look) >= SAME:
+                self._followed = person
+                return best
+        strangers = [it for it in found if not self._person.is_other(it.look)]
         if not self._cut or not strangers:
             return None
-        _, face, look = max(strangers, key=itemgetter(0))
-        self._followed = Person(look)
+        largest = max(strangers, key=lambda it: it.face.side)
+        self._followed = Person(largest.look)
         self.others.append(self.frames)
-        return face
+        return largest
 
-    def _take(self, found: Face, frame: np.ndarray) -> bool:
+    def _take(self, face: Face, look: Appearance) -> bool:
         """Follow a detection. False: it is too dark to be read, which no film stays for long."""
-        look = appearance(frame, found)
-        if self._followed is None:
-            beside = [face for face in self._detector(frame, self.frames) if _distance(found, face) > 0.5]
-            self._person = self._followed = Person(look, [appearance(frame, face) for face in beside])
         self._misses = 0
-        self._dim = self._dim + 1 if look.contrast < DIM * self._followed.contrast else 0
+        usual = self._followed.contrast if self._followed else 0.0
+        self._dim = self._dim + 1 if look.contrast < DIM * usual else 0
         if 0 < self._dim < DIM_FOR:
             return False
-        self._followed.remember(look)
-        far = _distance(self._last_found, found) > 1 or (self._cut and self._is_left(found))
+        if self._followed:
+            self._followed.remember(look)
+        far = _distance(self._last_found, face) > 1 or (self._cut and self._is_left(face))
         if far:
-            self.face = self._target = found
+            self.face = self._target = face
             self._moving = False
         else:
-            self._target = _between(self._target, found, self._measurement_weight)
-        step = np.subtract((found.x, found.y), (self._last_found.x, self._last_found.y))
+            self._target = _between(self._target, face, self._measurement_weight)
+        step = np.subtract((face.x, face.y), (self._last_found.x, self._last_found.y))
         self._velocity = 0 * step if far else step / max(self.frames - self._found_at, 1)
-        self._last_found, self._found_at = found, self.frames
+        self._last_found, self._found_at = face, self.frames
         self._found_place, self._cut = _Place(look.pattern, look.contrast), False
         return True
 
@@ -266,40 +284,8 @@ class SteadyCrop:
         return self._tracker.others
 
 
-class FixedCrop:
-    """Iterates over the crops of a video to one square, as LivePortrait's release crops a driving video.
-
-    Each is cut at the release's 512 pixels, black past the picture's border, and then resized.
-
-    Args:
-        frames, size, resize: as `SteadyCrop` takes them.
-        square: of the whole video.
-        detector: in which frames there is a face.
-
-    Attributes:
-        visible: whether there was one in the latest frame.
-    """
-
-    def __init__(
-        self, frames: Iterable[np.ndarray], square: Square, size: int, detector: FaceDetector, resize: str
-    ) -> None:
-        self._frames, self._square, self._detector = frames, square, detector
-        self._size, self._resize = size, resize
-        self.visible = True
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for number, frame in enumerate(self._frames):
-            self.visible = bool(self._detector(frame, number))
-            yield self.crop(frame)
-
-    def crop(self, frame: np.ndarray) -> np.ndarray:
-        """(size, size, 3): of one (H, W, 3) frame."""
-        return resized(crop_square(frame, self._square, RELEASE_SIZE), self._size, self._resize)
-
-
-def middle_crops(frames: Iterable[np.ndarray], size: int, resize: str) -> Iterator[np.ndarray]:
-    """The middle squares of a video's frames, resized."""
-    return (cut(frame, middle_square(frame), size, resize) for frame in frames)
+def _looked_at(frame: np.ndarray, faces: Iterable[Face]) -> list[_Found]:
+    return [_Found(face, appearance(frame, face)) for face in faces]
 
 
 def _between(a: Face, b: Face, part: float) -> Face:

@@ -237,8 +237,8 @@ class Stream(Worker):
             counts = (self._pushed, self._shown, dropped, self._unseen)
             latencies = list(self._latencies) or [np.nan]
             lost = self._lost
-        times = [float(each) for each in np.percentile(latencies, (50, 95, 99, 100))]
-        return StreamReport(*counts, *times, lost)
+        p50, p95, p99, longest = (float(each) for each in np.percentile(latencies, (50, 95, 99, 100)))
+        return StreamReport(*counts, p50, p95, p99, longest, lost)
 
     def __str__(self) -> str:
         return str(self.report())

@@ -10,8 +10,9 @@ from fv2v.face.crop import box_around, cut
 from fv2v.face.detectors.base import FaceDetector
 from fv2v.face.detectors.given import GivenFaces
 from fv2v.face.first import FirstFace, find_first_good_face
+from fv2v.face.fixed import FixedCrop, middle_crops
 from fv2v.face.portrait import choose_face
-from fv2v.face.tracking import FixedCrop, SteadyCrop, middle_crops
+from fv2v.face.tracking import SteadyCrop
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
 from fv2v.io.video import read_video
