@@ -18,7 +18,8 @@ COLOUR_SIZE, COLOUR_WIDTH = 48, 1.5  # pixels on a side of what colours are coun
 BINS, RANGES = (6, 12, 12), ((0, 256), (96, 176), (96, 176))  # of OpenCV's 8-bit L, a, b
 CELLS = (18, 32)  # rows and columns of a frame's thumbnail
 CHANGE = 20.0  # levels by which a cell of a thumbnail has changed
-CUT, TIGHT_CUT = 0.2, 0.6  # share of changed cells: around the square; of all, where the square leaves few
+CUT, DISSOLVED = 0.2, 0.5  # share of changed cells around the square, from one frame to the next, and later
+TIGHT_CUT = 0.6  # of all cells, where the square leaves few
 GREY = 110.0  # the mean level at which colours are counted
 # Likeness. Of 2,800 pairs of faces of paintings, films and drawn heads 0.6 sorts 97 % right.
 SAME = 0.6  # anywhere in the picture, this is the person
@@ -87,8 +88,10 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return _reduced(image, CELLS).astype(np.float32)
 
 
-def is_cut(before: np.ndarray, now: np.ndarray, face: Face, size: tuple[int, int]) -> bool:
-    """Whether the thumbnails of two frames of `size` (H, W) may be of different shots.
+def is_cut(
+    before: np.ndarray, now: np.ndarray, face: Face, size: tuple[int, int], share: float = CUT
+) -> bool:
+    """Whether the thumbnails of two frames of `size` (H, W) may be of different shots, by the cells changed.
 
     What counts is the picture around the square of the face: a hand before the face is no cut.
     """
@@ -99,7 +102,7 @@ def is_cut(before: np.ndarray, now: np.ndarray, face: Face, size: tuple[int, int
     around = (np.abs(y * H / rows - face.y) > reach)[:, None] | (np.abs(x * W / columns - face.x) > reach)
     if around.mean() < CUT:
         return bool(changed.mean() > TIGHT_CUT)
-    return bool(changed[around].mean() > CUT)
+    return bool(changed[around].mean() > share)
 
 
 def _small(image: np.ndarray, face: Face, width: float, size: tuple[int, int]) -> np.ndarray:

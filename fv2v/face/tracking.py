@@ -5,13 +5,24 @@ motion of the head. It keeps to a person, by motion, size and appearance (appear
 waited for, and no neighbour takes the place. After a cut it is at the face at once.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from fv2v.face.appearance import SAME, Appearance, Person, appearance, is_cut, pattern_of, thumbnail
+from fv2v.face.appearance import (
+    DISSOLVED,
+    SAME,
+    Appearance,
+    Person,
+    appearance,
+    is_cut,
+    pattern_of,
+    thumbnail,
+)
 from fv2v.face.crop import Box, box_around, cut
 from fv2v.face.detectors.base import Face, FaceDetector
 from fv2v.face.detectors.choice import find_faces
@@ -21,6 +32,7 @@ from fv2v.io.resize import TRIANGLE
 NEARBY, LONG_AWAITED = 0.45, 0.25  # the likeness that passes for the person in the place; after so many
 LONG = 75  # frames out of sight
 STRIKING = 0.85  # the correlation of the place with the frame before, below which the detector looks at once
+DISSOLVE = 8  # frames in which one shot may pass into the next
 STANDS = 0.95  # the same, from which the detector runs half as often
 STILL_THERE = 0.6  # with the frame of the last detection, down to which a face that is missed is in its place
 BESIDE = 0.5  # face sides from which a face is somebody else's
@@ -101,11 +113,11 @@ class FaceTracker:
         self._velocity = np.zeros(2)  # pixels a frame
         self._person: Person | None = None  # who is to be followed
         self._followed: Person | None = None  # who is, since the last cut
-        self._scene: np.ndarray | None = None  # of the latest frame in which the face was visible
-        self._place: _Place | None = None  # of the same frame
+        self._scenes: deque[np.ndarray] = deque(maxlen=DISSOLVE)  # thumbnails of the latest frames
+        self._place: _Place | None = None  # of the latest frame in which the face was visible
         self._found_place: _Place | None = None  # of the last detection
         self._misses = self._unseen = self._dim = 0  # in a row: detections, frames, frames
-        self._cut = False  # since the face was visible
+        self._cut = self._jumps = False  # since the face was visible: a cut; one without a dissolve
         self._moving = False
 
     def update(self, frame: np.ndarray) -> Face:
@@ -128,16 +140,22 @@ class FaceTracker:
 
     def _follow(self, frame: np.ndarray) -> bool:
         """Whether the person is in sight; if so, the target moves."""
-        scene, place = thumbnail(frame), _Place(*pattern_of(frame, self._last_found))
-        if self._scene is not None:
-            self._cut |= is_cut(self._scene, scene, self._last_found, frame.shape[:2])
+        place = _Place(*pattern_of(frame, self._last_found))
+        self._compare_scenes(frame)
         if not self.visible or self._cut or self._is_due(place):
             self._searched_at = self.frames
             if not self._find(frame, place):
                 return False
             place = _Place(*pattern_of(frame, self._last_found))
-        self._scene, self._place = scene, place
+        self._place = place
         return True
+
+    def _compare_scenes(self, frame: np.ndarray) -> None:
+        scene, size = thumbnail(frame), frame.shape[:2]
+        if self._scenes:
+            self._jumps |= is_cut(self._scenes[-1], scene, self._last_found, size)
+            self._cut |= self._jumps or is_cut(self._scenes[0], scene, self._last_found, size, DISSOLVED)
+        self._scenes.append(scene)
 
     def _is_due(self, place: _Place) -> bool:
         if self._place is None or self._found_place is None or not place.resembles(self._place, STRIKING):
@@ -147,35 +165,38 @@ class FaceTracker:
 
     def _find(self, frame: np.ndarray, place: _Place) -> bool:
         """Look for the person: where expected, and, where nothing is, anywhere; after a cut for another."""
-        near = self._near(frame)
-        if near is not None:
-            return self._take(*near)
+        near = _looked_at(frame, self._detector(frame, self.frames, self._expected()))
+        found = self._nearest(near) if self._followed else self._meet(near, frame)
+        if found is not None:
+            return self._take(*found)
+        if near and self.visible and self._place and not place.resembles(self._place, STILL_THERE):
+            self._cut = self._jumps = True  # somebody else in the very place, from one frame to the next
         self._misses += 1
         blind = self.visible and not self._cut and self._misses <= self._patience
         if blind and self._found_place and place.resembles(self._found_place, STILL_THERE):
             return True
         # often at first, then seldom: a search of the whole picture is dear
         pause = 2 if self._cut and self._unseen < 20 else 5 if self._unseen < 100 else 15
-        found = self._anywhere(frame) if self._unseen % pause == 0 else None
+        found = None if self._unseen % pause else self._anywhere(frame)
         return found is not None and self._take(*found)
 
-    def _near(self, frame: np.ndarray) -> _Found | None:
-        expected = self._expected()
-        near = _looked_at(frame, self._detector(frame, self.frames, expected))
-        if self._followed is None:
-            found = min(near, key=lambda it: _distance(expected, it.face), default=None)
-            if found is not None:
-                around = _looked_at(frame, self._detector(frame, self.frames))
-                beside = [it.look for it in around if _distance(found.face, it.face) > BESIDE]
-                self._person = self._followed = Person(found.look, beside)
-            return found
-        followed, least = self._followed, NEARBY if self._unseen < LONG else LONG_AWAITED
-        likely = [it for it in near if followed.likeness(it.look) >= least]
-        return max(
-            likely,
-            key=lambda it: followed.likeness(it.look) - _distance(expected, it.face) / 4,
-            default=None,
-        )
+    def _meet(self, near: list[_Found], frame: np.ndarray) -> _Found | None:
+        """The person, seen for the first time, and told from those beside."""
+        found = min(near, key=lambda it: _distance(self._last_found, it.face), default=None)
+        if found is not None:
+            around = _looked_at(frame, self._detector(frame, self.frames))
+            beside = [it.look for it in around if _distance(found.face, it.face) > BESIDE]
+            self._person = self._followed = Person(found.look, beside)
+        return found
+
+    def _nearest(self, near: list[_Found]) -> _Found | None:
+        """The one that is most likely the person, by look, place and size."""
+        least = NEARBY if self._unseen < LONG else LONG_AWAITED
+        rated = [(self._followed.likeness(it.look), it) for it in near] if self._followed else []
+        likely = [
+            (like - _distance(self._expected(), it.face) / 4, it) for like, it in rated if like >= least
+        ]
+        return max(likely, key=itemgetter(0), default=(0.0, None))[1]
 
     def _anywhere(self, frame: np.ndarray) -> _Found | None:
         if self._person is None or self._followed is None:
@@ -203,7 +224,7 @@ class FaceTracker:
             return False
         if self._followed:
             self._followed.remember(look)
-        far = _distance(self._last_found, face) > 1 or (self._cut and self._is_left(face))
+        far = _distance(self._last_found, face) > 1 or (self._jumps and self._is_left(face))
         if far:
             self.face = self._target = face
             self._moving = False
@@ -212,7 +233,10 @@ class FaceTracker:
         step = np.subtract((face.x, face.y), (self._last_found.x, self._last_found.y))
         self._velocity = 0 * step if far else step / max(self.frames - self._found_at, 1)
         self._last_found, self._found_at = face, self.frames
-        self._found_place, self._cut = _Place(look.pattern, look.contrast), False
+        self._found_place = _Place(look.pattern, look.contrast)
+        if self._cut:
+            self._cut = self._jumps = False
+            self._scenes.clear()
         return True
 
     def _is_left(self, face: Face) -> bool:
