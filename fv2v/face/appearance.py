@@ -5,7 +5,7 @@ other light) may pass for a stranger, and people who resemble each other for one
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,22 +22,33 @@ CUT, DISSOLVED = 0.2, 0.5  # share of changed cells around the square, from one 
 TIGHT_CUT = 0.6  # of all cells, where the square leaves few
 GREY = 110.0  # the mean level at which colours are counted
 # Likeness. Of 2,800 pairs of faces of paintings, films and drawn heads 0.6 sorts 97 % right.
+PLAINER = 0.6  # the contrast of one place in that of another, down to which they may be the same
 SAME = 0.6  # anywhere in the picture, this is the person
 KNOWN = 0.85  # nothing new to remember
 LOOKS = 8  # looks of a person that are kept
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Appearance:
-    """How a face looks in a frame."""
+class Place(NamedTuple):
+    """The levels of a face, or of the place where one was."""
 
     pattern: np.ndarray  # (PATCH²,) its levels, of mean 0 and length 1
+    contrast: float  # their standard deviation
+
+    def resembles(self, other: "Place", least: float) -> bool:
+        """Whether the patterns correlate by more than `least`, and are about as plain."""
+        dim, bright = sorted((self.contrast, other.contrast))
+        return dim > PLAINER * bright and float(self.pattern @ other.pattern) > least
+
+
+class Appearance(NamedTuple):
+    """How a face looks in a frame."""
+
+    place: Place
     colours: np.ndarray  # square roots of the shares of its colours: length 1
-    contrast: float  # standard deviation of its levels
 
     def likeness(self, other: "Appearance") -> float:
         """1 for the same pixels, about 0 for other people; their brightness makes no difference."""
-        return float(self.pattern @ other.pattern + self.colours @ other.colours) / 2
+        return float(self.place.pattern @ other.place.pattern + self.colours @ other.colours) / 2
 
 
 class Person:
@@ -46,7 +57,7 @@ class Person:
     def __init__(self, look: Appearance, others: Iterable[Appearance] = ()) -> None:
         self._looks = [look]
         self._others = list(others)
-        self.contrast = look.contrast  # as it mostly is
+        self.contrast = look.place.contrast  # as it mostly is
 
     def likeness(self, look: Appearance) -> float:
         """To the nearest of the looks; 0 where one of the others is nearer."""
@@ -59,7 +70,7 @@ class Person:
 
     def remember(self, look: Appearance) -> None:
         """A look of this person, of a later frame."""
-        self.contrast += (look.contrast - self.contrast) / 8
+        self.contrast += (look.place.contrast - self.contrast) / 8
         if self.likeness(look) < KNOWN:
             self._looks.append(look)
             del self._looks[1 : len(self._looks) - LOOKS + 1]  # the first one stays
@@ -67,20 +78,19 @@ class Person:
 
 def appearance(image: np.ndarray, face: Face) -> Appearance:
     """Of a face in a (H, W, 3) uint8 RGB picture."""
-    pattern, contrast = pattern_of(image, face)
     pixels = _small(image, face, COLOUR_WIDTH, (COLOUR_SIZE, COLOUR_SIZE)).astype(np.float32)
     pixels *= GREY / max(float(pixels.mean()), 1.0)
     lab = cv2.cvtColor(pixels.clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2LAB)
     counts = cv2.calcHist([lab], [0, 1, 2], None, BINS, [edge for pair in RANGES for edge in pair]).ravel()
-    return Appearance(pattern, np.sqrt(counts / max(float(counts.sum()), 1.0)), contrast)
+    return Appearance(place_of(image, face), np.sqrt(counts / max(float(counts.sum()), 1.0)))
 
 
-def pattern_of(image: np.ndarray, face: Face) -> tuple[np.ndarray, float]:
-    """The first and the last field of `Appearance`, at a fraction of its cost."""
+def place_of(image: np.ndarray, face: Face) -> Place:
+    """The first field of `Appearance`, at a fraction of its cost."""
     grey = cv2.cvtColor(_small(image, face, 1.0, (PATCH, PATCH)), cv2.COLOR_RGB2GRAY).astype(np.float32)
     pattern = (grey - grey.mean()).ravel()
     length = float(np.linalg.norm(pattern))
-    return pattern / max(length, 1.0), length / PATCH
+    return Place(pattern / max(length, 1.0), length / PATCH)
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:

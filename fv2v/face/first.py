@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fv2v.face.appearance import pattern_of
+from fv2v.face.appearance import place_of
 from fv2v.face.detectors.base import Face, FaceDetector
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.find import find_first_face
@@ -56,7 +56,7 @@ def find_first_good_face(
     for frame in islice(reading, LOOK_AHEAD):
         near = detector(frame, count - 1, face)
         found += [(count - 1, frame, each) for each in near[:1]]
-    contrasts = np.array([pattern_of(frame, face)[1] for _, frame, face in found])
+    contrasts = np.array([place_of(frame, face).contrast for _, frame, face in found])
     readable, bright = (np.flatnonzero(contrasts >= part * contrasts.max()) for part in (READABLE, BRIGHT))
     good = next((i for i in bright if awake(found[i][0])), bright[0])
     return FirstFace(*found[good], begin=found[readable[0]][0])

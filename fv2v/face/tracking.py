@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fv2v.face.appearance import (
+from fv2v.face.appearance import DISSOLVED, SAME, Appearance, Person, Place, appearance, is_cut, place_of, thumbnail
     DISSOLVED,
     SAME,
     Appearance,
     Person,
     appearance,
     is_cut,
-    pattern_of,
     thumbnail,
 )
 from fv2v.face.crop import Box, box_around, cut
@@ -38,17 +37,6 @@ STILL_THERE = 0.6  # with the frame of the last detection, down to which a face 
 BESIDE = 0.5  # face sides from which a face is somebody else's
 DIM = 0.35  # of the usual contrast: a face with less is too dark to be read
 DIM_FOR = 45  # frames, after which that is usual
-
-
-class _Place(NamedTuple):
-    """The place of the face in a frame."""
-
-    pattern: np.ndarray
-    contrast: float
-
-    def resembles(self, other: "_Place", least: float) -> bool:
-        dim, bright = sorted((self.contrast, other.contrast))
-        return dim > 0.6 * bright and float(self.pattern @ other.pattern) > least
 
 
 class _Found(NamedTuple):
@@ -114,8 +102,8 @@ class FaceTracker:
         self._person: Person | None = None  # who is to be followed
         self._followed: Person | None = None  # who is, since the last cut
         self._scenes: deque[np.ndarray] = deque(maxlen=DISSOLVE)  # thumbnails of the latest frames
-        self._place: _Place | None = None  # of the latest frame in which the face was visible
-        self._found_place: _Place | None = None  # of the last detection
+        self._place: Place | None = None  # of the latest frame in which the face was visible
+        self._found_place: Place | None = None  # of the last detection
         self._misses = self._unseen = self._dim = 0  # in a row: detections, frames, frames
         self._cut = self._jumps = False  # since the face was visible: a cut; one without a dissolve
         self._moving = False
@@ -140,13 +128,13 @@ class FaceTracker:
 
     def _follow(self, frame: np.ndarray) -> bool:
         """Whether the person is in sight; if so, the target moves."""
-        place = _Place(*pattern_of(frame, self._last_found))
+        place = place_of(frame, self._last_found)
         self._compare_scenes(frame)
         if not self.visible or self._cut or self._is_due(place):
             self._searched_at = self.frames
             if not self._find(frame, place):
                 return False
-            place = _Place(*pattern_of(frame, self._last_found))
+            place = place_of(frame, self._last_found)
         self._place = place
         return True
 
@@ -157,13 +145,13 @@ class FaceTracker:
             self._cut |= self._jumps or is_cut(self._scenes[0], scene, self._last_found, size, DISSOLVED)
         self._scenes.append(scene)
 
-    def _is_due(self, place: _Place) -> bool:
+    def _is_due(self, place: Place) -> bool:
         if self._place is None or self._found_place is None or not place.resembles(self._place, STRIKING):
             return True
         stands = place.resembles(self._found_place, STANDS)
         return self.frames - self._searched_at >= self._stride * (2 if stands else 1)
 
-    def _find(self, frame: np.ndarray, place: _Place) -> bool:
+    def _find(self, frame: np.ndarray, place: Place) -> bool:
         """Look for the person: where expected, and, where nothing is, anywhere; after a cut for another."""
         near = _looked_at(frame, self._detector(frame, self.frames, self._expected()))
         found = self._nearest(near) if self._followed else self._meet(near, frame)
@@ -219,7 +207,7 @@ class FaceTracker:
         """Follow a detection. False: it is too dark to be read, which no film stays for long."""
         self._misses = 0
         usual = self._followed.contrast if self._followed else 0.0
-        self._dim = self._dim + 1 if look.contrast < DIM * usual else 0
+        self._dim = self._dim + 1 if look.place.contrast < DIM * usual else 0
         if 0 < self._dim < DIM_FOR:
             return False
         if self._followed:
@@ -233,7 +221,7 @@ class FaceTracker:
         step = np.subtract((face.x, face.y), (self._last_found.x, self._last_found.y))
         self._velocity = 0 * step if far else step / max(self.frames - self._found_at, 1)
         self._last_found, self._found_at = face, self.frames
-        self._found_place = _Place(look.pattern, look.contrast)
+        self._found_place = look.place
         if self._cut:
             self._cut = self._jumps = False
             self._scenes.clear()

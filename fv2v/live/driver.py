@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fv2v.config import ModelConfig
-from fv2v.face.appearance import pattern_of
+from fv2v.face.appearance import place_of
 from fv2v.face.crop import box_around, cut
 from fv2v.face.portrait import FaceChoice
 from fv2v.face.tracking import FaceTracker
@@ -85,7 +85,7 @@ class LiveDriver:
         if len(faces) < number:
             return None
         face = faces[number - 1]
-        if pattern_of(frame, face)[1] < READABLE and self._dark < WAIT:
+        if place_of(frame, face).contrast < READABLE and self._dark < WAIT:
             self._dark += 1
             return None
         return FaceTracker(face, detector)
