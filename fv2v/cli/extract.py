@@ -8,13 +8,14 @@ import typer
 from fv2v.cli.options import (
     BatchSize,
     Crop,
+    Detector,
     DrivingFace,
     Frames,
     Lost,
     ModelOptions,
     OwnCoefficients,
     Strict,
-    number_or_file,
+    chosen_face,
 )
 
 Driving = Annotated[
@@ -48,6 +49,7 @@ def extract(
     lost: Lost = "hold",
     crop: Crop = True,
     driving_face: DrivingFace = "1",
+    detector: Detector = None,
     batch_size: BatchSize = 1,
 ) -> None:
     """Keep the motion of the face in DRIVING in a file, for `fv2v render`: time stamps with it, no sound."""
@@ -63,7 +65,7 @@ def extract(
             strict=strict,
             lost=lost,
             crop=crop,
-            driving_face=number_or_file(driving_face),
+            driving_face=chosen_face(driving_face, detector),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fv2v.face.crop import Box, box_around, cut, middle_square
-from fv2v.face.detectors.base import FaceDetector, LandmarkDetector
+from fv2v.face.detectors.base import Face, FaceDetector, LandmarkDetector
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces, read_faces
 from fv2v.face.find import find_face
@@ -34,6 +34,7 @@ class CroppedPortrait(NamedTuple):
     picture: np.ndarray  # (H, W, 3) uint8
     image: np.ndarray  # (n, n, 3) uint8
     crop: Box | Square
+    face: Face | None = None  # what was found in it; None: nothing was looked for
 
     def with_face(self, rendered: np.ndarray) -> np.ndarray:
         """(H, W, 3): the whole picture with a rendered crop (m, m, 3) in its place."""
@@ -79,13 +80,35 @@ def crop_portrait(
     """
     choice = choose_face(face, crop)
     picture = read_image(path)
-    if not crop:
-        box = middle_square(picture)
-        return CroppedPortrait(picture, cut(picture, box, box.side), box)
-    found = find_face(picture, str(path), choice.number, choice.detector)
+    if crop:
+        return _cropped(picture, str(path), choice, drives)
+    box = middle_square(picture)
+    return CroppedPortrait(picture, cut(picture, box, box.side), box)
+
+
+def crop_face(picture: PathLike | np.ndarray, face: Any = 1) -> np.ndarray:
+    """(n, n, 3) uint8: the square around a face, as `Reenactor.encode` and `fv2v.reenact` want a portrait.
+
+    Args:
+        picture: a file, or (H, W, 3) uint8 RGB.
+        face: which one, as `choose_face` takes it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no picture, or no such face in it.
+    """
+    if not isinstance(picture, np.ndarray):
+        return crop_portrait(picture, face=face).image
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise ValueError(f"picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
+    return _cropped(picture, "the picture", choose_face(face), False).image
+
+
+def _cropped(picture: np.ndarray, name: str, choice: FaceChoice, drives: bool) -> CroppedPortrait:
+    found = find_face(picture, name, choice.number, choice.detector)
     if choice.landmarks:
         landmarks = choice.landmarks(picture, found)
         square = upright_square([landmarks]) if drives else square_around(landmarks)
-        return CroppedPortrait(picture, crop_square(picture, square, RELEASE_SIZE), square)
+        return CroppedPortrait(picture, crop_square(picture, square, RELEASE_SIZE), square, found)
     box = box_around(found, picture.shape[:2])
-    return CroppedPortrait(picture, cut(picture, box, box.side), box)
+    return CroppedPortrait(picture, cut(picture, box, box.side), box, found)

