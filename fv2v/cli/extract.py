@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
+from fv2v.cli.motion_options import Lost
 from fv2v.cli.options import (
     BatchSize,
     Crop,
     Detector,
     DrivingFace,
     Frames,
-    Lost,
     ModelOptions,
     OwnCoefficients,
     Strict,

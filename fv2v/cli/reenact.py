@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
+from fv2v.cli.motion_options import Lost, MotionOptions
 from fv2v.cli.options import (
     FaceOptions,
     Frames,
-    Lost,
     ModelOptions,
-    MotionOptions,
     Portrait,
     Strict,
     Video,
