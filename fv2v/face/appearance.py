@@ -21,8 +21,8 @@ CHANGE = 20.0  # levels by which a cell of a thumbnail has changed
 CUT, DISSOLVED = 0.2, 0.5  # share of changed cells around the square, from one frame to the next, and later
 TIGHT_CUT = 0.6  # of all cells, where the square leaves few
 GREY = 110.0  # the mean level at which colours are counted
-# Likeness. Of 2,800 pairs of faces of paintings, films and drawn heads 0.6 sorts 97 % right.
 PLAINER = 0.6  # the contrast of one place in that of another, down to which they may be the same
+# Likeness: of 362 pairs of one person (paintings, films, drawn heads) 98 % are above 0.6, of 4,198 of two 1 %
 SAME = 0.6  # anywhere in the picture, this is the person
 KNOWN = 0.85  # nothing new to remember
 LOOKS = 8  # looks of a person that are kept

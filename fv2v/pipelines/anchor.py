@@ -1,5 +1,6 @@
 """What counts as no change in relative motion, as the user names it: a frame of the driver, or a file."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fv2v.motion.npz import MOTION_SUFFIXES, read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.options import Anchor
+from fv2v.reenactor.options import Anchor, AnimationOptions
 
 BEST = "best"
 Given = Motion | int | float | str | CroppedPortrait | MotionSequence | None
@@ -88,6 +89,17 @@ def anchor_of_motion(given: Given, reenactor: Reenactor, sequence: MotionSequenc
     else:
         return _anchor_of_file(given, reenactor)
     return motion[number : number + 1]
+
+
+def motions_with_rest(
+    reenactor: Reenactor,
+    crops: Iterable[np.ndarray | None],
+    options: AnimationOptions,
+    portrait: np.ndarray,
+) -> Iterator[Motion]:
+    """The motion of each crop; where there is none the anchor's, or of absolute motion the portrait's own."""
+    rest = options.anchor if isinstance(options.anchor, Motion) else reenactor.extract(portrait)
+    return (rest if crop is None else reenactor.extract(crop) for crop in crops)
 
 
 def nearest(motion: Motion, source: Source) -> int:

@@ -1,21 +1,18 @@
 """A portrait driven by a video."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.lost import check_lost
-from fv2v.face.portrait import CroppedPortrait, crop_portrait
-from fv2v.geometry import Motion
+from fv2v.face.portrait import crop_portrait
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.video import VIDEO_SUFFIXES
-from fv2v.pipelines.anchor import anchor_of_video, read_anchor
+from fv2v.pipelines.anchor import anchor_of_video, motions_with_rest, read_anchor
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report, Stages
@@ -99,14 +96,14 @@ def reenact(
     if options.check(reenactor.config).relative:
         options = replace(options, anchor=anchor_of_video(given, reenactor, video, cropped.image))
     config = reenactor.config
-    rests = lost == "source"
+    rests = lost == "source"  # else a gap has a crop, too
     crops: Iterator[Any] = video.crops_with_gaps(config) if rests else video.crops(config, lost)
     with Prefetch(crops, options.batch_size + SPARE) as ahead:
         drivers = Timed(ahead)
         report = render_to_file(
             reenactor,
             cropped,
-            _at_rest(reenactor, drivers, options, cropped) if rests else drivers,
+            motions_with_rest(reenactor, drivers, options, cropped.image) if rests else drivers,
             output,
             options,
             like=video.reader,
@@ -124,14 +121,3 @@ def reenact(
     )
     report = report.with_driver(driver, len(video.lost), video.reader.note_on_damage, video.note_on_others)
     return replace(report, lost=lost, spans=video.lost_spans)
-
-
-def _at_rest(
-    reenactor: Reenactor,
-    crops: Iterable[np.ndarray | None],
-    options: AnimationOptions,
-    portrait: CroppedPortrait,
-) -> Iterator[Motion]:
-    """The motion of crops, and the portrait's own, or no change, where there is none."""
-    rest = options.anchor if isinstance(options.anchor, Motion) else reenactor.extract(portrait.image)
-    return (rest if crop is None else reenactor.extract(crop) for crop in crops)
