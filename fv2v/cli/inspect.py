@@ -52,9 +52,10 @@ def inspect(
     detector: Detector = None,
 ) -> None:
     """Draw what the model makes of PORTRAIT and DRIVING: keypoints, masks, deformation, occlusion, views."""
+    from fv2v.cli.progress import print_notes
     from fv2v.pipelines.inspect import inspect as run
 
-    written = run(
+    report = run(
         portrait,
         driving,
         output,
@@ -66,4 +67,5 @@ def inspect(
         driving_face=chosen_face(driving_face, detector),
         **model.reenactor_arguments(by_coefficients=source_coefficients is not None),
     )
-    typer.echo(f"{written}: written")
+    typer.echo(f"{report.output}: written")
+    print_notes(report)

@@ -36,6 +36,11 @@ def frame_progress() -> Iterator[FrameProgress]:
 def print_report(report: "Report", more: str = "") -> None:
     """A line on stdout, with `more` at its end; on stderr a line for each of its notes."""
     typer.echo(f"{report}{more}")
+    print_notes(report)
+
+
+def print_notes(report: "Report") -> None:
+    """A line on stderr for each of its notes."""
     for note in report.notes:
         typer.echo(f"fv2v: note: {note}", err=True)
 

@@ -13,6 +13,7 @@ from fv2v.face.detectors.given import GivenFaces, read_faces
 from fv2v.face.find import find_face
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around, upright_square
 from fv2v.face.paste import paste_back
+from fv2v.face.visibility import remarks
 from fv2v.io.image import read_image
 from fv2v.io.paths import PathLike
 
@@ -35,6 +36,11 @@ class CroppedPortrait(NamedTuple):
     image: np.ndarray  # (n, n, 3) uint8
     crop: Box | Square
     face: Face | None = None  # what was found in it; None: nothing was looked for
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What of the face cannot be seen (visibility.py), a line each; often none."""
+        return () if self.face is None else tuple(remarks(self.face, self.picture.shape[:2]))
 
     def with_face(self, rendered: np.ndarray) -> np.ndarray:
         """(H, W, 3): the whole picture with a rendered crop (m, m, 3) in its place."""

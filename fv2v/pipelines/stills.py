@@ -90,4 +90,5 @@ def _write_picture(
     started = time.perf_counter()
     image = picture(reenactor, reenactor.encode(portrait.image))
     write_image(output, portrait.with_face(image) if paste_back else image)
-    return Report(output, 1, time.perf_counter() - started, 0)
+    notes = tuple(f"the portrait: {remark}" for remark in portrait.remarks)
+    return Report(output, 1, time.perf_counter() - started, 0, notes=notes)

@@ -72,7 +72,8 @@ def render_to_file(
         written = time.perf_counter() - writing - ready.seconds
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
     large = note_on_size(portrait.picture.shape[:2]) if paste_back else None
-    notes = (large, _note_on_sound(like, sound))
+    unseen = (f"the portrait: {remark}" for remark in portrait.remarks)
+    notes = (large, _note_on_sound(like, sound), *unseen)
     return Report(
         output,
         count,
