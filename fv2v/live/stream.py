@@ -156,6 +156,7 @@ class Stream(Worker):
         followed = len(sources) if crop else 0
         self._drivers = LiveDrivers(reenactor.config, choose_face(face, crop), check_lost(lost), followed)
         self._lost = 0  # pictures of frames in which a driver's face was not seen
+        self._blind: set[int] = set()  # such frames that are under way
         self._last: float | None = None  # when the frame was taken that the networks got last
         self.view = options.view
         self._waiting: deque[_Frame] = deque()
@@ -268,12 +269,7 @@ class Stream(Worker):
 
     def _work(self) -> None:
         while (frame := self._take()) is not None:
-            driving, seen = self._drivers.crops(frame.driving)
-            if driving is None:
-                images = self._animation.rest(self._view).result()
-            else:
-                images = self._render(frame._replace(driving=driving))
-            self._show(frame, images, seen)
+            self._show(frame, self._render(frame))
 
     def _take(self) -> _Frame | None:
         with self._changed:
@@ -282,15 +278,22 @@ class Stream(Worker):
 
     def _render(self, frame: _Frame) -> np.ndarray:
         sources = len(self._animation.source)
-        batch = self._runner.batch(frame.driving)
+        driving, seen = self._drivers.crops(frame.driving)
+        if not seen:
+            self._blind.add(frame.number)
+        if driving is None:
+            return self._animation.rest(self._view).result()
+        batch = self._runner.batch(driving)
         if sources == 1 and len(batch) != 1:
             raise ValueError(f"expected one frame at a time, got {len(batch)}")
         seconds = None if self._last is None else frame.time - self._last
         self._last = frame.time
         return self._animation.begin(batch, self._view, seconds=seconds).result()
 
-    def _show(self, frame: _Frame, images: np.ndarray, seen: bool) -> None:
+    def _show(self, frame: _Frame, images: np.ndarray) -> None:
         with self._changed:
+            seen = frame.number not in self._blind
+            self._blind.discard(frame.number)
             latency = monotonic() - frame.pushed
             self._latencies.append(latency)
             self._lost += not seen
