@@ -103,7 +103,7 @@ Relative = Annotated[
     bool | None,
     typer.Option(
         "--relative/--absolute",
-        help="--relative adds the driver's movement since the first frame to the portrait's own pose, so "
+        help="--relative adds the driver's movement since the first good frame to the portrait's pose, so "
         "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
         "what the preset's release does: vox-256 and its kin (zhanglonghao1992) are absolute, and that "
         "release's documented command adds --relative --adapt-scale; LivePortrait is relative.",
