@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fv2v.cli.motion_options import Lost
 from fv2v.cli.options import (
     BatchSize,
     Crop,
@@ -45,6 +46,7 @@ def extract(
     source_coefficients: OwnCoefficients = None,
     frames: Frames = None,
     strict: Strict = False,
+    lost: Lost = "hold",
     crop: Crop = True,
     driving_face: DrivingFace = "1",
     detector: Detector = None,
@@ -61,6 +63,7 @@ def extract(
             source_coefficients=source_coefficients,
             frames=frames,
             strict=strict,
+            lost=lost,
             crop=crop,
             driving_face=chosen_face(driving_face, detector),
             batch_size=batch_size,

@@ -103,7 +103,7 @@ Relative = Annotated[
     bool | None,
     typer.Option(
         "--relative/--absolute",
-        help="--relative adds the driver's movement since the first frame to the portrait's own pose, so "
+        help="--relative adds the driver's movement since the first good frame to the portrait's pose, so "
         "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
         "what the preset's release does: vox-256 and its kin (zhanglonghao1992) are absolute, and that "
         "release's documented command adds --relative --adapt-scale; LivePortrait is relative.",
@@ -263,19 +263,6 @@ class TransferOptions:
     def animation_arguments(self) -> dict[str, Any]:
         """These options, as `AnimationOptions` takes them."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class MotionOptions(TransferOptions):
-    """`TransferOptions`, and what else concerns a video."""
-
-    steady: Annotated[
-        bool,
-        typer.Option(
-            "--steady", help="Smooth tremor out of the driver's motion; turns then come a frame late."
-        ),
-    ] = False
-    batch_size: BatchSize = 1
 
 
 @dataclass(frozen=True)

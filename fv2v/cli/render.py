@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
+from fv2v.cli.motion_options import MotionOptions
 from fv2v.cli.options import (
     ModelOptions,
-    MotionOptions,
     OwnCoefficients,
     Portrait,
     PortraitOptions,

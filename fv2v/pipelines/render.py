@@ -16,6 +16,7 @@ from fv2v.motion.coefficients import driving_coefficients, holds_coefficients, r
 from fv2v.motion.edit import EditMaker
 from fv2v.motion.npz import read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
+from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
 from fv2v.pipelines.faces import FaceFinder, openness_of
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
@@ -95,6 +96,7 @@ def render(
         ],
     )
     model.check()
+    given = read_anchor(options.anchor, crop)
     started = time.perf_counter()
     faces = FaceFinder(model, crop)
     cropped = crop_portrait(portrait, crop, faces.choose(face))
@@ -108,6 +110,9 @@ def render(
         timing = Timing.even(len(frames), COEFFICIENT_RATE)
     else:
         frames, timing = sequence.motion, sequence.timing
+        if given is not None:
+            anchor = anchor_of_motion(given, reenactor, sequence, cropped.image)
+            options = replace(options, anchor=anchor)
     report = render_to_file(
         reenactor,
         cropped,

@@ -27,7 +27,7 @@ SPARE = 4  # frames that may wait between two stages, beside a batch: a late one
 def render_to_file(
     reenactor: Reenactor,
     portrait: CroppedPortrait,
-    frames: Iterable[np.ndarray] | Motion,
+    frames: Iterable[np.ndarray] | Iterable[Motion] | Motion,
     output: Path,
     options: AnimationOptions,
     *,

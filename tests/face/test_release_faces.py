@@ -220,6 +220,6 @@ def test_any_detector_of_landmarks_serves_a_driver_too(tmp_path):
     marks = np.stack([shape + place if i != 3 else shape * np.nan for i, place in enumerate(here)])
     expected = DrivingVideo(path, True, marks)
     assert (np.stack(list(video.crops(LIVEPORTRAIT))) == np.stack(list(expected.crops(LIVEPORTRAIT)))).all()
-    assert video.missing == expected.missing == 1
+    assert video.lost == expected.lost == [3]
     with pytest.raises(ValueError, match=r"driving\.mp4: no face 3 found in any of 6 frames"):
         DrivingVideo(path, True, FaceChoice(3, detector, landmarks))

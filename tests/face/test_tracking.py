@@ -67,17 +67,6 @@ def test_frames_before_the_first_face_take_its_box(clip):
     assert tracker.missing == 6
 
 
-def test_a_new_shot_is_taken_up_after_a_while():
-    base = cv2.resize(clips.portrait(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    left = cv2.copyMakeBorder(base, 0, 0, 0, 300, cv2.BORDER_CONSTANT)
-    right = cv2.copyMakeBorder(base, 0, 0, 300, 0, cv2.BORDER_CONSTANT)
-    frames = [left] * 6 + [right] * 100
-    tracker = FaceTracker(find_first_face(frames))
-    boxes = steps(tracker, frames)
-    assert (boxes[:30] == boxes[0]).all()
-    assert abs(boxes[-1, 0] - boxes[0, 0] - 300) < 20
-
-
 def test_a_second_face_beside_it_does_not_draw_the_box_away():
     base = cv2.resize(clips.portrait(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     alone = cv2.copyMakeBorder(base, 0, 256, 0, 410, cv2.BORDER_CONSTANT)
