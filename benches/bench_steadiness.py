@@ -20,7 +20,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from steady import delay, jitter, keypoints, least_and_most, still, turning
 
 from fv2v.face.crop import WIDE
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.find import find_first_face
 from fv2v.geometry import Motion
 from fv2v.io.video import read_video

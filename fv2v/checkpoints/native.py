@@ -31,6 +31,12 @@ def is_ours(path: Path) -> bool:
         return False
 
 
+def release(path: Path) -> str | None:
+    """Whose weights a file that fv2v wrote was made from; None: they were trained here."""
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("release")
+
+
 def read(path: Path, asked: ModelConfig | None) -> Checkpoint:
     """The checkpoint. ValueError for a file not of fv2v, of another version, or of another config."""
     metadata, stored = read_safetensors(path)

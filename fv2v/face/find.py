@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 
 from fv2v.face.detectors.base import Face, FaceDetector
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.choice import find_faces
 
 LOOK_AHEAD = 150  # frames in which the first face of a video is looked for
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fv2v.face.lost import check_lost
+from fv2v.face.portrait import choose_face
 from fv2v.geometry import Source, View
 from fv2v.io.prefetch import Worker
+from fv2v.live.driver import LiveDrivers
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.animation import Animation
 from fv2v.reenactor.options import AnimationOptions
@@ -32,6 +35,7 @@ class Picture:
     number: int  # of the frame, counted from 0 in the order of `push`, dropped ones included
     time: float  # of the frame: what `push` was told, or `time.monotonic()` when it was pushed
     latency: float  # seconds from `push` until the picture was ready
+    seen: bool = True  # whether the driver's face was seen in the frame; always without `crop`
 
     @property
     def image(self) -> np.ndarray:
@@ -55,11 +59,14 @@ class StreamReport:
     p95: float
     p99: float
     longest: float
+    lost: int = 0  # pictures of frames in which no face was seen, with `crop`
 
     def __str__(self) -> str:
         text = f"{self.pushed} frames pushed, {self.shown} shown, {self.dropped} dropped"
         if self.unseen:
             text += f", {self.unseen} rendered and not asked for"
+        if self.lost:
+            text += f", {self.lost} without a face seen"
         if not np.isnan(self.longest):
             p50, p95, p99, longest = (1e3 * each for each in (self.p50, self.p95, self.p99, self.longest))
             text += f"; latency {p50:.0f} ms (p95 {p95:.0f}, p99 {p99:.0f}, at most {longest:.0f})"
@@ -79,7 +86,7 @@ class Stream(Worker):
     Example::
 
         with fv2v.Stream(reenactor, source) as stream:
-            for frame in camera:  # square crops around a face
+            for frame in camera:  # square crops around a face; with Stream(..., crop=True) as they are
                 stream.push(frame)  # never waits
                 if picture := stream.get(timeout=0):  # None while there is none
                     show(picture.image)
@@ -99,6 +106,11 @@ class Stream(Worker):
         options: how the sources follow (`fv2v.reenactor.AnimationOptions`), all but `edit` and `batch_size`.
             By default the anchor is the first frame that is not dropped; one given has one frame, or one for
             each source.
+        crop: follow the driver's face and cut the square around it out of each frame, an (H, W, 3) uint8
+            array. Until a face is seen the sources are shown at rest, and the first frame with one is the
+            anchor. False: frames are such squares already.
+        face: which one, with `crop`, as `fv2v.face.portrait.choose_face` takes it.
+        lost: with `crop`, what moves the sources while the face is not seen, as `fv2v.reenact` takes it.
         queue: how many frames may wait. 1 has the least latency; more lets a source stutter.
         keywords: the same options one by one, which win. `steady` is True where it is left out and no
             `options` are given: each driver's motion is smoothed by the frames' times; None leaves it as it
@@ -119,6 +131,9 @@ class Stream(Worker):
         source: Source | Sequence[Source],
         options: AnimationOptions = SMOOTHED,
         *,
+        crop: bool = False,
+        face: Any = 1,
+        lost: str = "hold",
         queue: int = 2,
         **keywords: "Unpack[AnimationKeywords]",
     ) -> None:
@@ -138,6 +153,10 @@ class Stream(Worker):
             raise ValueError("a stream takes no edit and no batch_size; expected Reenactor.animate for those")
         self._runner, self._queue = reenactor.runner, queue
         self._animation = Animation(self._runner, sources, options)
+        followed = len(sources) if crop else 0
+        self._drivers = LiveDrivers(reenactor.config, choose_face(face, crop), check_lost(lost), followed)
+        self._lost = 0  # pictures of frames in which a driver's face was not seen
+        self._blind: set[int] = set()  # such frames that are under way
         self._last: float | None = None  # when the frame was taken that the networks got last
         self.view = options.view
         self._waiting: deque[_Frame] = deque()
@@ -218,7 +237,9 @@ class Stream(Worker):
             dropped = self._pushed - made if self._ended else self._dropped
             counts = (self._pushed, self._shown, dropped, self._unseen)
             latencies = list(self._latencies) or [np.nan]
-        return StreamReport(*counts, *(float(each) for each in np.percentile(latencies, (50, 95, 99, 100))))
+            lost = self._lost
+        p50, p95, p99, longest = (float(each) for each in np.percentile(latencies, (50, 95, 99, 100)))
+        return StreamReport(*counts, p50, p95, p99, longest, lost)
 
     def __str__(self) -> str:
         return str(self.report())
@@ -257,7 +278,12 @@ class Stream(Worker):
 
     def _render(self, frame: _Frame) -> np.ndarray:
         sources = len(self._animation.source)
-        batch = self._runner.batch(frame.driving)
+        driving, seen = self._drivers.crops(frame.driving)
+        if not seen:
+            self._blind.add(frame.number)
+        if driving is None:
+            return self._animation.rest(self._view).result()
+        batch = self._runner.batch(driving)
         if sources == 1 and len(batch) != 1:
             raise ValueError(f"expected one frame at a time, got {len(batch)}")
         seconds = None if self._last is None else frame.time - self._last
@@ -266,9 +292,12 @@ class Stream(Worker):
 
     def _show(self, frame: _Frame, images: np.ndarray) -> None:
         with self._changed:
+            seen = frame.number not in self._blind
+            self._blind.discard(frame.number)
             latency = monotonic() - frame.pushed
             self._latencies.append(latency)
-            self._ready.append(Picture(images, frame.number, frame.time, latency))
+            self._lost += not seen
+            self._ready.append(Picture(images, frame.number, frame.time, latency, seen))
             if len(self._ready) > self._queue:
                 self._ready.popleft()
                 self._unseen += 1

@@ -1,7 +1,7 @@
 """Edits of a driver's motion, and whether they fit a preset; fv2v/reenactor/placement.py applies them."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fv2v.config import ModelConfig
@@ -67,6 +67,10 @@ class Edit:
     def retargets(self) -> bool:
         """Whether eyes or lips are set."""
         return self.eyes is not None or self.lips is not None
+
+
+# Makes edits of how far a portrait's eyes and lips are open, and a driver's in each frame; None: not known.
+EditMaker = Callable[[Openness | None, Sequence[Openness] | None], Edit | Sequence[Edit] | None]
 
 
 def following(

@@ -27,7 +27,7 @@ SPARE = 4  # frames that may wait between two stages, beside a batch: a late one
 def render_to_file(
     reenactor: Reenactor,
     portrait: CroppedPortrait,
-    frames: Iterable[np.ndarray] | Motion,
+    frames: Iterable[np.ndarray] | Iterable[Motion] | Motion,
     output: Path,
     options: AnimationOptions,
     *,
@@ -72,7 +72,8 @@ def render_to_file(
         written = time.perf_counter() - writing - ready.seconds
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
     large = note_on_size(portrait.picture.shape[:2]) if paste_back else None
-    notes = (large, _note_on_sound(like, sound))
+    unseen = (f"the portrait: {remark}" for remark in portrait.remarks)
+    notes = (large, _note_on_sound(like, sound), *unseen)
     return Report(
         output,
         count,

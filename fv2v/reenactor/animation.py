@@ -38,6 +38,11 @@ class Animation:
         self._movement: Tensor | float | None = None
         self._anchor: Motion | None = None
         if options.anchor is not None:
+            if not isinstance(options.anchor, Motion):
+                raise ValueError(
+                    f"expected a Motion for the anchor, from Reenactor.extract, got {options.anchor!r}; "
+                    "fv2v.reenact and fv2v.render take a frame's number, seconds, 'best' or a file, too"
+                )
             self._anchor = anchor = runner.received(options.anchor, "anchor")
             if len(anchor) not in (1, len(source)):
                 each = "" if len(source) == 1 else f", or one for each of {len(source)} sources"
@@ -83,6 +88,13 @@ class Animation:
         graph = isinstance(batch, Motion)
         images = self._runner.render(replace(frames, driving=motion), edits, graph=graph)
         return Pending(self._runner.levels(images).cpu())
+
+    def rest(self, view: View | Sequence[View] | None) -> Pending:
+        """The sources unmoved, S pictures as `begin` makes them: while there is no driver."""
+        own = self.source.motion
+        anchor = own if self.options.relative else None
+        frames = self.options.frame_inputs(self.source, own, anchor, view)
+        return Pending(self._runner.levels(self._runner.render(frames)).cpu())
 
     def _scale_of_movement(self) -> Tensor | float:
         """The factor of `adapt_scale`, once the anchor is known; it stays."""

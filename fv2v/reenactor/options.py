@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from os import PathLike
 from typing import TypedDict
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from fv2v.geometry.hull import check_adapt_scale
 from fv2v.motion.edit import Edit, check_edit
 from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
 
+Anchor = Motion | int | float | str | PathLike[str]
 FRAME_OPTIONS = ("view", "stitch", "edit")  # those that concern a frame by itself, not an animation
 
 
@@ -27,7 +29,7 @@ class AnimationKeywords(PictureKeywords, total=False):
     """All fields of `AnimationOptions` as keyword arguments."""
 
     relative: bool | None
-    anchor: Motion | None
+    anchor: Anchor | None
     view: View | Iterable[View] | None
     adapt_scale: bool
     steady: SteadyMotion | Steadiness | bool | None
@@ -42,7 +44,10 @@ class AnimationOptions:
         relative: True moves by the change since the anchor, False takes the driver's own pose; None does what
             the preset's release does.
         anchor: the motion that counts as no change, of one frame (or, for several sources, one for each); by
-            default the first driving frame's.
+            default the first driving frame's. Where files drive (`fv2v.reenact`, `fv2v.render`) also a frame:
+            its number, from 0 (int); its seconds (float); "best", the one whose pose and expression are
+            nearest to the portrait's; or the path of a picture of the driver or of motion (its first frame).
+            By default that is the first frame with a face, bright and with open eyes.
         view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
         adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
             relative.
@@ -58,7 +63,7 @@ class AnimationOptions:
     """
 
     relative: bool | None = None
-    anchor: Motion | None = None
+    anchor: Anchor | None = None
     view: View | Iterable[View] | None = None
     adapt_scale: bool = False
     stitch: bool = True

@@ -59,7 +59,7 @@ class Reenactor:
     the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
     driving frame costs H with Δ, M and G.
 
-    Pictures are square crops around a face, of any size; `fv2v.face.portrait.crop_portrait` makes them. They
+    Pictures are square crops around a face, of any size; `fv2v.crop_face` makes them. They
     are resized as the preset's release does it (`ModelConfig.resize`). One that is not square is squeezed, as
     in the releases, with a warning once of each size.
 
@@ -102,6 +102,11 @@ class Reenactor:
     @property
     def config(self) -> ModelConfig:
         return self.runner.config
+
+    @property
+    def weights(self) -> checkpoints.Weights:
+        """Where they came from; "random" for none."""
+        return self._weights[0]
 
     @property
     def networks(self) -> FaceVid2Vid:

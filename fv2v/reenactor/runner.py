@@ -94,8 +94,8 @@ class Runner:
         n = self.config.image_size
         warnings.warn(
             f"a picture of {width}x{height} pixels is squeezed to {n}x{n}, and its face with it: expected a "
-            "square crop around the face, as fv2v.face.portrait.crop_portrait(path).image; fv2v.reenact and "
-            "the commands crop by themselves",
+            "square crop around the face, as fv2v.crop_face(picture); fv2v.reenact and the commands crop by "
+            "themselves",
             stacklevel=6,  # whoever calls the Reenactor
         )
 

@@ -99,7 +99,7 @@ def test_a_lost_face_is_reported_in_one_line(fv2v, files, tmp_path):
     images[3:6] = 127
     clips.write_clip(tmp_path / "lost.mp4", images)
     _, out, _ = fv2v(*reenact(files, tmp_path / "out.mp4", driving=str(tmp_path / "lost.mp4")))
-    assert "no face found in 3 of them: the last square was kept" in out
+    assert "; no face in 3 of them (at 0.12-0.20 s): the last motion was held\n" in out
     assert out.count("\n") == 1
 
 
