@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from fv2v_kernels import BACKENDS, OPS, available, use_backend, warp3d
+from fv2v_kernels._backends import choose, kernels
 from fv2v_kernels._native import INTERPRETED
-from fv2v_kernels._op import _kernels, choose, define
+from fv2v_kernels._op import define
 
 ran: list[str] = []  # which kernels of the throw-away operators were called, in order
 
@@ -25,8 +26,8 @@ def _on_the_cpu(x: Tensor) -> Tensor:
 
 
 # 3 x with a `cpu` kernel that has no backward of its own, and none built for `cuda`
-_triple = define("test_triple(Tensor x) -> Tensor", reference=_reference, fake=torch.empty_like)
-_kernels["test_triple"]["cpu"] = _on_the_cpu
+_triple = define("test_triple(Tensor x) -> Tensor", shapes={}, reference=_reference, fake=torch.empty_like)
+kernels["test_triple"]["cpu"] = _on_the_cpu
 
 
 def triple(x: Tensor, backend: str | None = None) -> Tensor:

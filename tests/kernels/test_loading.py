@@ -64,7 +64,7 @@ def test_the_gpu_is_looked_for_at_the_first_need(monkeypatch, name, gpu, devices
         raise AssertionError("CUDA was asked for something")
 
     monkeypatch.setattr(torch.cuda, "is_available", refuse)
-    define(f"{name}(Tensor x) -> Tensor", reference=torch.clone, fake=torch.empty_like)
+    define(f"{name}(Tensor x) -> Tensor", shapes={}, reference=torch.clone, fake=torch.empty_like)
     built = ModuleType("fv2v_kernels._cuda")
     built.__spec__ = ModuleSpec(built.__name__, None)
     vars(built).update({"cuda_version": "13.0", "device_count": lambda: devices, name: lambda *_: None})

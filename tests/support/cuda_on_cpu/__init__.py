@@ -60,11 +60,11 @@ def install(folder: Path) -> None:
     assert spec.loader is not None
     sys.modules["fv2v_kernels._cuda"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    from fv2v_kernels import _native, _op
+    from fv2v_kernels import _backends, _native
 
     with mock.patch("torch.cuda.is_available", return_value=True):
         assert _native.module("cuda") is module  # and stays so: this is looked up once
-    _op.BACKENDS["cpu"] = (*_op.BACKENDS["cpu"], "cuda")
+    _backends.BACKENDS["cpu"] = (*_backends.BACKENDS["cpu"], "cuda")
     _native._stream = lambda device: (0, 0)
 
 
