@@ -109,6 +109,8 @@ def _triton(name: str) -> Kernel | None:
 def _describe(value: Any) -> Any:
     if isinstance(value, Tensor):
         dtype = DTYPES.get(value.dtype, 0)  # a workspace is bytes: its dtype is not looked at
+        if not value.data_ptr() and value.numel():
+            raise ValueError(f"expected a tensor with memory, got one of shape {tuple(value.shape)} without")
         return value.data_ptr(), dtype, tuple(value.shape), value.stride()
     return value
 

@@ -64,8 +64,14 @@ def define(
     tensors = [each.split()[1] for each in arguments if each.startswith("Tensor")]
     grads = [f"grad_{result.partition(' ')[2] or 'out'}" for result in results]
 
+    required = [each.split()[1] for each in arguments if each.startswith("Tensor ")]
+
     def named(inputs: Sequence[Any]) -> dict[str, Tensor | None]:
-        return dict(zip(tensors, inputs, strict=False))
+        found = dict(zip(tensors, inputs, strict=False))
+        absent = [each for each in required if found[each] is None]
+        if absent:  # PyTorch lets None pass for a tensor
+            raise TypeError(f"{name}: expected a tensor for {' and '.join(absent)}, got None")
+        return found
 
     def check_inputs(*inputs: Any) -> dict[str, int]:
         sizes = check_shapes(name, shapes, named(inputs))

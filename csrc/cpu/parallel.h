@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 
 namespace fv2v {
 
@@ -14,14 +15,22 @@ inline int useful_threads(int threads, int64_t elements) {
 }
 
 // body(begin, end, part) for `parts` consecutive ranges of [0, count), which threads take as they come. What
-// a part sums up must not depend on who ran it.
+// a part sums up must not depend on who ran it. What a body throws, for want of memory say, is thrown to the
+// caller: out of a parallel region it would end the process.
 template <typename Body>
 void parallel_parts(int64_t count, int64_t parts, int threads, Body body) {
+  std::exception_ptr thrown;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1 && parts > 1)
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = count * part / parts, end = count * (part + 1) / parts;
-    if (begin < end) body(begin, end, part);
+    try {
+      if (begin < end) body(begin, end, part);
+    } catch (...) {
+#pragma omp critical
+      thrown = std::current_exception();
+    }
   }
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 // Several parts a thread, so that one whose core is taken away for a moment does not keep the others waiting.

@@ -34,7 +34,8 @@ def modulate(
         backend: a name from `fv2v_kernels.BACKENDS`; by default the first there that this build has.
 
     Returns:
-        As x, in its dtype; channels-last where x is. Mean and variance are never kept in half precision.
+        As x, in its dtype; channels-last where the channels of x lie innermost. Mean and variance are never
+        kept in half precision.
 
     Gradient:
         With h = d loss / d y: gamma gets h n, beta gets h, and x gets
@@ -46,7 +47,7 @@ def modulate(
     """
     check_same_device("modulate", x=x, gamma=gamma, beta=beta)
     tensors = check_stored("modulate", x=x, gamma=gamma, beta=beta)
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    last = x.dim() == 4 and x.shape[1] > 1 and x.stride(1) == 1 and not x.is_contiguous()
     return _modulate(*tensors, eps, negative_slope, last, choose(backend))
 
 

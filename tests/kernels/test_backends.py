@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import threading
+from contextvars import copy_context
 
 import pytest
 import torch
 from torch import Tensor
 
+from fv2v.io.prefetch import Prefetch
 from fv2v_kernels import BACKENDS, OPS, available, use_backend, warp3d
 from fv2v_kernels._backends import choose, kernels
 from fv2v_kernels._native import INTERPRETED
@@ -95,6 +98,33 @@ def test_use_backend_nests_and_the_argument_wins():
             triple(torch.ones(2))
         triple(torch.ones(2))
         triple(torch.ones(2), "cpu")
+    assert ran == ["cpu", "reference", "cpu"]
+
+
+def test_use_backend_holds_for_its_thread_alone():
+    """And for what copies its context, as a task does, and the threads of fv2v."""
+    seen: dict[str, str] = {}
+
+    def look(name: str) -> None:
+        seen[name] = choose(None)
+
+    with use_backend("reference"):
+        for name, run in (("thread", look), ("copy", copy_context().run)):
+            arguments = (name,) if run is look else (look, name)
+            thread = threading.Thread(target=run, args=arguments)
+            thread.start()
+            thread.join()
+        with Prefetch(map(look, ["ahead"]), 1) as ahead:
+            next(ahead)
+    assert seen == {"thread": "", "copy": "reference", "ahead": "reference"}
+
+
+def test_compiled_functions_follow_use_backend():
+    compiled = torch.compile(lambda x: triple(x) + 1, fullgraph=True, backend="eager")
+    compiled(torch.ones(2))
+    with use_backend("reference"):
+        compiled(torch.ones(2))
+    compiled(torch.ones(2))
     assert ran == ["cpu", "reference", "cpu"]
 
 
