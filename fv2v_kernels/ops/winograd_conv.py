@@ -137,6 +137,8 @@ def _check(
     negative_slope: float,
 ) -> None:
     """Also what the public function sees to in words of its own, for who goes past it."""
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"winograd_conv: expected x in float32 or float64, got {x.dtype}")
     H, W = (size << doubling for size in x.shape[-2:])
     if 0 in (*x.shape[1:], *bias.shape) or not _has_points(weight):
         raise ValueError(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, outputs
-from layouts import CHANNELS_LAST, channels_last
+from layouts import CHANNELS_LAST, UNEVEN, channels_last
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -296,6 +296,15 @@ class OpContract:
         last = {"memory_format": torch.channels_last_3d}
         options = inputs.options | {name: last[name] for name in inputs.options if name in last}
         assert_matches(self.op, backend, inputs._replace(options=options), arrange=channels_last)
+
+    def test_takes_uneven_channels_last(self, place):
+        """Vectors of channels that start, or go on, where no vector may be read."""
+        device, backend = place
+        inputs = self.op.inputs(self.op.busy, device, self.op.dtypes[1])
+        if "memory_format" in inputs.options:
+            inputs = inputs._replace(options=inputs.options | {"memory_format": torch.channels_last_3d})
+        for uneven in UNEVEN:
+            assert_matches(self.op, backend, inputs, arrange=uneven)
 
     def test_takes_an_expanded_gradient(self, place):
         """`out.sum().backward()` sends one number with strides of 0."""
