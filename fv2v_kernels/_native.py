@@ -39,7 +39,7 @@ def find(name: str, backend: str) -> Kernel | None:
 
 @cache
 def module(device: str) -> ModuleType | None:
-    """`fv2v_kernels._cpu` or `_cuda`; None where this build lacks it or can't serve the GPUs or their driver."""
+    """`fv2v_kernels._cpu` or `_cuda`; None where this build lacks it or it can't serve the GPUs in sight."""
     name = f"fv2v_kernels._{device}"
     if importlib.util.find_spec(name) is None:
         if device == "cpu":

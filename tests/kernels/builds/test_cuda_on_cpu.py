@@ -4,9 +4,9 @@ tests/support/cuda_on_cpu on CPU tensors.
 This proves the kernels' indexing and arithmetic, that they leave nothing unwritten, that vectors are read and
 written where they may be, that launches keep to a GPU's limits, to their device and to their stream, that
 loops over blocks go round, and that the barriers are there: threads of a block take turns between barriers,
-first to last and last to first, shared memory starts as NaN, and threads that part at a barrier abort. It does
-not prove that warps or blocks don't race, nor anything about the memory model, the device's own exp and conversions,
-nvcc's code, or speed.
+first to last and last to first, shared memory starts as NaN, and threads that part at a barrier abort. It
+does not prove that warps or blocks don't race, nor anything about the memory model, the device's own exp and
+conversions, nvcc's code, or speed.
 """
 
 import re
