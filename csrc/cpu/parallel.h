@@ -5,6 +5,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <mutex>
+#if defined(__SANITIZE_THREAD__)
+#include <atomic>
+#include <thread>
+#include <vector>
+#endif
 
 namespace fv2v {
 
@@ -20,16 +26,29 @@ inline int useful_threads(int threads, int64_t elements) {
 template <typename Body>
 void parallel_parts(int64_t count, int64_t parts, int threads, Body body) {
   std::exception_ptr thrown;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1 && parts > 1)
-  for (int64_t part = 0; part < parts; ++part) {
+  std::mutex throwing;
+  const auto run = [&](int64_t part) {
     const int64_t begin = count * part / parts, end = count * (part + 1) / parts;
     try {
       if (begin < end) body(begin, end, part);
     } catch (...) {
-#pragma omp critical
+      const std::lock_guard<std::mutex> lock(throwing);
       thrown = std::current_exception();
     }
-  }
+  };
+#if defined(__SANITIZE_THREAD__)  // which does not see OpenMP's barriers
+  std::atomic<int64_t> next{0};
+  const auto work = [&] {
+    for (int64_t part = next++; part < parts; part = next++) run(part);
+  };
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; ++i) others.emplace_back(work);
+  work();
+  for (std::thread& other : others) other.join();
+#else
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1 && parts > 1)
+  for (int64_t part = 0; part < parts; ++part) run(part);
+#endif
   if (thrown) std::rethrow_exception(thrown);
 }
 
