@@ -22,7 +22,7 @@ CSRC = Path("csrc")
 CPU_SOURCES = [*sorted(map(str, [*CSRC.glob("*/cpu.cpp"), *CSRC.glob("cpu/*.cpp")])), "csrc/bindings_cpu.cpp"]
 CUDA_SOURCES = [*sorted(map(str, CSRC.glob("*/cuda.cu"))), "csrc/bindings_cuda.cpp"]
 HEADERS = sorted(map(str, CSRC.rglob("*.h")))
-ARCHS = os.environ.get("FV2V_CUDA_ARCHS", "80;86;89;90;100;120")
+ARCHS = os.environ.get("FV2V_CUDA_ARCHS", "75;80;86;89;90;100;120")
 CXX_FLAGS = (
     "-O3 -std=c++17 -fPIC -fvisibility=hidden -fopenmp -fno-math-errno -fno-trapping-math -Wall -Wno-psabi"
 )

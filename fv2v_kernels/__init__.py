@@ -7,7 +7,7 @@ compiles nothing, starts nothing and does not touch CUDA: kernels are looked for
 
 from typing import TYPE_CHECKING
 
-from fv2v_kernels._op import BACKENDS, available, preferred_backend, use_backend
+from fv2v_kernels._backends import BACKENDS, available, preferred_backend, use_backend
 from fv2v_kernels.ops.compose_flow import ComposedFlow, compose_flow
 from fv2v_kernels.ops.compose_warp import ComposedWarp, compose_warp
 from fv2v_kernels.ops.keypoint_flow import keypoint_flow

@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks) moments_kernel(const Job
       for (int i = 0; i < tile::kLength; ++i) pivot[last ? i : 0] += value[i];
     });
     const acc_t* sums = column_sums<tile::kPlanes, tile::kOwn>(pivot);
-    for (int i = 0; i < tile::kOwn; ++i) pivot[i] = acc_t(place.own(sums, i) / count);
+    for (int i = 0; i < tile::kOwn; ++i) pivot[i] = place.own(sums, i) / acc_t(count);
 
     place.for_vectors([&](int64_t p, int exist) {
       job.x.load(place.b, place.c, p, exist, value);
@@ -33,13 +33,13 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks) moments_kernel(const Job
     });
     double mean[tile::kOwn], rest[tile::kOwn];
     sums = column_sums<tile::kPlanes, tile::kOwn>(sum);
-    for (int i = 0; i < tile::kOwn; ++i) {
+    for (int i = 0; i < tile::kOwn && place.leaves(); ++i) {
       const double shift = place.own(sums, i);
       mean[i] = pivot[i] + shift / count;
       rest[i] = -shift * (shift / count);
     }
     sums = column_sums<tile::kPlanes, tile::kOwn>(squares);
-    for (int i = 0; i < tile::kOwn; ++i) rest[i] += place.own(sums, i);
+    for (int i = 0; i < tile::kOwn && place.leaves(); ++i) rest[i] += place.own(sums, i);
     place.leave(kMean, mean);
     place.leave(kSquares, rest);
   }
@@ -136,9 +136,9 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
     acc_t mean_u[tile::kOwn], mean_un[tile::kOwn];
     const auto as_it_is = [](int64_t, double each) { return each; };
     const double* sums = place.sum_of_parts(kSumU, as_it_is);
-    for (int i = 0; i < tile::kOwn; ++i) mean_u[i] = acc_t(place.own(sums, i) / double(job.pixels));
+    place.for_own([&](int plane) { return sums[plane] * job.per_pixel; }, mean_u);
     sums = place.sum_of_parts(kSumUN, as_it_is);
-    for (int i = 0; i < tile::kOwn; ++i) mean_un[i] = acc_t(place.own(sums, i) / double(job.pixels));
+    place.for_own([&](int plane) { return sums[plane] * job.per_pixel; }, mean_un);
     place.for_vectors([&](int64_t p, int exist) {
       Pulled<scalar_t, last> pulled(place, plane, grad_out, p, exist);
       for (int i = 0; i < tile::kLength; ++i) {

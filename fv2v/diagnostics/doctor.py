@@ -14,6 +14,7 @@ from rich.table import Table
 
 import fv2v_kernels
 from fv2v.face.detectors.choice import BETTER, POINTS, default_name
+from fv2v_kernels._native import gpus_without_code
 
 USUAL_NVCC = "/usr/local/cuda/bin/nvcc"
 
@@ -78,8 +79,13 @@ def _choice(op: str, device: str) -> Choice:
 def _why_not_compiled(module: str) -> str:
     if not _has(f"fv2v_kernels.{module}"):
         return f"fv2v_kernels.{module} is not in this build"
-    if module == "_cuda" and importlib.import_module("fv2v_kernels._cuda").device_count() == 0:
-        return "the GPU driver is too old for fv2v_kernels._cuda"
+    if module == "_cuda":
+        built = importlib.import_module("fv2v_kernels._cuda")
+        if built.device_count() == 0:
+            return "the GPU driver is too old for fv2v_kernels._cuda"
+        unserved = gpus_without_code(built.archs)
+        if unserved:
+            return f"fv2v_kernels._cuda has no code for {', '.join(unserved)}"
     return f"fv2v_kernels.{module} has no such kernel"
 
 

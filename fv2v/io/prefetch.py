@@ -1,6 +1,7 @@
 """Stages that run at the same time: an iterator read in a thread of its own, and a clock on iterators."""
 
 import atexit
+import contextvars
 import threading
 import time
 from collections import deque
@@ -22,7 +23,8 @@ class Worker:
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._closed = self._ended = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        run = contextvars.copy_context().run  # `use_backend`, say, holds there, too
+        self._thread = threading.Thread(target=run, args=(self._run,), name=name, daemon=True)
 
     def _work(self) -> None:
         raise NotImplementedError

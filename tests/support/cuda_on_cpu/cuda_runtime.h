@@ -14,6 +14,7 @@
 #define __forceinline__ inline
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
+#define FV2V_MOST_BLOCKS 2
 #define __syncthreads() cuda_on_cpu::barrier(__FILE__, __LINE__)
 
 enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration = 9 };
