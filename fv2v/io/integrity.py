@@ -103,6 +103,8 @@ def _matroska_size(head: bytes) -> int:
 
 def _vint(data: bytes, at: int) -> tuple[int, int]:
     """EBML's variable-size integer and the position after it; 0 for "unknown", which is all ones."""
-    width = 9 - data[at].bit_length()
+    width = 9 - data[at].bit_length() if at < len(data) else 0
+    if not 0 < width < 9 or at + width > len(data):
+        raise ValueError("a header cut short or damaged")
     value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
     return (0 if value == (1 << 7 * width) - 1 else value), at + width
