@@ -20,9 +20,6 @@ FRAMES = 1 << 18  # of motion, of coefficients, of given faces: more than two ho
 ENTRIES = 1 << 16  # of an archive, of a file of tensors
 HEADER = 1 << 24  # bytes of the JSON that a .safetensors begins with
 WEIGHTS = 1 << 34  # bytes of a file of weights
-WIDTH = 1 << 16  # every whole number in a model's config
-BLOCKS = 64  # of one stage of a network
-PARAMETERS = 1 << 31  # of a model
 TICKS = 1 << 31  # numerator and denominator of a time base: FFmpeg's are 32 bit
 SHOWN = 1000  # characters of a parser's message, which may quote the file
 

@@ -39,20 +39,21 @@ def read_plain(data: bytes) -> Any:
         raise ValueError("no pickle of plain values, or one damaged or cut short") from error
 
 
-def numbers(value: Any, most: int) -> np.ndarray:
+def numbers(value: Any, most: int, name: str) -> np.ndarray:
     """What `read_plain` returned as an array: an `Array`, a number, or lists of them.
 
     Raises:
-        ValueError: anything else, or more than `most` numbers: lists may refer to each other without end.
+        ValueError: anything else, or more than `most` numbers: lists may refer to each other without end. It
+            says `name`.
     """
     if isinstance(value, Array):
-        check_limit("numbers in one place", value.values.size, most)
+        check_limit(f"numbers for {name}", value.values.size, most)
         return value.values
     if isinstance(value, list | tuple):
-        check_limit("numbers in one place", len(value), most)
-        return np.array([numbers(each, most // len(value)) for each in value])
+        check_limit(f"numbers for {name}", len(value), most)
+        return np.array([numbers(each, most // len(value), name) for each in value])
     if not isinstance(value, int | float):
-        raise ValueError(f"expected numbers, got {type(value).__name__}")
+        raise ValueError(f"expected numbers for {name}, got {type(value).__name__}")
     return np.asarray(value)
 
 

@@ -138,7 +138,7 @@ def _sequence(stored: Any) -> MotionSequence:
 
 
 def _number(stored: Mapping[str, Any], name: str, otherwise: float) -> float:
-    value = numbers(stored.get(name, otherwise), 1)
+    value = numbers(stored.get(name, otherwise), 1, name)
     if value.dtype.kind not in "fiu" or value.size != 1:
         raise ValueError(f"expected a number for {name}, got {value.shape} of {value.dtype}")
     return float(value.item())
@@ -150,7 +150,7 @@ def _of_frame(frame: Mapping[str, Any], name: str, index: int) -> np.ndarray:
     if key not in frame:
         held = ", ".join(map(str, frame)) or "nothing"
         raise ValueError(f"frame {index}: expected {', '.join(_SHAPES)}; it has {held}")
-    values, wanted = numbers(frame[key], MOST), _SHAPES[name]
+    values, wanted = numbers(frame[key], MOST, key), _SHAPES[name]
     long = [size for size in values.shape if size != 1]
     if values.shape[1:] != wanted and long not in ([size for size in wanted if size != 1], [prod(wanted)]):
         raise ValueError(f"frame {index}: expected {key} {(1, *wanted)}, got {tuple(values.shape)}")
@@ -163,7 +163,7 @@ def _ratios(stored: Mapping[str, Any], names: tuple[str, str], shape: tuple[int,
     if not isinstance(rows, list | tuple) or len(rows) == 0 or any(row is None for row in rows):
         return None
     if len(rows) == shape[0]:
-        values = [numbers(row, MOST).ravel() for row in rows]
+        values = [numbers(row, MOST, names[0]).ravel() for row in rows]
         if all(len(row) == shape[1] for row in values):
             return tensor(np.stack(values), names[0])
     raise ValueError(f"expected {names[0]} of {shape[0]} frames, {shape[1]} numbers each, got others")
