@@ -33,8 +33,9 @@ def picture_size(data: bytes) -> Size | None:
                 size = measure(data)
             except (IndexError, ValueError):
                 return None
-            if size is not None:
-                check_limit("pixels", size[0] * size[1], most)
+            if size is None or 0 in size:
+                return None
+            check_limit("pixels", size[0] * size[1], most)
             return size
     return None
 

@@ -155,4 +155,7 @@ class _Unpickler(pickle.Unpickler):
 def _filled(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(kind, _Kind) or not isinstance(data, bytes | bytearray):
         raise RefusedError("it holds an array of no numbers")
-    return np.frombuffer(data, kind.dtype).reshape(shape, order=order)
+    values: np.ndarray = np.ndarray(shape, kind.dtype, data, order=order)
+    if values.nbytes != len(data):
+        raise pickle.UnpicklingError("an array of another size than its numbers")
+    return values

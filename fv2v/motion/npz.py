@@ -56,8 +56,12 @@ def read_motion(path: PathLike) -> MotionSequence:
         raise ValueError(f"{path}: expected motion, a file that ends in {expected}; got {path.suffix!r}")
     if path.suffix.lower() == SUFFIX:
         return read_template(path)
-    with reading(path, "no .npz file of motion, or a damaged one"):
-        stored = read_arrays(path, (*_MOTION, *RATIOS, *_REST))
+    unreadable = "no .npz file of motion, or a damaged one"
+    with reading(path, unreadable):
+        try:
+            stored = read_arrays(path, (*_MOTION, *RATIOS, *_REST))
+        except ValueError as error:
+            raise ValueError(f"{unreadable} ({error})") from error
         return _from_arrays({} if isinstance(stored, np.ndarray) else stored)
 
 

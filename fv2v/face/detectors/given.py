@@ -37,6 +37,7 @@ from fv2v.io.paths import PathLike, check_input
 
 UNREADABLE = "cannot be read as numbers"
 NUMBERS = ARRAY // 8  # float64
+FARTHEST = 1 << 20  # pixels from the picture's corner
 LARGEST = 4096  # pixels of a face's side, or half as much again as the picture's: more is an error
 FORMATS = "(4,) or (T, 4) boxes, (n, 2), (T, n, 2) or (T, 2n) landmarks"
 
@@ -126,8 +127,10 @@ class GivenFaces:
         """From a box (4,) or landmarks (n, 2); None where they are NaN."""
         if np.isnan(row).all():
             return None
-        if not np.isfinite(row).all():
-            raise ValueError(f"{self._name}: expected finite pixels, or a whole frame of NaN, got {row}")
+        if not (np.abs(row) <= FARTHEST).all():
+            raise ValueError(
+                f"{self._name}: expected finite pixels, at most {FARTHEST} off, or a whole frame of NaN, got {row}"
+            )
         if not self.marked:
             left, top, right, bottom = map(float, row)
             if not (left < right and top < bottom):
