@@ -282,7 +282,11 @@ def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
             found[name] = _from_dict(parts[name], value)
             continue
         found[name] = tuple(value) if isinstance(value, list) else value
-        _require(_is(hints[name], found[name]), f"{name} of {cls.__name__} as {getattr(hints[name], '__name__', hints[name])}", value)
+        _require(
+            _is(hints[name], found[name]),
+            f"{name} of {cls.__name__} as {getattr(hints[name], '__name__', hints[name])}",
+            value,
+        )
     return cls(**found)
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from fv2v.checkpoints import sadtalker
 from fv2v.checkpoints.renames import Networks
-from fv2v.checkpoints.storage import Checkpoint, is_safetensors, open_safetensors, tensors_of, write_safetensors
+from fv2v.checkpoints.storage import (
+    Checkpoint,
+    is_safetensors,
+    open_safetensors,
+    tensors_of,
+    write_safetensors,
+)
 from fv2v.config import ModelConfig
 from fv2v.io.limits import shown
 from fv2v.io.tensor_file import TensorFile

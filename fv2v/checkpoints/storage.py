@@ -128,7 +128,7 @@ def _check_torch(path: Path) -> None:
 
 
 def _check_legacy(data: bytes) -> None:
-    """A file of before torch 1.6: a magic number, a version, the machine, the object and its storages' keys."""
+    """Of before torch 1.6: a magic number, a version, the machine, the object and its storages' keys."""
     if not data.startswith(b"\x80"):
         raise ValueError("no file of torch.save")
     at = 0

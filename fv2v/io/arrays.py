@@ -1,10 +1,10 @@
-"""Arrays of numpy from `.npy` and `.npz`: numbers and text alone, of bounded size, and only those asked for."""
+"""Arrays of numpy from `.npy` and `.npz`: numbers and text alone, of bounded size, those asked for."""
 
 import zipfile
 from collections.abc import Collection
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -51,7 +51,7 @@ def read_arrays(
     return arrays
 
 
-def _read(file: BinaryIO, size: int) -> np.ndarray:
+def _read(file: IO[bytes], size: int) -> np.ndarray:
     """One array, of a file of that many bytes."""
     check_limit("bytes of an array", size, ARRAY + npy.MAGIC_LEN + 2**16)
     version = npy.read_magic(file)

@@ -12,12 +12,14 @@ from fv2v.io.limits import FRAME_PIXELS, LimitError
 from fv2v.io.picture_size import picture_size
 
 DISCONTINUOUS = 0x200  # FFmpeg's AVFMT_TS_DISCONT
-# FFmpeg's names of what is read. Not among them are playlists (hls, dash, concat, sdp), which make it read other
-# files and ask the network, and picture sequences (image2), which do the former by a file's name alone.
+# FFmpeg's names of what is read. Not among them are playlists (hls, dash, concat, sdp), which make it read
+# other files and ask the network, and picture sequences (image2), which do the former by a file's name alone.
 _FILMS = "mov matroska webm avi mpegts mpeg mpegvideo flv asf ogg gif apng mxf nut rm dv gxf wtv ivf swf nsv"
 _BARE = "h261 h263 h264 hevc vvc obu av1 m4v mjpeg vc1 cavsvideo dirac yuv4mpegpipe"
 _SOUNDS = "mp3 aac wav w64 flac aiff caf au ac3 eac3 amr ape wv tta tak dts truehd loas oma voc"
-_STILLS = "png_pipe jpeg_pipe webp_pipe bmp_pipe tiff_pipe gif_pipe jpegxl_pipe j2k_pipe"  # recognized, and refused
+_STILLS = (
+    "png_pipe jpeg_pipe webp_pipe bmp_pipe tiff_pipe gif_pipe jpegxl_pipe j2k_pipe"  # recognized, and refused
+)
 OPTIONS = {
     "format_whitelist": ",".join(f"{_FILMS} {_BARE} {_SOUNDS} {_STILLS}".split()),
     "protocol_whitelist": "file",
@@ -65,7 +67,10 @@ def open_video(path: Path) -> av.container.InputContainer:
         context = pictures[0].codec_context
         if context.width * context.height > FRAME_PIXELS:
             container.close()
-            raise ValueError(f"{path}: expected frames of at most {FRAME_PIXELS} pixels, got {context.width} x {context.height}")
+            raise ValueError(
+                f"{path}: expected frames of at most {FRAME_PIXELS} pixels, "
+                f"got {context.width} x {context.height}"
+            )
         context.options = DECODER
         pictures[0].thread_type = "AUTO"
         # FFmpeg's own number, but never 1: its H.264 decoder marks damaged frames only between threads

@@ -1,7 +1,8 @@
 """What files may ask for, and one way in which reading them fails.
 
-Nothing that comes from a file is trusted: a few bytes can ask for gigabytes, and parsers raise nearly anything.
-Readers check what a file states against these limits before they give it memory, and parse inside `reading`.
+Nothing that comes from a file is trusted: a few bytes can ask for gigabytes, and parsers raise nearly
+anything. Readers check what a file states against these limits before they give it memory, and parse inside
+`reading`.
 """
 
 from collections.abc import Iterator

@@ -53,7 +53,9 @@ def _frames(path: Path, choose: Choice) -> list[np.ndarray]:
     with open_video(path) as container:
         video = video_streams(container)[0]
         video.thread_type, video.codec_context.thread_count = "NONE", 1
-        video.codec_context.options = DECODER | {"err_detect": "explode"}  # damage is an error, and not concealed
+        video.codec_context.options = DECODER | {
+            "err_detect": "explode"
+        }  # damage is an error, and not concealed
         try:
             packets = _packets(container)
             times = sorted({packet.pts for packet in packets if packet.shown})

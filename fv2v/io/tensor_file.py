@@ -1,7 +1,8 @@
 """`.safetensors` read by ordinary reads, never mapped into memory.
 
 A mapped file that another program cuts short kills the process, and one that it writes to changes tensors in
-use. The format is 8 bytes of length, that much JSON, and the tensors' bytes (github.com/huggingface/safetensors).
+use. The format is 8 bytes of length, that much JSON, and the tensors' bytes
+(github.com/huggingface/safetensors).
 """
 
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,8 +85,8 @@ class TensorFile:
         tensor = torch.empty(shape, dtype=torch.uint8 if dtype == torch.bool else dtype)
         self._file.seek(begin)
         if tensor.numel():
-            memory = memoryview(tensor.view(-1).view(torch.uint8).numpy())
-            if self._file.readinto(memory) != end - begin:
+            memory: np.ndarray = tensor.view(-1).view(torch.uint8).numpy()
+            if self._file.readinto(memory.data) != end - begin:
                 raise ValueError(f"cut short: {name} ends at {end} bytes")
         return tensor != 0 if dtype == torch.bool else tensor
 

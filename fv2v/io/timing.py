@@ -36,7 +36,9 @@ class Timing:
                 f"expected a time base of more than 0 seconds, in numbers below {TICKS}, got {self.time_base}"
             )
         if max(-self.pts[0], self.pts[-1]) * self.time_base > LONGEST:
-            raise ValueError(f"expected time stamps within {LONGEST} seconds, got {self.pts[0]} to {self.pts[-1]}")
+            raise ValueError(
+                f"expected time stamps within {LONGEST} seconds, got {self.pts[0]} to {self.pts[-1]}"
+            )
         if not 1 <= self.rate <= 1000:
             raise ValueError(f"expected from 1 to 1000 frames a second, got {self.rate}")
 

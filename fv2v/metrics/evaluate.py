@@ -42,8 +42,8 @@ class MetricNetworkFiles:
         found = [check_input(path) for path in (self.features, self.landmarks, self.embedding) if path]
         if found and not self.trust:
             raise ValueError(
-                f"{found[0]}: a .pt2 can run any code when it is read; give trust=True (--trust) where you made "
-                "it yourself or trust who did"
+                f"{found[0]}: a .pt2 can run any code when it is read; give trust=True (--trust) where you "
+                "made it yourself or trust who did"
             )
 
     def load(self, device: torch.device) -> MetricNetworks:

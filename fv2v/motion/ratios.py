@@ -55,7 +55,7 @@ def read_openness(path: PathLike) -> list[Openness]:
             if shape[-1:] == (3,) and len(shape) <= 2:
                 return [Openness(*map(float, each)) for each in stored.reshape(-1, 3)]
         raise ValueError(
-            f"expected landmarks (203, 2) or (T, 203, 2), or ratios (3,) or (T, 3): left eye, right eye, lips; "
+            "expected landmarks (203, 2) or (T, 203, 2), or ratios (3,) or (T, 3): left and right eye, lips; "
             f"got {shape or type(stored).__name__}"
         )
 

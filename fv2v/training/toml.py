@@ -140,7 +140,9 @@ def _typed(hint: Any, value: Any, current: Any, name: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {key: _typed(arguments[1], each, None, f"{name}.{key}") for key, each in _flat(value, name)}
     if type(value) is int and abs(value) >= 1 << 63:
-        raise ValueError(f"{name}: expected {_word(hint)} of at most 64 bits, got one of {value.bit_length()}")
+        raise ValueError(
+            f"{name}: expected {_word(hint)} of at most 64 bits, got one of {value.bit_length()}"
+        )
     if hint is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
     if hint is float and type(value) is float:

@@ -1,7 +1,7 @@
-"""One fuzz target a reader: `python fuzz.py READER [SEEDS ...] [libFuzzer's options, such as -max_total_time=60]`.
+"""One fuzz target a reader: `python fuzz.py READER [SEEDS ...] [-max_total_time=60 ...]`.
 
-A target may raise ValueError, and an OSError of the disk; any other exception, a signal, more than `MEGABYTES`
-or `SECONDS` for one input ends the run with the input in a file `crash-…`.
+A target may raise ValueError, and an OSError of the disk. Any other exception, a signal, more than
+`MEGABYTES` or `SECONDS` for one input ends the run, with the input in a file `crash-…`.
 """
 
 import sys
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["fv2v.io", "fv2v.motion", "fv2v.face", "fv2v.data", "fv2v.training"]):
+with atheris.instrument_imports(
+    include=["fv2v.io", "fv2v.motion", "fv2v.face", "fv2v.data", "fv2v.training"]
+):
     from fv2v.data.shards import HeadShards
     from fv2v.face.detectors.given import read_faces
     from fv2v.io.audio import check_sound

@@ -118,7 +118,15 @@ def of(target: str, folder: Path) -> dict[str, bytes]:
     }
     found = made[target]()
     by_hand = hostile_cases.CASES.get(HAND_MADE.get(target, ""), {})
-    for name in ("memo.pkl", "keys.pkl", "code.pkl", "dotted.toml", "header.safetensors", "wide.png", "list.ffconcat"):
+    for name in (
+        "memo.pkl",
+        "keys.pkl",
+        "code.pkl",
+        "dotted.toml",
+        "header.safetensors",
+        "wide.png",
+        "list.ffconcat",
+    ):
         if name in by_hand:
             found[name] = by_hand[name]()
     return {name: content for name, content in found.items() if len(content) <= LARGEST}

@@ -36,7 +36,11 @@ TARGETS = (
 def fuzz(target: str, *options: object, folder: Path) -> None:
     command = [sys.executable, HERE / "fuzz.py", target, *options, f"-artifact_prefix={folder}/"]
     result = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+        list(map(str, command)),
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr[-4000:]
 

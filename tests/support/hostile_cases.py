@@ -83,7 +83,9 @@ PICTURES: dict[str, Content] = {
     "wide.pam": lambda: b"P7\nWIDTH 90000\nHEIGHT 90000\nDEPTH 3\nMAXVAL 255\nENDHDR\n",
     "wide.hdr": lambda: b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 90000 +X 90000\n",
     "wide.sr": lambda: b"\x59\xa6\x6a\x95" + (90000).to_bytes(4, "big") * 2 + bytes(20),
-    "wide.exr": lambda: b"\x76\x2f\x31\x01\x02\0\0\0dataWindow\0box2i\0\x10\0\0\0" + bytes(8) + b"\xff\xff\xff\x7f" * 2,
+    "wide.exr": lambda: (
+        b"\x76\x2f\x31\x01\x02\0\0\0dataWindow\0box2i\0\x10\0\0\0" + bytes(8) + b"\xff\xff\xff\x7f" * 2
+    ),
     "unknown.png": lambda: b"no picture at all" * 9,
     "four-bytes.png": lambda: b"\x1a\x45\xdf\xa3",
 }
@@ -98,8 +100,12 @@ FILMS: dict[str, Content] = {
     "playlist.mp4": lambda: b"#EXTM3U\n#EXTINF:1,\nfilm.mp4\n#EXT-X-ENDLIST\n",
     "list.ffconcat": lambda: b"ffconcat version 1.0\nfile /etc/passwd\n",
     "list.mp4": lambda: b"ffconcat version 1.0\nfile film.mp4\n",
-    "session.sdp": lambda: b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
-    "manifest.mpd": lambda: b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period/></MPD>',
+    "session.sdp": lambda: (
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+    ),
+    "manifest.mpd": lambda: (
+        b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period/></MPD>'
+    ),
     "metadata.mp4": lambda: b";FFMETADATA1\ntitle=a\n",
     "subtitles.mp4": lambda: b"1\n00:00:01,000 --> 00:00:02,000\nwords\n\n" * 9,
     "picture%03d.png": lambda: png(4, 4),
@@ -116,7 +122,9 @@ FILMS: dict[str, Content] = {
     "colon:.mp4": lambda: b"no film\n" * 99,
 }
 
-SOUNDS = {f"sound-{name}": FILMS[name] for name in ("playlist.m3u8", "list.ffconcat", "noise.mp4", "four-bytes.mkv")}
+SOUNDS = {
+    f"sound-{name}": FILMS[name] for name in ("playlist.m3u8", "list.ffconcat", "noise.mp4", "four-bytes.mkv")
+}
 
 FACES: dict[str, Content] = {
     "nulls.json": lambda: json.dumps([[[0.5] * 2] * 2_000, *[None] * 200_000]).encode(),
@@ -203,9 +211,9 @@ MOTION: dict[str, Content] = {
     "frame.pkl": lambda: b"\x80\x04\x95" + b"\xff" * 8 + b"N.",
     "nested.pkl": lambda: b"\x80\x02" + b"](" * 1_000_000 + b"e" * 10 + b".",
     "tuples.pkl": lambda: b"\x80\x02)" + b"\x85" * 1_000_000 + b".",
-    "tuples-and-calls-as-key.pkl": lambda: b"\x80\x02})"
-    + b"cnumpy.core.multiarray\n_reconstruct\n)R\x86" * 100_000
-    + b"K\x01s.",
+    "tuples-and-calls-as-key.pkl": lambda: (
+        b"\x80\x02})" + b"cnumpy.core.multiarray\n_reconstruct\n)R\x86" * 100_000 + b"K\x01s."
+    ),
     "tuples-as-key.pkl": lambda: b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s.",
     "lists-of-lists.pkl": lambda: doubled_lists(60, b"n_frames"),
     "motion-of-lists.pkl": lambda: doubled_lists(60, b"motion"),
@@ -335,8 +343,12 @@ WEIGHTS: dict[str, Content] = {
     "code.pth": lambda: torch_zip(b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R."),
     "no-pickle.pth": lambda: torch_zip(b""),
     "not-zip.pth": lambda: b"PK\x03\x04" + bytes(99),
-    "legacy-memo.pth": lambda: b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}r\xff\xff\xff\x7f.",
-    "legacy-keys.pth": lambda: b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03." + doubled(40) + b"}h\x28K\x01s.",
+    "legacy-memo.pth": lambda: (
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}r\xff\xff\xff\x7f."
+    ),
+    "legacy-keys.pth": lambda: (
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03." + doubled(40) + b"}h\x28K\x01s."
+    ),
     "legacy-cut.pth": lambda: b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M",
     "tar.pth": lambda: b"pickle".ljust(257, b"\0") + b"ustar\x0000" + bytes(2000),
     "number.pth": lambda: torch_zip(b"\x80\x02K\x01."),
@@ -368,7 +380,7 @@ CONFIGS: dict[str, Content] = {
     "betas-nan.toml": lambda: b"[optimiser]\nbetas = [nan, nan]\n",
     "rates.toml": lambda: b"[optimiser.rates]\na = [1]\n",
     "losses.toml": lambda: b"losses = [1]\n",
-    "name.toml": lambda: "\"\\u001b[31m\" = 1\n".encode(),
+    "name.toml": lambda: b'"\\u001b[31m" = 1\n',
     "schedule.toml": lambda: b"[optimiser]\nschedule = ['constant']\n",
 }
 

@@ -1,4 +1,4 @@
-"""Files that nobody writes but to do harm, or by mistake: each asks for more than it is, or is not what it says."""
+"""Files that nobody writes but to do harm: each asks for more than it is, or is not what it says."""
 
 import io
 import json
@@ -97,11 +97,18 @@ def motion(**changes: Any) -> bytes:
         "keypoints": np.array(15),
         "version": np.array(1),
     } | changes
-    return npz({k: v if isinstance(v, bytes) else saved(np.asarray(v)) for k, v in arrays.items() if v is not None})
+    return npz(
+        {k: v if isinstance(v, bytes) else saved(np.asarray(v)) for k, v in arrays.items() if v is not None}
+    )
 
 
 def template(**changes: Any) -> bytes:
-    frame = {"R": np.eye(3)[None], "t": np.zeros((1, 3)), "exp": np.zeros((1, 21, 3)), "scale": np.ones((1, 1))}
+    frame = {
+        "R": np.eye(3)[None],
+        "t": np.zeros((1, 3)),
+        "exp": np.zeros((1, 21, 3)),
+        "scale": np.ones((1, 1)),
+    }
     return pickle.dumps({"n_frames": 2, "output_fps": 25, "motion": [frame, frame]} | changes, 4)
 
 
@@ -112,15 +119,24 @@ def frame_with(**changes: Any) -> bytes:
 
 def doubled(levels: int, make: bytes = b"\x86", first: bytes = b")") -> bytes:
     """A value that holds the one before it twice, again and again: 2^levels in all."""
-    steps = b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + make + b"q" + bytes([i + 1]) for i in range(levels))
+    steps = b"".join(
+        b"h" + bytes([i]) + b"h" + bytes([i]) + make + b"q" + bytes([i + 1]) for i in range(levels)
+    )
     return b"\x80\x02" + first + b"q\0" + steps
 
 
 def doubled_lists(levels: int, key: bytes) -> bytes:
     steps = b"".join(b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1]) for i in range(levels))
-    return b"\x80\x02](K\x01K\x02eq\0" + steps + b"}X" + struct.pack("<I", len(key)) + key + b"h" + bytes(
-        [levels]
-    ) + b"s."
+    return (
+        b"\x80\x02](K\x01K\x02eq\0"
+        + steps
+        + b"}X"
+        + struct.pack("<I", len(key))
+        + key
+        + b"h"
+        + bytes([levels])
+        + b"s."
+    )
 
 
 def mat(*elements: bytes, order: bytes = b"IM") -> bytes:
@@ -131,7 +147,9 @@ def element(kind: int, data: bytes, size: int | None = None) -> bytes:
     return struct.pack("<II", kind, len(data) if size is None else size) + data + bytes(-len(data) % 8)
 
 
-def matrix(shape: tuple[int, ...], numbers: bytes, *, kind: int = 9, name: bytes = b"coeff_3dmm", flags: int = 6) -> bytes:
+def matrix(
+    shape: tuple[int, ...], numbers: bytes, *, kind: int = 9, name: bytes = b"coeff_3dmm", flags: int = 6
+) -> bytes:
     parts = element(6, struct.pack("<II", flags, 0)) + element(5, struct.pack(f"<{len(shape)}i", *shape))
     return element(14, parts + element(1, name) + element(kind, numbers))
 

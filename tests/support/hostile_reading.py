@@ -1,4 +1,4 @@
-"""Reads hostile files, each in a process of its own: `python hostile_reading.py FOLDER RESULTS.json [READER]`.
+"""Reads hostile files, one a process: `python hostile_reading.py FOLDER RESULTS.json [READER]`.
 
 Processes are forked from one that has imported all readers, since that takes seconds; memory and time are a
 file's own, with what the imports take.

@@ -129,7 +129,7 @@ class GivenFaces:
             return None
         if not (np.abs(row) <= FARTHEST).all():
             raise ValueError(
-                f"{self._name}: expected finite pixels, at most {FARTHEST} off, or a whole frame of NaN, got {row}"
+                f"{self._name}: expected finite pixels, up to {FARTHEST}, or a whole frame of NaN; got {row}"
             )
         if not self.marked:
             left, top, right, bottom = map(float, row)
