@@ -54,6 +54,12 @@ Landmarks = Annotated[
 Embedding = Annotated[
     Path | None, typer.Option(metavar="FILE.pt2", help="For CSIM: such a program to face embeddings (B, E).")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Read the .pt2 files: they can run any code. Only for files of people you trust."
+    ),
+]
 Quick = Annotated[
     bool,
     typer.Option(
@@ -74,6 +80,7 @@ def evaluate(
     features: Features = None,
     landmarks: Landmarks = None,
     embedding: Embedding = None,
+    trust: Trust = False,
     quick: Quick = False,
     batch_size: BatchSize = 1,
 ) -> None:
@@ -96,7 +103,7 @@ def evaluate(
             output=output,
             sheet=sheet,
             rows=rows,
-            networks=MetricNetworkFiles(features, landmarks, embedding),
+            networks=MetricNetworkFiles(features, landmarks, embedding, trust),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),

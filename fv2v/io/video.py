@@ -17,10 +17,12 @@ from fv2v.io.container import frame_rate, may_be_joined, open_video, packets_of,
 from fv2v.io.display import Display
 from fv2v.io.h264 import h264_stream, to_frame
 from fv2v.io.integrity import check_not_truncated
+from fv2v.io.limits import reading
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.io.timing import JoinedClock, Timing, as_rate
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # what write_video writes: containers of H.264
+DAMAGED = "not a video that FFmpeg can read, or a damaged one"
 LATE = Fraction(1, 10)  # seconds: a start sooner than this is kept, exact as it is
 
 
@@ -64,6 +66,11 @@ class VideoReader:
         self.limit = frames
         self.strict = strict
         self._start_anew()
+        with reading(self.path, DAMAGED):
+            self._measure()
+
+    def _measure(self) -> None:
+        """Reads the header and the first frame."""
         check_not_truncated(self.path)
         with open_video(self.path) as container:
             stream = video_streams(container)[0]
@@ -117,6 +124,10 @@ class VideoReader:
         self._start_anew()
         # of this iteration alone: an older one that still runs cannot change them
         pts, damaged, shifts = self.pts, self.damaged, self.shifts
+        with reading(self.path, DAMAGED):
+            yield from self._frames(pts, damaged, shifts)
+
+    def _frames(self, pts: list[int], damaged: list[int], shifts: list[Fraction]) -> Iterator[np.ndarray]:
         try:
             with open_video(self.path) as container:
                 stream = video_streams(container)[0]

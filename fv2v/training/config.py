@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fv2v.config import DiscriminatorConfig, ModelConfig
 from fv2v.data.augment import AugmentConfig
+from fv2v.io.limits import reading
 from fv2v.io.paths import PathLike
 from fv2v.losses import LossConfig
 from fv2v.training.toml import build, read_table, with_assignments
@@ -151,7 +152,9 @@ def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
     path = examples.get(str(name), Path(name))
     if not path.exists():
         raise FileNotFoundError(f"{name}: no such file, and none of the examples {', '.join(examples)}")
-    return build(TrainConfig, with_assignments(read_table(path), assignments))
+    table = with_assignments(read_table(path), assignments)
+    with reading(path, "tables nested too deep"):
+        return build(TrainConfig, table)
 
 
 def _of(values: Mapping[str, float], name: str, default: float) -> float:
