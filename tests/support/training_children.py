@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from runs import CPU, WITHOUT_JACOBIANS, config, gradients_of_a_step, trained
@@ -34,13 +34,14 @@ def killed_in_a_step(folder: Path) -> None:
 def killed_in_a_write(folder: Path) -> None:
     save = torch.save
 
-    def half(stored: Any, path: Path) -> None:
+    def half(stored: Any, file: BinaryIO) -> None:
         whole = io.BytesIO()
         save(stored, whole)
         if stored["step"] < HALF_WRITTEN:
-            path.write_bytes(whole.getvalue())
+            file.write(whole.getvalue())
             return
-        path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+        file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+        file.flush()
         die()
 
     torch.save = half

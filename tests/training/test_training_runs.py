@@ -82,7 +82,7 @@ def test_a_run_that_meets_nan_keeps_its_checkpoint(folder):
         NotFinite, match=r"^step 4: .*reconstruction.*; .*step-00000002\.pt is from before it$"
     ):
         trainer.run(spoil)
-    kept = run_state.latest(folder / "run")
+    kept = run_state.latest(folder / "run").state
     assert kept.step == 2
     assert all(bool(torch.isfinite(each).all()) for each in kept.learner.model.values())
 
