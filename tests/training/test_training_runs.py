@@ -141,7 +141,7 @@ def test_networks_learn_from_pictures_of_another_size(folder):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"losses": LossConfig()}, "losses.perceptual takes a VGG-19: --set vgg=FILE or vgg=torchvision; or"),
+        ({"losses": LossConfig()}, "losses.perceptual takes a VGG-19: --set vgg=FILE, vgg=torchvision or"),
         (
             {"losses": replace(LossConfig(perceptual=0), true_rotation=1)},
             "losses.true_rotation: expected 0, as",
