@@ -7,6 +7,7 @@ import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.options import (
+    Codec,
     FaceOptions,
     Frames,
     ModelOptions,
@@ -34,6 +35,7 @@ def reenact(
     faces: FaceOptions,
     frames: Frames = None,
     strict: Strict = False,
+    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -49,6 +51,7 @@ def reenact(
             still=editing.still,
             frames=frames,
             strict=strict,
+            codec=codec,
             progress=progress,
             **faces.face_arguments(),
             **motion.animation_arguments(),

@@ -7,6 +7,7 @@ import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.options import (
+    Codec,
     ModelOptions,
     MotionOptions,
     OwnCoefficients,
@@ -39,6 +40,7 @@ def render(
     faces: PortraitOptions,
     source_coefficients: OwnCoefficients = None,
     sound: Sound = None,
+    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -54,6 +56,7 @@ def render(
             view=view.view(),
             edit=editing.edits(motion),
             still=editing.still,
+            codec=codec,
             progress=progress,
             **faces.face_arguments(),
             **transfer.animation_arguments(),

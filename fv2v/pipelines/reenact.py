@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
+from fv2v.io.encoders import DEFAULT, check_codec
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.video import VIDEO_SUFFIXES
@@ -40,6 +41,7 @@ def reenact(
     paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
+    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -63,6 +65,7 @@ def reenact(
         face, driving_face: which one in the portrait and in the video: 1 is the largest, 2 the next; or its
             coordinates, or what finds it, as `fv2v.face.portrait.choose_face` takes it.
         paste_back: put the moved face back into the whole portrait, and write that.
+        codec: of the video, a key of `fv2v.io.encoders.ENCODERS`.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `view`, `steady`, `edit`, `batch_size` and its others. `steady=True`
@@ -75,6 +78,7 @@ def reenact(
     """
     options = AnimationOptions(**animation)
     output = check_output(output, VIDEO_SUFFIXES, paths_given(portrait, driving, still))
+    check_codec(codec, output)
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     started = time.perf_counter()
@@ -96,6 +100,7 @@ def reenact(
             still=cropped_still,
             paste_back=paste_back,
             searched=searched,
+            codec=codec,
             progress=progress,
         )
     driver = Stages(
