@@ -25,6 +25,7 @@ import fv2v.pipelines.reenact  # noqa: F401  what the commands import when they 
 from fv2v.cli import main
 from fv2v.cli.progress import frame_progress  # noqa: F401
 from fv2v.data import shards  # noqa: F401
+from fv2v.training.interrupts import deferred_signals
 from fv2v.training.trainer import Trainer
 
 SHIM = ctypes.CDLL(None)
@@ -35,7 +36,8 @@ def save_of_training(folder: str, step: str) -> None:
     trainer = Trainer(replace(config(Path(folder)), keep=1), CPU)
     trainer.step = int(step)
     try:
-        trainer.save()
+        with deferred_signals():  # as while it runs
+            trainer.save()
     except ValueError as error:
         print(f"fv2v: {error}", file=sys.stderr)
         sys.exit(2)
