@@ -51,7 +51,7 @@ MOST = 4  # calls of a command at which a fault other than SIGKILL is tried: the
 class Command(NamedTuple):
     arguments: tuple[str, ...]  # {in} and {out} are folders
     files: tuple[str, ...]  # in {out}, what it writes
-    slow: bool = False  # seconds a run: other faults than SIGKILL are tried at two calls
+    slow: bool = False  # a second or more a run: not every call is tried
 
 
 DRAWN = [f"--{each}" for each in ("identities=9", "frames=2", "size=32", "clips=1", "clip-frames=2")]
@@ -193,7 +193,10 @@ class Scene:
         shutil.copytree(self.before, self.folder)
 
     def points(self, fault: str) -> list[int]:
-        most = self.calls if fault == "SIGKILL" and self.calls < 100 else 2 if self.command.slow else MOST
+        if fault == "SIGKILL":
+            most = 12 if self.command.slow else self.calls
+        else:
+            most = 2 if self.command.slow else MOST
         return sorted({round(at) for at in np.linspace(1, self.calls, min(most, self.calls))})
 
     def check(self, folder: Path) -> None:

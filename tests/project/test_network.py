@@ -43,7 +43,7 @@ def inputs(tmp_path_factory) -> Path:
 
 
 def test_no_command_uses_the_network(inputs, tmp_path):
-    """A trained model and faces that have to be found included; Python sees every socket of these but FFmpeg's."""
+    """Finding faces included. Python sees every socket but those of FFmpeg, which opens files alone."""
     model = ["-w", inputs / "tiny.safetensors"]
     commands = [
         [
