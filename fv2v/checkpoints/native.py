@@ -39,8 +39,8 @@ def is_ours(path: Path) -> bool:
 
 def release(path: Path) -> str | None:
     """Whose weights a file that fv2v wrote was made from; None: they were trained here."""
-    with safe_open(path, framework="pt") as file:
-        return (file.metadata() or {}).get("release")
+    with open_safetensors(path) as file:
+        return file.metadata.get("release")
 
 
 def read(path: Path, asked: ModelConfig | None) -> Checkpoint:

@@ -38,6 +38,13 @@ Sound = Annotated[
         show_default=False,
     ),
 ]
+Codec = Annotated[
+    str,
+    typer.Option(
+        metavar="libx264|libopenh264|vp9|av1",
+        help="How the video is encoded: H.264 by x264 (GPL) or OpenH264, VP9 or AV1, where FFmpeg has it.",
+    ),
+]
 Frames = Annotated[
     int | None,
     typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),

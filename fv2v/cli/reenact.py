@@ -8,6 +8,7 @@ import typer
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import Lost, MotionOptions
 from fv2v.cli.options import (
+    Codec,
     FaceOptions,
     Frames,
     ModelOptions,
@@ -35,6 +36,7 @@ def reenact(
     frames: Frames = None,
     strict: Strict = False,
     lost: Lost = "hold",
+    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -50,6 +52,7 @@ def reenact(
             frames=frames,
             strict=strict,
             lost=lost,
+            codec=codec,
             progress=progress,
             **editing.keywords(),
             **faces.face_arguments(),

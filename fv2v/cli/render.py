@@ -8,6 +8,7 @@ import typer
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import MotionOptions
 from fv2v.cli.options import (
+    Codec,
     ModelOptions,
     OwnCoefficients,
     Portrait,
@@ -39,6 +40,7 @@ def render(
     faces: PortraitOptions,
     source_coefficients: OwnCoefficients = None,
     sound: Sound = None,
+    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -53,6 +55,7 @@ def render(
             sound=sound,
             view=view.view(),
             still=editing.still,
+            codec=codec,
             progress=progress,
             **editing.keywords(motion),
             **faces.face_arguments(),

@@ -26,6 +26,7 @@ from fv2v.data.pairs import Draw, Pairs, Truth
 from fv2v.data.synthetic import LANDMARKS, SyntheticHeads, render, truth
 from fv2v.data.synthetic.dataset import to_bytes
 from fv2v.geometry import Motion
+from fv2v.io.hidden import lock_file, remove_left_behind
 from fv2v.io.limits import CONFIG, check_bytes, reading
 from fv2v.io.paths import PathLike, check_input, check_new_folder, whole_file
 from fv2v.io.tensor_file import TensorFile
@@ -169,10 +170,14 @@ def write_shards(
     missing = [shard for shard in range(index.shards) if not _path(folder, shard).exists()]
     total = heads.identities * frames
     done = total - sum(frames * len(_rows(index, shard)) for shard in missing)
-    for drawn in _in_processes(partial(_write_shard, folder, index), missing, workers):
-        done += drawn
-        if progress:
-            progress(done, total)
+    lock = lock_file(folder / INDEX)
+    if lock is None:
+        raise ValueError(f"{folder}: another process draws heads there; choose another folder")
+    with lock:
+        for drawn in _in_processes(partial(_write_shard, folder, index), missing, workers):
+            done += drawn
+            if progress:
+                progress(done, total)
 
 
 def write_clips(
@@ -248,6 +253,8 @@ def _read_index(path: Path) -> ShardIndex:
 
 def _begin(folder: Path, index: ShardIndex) -> None:
     """Make the folder, or check that it was begun with the same arguments."""
+    if folder.is_dir():
+        remove_left_behind(folder)
     if (folder / INDEX).exists():
         begun = _read_index(folder / INDEX)
         if begun != index:

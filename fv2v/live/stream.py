@@ -45,7 +45,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What a stream has done so far. Frames pushed = shown + dropped + unseen + those under way.
+    """What a stream has done so far. Frames pushed = shown + dropped + unseen + failed + those under way.
 
     Latencies are seconds from `push` until the picture was ready, of the last 1000 pictures; NaN before the
     first.
@@ -55,6 +55,7 @@ class StreamReport:
     shown: int  # pictures that `get` has returned
     dropped: int  # frames of which there is no picture: newer ones took their place, or the stream ended
     unseen: int  # pictures that newer ones took the place of before anybody got them
+    failed: int  # frames that were no pictures, left out by `on_error="skip"`
     p50: float
     p95: float
     p99: float
@@ -67,6 +68,8 @@ class StreamReport:
             text += f", {self.unseen} rendered and not asked for"
         if self.lost:
             text += f", {self.lost} without a face seen"
+        if self.failed:
+            text += f", {self.failed} left out: no pictures"
         if not np.isnan(self.longest):
             p50, p95, p99, longest = (1e3 * each for each in (self.p50, self.p95, self.p99, self.longest))
             text += f"; latency {p50:.0f} ms (p95 {p95:.0f}, p99 {p99:.0f}, at most {longest:.0f})"
@@ -112,6 +115,7 @@ class Stream(Worker):
         face: which one, with `crop`, as `fv2v.face.portrait.choose_face` takes it.
         lost: with `crop`, what moves the sources while the face is not seen, as `fv2v.reenact` takes it.
         queue: how many frames may wait. 1 has the least latency; more lets a source stutter.
+        on_error: "skip" leaves out a frame that is no picture, and counts it; "raise" ends the stream.
         keywords: the same options one by one, which win. `steady` is True where it is left out and no
             `options` are given: each driver's motion is smoothed by the frames' times; None leaves it as it
             is read.
@@ -135,11 +139,14 @@ class Stream(Worker):
         face: Any = 1,
         lost: str = "hold",
         queue: int = 2,
+        on_error: str = "raise",
         **keywords: "Unpack[AnimationKeywords]",
     ) -> None:
         super().__init__("fv2v-stream")
         if queue < 1:
             raise ValueError(f"expected queue >= 1, got {queue}")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"expected on_error, raise or skip; got {on_error!r}")
         if reenactor.config.driven_by == "coefficients":
             raise ValueError(
                 f"{reenactor.config.name!r} is driven by 3DMM coefficients, and reads those to come as well: "
@@ -162,7 +169,8 @@ class Stream(Worker):
         self._waiting: deque[_Frame] = deque()
         self._ready: deque[Picture] = deque()
         self._latencies: deque[float] = deque(maxlen=WINDOW)
-        self._pushed = self._shown = self._dropped = self._unseen = 0
+        self._pushed = self._shown = self._dropped = self._unseen = self._failed = 0
+        self._skips = on_error == "skip"
         self._told = False  # whether somebody was told the error
         self._start()
 
@@ -215,7 +223,7 @@ class Stream(Worker):
             None if there was none in that time, or there will be none: the stream was closed.
 
         Raises:
-            what a frame raised, once the pictures before it are got.
+            what a frame raised, once the pictures before it are got; not with `on_error="skip"`.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._ended, timeout)
@@ -234,8 +242,8 @@ class Stream(Worker):
         """The counts and latencies so far; `str(stream)` has them in a line."""
         with self._changed:
             made = self._shown + self._unseen + len(self._ready)
-            dropped = self._pushed - made if self._ended else self._dropped
-            counts = (self._pushed, self._shown, dropped, self._unseen)
+            dropped = self._pushed - made - self._failed if self._ended else self._dropped
+            counts = (self._pushed, self._shown, dropped, self._unseen, self._failed)
             latencies = list(self._latencies) or [np.nan]
             lost = self._lost
         p50, p95, p99, longest = (float(each) for each in np.percentile(latencies, (50, 95, 99, 100)))
@@ -269,12 +277,25 @@ class Stream(Worker):
 
     def _work(self) -> None:
         while (frame := self._take()) is not None:
-            self._show(frame, self._render(frame))
+            try:
+                images = self._render(frame)
+            except (
+                ValueError,
+                TypeError,
+                OSError,
+            ):  # the frame's; the networks' own errors are RuntimeErrors
+                if not self._skips:
+                    raise
+                self._failed += 1
+            else:
+                self._show(frame, images)
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting)
 
     def _take(self) -> _Frame | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            return None if self._closed else self._waiting.popleft()
+            return self._waiting.popleft() if self._waiting and not self._closed else None
 
     def _render(self, frame: _Frame) -> np.ndarray:
         sources = len(self._animation.source)

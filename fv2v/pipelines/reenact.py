@@ -9,6 +9,7 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.lost import check_lost
 from fv2v.face.portrait import crop_portrait
+from fv2v.io.encoders import DEFAULT, check_codec
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.video import VIDEO_SUFFIXES
@@ -48,6 +49,7 @@ def reenact(
     device: str | None = None,
     dtype: str = "float32",
     edit_from: EditMaker | None = None,
+    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -77,6 +79,7 @@ def reenact(
         edit_from: makes `edit` of how far the eyes and lips of the portrait, and of the video in each frame,
             are open; of a face of which 203 landmarks are not known it gets None. They are where `face` gives
             them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md).
+        codec: of the video, a key of `fv2v.io.encoders.ENCODERS`.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
@@ -90,6 +93,7 @@ def reenact(
     options = AnimationOptions(**animation)
     check_lost(lost)
     output = check_output(output, VIDEO_SUFFIXES, paths_given(portrait, driving, still))
+    check_codec(codec, output)
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     started = time.perf_counter()
@@ -120,6 +124,7 @@ def reenact(
             still=cropped_still,
             paste_back=paste_back,
             searched=searched,
+            codec=codec,
             progress=progress,
         )
     driver = Stages(

@@ -9,6 +9,7 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.audio import check_sound
+from fv2v.io.encoders import DEFAULT, check_codec
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.timing import Timing
 from fv2v.io.video import VIDEO_SUFFIXES
@@ -48,6 +49,7 @@ def render(
     device: str | None = None,
     dtype: str = "float32",
     edit_from: EditMaker | None = None,
+    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -64,6 +66,7 @@ def render(
         preset, weights, reenactor, device, dtype: as `reenact` takes them; the preset that the motion is of.
         still, face, paste_back, progress, animation: as `reenact` takes them.
         edit_from: as `reenact` takes it; of the driver it gets None.
+        still, face, paste_back, codec, progress, animation: as `reenact` takes them.
         crop: cut the square around the face out of portrait and still. False takes their middle squares.
 
     Raises:
@@ -74,6 +77,7 @@ def render(
     options = AnimationOptions(**animation)
     inputs = paths_given(portrait, motion, source_coefficients, sound, still)
     output = check_output(output, VIDEO_SUFFIXES, inputs)
+    check_codec(codec, output)
     rows = sequence = own = None
     if holds_coefficients(motion):
         rows = read_coefficients(motion)
@@ -126,6 +130,7 @@ def render(
         sound=sound,
         paste_back=paste_back,
         searched=searched,
+        codec=codec,
         progress=progress,
     )
     return replace(report, notes=(*report.notes, *faces.notes))

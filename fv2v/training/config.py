@@ -102,7 +102,8 @@ class TrainConfig:
     average: float = 0.999  # decay of the moving average of the weights
 
     losses: LossConfig = field(default_factory=LossConfig)
-    vgg: str | None = "torchvision"  # the perceptual loss's VGG-19: a file, or torchvision's
+    # the perceptual loss's VGG-19: a file; "torchvision", where that keeps it; or "download": fetched there
+    vgg: str | None = "torchvision"
     # where the data has no truth, H of these weights estimates the rotations for head_pose; None: there is no
     # such term without a truth
     pose: Path | None = None
