@@ -199,7 +199,8 @@ class FaceTracker:
         found = _looked_at(frame, self._detector(frame, self.frames))
         for person in (self._person, self._followed):
             best = max(found, key=lambda it: person.likeness(it.look), default=None)
-            if best is not None and person.likeness(best.look) >= SAME:
+            told = self._cut or not person.double
+            if best is not None and told and person.likeness(best.look) >= SAME:
                 self._followed = person
                 return best
         strangers = [it for it in found if not self._person.is_other(it.look)]

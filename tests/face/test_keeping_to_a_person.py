@@ -81,7 +81,9 @@ HIDDEN = {"a hand": cover_at_once, "a hand that comes slowly": cover_gradually, 
 
 
 @pytest.mark.parametrize("hide", HIDDEN)
-@pytest.mark.parametrize(("one", "other"), [("painting", "8"), ("5", "painting"), ("0", "9")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("painting", "8"), ("5", "painting"), ("0", "9"), ("painting", "painting")]
+)
 def test_a_hidden_person_is_waited_for_beside_another(one, other, hide):
     def draw(frame, i):
         seat(frame, one, (LEFT[0] + sway(i), LEFT[1]))
@@ -222,17 +224,3 @@ def test_a_face_that_stands_is_looked_at_half_as_often():
     still = film(31, lambda frame, i: seat(frame, "5", LEFT))
     followed(FaceTracker(Face(*LEFT, 120), counting), still)
     assert len(looks) == 1 + 6, "one of the whole picture, then one in six frames"
-
-
-def test_somebody_who_stays_in_the_persons_place_is_followed_at_last_and_told():
-    def draw(frame, i):
-        if not 8 <= i < 14:
-            seat(frame, "painting" if i < 8 else "8", LEFT)
-
-    frames = film(110, draw)
-    tracker = tracker_of(frames)
-    squares, visible = followed(tracker, frames)
-    assert apart(squares, LEFT) < 0.15
-    assert visible.index(False) == 8
-    assert not any(visible[8:80])
-    assert visible[-1] == bool(tracker.others)
