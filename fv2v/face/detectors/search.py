@@ -20,11 +20,12 @@ LEVELS = (224, 512, 1024)  # a picture is reduced to the area of such a square, 
 CANDIDATES = 12  # hits of a level that get a second look
 LOOK, LOOK_FACE = 144, 64  # pixels a side of the second look, and of the face in it
 TURNS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees, for a face not plain as it stands
+DOUBTFUL = 0.5  # the score below which a hit is not worth a second look, where there is a face
 PLAIN = 0.86  # the score of a face that needs no other turn
 TURNED = 3  # hits of a level that are looked at from all of these
 TRUSTED, TURNED_TRUSTED = 0.7, 0.85  # the least score of a face, and of one found at such a turn
 FOLLOWED = 0.4  # of one that was there a moment before
-LEANING = 5.0  # degrees by which an upright face's points may be off
+LEANING = 8.0  # degrees by which an upright face's points may be off
 UNDERSTATED = 2.0  # times the lean of the points is the roll of the face
 # The networks' boxes as Haar's, for which presets and crops were made: fitted on 40 drawn heads and paintings
 SIDE = 1.03  # the square's side in that of a square of the box's area
@@ -82,6 +83,8 @@ class FaceSearch:
         """The faces among them as they stand."""
         faces: list[Face] = []
         for hit in candidates:
+            if faces and hit.score < DOUBTFUL:
+                break
             if not any(overlap(hit, face) for face in faces):
                 face = self._straightened(image, self._look(image, hit, 0.0))
                 if face and face.score >= TRUSTED and not any(overlap(face, it) for it in faces):
@@ -197,8 +200,9 @@ def _as_face(hit: np.ndarray) -> Face:
 
 
 def _enlarged(face: Face, scale: float) -> Face:
+    """A hit of a reduced picture, its box where it is in the whole one."""
     edge = (scale - 1) / 2
-    return Face(face.x * scale + edge, face.y * scale + edge, face.side * scale)
+    return replace(face, x=face.x * scale + edge, y=face.y * scale + edge, side=face.side * scale)
 
 
 def _moved(face: Face, matrix: np.ndarray, roll: float) -> Face:
