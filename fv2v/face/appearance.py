@@ -52,12 +52,19 @@ class Appearance(NamedTuple):
 
 
 class Person:
-    """Somebody to be recognised: the looks so far, and those of others to be told from."""
+    """Somebody to be recognised: the looks so far, and those of others to be told from.
+
+    Attributes:
+        double: whether one of the others looks the same, so that only the place tells them apart.
+        contrast: of the person's face, as it mostly is.
+    """
 
     def __init__(self, look: Appearance, others: Iterable[Appearance] = ()) -> None:
         self._looks = [look]
-        self._others = list(others)
-        self.contrast = look.place.contrast  # as it mostly is
+        beside = list(others)
+        self._others = [other for other in beside if look.likeness(other) < SAME]
+        self.double = len(self._others) < len(beside)
+        self.contrast = look.place.contrast
 
     def likeness(self, look: Appearance) -> float:
         """To the nearest of the looks; 0 where one of the others is nearer."""

@@ -30,12 +30,13 @@ from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces
 from fv2v.io.resize import TRIANGLE
 
-NEARBY, LONG_AWAITED = 0.45, 0.25  # the likeness that passes for the person in the place; after so many
-LONG = 75  # frames out of sight
-STRIKING = 0.85  # the correlation of the place with the frame before, below which the detector looks at once
+# Likeness of a face in the expected place that passes for the person; for one who was away for LONG frames
+# and may have changed, or be another
+NEARBY, CHANGED, LONG = 0.45, 0.25, 75
+# Correlations of the face's place: with the frame before, below which the detector looks at once; with the
+# frame of the last detection, above which it looks half as often, and down to which a missed face is there
+STRIKING, STANDS, STILL_THERE = 0.85, 0.95, 0.6
 DISSOLVE = 8  # frames in which one shot may pass into the next
-STANDS = 0.95  # the same, from which the detector runs half as often
-STILL_THERE = 0.6  # with the frame of the last detection, down to which a face that is missed is in its place
 BESIDE = 0.5  # face sides from which a face is somebody else's
 DIM = 0.35  # of the usual contrast: a face with less is too dark to be read
 DIM_FOR = 45  # frames, after which that is usual
@@ -73,7 +74,8 @@ class FaceTracker:
         visible: whether the person was seen in the latest frame, and bright enough to be read.
         frames: how many frames have been tracked.
         missing: in how many of them the face was not visible.
-        others: frames from which on another face is followed, after a cut to a shot without the person.
+        others: frames from which on a face is followed that does not look like the person's: after a cut to
+            a shot without it, or where it was after a long absence.
     """
 
     def __init__(
@@ -181,12 +183,15 @@ class FaceTracker:
 
     def _nearest(self, near: list[_Found]) -> _Found | None:
         """The one that is most likely the person, by look, place and size."""
-        least = NEARBY if self._unseen < LONG else LONG_AWAITED
+        least = NEARBY if self._unseen < LONG else CHANGED
         rated = [(self._followed.likeness(it.look), it) for it in near] if self._followed else []
         likely = [
             (like - _distance(self._expected(), it.face) / 4, it) for like, it in rated if like >= least
         ]
-        return max(likely, key=itemgetter(0), default=(0.0, None))[1]
+        best = max(likely, key=itemgetter(0), default=(0.0, None))[1]
+        if best and self._followed and self._followed.likeness(best.look) < NEARBY:
+            self.others.append(self.frames)
+        return best
 
     def _anywhere(self, frame: np.ndarray) -> _Found | None:
         if self._person is None or self._followed is None:
@@ -194,7 +199,8 @@ class FaceTracker:
         found = _looked_at(frame, self._detector(frame, self.frames))
         for person in (self._person, self._followed):
             best = max(found, key=lambda it: person.likeness(it.look), default=None)
-            if best is not None and person.likeness(best.look) >= SAME:
+            told = self._cut or not person.double
+            if best is not None and told and person.likeness(best.look) >= SAME:
                 self._followed = person
                 return best
         strangers = [it for it in found if not self._person.is_other(it.look)]

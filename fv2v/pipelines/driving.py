@@ -162,7 +162,7 @@ class DrivingVideo:
 
     @property
     def note_on_others(self) -> str | None:
-        """A line for the user where a cut led to somebody else; None: it is one person throughout."""
+        """A line for the user where somebody else came to be followed; None: it is one person throughout."""
         others = self._cropper.others if isinstance(self._cropper, SteadyCrop) else []
         if not others:
             return None
@@ -170,8 +170,8 @@ class DrivingVideo:
         seconds = ", ".join(f"{times[number] - times[0]:.2f}" for number in others[:5])
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         return (
-            f"{self.reader.path}: after a cut, at {seconds} s{more}, another face drives, since the one that "
-            "was followed is not in the shot"
+            f"{self.reader.path}: another face drives from {seconds} s{more} on, since the one that was "
+            "followed is not in the picture"
         )
 
     @property

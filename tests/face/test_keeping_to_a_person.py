@@ -81,7 +81,9 @@ HIDDEN = {"a hand": cover_at_once, "a hand that comes slowly": cover_gradually, 
 
 
 @pytest.mark.parametrize("hide", HIDDEN)
-@pytest.mark.parametrize(("one", "other"), [("painting", "8"), ("5", "painting"), ("0", "9")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("painting", "8"), ("5", "painting"), ("0", "9"), ("painting", "painting")]
+)
 def test_a_hidden_person_is_waited_for_beside_another(one, other, hide):
     def draw(frame, i):
         seat(frame, one, (LEFT[0] + sway(i), LEFT[1]))

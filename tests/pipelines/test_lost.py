@@ -143,7 +143,7 @@ def test_a_cut_to_another_face_is_noted(tiny, tmp_path):
 
     driving = clips.write_clip(tmp_path / "two.mp4", np.stack(film(14, draw)))
     report = reenact(clips.PORTRAIT, driving, tmp_path / "out.mp4", reenactor=tiny)
-    assert [note for note in report.notes if "after a cut, at 0.24 s, another face drives" in note]
+    assert [note for note in report.notes if "two.mp4: another face drives from 0.24 s on, since" in note]
 
 
 def close(a: Motion, b: Motion, bound: float = 1e-5) -> bool:

