@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Everything that needs a GPU, on a machine with one and no network:
 #
 #   benches/gpu/gpu.sh [tests] [sanitizers] [benches] [frames]     all four by default; the build always

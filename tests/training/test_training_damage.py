@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs whose checkpoints are damaged: they go on from the newest whole one and say so, or refuse to start."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The built-in detector: OpenCV's Haar cascade `haarcascade_frontalface_alt2`.
 
 Its box runs from the middle of the forehead to the chin.

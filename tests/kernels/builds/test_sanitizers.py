@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """_cpu under AddressSanitizer and UndefinedBehaviorSanitizer: the operators' own tests on a build of its own.
 
 By hand: `pytest --slow tests/kernels/builds/test_sanitizers.py`. The sanitized module stands in a copy of the
