@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds csrc with ninja: fv2v_kernels._cpu always, fv2v_kernels._cuda where nvcc is found.
 
 Neither links nor includes torch. FV2V_CUDA=0 leaves CUDA out; FV2V_CUDA_ARCHS names other targets; CUDA_HOME

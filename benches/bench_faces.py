@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which faces each detector finds: a table, by the kinds of positions in which they fail.
 
     python benches/bench_faces.py [--heads 40] [--detectors yuface haar]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A driving frame beside what people would take instead: the exported frame in other runtimes.
 
 Extra `[peers]`: onnxruntime and OpenVINO; a runtime that is not installed has no row. On a CPU OpenVINO runs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the filter on motion takes out of a still face, how late it makes a turn, and what a frame costs.
 
 With FV2V_MEDIA=folder motion is that of real faces: of LivePortrait's templates there, and of its clips, of

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # What needs a GPU, on a machine with one and no network, in three calls of at most nine minutes each:
 #
 #   benches/gpu.sh tests           the cases of the suite that need a GPU, and profiles of frame and kernels

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """face-vid2vid: talking heads from one portrait (Wang, Mallya, Liu 2021).
 
 The rooms, from the top. A module imports from its own layer and from those below, never upwards:

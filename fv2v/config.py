@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model of the face-vid2vid family looks like: frozen dataclasses.
 
 Sizes that follow from others are properties, so no two fields can disagree.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the networks run, and in which dtype."""
 
 from contextlib import AbstractContextManager, nullcontext

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The presets: configs of published models and of the starter, most a `replace(...)` of another."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Differentiable operators of face-vid2vid: first-order flows, mask blending and 3D feature warping.
 
 Each operator is specified in its own file under `fv2v_kernels/ops/`: formula, public function, reference in

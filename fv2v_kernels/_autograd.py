@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How operators are differentiated.
 
 The gradient of an operator is an operator, whose kernels are as fast as the forward's. Everything beyond it,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which kernel runs: by the tensors' device, by what this build has, and by what a caller asks for.
 
 Kernels are looked for when they are first needed, not at import: until then CUDA stays untouched,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of arguments. Errors name the op, what it expected (with known sizes), what it got, what to do."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where tensors turn into pointers: the compiled modules know nothing of torch, and Python nothing of loops.
 
 Every compiled function takes its outputs, which Python has allocated, then the operator's inputs, each tensor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One operator, several kernels.
 
 `define` registers a schema with PyTorch once, with one fake and one gradient, so autograd, torch.compile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Poisoned memory and a seed for every test; which tests run, and where; the operators' contract over
 op × backend × dtype × case.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every operator once, forward and backward, contiguous and channels-last, for a profiler to watch.
 
 The functions and tensors are those of the operators' benches, at the releases' volume at 256 pixels.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which kernels a driving frame is made of: `gpu_profile.py FOLDER` writes FOLDER/profile-<preset>.txt.
 
 One replay of the frame path of each preset, in the form that benches/bench_reenactor.py times, once it is

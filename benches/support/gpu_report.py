@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON of a run of gpu.sh: `gpu_report.py WORK OUT` writes OUT/<gpu>-<date>.json from what stages left.
 
 It is pytest-benchmark's own file, for `fv2v bench --against` and `--benchmark-compare`, with one entry more,

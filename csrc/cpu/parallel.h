@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The CPU's loops: contiguous ranges of work, the same for a given thread count.
 #pragma once
 #include <omp.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: the right device for the length of a call, and no launch that fails in silence.
 #pragma once
 #include <cuda_runtime.h>

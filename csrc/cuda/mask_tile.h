@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: tiles of consecutive voxels with their K+1 masks in shared memory, and the deformation that those
 // blend.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // modulate on the GPU: a block takes a share of the pixels of one plane, or of as many planes as lie side by
 // side in 64 bytes where channels are innermost; thus few planes fill a GPU, too. One kernel finds mean and
 // variance of each share, the next puts them together, in a fixed order, and writes the result of its share.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: how modulate's blocks and threads lie over planes, what they read and write at once, and a plane's
 // mean and variance from what each block found of its share.
 #pragma once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our own `.safetensors`: a model with its config, and what its release's files held beside it.
 
 The config and, if there is one, the release's name are in the metadata. Tensors that fv2v does not run are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of tensors, read without running anything in them, and what a whole checkpoint comes to.
 
 A file is of the format that its first bytes show, whatever its name.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v …` on the command line: a module for each command. A user's mistake is one line and exit code 2.
 
 Each command imports what it runs when it runs: torch takes seconds, and `--help` should not.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options that edit motion between the driver and what is shown."""
 
 from collections.abc import Sequence

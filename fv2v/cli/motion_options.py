@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of commands that a driver's motion goes through, frame by frame."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments and options that several commands share, alone or in groups (groups.py)."""
 
 from dataclasses import asdict, dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a long command has come, and what came of it, on the terminal."""
 
 import time

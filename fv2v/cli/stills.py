@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v imitate` and `fv2v frontalize`: one picture made of a portrait."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawn heads on disk, since reading frames is much faster than drawing them (benches/bench_heads.py).
 
 A folder holds `heads.json`, which describes what was drawn, and shards `heads-00000.safetensors` and so on,

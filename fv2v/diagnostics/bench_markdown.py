@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saved bench results as Markdown tables, which `write` puts between two comments of a page.
 
 The first comment names the results and which tables it wants: `full` for a manual, `short` for a first look.

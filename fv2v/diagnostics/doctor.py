@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this installation has, and which backend each operator would use here, and why."""
 
 import importlib.metadata

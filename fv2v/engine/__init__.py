@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks arranged for inference: the same function, from fewer operations.
 
 `arrange(model)` applies these passes to trained modules, each a file of passes/:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frame path of a GPU: pictures in, pictures out, one CUDA graph between, transfers beside it.
 
 A frame is some two hundred kernels, which a GPU runs sooner than a host can ask for them one by one. A graph

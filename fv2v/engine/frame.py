@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One driving frame as a function of tensors: what is captured in a CUDA graph, and what is exported."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a tracker remembers of faces and of the picture around them: enough to tell neighbours apart.
 
 No network looks here: a face is its brightness pattern and its colours. One that changed much (a turned head,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One face of a picture or a video, by its number: 1 the largest, 2 the next."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frame that a driver's motion is measured against, unless the user names one: the first good one."""
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Crops of a video to a square that stays: by landmarks, or in the middle of the picture."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The crop of LivePortrait's release, from landmarks: the rotated square around a face; eye and lip ratios.
 
 The release's weights expect such crops. A point is (x, y) in pixels, x to the right and y down, as cv2 takes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What moves the portrait in frames in which the driver's face is not seen."""
 
 LOST = {  # each way, and what a report says of it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Landmarks of every frame of a video, found before it is cropped: its square is the mean of all frames'."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pasting back: a rendered crop, blended into the picture that it was cut from.
 
 The mask fades the crop out toward its edges. Where it is 0 the picture stays as it was, bit for bit. What

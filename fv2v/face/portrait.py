@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The choice of a face in a portrait or a video, and the portrait's crop that the networks see."""
 
 from dataclasses import dataclass

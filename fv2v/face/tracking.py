@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The square around a face, followed over a video.
 
 It stands still as long as the face stays about where it is: the networks would read a shift of the crop as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What of a face cannot be seen, told from its box and its five points: where the paper's model fails."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays of numpy from `.npy` and `.npz`: numbers and text alone, of bounded size, those asked for."""
 
 import zipfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sound copied from the driving video, packet by packet."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files opened with FFmpeg: their names, their streams, their packets."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures as video: the encoders that fv2v offers, of those that FFmpeg was built with."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which sizes of H.264 pictures play everywhere."""
 
 PLAYED = 36_864  # macroblocks of 16 x 16 in a frame of level 5.2, the last that most players know (Annex A)

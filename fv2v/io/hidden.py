@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hidden folders in which files are written before they take their names, and locks.
 
 A hidden folder is locked for as long as its process lives. So one that nobody holds was left behind by a

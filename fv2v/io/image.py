@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Still pictures in and out (OpenCV): (H, W, 3) uint8 RGB, upright."""
 
 import cv2

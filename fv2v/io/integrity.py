@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the first bytes of a file tell: whether it has lost its end, and which kind of picture it is.
 
 Decoders show what is left of a truncated file without an error.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What files may ask for, and one way in which reading them fails.
 
 Nothing that comes from a file is trusted: a few bytes can ask for gigabytes, and parsers raise nearly

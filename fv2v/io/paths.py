@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user's files: checked before any work is done, and written whole or not at all."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much a pickle asks for, by its instructions, before any of them is carried out.
 
 An unpickler that runs no code can still be made to take gigabytes by nine bytes (a memo of 2³¹ places), or

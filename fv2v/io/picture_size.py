@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many pixels a picture has, by its header, before a decoder gives it memory.
 
 A format that is not here is not decoded. Numbers are read where each format's specification has them.

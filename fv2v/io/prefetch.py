@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stages that run at the same time: an iterator read in a thread of its own, and a clock on iterators."""
 
 import contextvars

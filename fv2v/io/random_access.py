@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single frames of a video, without decoding all of it."""
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pickles of plain values, read without running anything in them: dicts, lists, numbers, text, arrays.
 
 An unpickler with restricted globals: only the classes of this module can be constructed. numpy's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`.safetensors` read by ordinary reads, never mapped into memory.
 
 A mapped file that another program cuts short kills the process, and one that it writes to changes tensors in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When the frames of a video or of a motion sequence are shown."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video in and out through PyAV, frame by frame, with the time stamps and the sound of the source.
 
 Frames are (H, W, 3) uint8 RGB, upright. Nothing here holds more than a few frames at a time.

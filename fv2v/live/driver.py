@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A live driver: the square around the face that a camera sees, frame by frame."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Live use: frames at their own pace, pictures as fast as the networks make them; what is late is dropped."""
 
 from collections import deque

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`: measure a model, and write the report and a contact sheet."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SadTalker's driving: 3DMM coefficients of a face, frame by frame, in place of a driving picture.
 
 A frame is a row of numbers: 64 of expression, 3 of rotation, 3 of translation, and, for the weights that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Edits of a driver's motion, and whether they fit a preset; fv2v/reenactor/placement.py applies them."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's motion templates, `.pkl`, which audio-driven generators of its family write as well.
 
 A template is a pickle of plain values: `n_frames`, `output_fps`, and `motion`, a dict for each frame with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers from MATLAB's `.mat` files of level 5, which scipy and MATLAB's `save -v6` and `-v7` write.
 
 A file is a header of 128 bytes and elements, each a type, a size and contents; one of type 15 holds another,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion in files: what H and Δ estimate from a driving video, to store, edit and render later.
 
 A `.npz` holds numpy arrays under these names, of T frames with K keypoints:

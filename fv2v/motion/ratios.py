@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far eyes and lips are open: height over width, of a face's landmarks or from files."""
 
 import math

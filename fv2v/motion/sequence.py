@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The motion of many frames with their time stamps: the content of a file of motion."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model on one page: face-vid2vid's networks, and how they are connected.
 
     source s ──┬─ F ─ features f_s ────────────────┬──────────────┐

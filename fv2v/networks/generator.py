@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """G, the generator: the source's features, moved where the driving frame wants them (Sec. 3.2)."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What counts as no change in relative motion, as the user names it: a frame of the driver, or a file."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver's video as the commands read it: the square around its face, frame by frame."""
 
 from collections.abc import Callable, Iterable, Iterator

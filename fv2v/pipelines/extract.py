@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A driver's motion, kept in a file."""
 
 import time

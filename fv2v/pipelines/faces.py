@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What finds faces for a command: LivePortrait's own detector and landmarks, where its weights bring them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A sheet of what a model computes on the way from a face to a picture."""
 
 import time

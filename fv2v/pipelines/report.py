@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a command wrote, and where the time went."""
 
 from dataclasses import dataclass, fields, replace

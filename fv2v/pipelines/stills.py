@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One picture made of a portrait: with a driving picture's expression, or turned to the front."""
 
 import time

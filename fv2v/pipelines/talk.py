@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A portrait driven by 3DMM coefficients, as SadTalker does it."""
 
 import time

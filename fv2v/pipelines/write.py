@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the networks to the file: frames are written while the next ones are rendered."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sources on the move: what comes after a driving frame's motion is read, for files and for streams."""
 
 from collections.abc import Iterable, Iterator, Sequence

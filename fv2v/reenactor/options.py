@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a portrait follows its driver: every option of an animation, declared once and passed as one value."""
 
 from collections.abc import Iterable, Sequence

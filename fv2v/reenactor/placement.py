@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion edited by hand: how much of the driver's goes over, of which parts, how open eyes and lips are.
 
 What can be said of a motion is said of it, before `place`; what LivePortrait's small networks say is added to

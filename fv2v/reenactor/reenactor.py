@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encode a portrait once, animate it many times. State that lasts is a `Source`, held by the caller."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One preset's networks on one device: from what users give to what the networks take, and back."""
 
 import warnings

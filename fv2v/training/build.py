@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training starts with: a model of new or stored weights, and the networks that its losses use."""
 
 from collections.abc import Sequence

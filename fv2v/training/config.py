@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration of a training run: frozen dataclasses. Their defaults are the paper's (Sec. 4)."""
 
 import math

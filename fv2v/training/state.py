@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of a training run: everything that resuming needs, in one file each.
 
 They are in the run's folder as `step-00001000.pt`: tensors, numbers and strings, read without executing code

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frozen dataclasses from TOML and from `name=value` on the command line, checked by their annotations."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training run: it starts or is resumed, takes its steps, and writes to its folder."""
 
 import math

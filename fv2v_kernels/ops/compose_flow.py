@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_flow: one deformation field from K+1 flows and the logits that choose between them."""
 
 from typing import Literal, NamedTuple, overload

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_warp: from mask logits straight to warped features, compose_flow and warp3d in one kernel."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """keypoint_flow: every keypoint's first-order flow, stored."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mask_head: the end of M's mask convolution and G's warp, from the convolution's taps along x.
 
 A k x k x k convolution to few channels is too narrow for tensor cores. With its taps along x moved into the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """modulate: a normalised picture, scaled and shifted at every pixel by a map of its own (SPADE)."""
 
 import torch

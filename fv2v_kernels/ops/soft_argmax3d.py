@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """soft_argmax3d: keypoints as the mean position, and Jacobians as the mean map, under one softmax."""
 
 from typing import NamedTuple, overload

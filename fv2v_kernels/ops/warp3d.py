@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp3d: read a feature volume at the points of a grid."""
 
 import torch

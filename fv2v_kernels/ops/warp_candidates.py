@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp_candidates: what M looks at, K+1 warped copies of the features and K+1 Gaussian differences."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """winograd_conv: a convolution by Winograd's minimal filtering, for inference on the CPU.
 
 Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks": in y and x, tiles of 4×4 outputs of

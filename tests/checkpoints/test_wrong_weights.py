@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that cannot be used, of every release: one line, exit code 2, nothing written and nothing run.
 
 Files are laid out as the releases' and hold hardly a tensor: what is wrong with them is told before that.

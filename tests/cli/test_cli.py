@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: what it says, what it writes, and that a mistake is one line and exit code 2."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the options that edit motion reach, and what they refuse."""
 
 from pathlib import Path

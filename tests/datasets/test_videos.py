@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders of videos: what is found, which frames are drawn, and what happens where files are broken."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What doctor reports where parts are missing: each case in a process that really lacks them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames through fixed places and two slots are the frames that the networks make one by one.
 
 Without a GPU a function stands in for the graph: it reads and writes where a graph would.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What detectors find of turned, small, dark and half hidden faces, and of nothing; and which one is used."""
 
 import re

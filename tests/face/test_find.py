@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces found in pictures and videos; the real pictures come from the folder FV2V_MEDIA."""
 
 import clips

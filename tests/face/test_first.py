@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first good frame of a driver: a face, bright, with open eyes."""
 
 import clips

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The release's crop by five points of a face, where 106 landmarks are not to be had."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces that the user knows, in arrays and files, and which face of several is meant."""
 
 import json

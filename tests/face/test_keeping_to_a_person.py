@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tracker keeps to a person: hidden, gone for a while, beside others, over cuts."""
 
 import cv2

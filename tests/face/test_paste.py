@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pasting back: the picture outside the mask, the crop's own content, and whole files of a large picture."""
 
 import clips

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's own detector and landmarks, by stand-ins for its files: all numbers before and after."""
 
 import math

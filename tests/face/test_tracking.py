@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The face followed over a video; the real clips come from the folder FV2V_MEDIA."""
 
 import clips

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is told of faces that are turned, covered or cut off; and nothing of those that are plain to see."""
 
 import clips

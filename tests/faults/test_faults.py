@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command that writes, killed, interrupted and starved at every write, rename and fsync.
 
 Each time the folder holds, under every name, the old file or the whole new one.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One fuzz target a reader: `python fuzz.py READER [SEEDS ...] [-max_total_time=60 ...]`.
 
 A target may raise ValueError, and an OSError of the disk. Any other exception, a signal, more than

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small good files for the fuzz targets to start from, and files by hand that are not good."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each reader is fuzzed for a while, from small good files; inputs that once failed are tried first, always.
 
 `FV2V_FUZZ_SECONDS=600 pytest --slow tests/fuzz` fuzzes each for ten minutes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every codec: what is written is read with its time stamps and colours; or one line says why not."""
 
 import av

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that would take gigabytes, hang or crash: each is refused in one line, in little time and memory."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choosing a backend: by argument, by `use_backend`, by what this build has; and which the gradient takes."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `pytest -k contract` runs is all that exists: every operator × backend × dtype × layout."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls that fit nothing, through the public functions and past them: an error of Python's or the reference's
 result, never a signal. 5,000 with `--slow`; hostile_calls.py says what they are.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When kernels are looked for, and what is said where they are missing."""
 
 import importlib.util

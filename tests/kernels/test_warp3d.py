@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp3d: the contract, closed forms, and what it does at the edge of the volume and beyond numbers."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp_candidates: the contract, the order of channels, and warps whose value is known."""
 
 import itertools

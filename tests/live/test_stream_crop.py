@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streams of whole camera frames: the face is found, followed and waited for; at rest before it comes."""
 
 import clips

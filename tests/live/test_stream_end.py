@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a stream ends: errors are told once and to somebody, closing is prompt, nothing hangs."""
 
 import os

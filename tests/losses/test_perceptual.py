@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Losses on pictures: as a network sees them, VGG-19 for one, and pixel by pixel."""
 
 import math

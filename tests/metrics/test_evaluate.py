@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`: the report, the sheet, clips, metric networks, and bad arguments."""
 
 import json

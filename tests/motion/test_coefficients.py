@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """3DMM coefficients: what is done to them before H reads them, and files of them."""
 
 import io

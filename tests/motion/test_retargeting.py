@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's edits against its release's formulas, written out here, with rows where it has rows."""
 
 import math

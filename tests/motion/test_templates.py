@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's motion templates: real ones from the folder FV2V_MEDIA, others made on the spot."""
 
 import io

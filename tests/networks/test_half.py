@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Half precision from end to end, weights and activations: as near to float64 as stock PyTorch, and finite.
 
 Every preset runs with all its conventions and options, on few channels and 64 pixels.

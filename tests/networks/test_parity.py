@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every recorded tensor of the public releases, through real checkpoint files and the real loader.
 
 Each prints, for every entry, the largest error against the release in float64 beside the release's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames in which the driver's face is not seen, and the frame that its motion is measured against."""
 
 from pathlib import Path

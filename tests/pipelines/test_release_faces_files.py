@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's weights with its files that find and mark faces beside them: what commands do alone."""
 
 import shutil

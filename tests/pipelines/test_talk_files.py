@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of coefficients in, a video out: `fv2v.talk`, and the command."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """benches/gpu.sh without a GPU: what it says, and the report it makes of what its tools leave behind."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every source file names its licence, and what CI installs is pinned to the byte."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nothing is asked of a network: commands run where every connection fails, and none is tried."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manuals: their Python runs as it stands, but for random weights; links lead to files."""
 
 import re

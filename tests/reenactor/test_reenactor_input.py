@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the Reenactor says to input that it cannot use: one clear line, before work is lost."""
 
 import warnings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs commands with faults of faults.c, each in a fork of this process, which imports what earlier ones did.
 
 It reads a job a line from stdin, as JSON, and answers a line: exit code or -signal, counted calls, stderr.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* Preloaded into a process: counts what it writes, renames and syncs below a folder, and at a chosen call
    kills it, sends it a signal, fills the disk or takes the folder away. */
 #define _GNU_SOURCE

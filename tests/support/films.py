@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Films with faces at known places: the painting and drawn heads, laid over a wall."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that only a GPU can run: counted on a machine without one, not skipped one by one.
 
 The operators' contract is not generated for backends of a GPU; other tests and parameters carry the mark

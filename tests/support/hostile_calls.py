@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls of operators that nobody should make: what `python hostile_calls.py OPERATOR CASES LOG` does, in a
 process of its own, which a kernel that trusts too much would end.
 

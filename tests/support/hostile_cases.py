@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of hostile files by hand: by reader, then by name, whose ending is the file's."""
 
 import json

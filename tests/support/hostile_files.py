@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that nobody writes but to do harm: each asks for more than it is, or is not what it says."""
 
 import io

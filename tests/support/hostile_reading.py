@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads hostile files, one a process: `python hostile_reading.py FOLDER RESULTS.json [READER]`.
 
 Processes are forked from one that has imported all readers, since that takes seconds; memory and time are a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same numbers with other strides, and NaN wherever nobody should read."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every operator must pass on every backend: `class TestWarp3d(OpContract): op = Op(...)`.
 
 Bounds are those of accuracy.py. Memory is poisoned with NaN by the fixture in conftest.py.

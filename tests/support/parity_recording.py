@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a model's tensors are recorded under the names of the releases' records."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces whose place is known, in the positions in which detectors fail: drawn heads and the shipped painting.
 
 And textures without a face, on which they should find none.

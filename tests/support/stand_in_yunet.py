@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network with YuNet's inputs and outputs, as OpenCV runs it, whose faces are what is red.
 
 Inputs are (1, 3, H, W), blue green red, 0 to 255, and sides multiples of 32. For strides 8, 16 and 32 outputs

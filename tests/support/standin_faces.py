@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stand-ins for the three ONNX files by which LivePortrait finds and marks faces, of simple known functions.
 
 A "face" is a red patch. Each function is written twice: as an ONNX graph with the inputs and outputs of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training in processes of its own: `python training_children.py NAME FOLDER THREADS`."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run is given: TOML, `--set`, and the paper where neither says anything."""
 
 from dataclasses import asdict, fields, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs whose checkpoints are damaged: they go on from the newest whole one and say so, or refuse to start."""
 
 import shutil
@@ -140,7 +141,7 @@ def test_two_runs_of_a_folder(folder, run):
     """Of two processes; the lock is free again when the first has ended."""
     child = runs.start_child("holds_the_folder", run)
     assert child.stdout.readline() == "held\n"
-    with pytest.raises(ValueError, match=r"another process trains in .*run; choose another folder"):
+    with pytest.raises(ValueError, match=r"another process trains in .*run; let it end, or choose another"):
         Trainer(config(folder, output=run), CPU)
     child.kill()
     child.wait()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs that are killed, stopped or damaged, and go on as if nothing had happened."""
 
 import time

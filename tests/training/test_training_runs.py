@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole runs: what they leave in their folder, how they start from weights, and the command."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SPADE blocks with fewer convolutions: those that read the same picture are joined into one."""
 
 from collections.abc import Sequence

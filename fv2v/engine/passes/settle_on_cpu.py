@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last pass on a CPU: convolutions with the operations after them fused, channels-last throughout."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a face detector and a landmark detector are: any callables with these signatures."""
 
 from collections.abc import Sequence

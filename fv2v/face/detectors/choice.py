@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which detector finds faces here: the best that is installed, or the one that is named."""
 
 from functools import cache

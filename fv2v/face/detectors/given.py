@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces given by the user in place of a detector: boxes or landmarks, in an array or a file.
 
 A box is (left, top, right, bottom) in pixels, around a face from the forehead to the chin, as face detectors

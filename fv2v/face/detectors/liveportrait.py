@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's own detector and landmarks, by the ONNX files that lie in its folder of weights.
 
     det_10g.onnx     boxes of the faces in a picture, their scores, and five points of each

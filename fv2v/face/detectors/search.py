@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces of any size and turn, found by a network that knows upright ones, and looked at twice.
 
 The whole picture is searched at a coarse scale, and at finer ones while nothing is found. Each hit is then

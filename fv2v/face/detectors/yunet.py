@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """YuNet from the user's own file (OpenCV's zoo has it as face_detection_yunet_*.onnx), run by OpenCV."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CUDA kernels without a GPU: nvcc compiles every .cu for every target, and nothing spills to memory; and the
 loads that the mask kernels wait for, in machine code.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract of every CUDA kernel on a machine without a GPU: compiled by g++, run by the stand-in of
 tests/support/cuda_on_cpu on CPU tensors.
 

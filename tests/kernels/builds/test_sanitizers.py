@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """_cpu under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer: the operators' own tests
 on builds of their own.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CUDA kernels on a machine without a GPU: g++ compiles csrc/*/cuda.cu against a stand-in cuda_runtime.h,
 and the threads of a block become fibers that take turns on the CPU.
 

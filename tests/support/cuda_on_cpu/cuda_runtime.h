@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A stand-in for CUDA's header of the same name: with this folder first on the include path, g++ compiles
 // csrc/*/cuda.cu into kernels that run on the CPU. See __init__.py for what that proves.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The stand-in's run time: blocks run one after another, the threads of a block as fibers that take turns.
 #include <setjmp.h>
 #include <ucontext.h>
