@@ -17,9 +17,9 @@ from fv2v.face.detectors.base import Face, overlap
 # (H, W, 3) uint8 RGB -> (n, 15) float64: score in [0, 1]; left, top, width, height; points x, y, or NaN
 Network = Callable[[np.ndarray], np.ndarray]
 
-LEVELS = (224, 512, 1024)  # a picture is reduced to the area of such a square, in pixels a side
+LEVELS = (208, 512, 1024)  # a picture is reduced to the area of such a square, in pixels a side
 CANDIDATES = 12  # hits of a level that get a second look
-LOOK, LOOK_FACE = 144, 64  # pixels a side of the second look, and of the face in it
+LOOK, LOOK_FACE = 128, 57  # pixels a side of the second look, and of the face in it
 TURNS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees, for a face not plain as it stands
 DOUBTFUL = 0.5  # the score below which a hit is not worth a second look, where there is a face
 PLAIN = 0.86  # the score of a face that needs no other turn
