@@ -88,7 +88,7 @@ def loads_before_a_sum(code: str) -> int:
 @pytest.mark.parametrize("op", LOADING)
 def test_taps_are_loaded_one_behind_the_other(nvcc, op: str, tmp_path: Path) -> None:
     reader, made = disassembler(), tmp_path / "kernel.cubin"
-    command = [nvcc.path, "-O3", "-std=c++17", f"-arch=sm_90", "-cubin", f"-I{ROOT / 'csrc'}"]
+    command = [nvcc.path, "-O3", "-std=c++17", "-arch=sm_90", "-cubin", f"-I{ROOT / 'csrc'}"]
     subprocess.run([*command, str(FILES[op]), "-o", str(made)], check=True, capture_output=True)
     text = subprocess.run([reader, "-sass", str(made)], check=True, capture_output=True, text=True).stdout
     functions = re.split(r"Function : ", text)[1:]
