@@ -11,6 +11,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,8 @@ def calls(
             continue
         at = tensors[which % len(tensors)]
         if isinstance(values[at], Tensor):
-            values[at] = SPOILT[kind](values[at], rng)
+            with suppress(RuntimeError, NotImplementedError):  # what is spoilt may not be spoilt further
+                values[at] = SPOILT[kind](values[at], rng)
     described = ", ".join(
         f"{tuple(each.shape)} {each.dtype}" if isinstance(each, Tensor) else repr(each) for each in values
     )
