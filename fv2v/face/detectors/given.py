@@ -73,7 +73,7 @@ class GivenFaces:
         broken = ~absent & ~(np.abs(flat) <= FARTHEST).all(axis=1)
         if broken.any():
             raise ValueError(
-                f"{name}: expected finite pixels, up to {FARTHEST}, or a whole frame of NaN; "
+                f"{name}: expected finite pixels, or a whole frame of NaN, up to {FARTHEST}; "
                 f"got {self._rows[broken.argmax()]}"
             )
         rows = zip(self._rows, absent.tolist(), strict=True)
