@@ -12,7 +12,7 @@ from fv2v.io.picture_size import picture_size
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # what write_image writes
 NO_PICTURE = "not a picture that OpenCV can read (or a truncated one)"
-ROWS = 256  # converted at a time: between decoding and 8 bit a picture takes several times its memory
+PIECE = 1 << 15  # pixels converted at a time: on the way to 8 bit they take several times their memory
 
 
 def read_image(path: PathLike) -> np.ndarray:
@@ -37,8 +37,9 @@ def read_image(path: PathLike) -> np.ndarray:
                 raise ValueError(f"a picture in {name}, which OpenCV cannot read; save it as JPEG or PNG")
             raise ValueError(NO_PICTURE)
         shown = np.empty((*image.shape[:2], 3), np.uint8)
-        for top in range(0, len(image), ROWS):
-            shown[top : top + ROWS] = _over_white(_eight_bit(image[top : top + ROWS]))
+        rows = max(1, PIECE // image.shape[1])
+        for top in range(0, len(image), rows):
+            shown[top : top + rows] = _over_white(_eight_bit(image[top : top + rows]))
         return shown
 
 

@@ -14,7 +14,9 @@ A frame whose numbers are all NaN (in .csv empty cells, in .json null) has no fa
 
 import csv
 import json
+from array import array
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,16 @@ class GivenFaces:
         self._rows = _rows(faces, name)
         self.marked = self._rows.ndim == 3
         self.frames = len(self._rows) if len(self._rows) > 1 else None
-        self._faces = [self._face(row) for row in self._rows]
+        flat = self._rows.reshape(len(self._rows), -1)
+        absent = np.isnan(flat).all(axis=1)
+        broken = ~absent & ~(np.abs(flat) <= FARTHEST).all(axis=1)
+        if broken.any():
+            raise ValueError(
+                f"{name}: expected finite pixels, or a whole frame of NaN, up to {FARTHEST}; "
+                f"got {self._rows[broken.argmax()]}"
+            )
+        rows = zip(self._rows, absent.tolist(), strict=True)
+        self._faces = [None if nothing else self._face(row) for row, nothing in rows]
         if not any(self._faces):
             raise ValueError(f"{name}: expected a face in some frame, got none")
 
@@ -124,14 +135,8 @@ class GivenFaces:
             )
         return frame
 
-    def _face(self, row: np.ndarray) -> Face | None:
-        """From a box (4,) or landmarks (n, 2); None where they are NaN."""
-        if np.isnan(row).all():
-            return None
-        if not (np.abs(row) <= FARTHEST).all():
-            raise ValueError(
-                f"{self._name}: expected finite pixels, up to {FARTHEST}, or a whole frame of NaN; got {row}"
-            )
+    def _face(self, row: np.ndarray) -> Face:
+        """From a box (4,) or landmarks (n, 2)."""
         if not self.marked:
             left, top, right, bottom = map(float, row)
             if not (left < right and top < bottom):
@@ -170,18 +175,18 @@ def _rows(faces: Any, name: str) -> np.ndarray:
     try:
         given = np.asarray(faces)
         check_limit("numbers of faces", given.size, NUMBERS)
-        array = np.asarray(given, np.float64)
+        numbers = np.asarray(given, np.float64)
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise ValueError(f"{name}: expected numbers, at most {NUMBERS}, {FORMATS}") from None
-    match array.shape:
+    match numbers.shape:
         case (4,) | (_, 2):
-            rows = array[None]
+            rows = numbers[None]
         case (_, 4) | (_, _, 2):
-            rows = array
+            rows = numbers
         case (_, width) if width % 2 == 0 and (width // 2 in EYES_AND_LIP or width > 202):
-            rows = array.reshape(len(array), -1, 2)
+            rows = numbers.reshape(len(numbers), -1, 2)
         case _:
-            raise ValueError(f"{name}: expected {FORMATS}, got {array.shape}")
+            raise ValueError(f"{name}: expected {FORMATS}, got {numbers.shape}")
     check_limit(f"frames in {name}", len(rows), FRAMES)
     return rows
 
@@ -191,19 +196,17 @@ def _read_csv(path: Path) -> np.ndarray:
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = (line for line in csv.reader(file, strict=True) if line)
         first = next(lines, [])
-        named = not any(map(_is_number, first)) and any(map(str.strip, first))
-        rows = [] if named or not first else [_numbers(first)]
-        for line in lines:
-            rows.append(_numbers(line))
-            if len(rows[-1]) != len(rows[0]):
+        if not any(map(_is_number, first)) and any(map(str.strip, first)):  # names
+            first = next(lines, [])
+        numbers = array("d")  # as it is read, since a list takes five times the memory
+        for line in chain([first], lines):
+            if len(line) != len(first):
                 break
-    if not rows or len(rows[-1]) != len(rows[0]):
-        raise ValueError("expected rows of one length, at least one")
-    return np.stack(rows)
-
-
-def _numbers(line: list[str]) -> np.ndarray:
-    return np.array([float(cell) if cell.strip() else np.nan for cell in line])
+            numbers.extend([float(cell) if cell.strip() else np.nan for cell in line])
+        else:
+            if first:
+                return np.array(numbers).reshape(-1, len(first))
+    raise ValueError("expected rows of one length, at least one")
 
 
 def _is_number(cell: str) -> bool:
@@ -221,18 +224,8 @@ def _read_json(path: Path) -> np.ndarray:
         raise ValueError("expected a list")
     known = next((np.asarray(face, np.float64) for face in faces if face is not None), np.zeros(()))
     check_limit("numbers of faces", len(faces) * max(1, known.size), NUMBERS)
-    rows = np.full((len(faces), *known.shape), np.nan)
-    for row, face in zip(rows, faces, strict=True) if known.ndim else ():
-        if face is not None:
-            row[...] = _as_shape(face, known.shape)
-    return rows if known.ndim else np.array(faces, np.float64)
-
-
-def _as_shape(face: Any, shape: tuple[int, ...]) -> np.ndarray:
-    values = np.asarray(face, np.float64)
-    if values.shape != shape:
-        raise ValueError(f"expected {shape} numbers in each frame, as in the first, got {values.shape}")
-    return values
+    nothing = np.full(known.shape, np.nan).tolist()
+    return np.array([nothing if face is None else face for face in faces], np.float64)
 
 
 def _read_npz(path: Path) -> np.ndarray:
@@ -246,8 +239,8 @@ def _read_npz(path: Path) -> np.ndarray:
 def _only(arrays: np.ndarray | dict[str, np.ndarray | None]) -> np.ndarray:
     """The array of a `.npy`; of a `.npz` the only one."""
     if isinstance(arrays, dict):
-        [array] = arrays.values()
-        return array if array is not None else np.zeros(0)
+        [found] = arrays.values()
+        return found if found is not None else np.zeros(0)
     return arrays
 
 
