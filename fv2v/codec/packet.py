@@ -96,7 +96,8 @@ def split(packet: bytes) -> list[bytes]:
         raise CodecError("expected a packet, got 0 bytes")
     if packet[0] != BUNDLE:
         return [packet]
-    payloads, at = [], 1
+    payloads: list[bytes] = []
+    at = 1
     while at < len(packet):
         length, at = packet[at], at + 1
         if length == 255:

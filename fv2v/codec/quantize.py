@@ -101,7 +101,7 @@ class Quantizer:
         return Motion(*(torch.from_numpy(array[None].astype(np.float32)) for array in arrays))
 
     def _rotation(self, degrees: np.ndarray) -> np.ndarray:
-        """`rotation_from_euler` by additions and multiplications alone, which round alike on every machine."""
+        """`rotation_from_euler` by sums and products alone, which round alike on every machine."""
         geometry = self.config.geometry
         axes = {}
         for axis, angle in zip("xyz", degrees.tolist(), strict=True):

@@ -72,7 +72,7 @@ class RangeDecoder:
         self._again = RangeEncoder()
 
     def decode(self, starts: Sequence[int]) -> int:
-        """The symbol j for which `starts[j]` <= the number read < `starts[j + 1]`; `starts` ends with TOTAL."""
+        """The symbol j: `starts[j]` <= what is read < `starts[j + 1]`; `starts` ends with TOTAL."""
         unit = self._range >> TOTAL_BITS
         number = min(self._code // unit, TOTAL - 1)
         low, high = 0, len(starts) - 1

@@ -5,7 +5,7 @@ import numpy as np
 DEFAULT_STEP = 0.0005  # at a quality of 75
 HALVES = 12.5  # of quality that halve the step
 DEAD_ZONE = 1.0  # steps, of quality "adaptive"
-_WIDEST, _WIDER, _NARROWER = 64.0, 1.25, 1.05  # a frame
+_WIDEST, _WIDER, _NARROWER = 1024.0, 1.25, 1.05  # a frame
 
 
 def step_of(quality: float | str) -> float:

@@ -33,7 +33,7 @@ def talking(config: ModelConfig, frames: int, seed: int = 0) -> Motion:
 
 
 def wild(config: ModelConfig, frames: int, seed: int = 0) -> Motion:
-    """Anything that is motion: turned any way, from still to extreme, without a thread from frame to frame."""
+    """Anything that is motion: turned any way, from still to extreme, each frame for itself."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> torch.Tensor:
