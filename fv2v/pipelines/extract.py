@@ -105,13 +105,13 @@ def extract(
     started = time.perf_counter()
     if isinstance(driver, DrivingVideo):
         with Prefetch(driver.crops(reenactor.config), batch_size + SPARE) as ahead:
-            motion = _extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
+            motion = extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
         timing, missing, openness = driver.reader.timing, driver.missing, driver.openness(len(motion))
         damage = driver.reader.note_on_damage
     else:
         head = reenactor.config.head
         windows = driving_windows(driver[:, : head.inputs], head)[:frames]
-        motion = _extract_motion(reenactor, windows, batch_size, len(windows), progress)
+        motion = extract_motion(reenactor, windows, batch_size, len(windows), progress)
         timing, missing, openness, damage = Timing.even(len(windows), COEFFICIENT_RATE), 0, None, None
     eyes = lips = None
     if openness is not None:
@@ -131,7 +131,7 @@ def _read_rows(driving: PathLike, source_coefficients: PathLike | None) -> np.nd
     return driving_coefficients(rows, read_coefficients(source_coefficients)[0])
 
 
-def _extract_motion(
+def extract_motion(
     reenactor: Reenactor,
     frames: Iterable[Any],
     batch_size: int,
