@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fv2v.cli import (
+    bandwidth,
     bench,
     convert,
     decode,
@@ -52,6 +53,7 @@ for _command in (  # in the order of `fv2v --help`
     synthesize.synthesize,
     train.train,
     evaluate.evaluate,
+    bandwidth.bandwidth,
     convert.convert,
     info.info,
     doctor.doctor,
