@@ -120,7 +120,7 @@ def measure_bandwidth(
     config = reenactor.config
     if config.output_size != config.image_size or config.driven_by != "pictures":
         raise ValueError(
-            f"{config.name!r}: expected a preset that paints what it sees, {config.image_size} pixels, and is "
+            f"{config.name!r}: expected a preset that paints the {config.image_size} pixels it sees and is "
             "driven by pictures"
         )
     codecs = available() if codecs is None else codecs
