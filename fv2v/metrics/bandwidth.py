@@ -76,9 +76,10 @@ def drawn_clips(size: int, clips: int, frames: int, fps: float, seed: int = 0) -
 def read_clips(path: PathLike, size: int, clips: int, frames: int, resize: str) -> Iterator[list[np.ndarray]]:
     """The middle squares of a video, or of those in a folder: face crops, as models take them."""
     folder = Path(path)
-    files = [check_input(folder)]
     if folder.is_dir():
         files = sorted(each for each in folder.rglob("*") if each.suffix.lower() in VIDEOS)
+    else:
+        files = [check_input(folder)]
     if not files:
         raise ValueError(f"{path}: expected videos, {', '.join(VIDEOS)}; found none")
     return (list(middle_crops(read_video(each, frames=frames), size, resize)) for each in files[:clips])
