@@ -9,8 +9,10 @@ import pytest
 import torch
 from motion_samples import moving
 from tiny import TINY, TINY_LIVEPORTRAIT
+from typer.testing import CliRunner
 
 from fv2v import Reenactor, read_image
+from fv2v.cli import app
 from fv2v.metrics.bandwidth import (
     DATA_CHANNEL,
     OURS,
@@ -118,6 +120,14 @@ def test_clips_from_files_and_a_judge(tmp_path):
 def test_presets_that_paint_larger_are_refused():
     with pytest.raises(ValueError, match="paints the 32 pixels it sees"):
         measure_bandwidth(moving(TINY_LIVEPORTRAIT), [])
+
+
+def test_the_command_refuses_before_it_works(tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "kept").write_text("mine")
+    done = CliRunner().invoke(app, ["bandwidth", "drawn", "-o", str(tmp_path / "study"), "-w", "random"])
+    assert isinstance(done.exception, ValueError)
+    assert "a new folder" in str(done.exception)
 
 
 class _Difference(torch.nn.Module):
