@@ -31,7 +31,6 @@ class MotionEncoder:
 
     Attributes:
         number: of the frame that comes next.
-        motion: what the decoder gives for the last one, bit for bit.
 
     Raises:
         ValueError: a number out of range; a quality and a step.
@@ -60,7 +59,6 @@ class MotionEncoder:
         self.quantizer = Quantizer(config, step_of(default) if step is None else step)
         self.config, self.refresh = config, refresh
         self.number = 0
-        self.motion: Motion | None = None
         self._rate = RateControl(DEAD_ZONE if adaptive else 0.0, kbps, fps)
         self._network = network()
         self._sent: dict[int, Contexts] = {}
@@ -72,6 +70,11 @@ class MotionEncoder:
     def contexts(self) -> Contexts:
         """After the last frame: equal to the decoder's."""
         return self._sent[self.number - 1]
+
+    @property
+    def motion(self) -> Motion | None:
+        """What the decoder gives for the last frame, bit for bit; None before there is one."""
+        return self.quantizer.motion(self.contexts.numbers) if self.number else None
 
     def request_refresh(self) -> None:
         """Code the next frame alone: for a receiver that lost what it needs."""
@@ -106,7 +109,6 @@ class MotionEncoder:
         self._sent.pop(self.number - packet.KEPT - 1, None)
         self._payloads.appendleft(payload)
         self.number += 1
-        self.motion = self.quantizer.motion(contexts.numbers)
         made = packet.join(tuple(self._payloads))
         self._rate.sent(len(made))
         return made
