@@ -6,7 +6,8 @@ The rooms, from the top. A module imports from its own layer and from those belo
     cli                                       the commands, one file each
     live, pipelines, training, metrics        streams; whole files; learning; measuring
     reenactor, export, losses, diagnostics    the Reenactor; other runtimes; the paper's losses; this machine
-    engine, checkpoints, viz                  inference form; weights of every release; pictures of internals
+    engine, checkpoints, viz, codec           inference form; weights of every release; pictures of internals;
+                                              motion as a bitstream
     networks, data, motion                    F L H Δ M G D; what is learnt from; what drives
     geometry, face, presets                   keypoints and conventions; faces in pictures; released models
     io, config, devices, extras,              files and videos; settings; what all others stand on

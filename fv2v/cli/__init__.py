@@ -15,10 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from fv2v.cli import (
+    bandwidth,
     bench,
     convert,
+    decode,
     demo,
     doctor,
+    encode,
     evaluate,
     export,
     extract,
@@ -49,11 +52,14 @@ for _command in (  # in the order of `fv2v --help`
     stills.frontalize,
     extract.extract,
     render.render,
+    encode.encode,
+    decode.decode,
     inspect.inspect,
     export.export,
     synthesize.synthesize,
     train.train,
     evaluate.evaluate,
+    bandwidth.bandwidth,
     convert.convert,
     info.info,
     doctor.doctor,

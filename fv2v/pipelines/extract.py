@@ -112,13 +112,13 @@ def extract(
     started = time.perf_counter()
     if isinstance(driver, DrivingVideo):
         with Prefetch(driver.crops(reenactor.config, lost), batch_size + SPARE) as ahead:
-            motion = _extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
+            motion = extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
         timing, openness, spans = driver.reader.timing, driver.openness(len(motion)), driver.lost_spans
         missing, found = len(driver.lost), [driver.reader.note_on_damage, driver.note_on_others]
     else:
         head = reenactor.config.head
         windows = driving_windows(driver[:, : head.inputs], head)[:frames]
-        motion = _extract_motion(reenactor, windows, batch_size, len(windows), progress)
+        motion = extract_motion(reenactor, windows, batch_size, len(windows), progress)
         timing, openness, spans = Timing.even(len(windows), COEFFICIENT_RATE), None, ()
         missing, found = 0, []
     eyes = lips = None
@@ -139,7 +139,7 @@ def _read_rows(driving: PathLike, source_coefficients: PathLike | None) -> np.nd
     return driving_coefficients(rows, read_coefficients(source_coefficients)[0])
 
 
-def _extract_motion(
+def extract_motion(
     reenactor: Reenactor,
     frames: Iterable[Any],
     batch_size: int,

@@ -19,7 +19,7 @@ from fv2v import Reenactor, write_image
 from fv2v.cli import app
 
 # what takes too long as it stands, or whole releases; other tests run these commands
-ELSEWHERE = ("bench", "convert", "demo", "evaluate", "synthesize", "train")
+ELSEWHERE = ("bandwidth", "bench", "convert", "demo", "evaluate", "synthesize", "train")
 MODELS = {  # in place of the releases
     "vox.safetensors": replace(TINY_VOX, name="tiny", keypoints=15),
     "liveportrait.safetensors": TINY_LIVEPORTRAIT,
@@ -70,6 +70,8 @@ def test_runs(words, fv2v, folder, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     if "motion.npz" in words and words[0] == "render":
         fv2v("extract", "driving.mp4", "-o", "motion.npz", "-w", "vox.safetensors")
+    if "talk.fv2v" in words and words[0] in ("decode", "info"):
+        fv2v("encode", "portrait.png", "driving.mp4", "-o", "talk.fv2v", "-w", "vox.safetensors")
     before = set(tmp_path.iterdir())
     code, out, err = fv2v(*(RELEASES.get(word, word) for word in words))
     assert (code, err) == (0, "")

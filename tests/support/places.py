@@ -16,6 +16,7 @@ MANUALS = [
     ROOT / "fv2v" / "pipelines" / "README.md",
     ROOT / "fv2v" / "checkpoints" / "README.md",
     ROOT / "fv2v" / "live" / "README.md",
+    ROOT / "fv2v" / "codec" / "README.md",
     ROOT / "fv2v" / "training" / "README.md",
     ROOT / "fv2v_kernels" / "README.md",
     ROOT / "fv2v" / "export" / "README.md",

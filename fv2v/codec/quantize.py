@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Motion as whole numbers of steps, and back: bit for bit the same on every machine.
+
+A picture is 2 wide. With a step s, δ and t come in steps of s, angles in steps of 75 s degrees and scales of
+2 s: each then moves a keypoint, half a picture from the middle of the head at most, by about as much.
+"""
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import torch
+
+from fv2v.config import ModelConfig
+from fv2v.geometry import Motion, check_motion, euler_degrees
+
+STEP_UNIT = 1 << 24  # steps are sent as multiples of 1 / STEP_UNIT
+LARGEST_STEP = 1.0
+DEGREES = 75  # an angle's step, in degrees, over that of δ
+SCALES = 2  # a scale's step over that of δ
+LIMIT = 1 << 30  # steps, of any number
+_TERMS = 13  # of the Taylor series up to a quarter of a turn: its error is below that of float64
+
+
+class Quantizer:
+    """The whole numbers of a preset's motion: angles, t, scale, then δ keypoint by keypoint.
+
+    Args:
+        config: the preset.
+        step: s; what is used is its nearest multiple of 1 / STEP_UNIT.
+
+    Attributes:
+        step: the one in use.
+        pose: how many numbers stand before δ.
+        size: P, how many there are.
+        groups: numbers that are coded together: the pose, and two halves of δ.
+
+    Raises:
+        ValueError: a step out of range.
+    """
+
+    def __init__(self, config: ModelConfig, step: float) -> None:
+        if not 1 / STEP_UNIT <= step <= LARGEST_STEP:
+            raise ValueError(f"expected a step from 1/{STEP_UNIT} to {LARGEST_STEP:g}, got {step}")
+        self.config = config
+        self.step_units = round(step * STEP_UNIT)
+        self.step = self.step_units / STEP_UNIT
+        self._axes = ["xyz".index(axis) for axis in config.geometry.translation]
+        self._scaled = config.head.scale
+        self.pose = 3 + len(self._axes) + self._scaled
+        self.size = self.pose + 3 * config.keypoints
+        middle = self.pose + (self.size - self.pose) // 2
+        self.groups = (slice(0, self.pose), slice(self.pose, middle), slice(middle, self.size))
+
+    def measure(self, motion: Motion) -> np.ndarray:
+        """(P,) float64: the numbers of one frame, in steps.
+
+        Raises:
+            ValueError: as `check_motion`; more than one frame; numbers too large for the step.
+        """
+        check_motion(motion, self.config.keypoints, scaled=self._scaled)
+        if len(motion) != 1:
+            raise ValueError(f"expected the motion of 1 frame, got {len(motion)}")
+        geometry = self.config.geometry
+        rotation = motion.rotation.detach().cpu().double()
+        angles = euler_degrees(rotation, geometry.euler_order, pi=geometry.pi)
+        parts = [
+            torch.cat(angles).numpy() / DEGREES,
+            motion.translation.detach().cpu().double().numpy()[0, self._axes],
+            motion.scale.detach().cpu().double().numpy()[0] / SCALES if self._scaled else (),
+            motion.expression.detach().cpu().double().numpy().reshape(-1),
+        ]
+        steps: np.ndarray = np.concatenate(parts) / self.step
+        if np.abs(steps).max() >= LIMIT:
+            raise ValueError(
+                f"expected motion below {LIMIT} steps of {self.step:g}, got {np.abs(steps).max():g}"
+            )
+        return steps
+
+    def unwrap(self, steps: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """`steps` with its angles moved by whole turns, to where they are nearest to those of `before`."""
+        turn = 2 * math.pi / self.config.geometry.pi * 180 / DEGREES / self.step
+        moved = steps.copy()
+        moved[:3] -= np.rint((steps[:3] - before[:3]) / turn) * turn
+        return moved
+
+    def motion(self, numbers: np.ndarray) -> Motion:
+        """The motion of one frame, float32 on the CPU, from its (P,) whole numbers."""
+        values = numbers * self.step  # both sides exact, one rounding
+        translation = np.zeros(3)
+        translation[self._axes] = values[3 : 3 + len(self._axes)]
+        scale = values[self.pose - 1] * SCALES if self._scaled else 1.0
+        if self._scaled:
+            scale = max(scale, self.step)  # never 0 for a small one that is rounded
+        arrays = (
+            self._rotation(values[:3] * DEGREES),
+            translation,
+            values[self.pose :].reshape(-1, 3),
+            np.array([scale]),
+        )
+        return Motion(*(torch.from_numpy(array[None].astype(np.float32)) for array in arrays))
+
+    def _rotation(self, degrees: np.ndarray) -> np.ndarray:
+        """`rotation_from_euler` by sums and products alone, which round alike on every machine."""
+        geometry = self.config.geometry
+        axes = {}
+        for axis, angle in zip("xyz", degrees.tolist(), strict=True):
+            c, s = _cos_sin(angle / 180 * (geometry.pi / math.pi))
+            axes[axis] = {
+                "x": [[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]],
+                "y": [[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]],
+                "z": [[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]],
+            }[axis]
+        first, second, third = (axes[axis] for axis in geometry.euler_order)
+        return np.array(_product(_product(first, second), third))
+
+
+def fingerprint(config: ModelConfig) -> int:
+    """16 bits of what the numbers of a preset's motion mean."""
+    geometry = config.geometry
+    meaning = (
+        config.keypoints,
+        config.head.scale,
+        geometry.transfer,
+        geometry.euler_order,
+        geometry.pi,
+        geometry.translation,
+    )
+    return int.from_bytes(hashlib.sha256(json.dumps(meaning).encode()).digest()[:2], "big")
+
+
+def _cos_sin(half_turns: float) -> tuple[float, float]:
+    """Of an angle in half turns: series about the nearest quarter turn, then a swap and signs."""
+    quarters = round(half_turns * 2)
+    x = (half_turns - quarters / 2) * math.pi
+    square, cosine, sine = x * x, 1.0, 1.0
+    for n in range(_TERMS, 0, -1):
+        cosine = 1 - square / ((2 * n - 1) * (2 * n)) * cosine
+        sine = 1 - square / ((2 * n) * (2 * n + 1)) * sine
+    sine *= x
+    return ((cosine, sine), (-sine, cosine), (-cosine, -sine), (sine, -cosine))[quarters % 4]
+
+
+def _product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
+    """Of 3 x 3 matrices, summed in this order: libraries choose their own."""
+    return [[a[i][0] * b[0][j] + a[i][1] * b[1][j] + a[i][2] * b[2][j] for j in range(3)] for i in range(3)]
