@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fv2v.engine.stages import Pending
 from fv2v.geometry import Source, View
 from fv2v.io.prefetch import Worker
+from fv2v.motion.edit import Edit, check_edits
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.animation import Animation
 from fv2v.reenactor.options import AnimationOptions
@@ -96,9 +98,8 @@ class Stream(Worker):
     Args:
         reenactor: of a preset that pictures drive.
         source: from `encode`: one, of one or several portraits, or a sequence of them.
-        options: how the sources follow (`fv2v.reenactor.AnimationOptions`), all but `edit` and `batch_size`.
-            By default the anchor is the first frame that is not dropped; one given has one frame, or one for
-            each source.
+        options: how the sources follow (`fv2v.reenactor.AnimationOptions`), all but `batch_size`. By default
+            the anchor is the first frame that is not dropped; one given has one frame, or one a source.
         queue: how many frames may wait. 1 has the least latency; more lets a source stutter.
         keywords: the same options one by one, which win. `steady` is True where it is left out and no
             `options` are given: each driver's motion is smoothed by the frames' times; None leaves it as it
@@ -107,6 +108,8 @@ class Stream(Worker):
     Attributes:
         view: the head's pose as the receiver wants it, for all sources or a sequence of one each. Setting it
             counts from the next frame that the networks take.
+        edit: what to change of the motion, for all sources or a sequence of one each; None: nothing. Setting
+            it counts as `view`'s does.
 
     Raises:
         ValueError: at once for arguments that do not fit. What is wrong with a frame is raised by the next
@@ -134,12 +137,12 @@ class Stream(Worker):
             raise ValueError("expected at least one source, got none")
         sources = source if isinstance(source, Source) else Source.cat(source)
         options = replace(options, **keywords)
-        if options.edit is not None or options.batch_size != 1:
-            raise ValueError("a stream takes no edit and no batch_size; expected Reenactor.animate for those")
+        if options.batch_size != 1:
+            raise ValueError("a stream takes no batch_size; expected Reenactor.animate for that")
         self._runner, self._queue = reenactor.runner, queue
         self._animation = Animation(self._runner, sources, options)
         self._last: float | None = None  # when the frame was taken that the networks got last
-        self.view = options.view
+        self.view, self.edit = options.view, options.edit
         self._waiting: deque[_Frame] = deque()
         self._ready: deque[Picture] = deque()
         self._latencies: deque[float] = deque(maxlen=WINDOW)
@@ -159,6 +162,17 @@ class Stream(Worker):
             if len(view) != sources or not all(isinstance(each, View) for each in view):
                 raise ValueError(f"expected a View, or one for each of {sources} sources, got {view!r}")
         self._view = view
+
+    @property
+    def edit(self) -> Edit | Sequence[Edit] | None:
+        return self._edit
+
+    @edit.setter
+    def edit(self, edit: Edit | Iterable[Edit] | None) -> None:
+        if edit is not None and not isinstance(edit, Edit):
+            edit = list(edit)
+        self._edits = check_edits(edit, len(self._animation.source), self._runner.config)
+        self._edit = edit
 
     def push(self, frame: Any, time: float | None = None) -> int:
         """Hand over a driving frame, of any kind that `encode` takes, and never wait. Returns its number.
@@ -247,24 +261,39 @@ class Stream(Worker):
             raise self._error
 
     def _work(self) -> None:
-        while (frame := self._take()) is not None:
-            self._show(frame, self._render(frame))
+        before: tuple[_Frame, Pending] | None = None  # under way while the next frame is begun
+        while True:
+            begun = None
+            try:
+                if (frame := self._take(wait=before is None)) is not None:
+                    begun = frame, self._begin(frame)
+            finally:
+                if before is not None:
+                    self._show(*before)
+            if begun is None and before is None:
+                return
+            before = begun
+            if begun is not None and not begun[1].under_way:
+                self._show(*begun)
+                before = None
 
-    def _take(self) -> _Frame | None:
+    def _take(self, wait: bool) -> _Frame | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            return None if self._closed else self._waiting.popleft()
+            if wait:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+            return self._waiting.popleft() if self._waiting and not self._closed else None
 
-    def _render(self, frame: _Frame) -> np.ndarray:
+    def _begin(self, frame: _Frame) -> Pending:
         sources = len(self._animation.source)
         batch = self._runner.batch(frame.driving)
         if sources == 1 and len(batch) != 1:
             raise ValueError(f"expected one frame at a time, got {len(batch)}")
         seconds = None if self._last is None else frame.time - self._last
         self._last = frame.time
-        return self._animation.begin(batch, self._view, seconds=seconds).result()
+        return self._animation.begin(batch, self._view, edits=self._edits, seconds=seconds)
 
-    def _show(self, frame: _Frame, images: np.ndarray) -> None:
+    def _show(self, frame: _Frame, pending: Pending) -> None:
+        images = pending.result()
         with self._changed:
             latency = monotonic() - frame.pushed
             self._latencies.append(latency)
