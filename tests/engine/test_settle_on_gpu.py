@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from fv2v.engine import GPU_PASSES
+from fv2v.engine.passes.depth_in_kernels import FoldedTaps
 from fv2v.engine.passes.fused_convolution import LAST, FusedConv
-from fv2v.engine.passes.settle_on_gpu import Enlarged, FoldedTaps, PaddedChannels, Phases, SmallResponseNorm
+from fv2v.engine.passes.settle_on_gpu import Enlarged, PaddedChannels, Phases, SmallResponseNorm
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.blocks import DepthConv2d

@@ -4,6 +4,8 @@ PyTorch adds a convolution's bias, an addend and a ReLU in a kernel each, which 
 output; and cuDNN, given half precision that is not channels-last, transforms it at every call.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv3d, leaky_relu
@@ -61,3 +63,25 @@ class FusedConv(nn.Module):
         if addend is not None:
             y = y + addend
         return y if self.negative_slope == 1 else leaky_relu(y, self.negative_slope)
+
+
+def conv_of(kind: type[Conv], weight: Tensor, bias: Tensor | None, *, padding: Any) -> Conv:
+    """A convolution of such weights."""
+    made, read, *size = weight.shape
+    conv = nn.utils.skip_init(
+        kind,
+        read,
+        made,
+        size,
+        padding=padding,
+        bias=bias is not None,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    conv.weight, conv.bias = frozen(weight), None if bias is None else frozen(bias)
+    return conv
+
+
+def frozen(tensor: Tensor) -> nn.Parameter:
+    """A weight that is not trained."""
+    return nn.Parameter(tensor.detach(), requires_grad=False)

@@ -4,8 +4,7 @@
 - A volume is pooled, enlarged and interleaved as D pictures beside each other, in the layout that it has.
 - A block that enlarges convolves in phases (double_in_phases.py), whose ReLU is in the convolution and which
   are put together by one copy; where the small picture is 2×2 that saves nothing, and needs 16/9 the weights.
-- G reads the warped volume by a convolution as deep as it is, which needs no copy that folds its depth.
-- M's occlusion, one output channel of 7×7×C·D weights, is a convolution to its 49 taps, which `fold` adds up.
+- Convolutions that fold a volume's depth into channels are as deep as it is (depth_in_kernels.py).
 - LivePortrait's M has 110 and 142 channels: they are padded to what tensor cores take, multiples of 8.
 - Biases of residual sums are added once; SPADE's convolutions have none where an instance norm takes it out.
 - The response norms of ConvNeXt V2 read and write their input once.
@@ -17,11 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, fold, interpolate, pad
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
+from fv2v.engine.passes.depth_in_kernels import DepthConv, FoldedTaps
 from fv2v.engine.passes.double_in_phases import phase_weight
 from fv2v.engine.passes.fold_norms import children_of
-from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, convolution_relu
+from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, conv_of, convolution_relu, frozen
 from fv2v.engine.passes.join_spades import JoinedSpadeBlock
 from fv2v.engine.passes.settle_on_cpu import Bottleneck, Residual
 from fv2v.engine.passes.taps_in_channels import MULTIPLE
@@ -103,42 +103,6 @@ class Pooled(nn.Module):
         return _by_picture(partial(avg_pool2d, kernel_size=2), self.conv(x))
 
 
-class DepthConv(nn.Module):
-    """A 2D convolution that folds a volume's depth into its channels, as one that is as deep as the volume.
-
-    leaky_relu(conv(x)): (B, C, D, H, W) -> (B, C', H, W).
-    """
-
-    def __init__(self, block: Any, depth: int) -> None:
-        super().__init__()
-        weight = block.conv.weight.unflatten(1, (-1, depth))
-        self.conv = _deep(weight, block.conv.bias, block.conv.padding)
-        self.conv.negative_slope = getattr(block.activation, "negative_slope", 0.0)
-
-    def forward(self, volume: Tensor) -> Tensor:
-        return self.conv(volume).squeeze(2)
-
-
-class FoldedTaps(nn.Module):
-    """`DepthConv2d` with one output channel: a convolution computes all its taps, `fold` adds them up.
-
-    A GPU would compute one output channel with a fraction of its multiprocessors, in tiles made for many.
-    """
-
-    def __init__(self, conv: Any, depth: int) -> None:
-        super().__init__()
-        self.place = {"kernel_size": conv.kernel_size, "padding": conv.padding}
-        # `fold` adds tap (i, j) to the pixel (i, j) further on: the kernel is mirrored
-        taps = conv.weight[0].flatten(1).flip(1).T.unflatten(1, (-1, depth))[..., None, None]
-        self.taps = len(taps)
-        self.conv = _deep(pad(taps, (0, 0) * 4 + (0, -self.taps % MULTIPLE)), None, (0, 0))
-        self.bias = conv.bias
-
-    def forward(self, volume: Tensor) -> Tensor:
-        taps = self.conv(volume).squeeze(2)[:, : self.taps]
-        return fold(taps.flatten(2), taps.shape[2:], **self.place) + self.bias
-
-
 class PaddedChannels(nn.Module):
     """`module` of a volume with so many channels of zeros more."""
 
@@ -159,7 +123,7 @@ class Separate(nn.Module):
         make = Phases if isinstance(block, blocks.UpBlock2d) else partial(FusedConv, negative_slope=0.0)
         weights, biases = block.conv.weight.chunk(chunks.count), block.conv.bias.chunk(chunks.count)
         self.parts = nn.ModuleList(
-            make(_conv(nn.Conv2d, *each, padding=block.conv.padding))
+            make(conv_of(nn.Conv2d, *each, padding=block.conv.padding))
             for each in zip(weights, biases, strict=True)
         )
 
@@ -216,7 +180,7 @@ def _pad_channels(motion: Any, depth: int) -> None:
     ):
         setattr(owner, name, _widened(getattr(owner, name), more, outputs))
     deep = motion.occlusion.weight.unflatten(1, (-1, depth))
-    motion.occlusion.weight = _frozen(pad(deep, (0, 0) * 3 + (0, more)).flatten(1, 2))
+    motion.occlusion.weight = frozen(pad(deep, (0, 0) * 3 + (0, more)).flatten(1, 2))
     motion.hourglass = PaddedChannels(hourglass, more)
 
 
@@ -234,32 +198,7 @@ def _drop_biases(decoder: Any) -> None:
 def _widened(conv: Any, inputs: int, outputs: int) -> Conv:
     """With channels of zeros more."""
     weight = pad(conv.weight, (0, 0) * 3 + (0, inputs, 0, outputs))
-    return _conv(nn.Conv3d, weight, pad(conv.bias, (0, outputs)), padding=conv.padding)
-
-
-def _deep(weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> FusedConv:
-    """A convolution whose kernel is as deep as the volume: (O, C, D, k, k)."""
-    return FusedConv(_conv(nn.Conv3d, weight, bias, padding=(0, *padding)))
-
-
-def _conv(kind: type[Conv], weight: Tensor, bias: Tensor | None, *, padding: Any) -> Conv:
-    made, read, *size = weight.shape
-    conv = nn.utils.skip_init(
-        kind,
-        read,
-        made,
-        size,
-        padding=padding,
-        bias=bias is not None,
-        device=weight.device,
-        dtype=weight.dtype,
-    )
-    conv.weight, conv.bias = _frozen(weight), None if bias is None else _frozen(bias)
-    return conv
-
-
-def _frozen(tensor: Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor.detach(), requires_grad=False)
+    return conv_of(nn.Conv3d, weight, pad(conv.bias, (0, outputs)), padding=conv.padding)
 
 
 def _join_activation(module: Any) -> None:
@@ -285,12 +224,12 @@ def _join_biases(chain: Sequence[Any]) -> None:
         total = total + block.conv2.bias
         block.conv2.bias = None
     if chain:
-        chain[-1].conv2.bias = _frozen(total)
+        chain[-1].conv2.bias = frozen(total)
 
 
 def _bottleneck(block: Any) -> nn.Module:
     if not isinstance(block.skip, nn.Identity):  # its bias and conv3's are one
-        block.conv3.bias = _frozen(block.conv3.bias + block.skip[0].bias)
+        block.conv3.bias = frozen(block.conv3.bias + block.skip[0].bias)
         block.skip[0].bias = None
     return Bottleneck(block, make=FusedConv, make_inner=FusedConv)
 
