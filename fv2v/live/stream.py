@@ -3,18 +3,21 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fv2v.engine.stages import Pending
 from fv2v.face.lost import check_lost
 from fv2v.face.portrait import choose_face
 from fv2v.geometry import Source, View
 from fv2v.io.prefetch import Worker
 from fv2v.live.driver import LiveDrivers
+from fv2v.live.report import Picture, StreamReport
+from fv2v.motion.edit import Edit, check_edits
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.animation import Animation
 from fv2v.reenactor.options import AnimationOptions
@@ -26,55 +29,6 @@ if TYPE_CHECKING:
 
 SMOOTHED = AnimationOptions(steady=True)
 WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What became of a frame."""
-
-    images: np.ndarray  # (S, n, n, 3) uint8, one a source
-    number: int  # of the frame, counted from 0 in the order of `push`, dropped ones included
-    time: float  # of the frame: what `push` was told, or `time.monotonic()` when it was pushed
-    latency: float  # seconds from `push` until the picture was ready
-    seen: bool = True  # whether the driver's face was seen in the frame; always without `crop`
-
-    @property
-    def image(self) -> np.ndarray:
-        """(n, n, 3) uint8: of the first source, or the only one."""
-        return self.images[0]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReport:
-    """What a stream has done so far. Frames pushed = shown + dropped + unseen + failed + those under way.
-
-    Latencies are seconds from `push` until the picture was ready, of the last 1000 pictures; NaN before the
-    first.
-    """
-
-    pushed: int
-    shown: int  # pictures that `get` has returned
-    dropped: int  # frames of which there is no picture: newer ones took their place, or the stream ended
-    unseen: int  # pictures that newer ones took the place of before anybody got them
-    failed: int  # frames that were no pictures, left out by `on_error="skip"`
-    p50: float
-    p95: float
-    p99: float
-    longest: float
-    lost: int = 0  # pictures of frames in which no face was seen, with `crop`
-
-    def __str__(self) -> str:
-        text = f"{self.pushed} frames pushed, {self.shown} shown, {self.dropped} dropped"
-        if self.unseen:
-            text += f", {self.unseen} rendered and not asked for"
-        if self.lost:
-            text += f", {self.lost} without a face seen"
-        if self.failed:
-            text += f", {self.failed} left out: no pictures"
-        if not np.isnan(self.longest):
-            p50, p95, p99, longest = (1e3 * each for each in (self.p50, self.p95, self.p99, self.longest))
-            text += f"; latency {p50:.0f} ms (p95 {p95:.0f}, p99 {p99:.0f}, at most {longest:.0f})"
-        return text
 
 
 class _Frame(NamedTuple):
@@ -107,9 +61,8 @@ class Stream(Worker):
     Args:
         reenactor: of a preset that pictures drive.
         source: from `encode`: one, of one or several portraits, or a sequence of them.
-        options: how the sources follow (`fv2v.reenactor.AnimationOptions`), all but `edit` and `batch_size`.
-            By default the anchor is the first frame that is not dropped; one given has one frame, or one for
-            each source.
+        options: how the sources follow (`fv2v.reenactor.AnimationOptions`), all but `batch_size`. By default
+            the anchor is the first frame that is not dropped; one given has one frame, or one a source.
         crop: follow the driver's face and cut the square around it out of each frame, an (H, W, 3) uint8
             array. Until a face is seen the sources are shown at rest, and the first frame with one is the
             anchor. False: frames are such squares already.
@@ -124,6 +77,8 @@ class Stream(Worker):
     Attributes:
         view: the head's pose as the receiver wants it, for all sources or a sequence of one each. Setting it
             counts from the next frame that the networks take.
+        edit: what to change of the motion, for all sources or a sequence of one each; None: nothing. Setting
+            it counts as `view`'s does.
 
     Raises:
         ValueError: at once for arguments that do not fit. What is wrong with a frame is raised by the next
@@ -157,8 +112,8 @@ class Stream(Worker):
             raise ValueError("expected at least one source, got none")
         sources = source if isinstance(source, Source) else Source.cat(source)
         options = replace(options, **keywords)
-        if options.edit is not None or options.batch_size != 1:
-            raise ValueError("a stream takes no edit and no batch_size; expected Reenactor.animate for those")
+        if options.batch_size != 1:
+            raise ValueError("a stream takes no batch_size; expected Reenactor.animate for that")
         self._runner, self._queue = reenactor.runner, queue
         self._animation = Animation(self._runner, sources, options)
         followed = len(sources) if crop else 0
@@ -166,7 +121,7 @@ class Stream(Worker):
         self._lost = 0  # pictures of frames in which a driver's face was not seen
         self._blind: set[int] = set()  # such frames that are under way
         self._last: float | None = None  # when the frame was taken that the networks got last
-        self.view = options.view
+        self.view, self.edit = options.view, options.edit
         self._waiting: deque[_Frame] = deque()
         self._ready: deque[Picture] = deque()
         self._latencies: deque[float] = deque(maxlen=WINDOW)
@@ -187,6 +142,17 @@ class Stream(Worker):
             if len(view) != sources or not all(isinstance(each, View) for each in view):
                 raise ValueError(f"expected a View, or one for each of {sources} sources, got {view!r}")
         self._view = view
+
+    @property
+    def edit(self) -> Edit | Sequence[Edit] | None:
+        return self._edit
+
+    @edit.setter
+    def edit(self, edit: Edit | Iterable[Edit] | None) -> None:
+        if edit is not None and not isinstance(edit, Edit):
+            edit = list(edit)
+        self._edits = check_edits(edit, len(self._animation.source), self._runner.config)
+        self._edit = edit
 
     def push(self, frame: Any, time: float | None = None) -> int:
         """Hand over a driving frame, of any kind that `encode` takes, and never wait. Returns its number.
@@ -277,42 +243,56 @@ class Stream(Worker):
             raise self._error
 
     def _work(self) -> None:
-        while (frame := self._take()) is not None:
+        """Until no frame waits; one is under way while the next is begun."""
+        before: tuple[_Frame, Pending] | None = None
+        while True:
+            begun = frame = None
             try:
-                images = self._render(frame)
-            except (
-                ValueError,
-                TypeError,
-                OSError,
-            ):  # the frame's; the networks' own errors are RuntimeErrors
-                if not self._skips:
-                    raise
-                self._failed += 1
-            else:
-                self._show(frame, images)
+                if (frame := self._take()) is not None and (pending := self._begun(frame)) is not None:
+                    begun = frame, pending
+            finally:
+                if before is not None:
+                    self._show(*before)
+            if frame is None and before is None:
+                return
+            before = begun
+            if begun is not None and not begun[1].under_way:
+                self._show(*begun)
+                before = None
 
     def _has_work(self) -> bool:
         return bool(self._waiting)
+
+    def _begun(self, frame: _Frame) -> Pending | None:
+        """None for a frame that is no picture, where such frames are left out."""
+        try:
+            return self._begin(frame)
+        except (ValueError, TypeError, OSError):  # the networks' own errors are RuntimeErrors
+            if not self._skips:
+                raise
+            self._failed += 1
+            return None
 
     def _take(self) -> _Frame | None:
         with self._changed:
             return self._waiting.popleft() if self._waiting and not self._closed else None
 
-    def _render(self, frame: _Frame) -> np.ndarray:
+    def _begin(self, frame: _Frame) -> Pending:
         sources = len(self._animation.source)
         driving, seen = self._drivers.crops(frame.driving)
         if not seen:
             self._blind.add(frame.number)
         if driving is None:
-            return self._animation.rest(self._view).result()
+            return self._animation.rest(self._view)
         batch = self._runner.batch(driving)
         if sources == 1 and len(batch) != 1:
             raise ValueError(f"expected one frame at a time, got {len(batch)}")
         seconds = None if self._last is None else frame.time - self._last
         self._last = frame.time
-        return self._animation.begin(batch, self._view, seconds=seconds).result()
+        return self._animation.begin(batch, self._view, edits=self._edits, seconds=seconds)
 
-    def _show(self, frame: _Frame, images: np.ndarray) -> None:
+    def _show(self, frame: _Frame, pending: Pending) -> None:
+        images = pending.result()
         with self._changed:
             seen = frame.number not in self._blind
             self._blind.discard(frame.number)

@@ -92,18 +92,14 @@ def with_still(edit: Edit | Iterable[Edit] | None, still: Motion) -> Edit | Iter
     return (replace(each, still=still) for each in edit)
 
 
-def check_edits(
-    edit: Edit | Iterable[Edit] | None, frames: int, sources: int, config: ModelConfig
-) -> Sequence[Edit]:
+def check_edits(edit: Edit | Iterable[Edit] | None, frames: int, config: ModelConfig) -> Sequence[Edit]:
     """The edits as a list: none, one for all frames, or one a frame; ValueError otherwise.
 
     Each is checked by `check_edit`.
     """
     edits = [] if edit is None else [edit] if isinstance(edit, Edit) else list(edit)
-    if len(edits) > 1 and (len(edits) != frames or sources > 1):
-        raise ValueError(
-            f"expected one edit, or one for each of {frames} frames of one source, got {len(edits)}"
-        )
+    if len(edits) > 1 and len(edits) != frames:
+        raise ValueError(f"expected one edit, or one for each of {frames} frames, got {len(edits)}")
     for each in edits:
         check_edit(each, config)
     return edits

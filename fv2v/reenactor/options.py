@@ -9,11 +9,11 @@ from typing import TypedDict
 from torch import Tensor
 
 from fv2v.config import ModelConfig
-from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import check_adapt_scale
 from fv2v.motion.edit import Edit, check_edit
 from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
+from fv2v.reenactor.placement import FrameInputs
 
 Anchor = Motion | int | float | str | PathLike[str]
 FRAME_OPTIONS = ("view", "stitch", "edit")  # those that concern a frame by itself, not an animation
@@ -105,13 +105,13 @@ class AnimationOptions:
     def frame_inputs(
         self,
         source: Source,
-        driving: Tensor | Motion,
+        motion: Motion,
         anchor: Motion | None,
         view: View | Sequence[View] | None,
         movement: Tensor | float = 1.0,
     ) -> FrameInputs:
         """Frames of this animation, as the networks' side takes them."""
-        return FrameInputs(source, driving, anchor, view, movement, self.stitch)
+        return FrameInputs(source, motion, anchor, view, movement, self.stitch)
 
     def at_rate(self, fps: float) -> "AnimationOptions":
         """The same options for a driver of so many frames a second, which is what `steady` counts in."""

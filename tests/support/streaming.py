@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fv2v import Stream
-from fv2v.live.stream import Picture
+from fv2v.live.report import Picture
 
 
 @dataclass
