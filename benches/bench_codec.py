@@ -18,7 +18,7 @@ FRAMES = 10 if TINY else 200
 
 @pytest.mark.parametrize("name", ["vox-256", "liveportrait"])
 @pytest.mark.parametrize("side", ["encode", "decode"])
-def bench_frame(benchmark: BenchmarkFixture, name: str, side: str) -> None:
+def test_frame(benchmark: BenchmarkFixture, name: str, side: str) -> None:
     config = fv2v.preset(name)
     motions = list(one_by_one(talking(config, FRAMES)))
     encoder = MotionEncoder(config)
