@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernels of a frame on a GPU, counted without one: both stages run on tensors without data.
 
 An operation counts as one kernel; views, and memory that is only reserved, as none. A convolution's bias is a

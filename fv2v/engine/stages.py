@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frame path of a GPU: two graphs, small tensors between them, and transfers beside them.
 
     extract   pixels -> Motion                   a graph for each size of driving frame

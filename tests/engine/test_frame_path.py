@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Live, edited, replayed or rendered: after its first frame the same two graphs run, and nothing else does.
 
 And frames overlap: a stage starts on a frame before the one before is done, and waits for all that it must.

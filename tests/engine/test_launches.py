@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernels of a frame on a GPU, as the table in fv2v/engine/README.md has them."""
 
 from pathlib import Path

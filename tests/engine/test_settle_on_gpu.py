@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is arranged for a GPU is the trained modules' function: in float64 they agree to rounding.
 
 cuDNN's fused calls are not here without a GPU: there `convolution_relu` is PyTorch's own operations.

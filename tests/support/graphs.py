@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stand-ins for CUDA graphs: what a frame's path does can be seen without a GPU."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streams and events as the CPU does not have them: who has to wait for whom, and where nobody does.
 
 Every operation runs at once, as the host asks for it; what is kept is what a GPU would know. A stream's clock

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions that fold a volume's depth into its channels, as convolutions as deep as the volume.
 
 The fold would be a copy of channels-last memory. G projects the warped volume so; M's occlusion has a single

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions of a GPU on channels-last memory, with bias, sum and ReLU in cuDNN's own call.
 
 PyTorch adds a convolution's bias, an addend and a ReLU in a kernel each, which read and write its whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last pass on a GPU: channels-last memory throughout, and as few kernels as PyTorch and cuDNN allow.
 
 - Convolutions take their ReLU, and bottlenecks their sum, into cuDNN's call (fused_convolution.py).
