@@ -55,7 +55,10 @@ def read_arrays(
 def _read(file: IO[bytes], size: int) -> np.ndarray:
     """One array, of a file of that many bytes."""
     check_limit("bytes of an array", size, ARRAY + npy.MAGIC_LEN + 2**16)
-    version = npy.read_magic(file)
+    try:
+        version = npy.read_magic(file)
+    except ValueError:
+        raise ValueError("no .npy file of numbers") from None
     if version not in _HEADERS:
         raise ValueError(f"expected an array of numbers, got numpy's format {version[0]}.{version[1]}")
     shape, fortran, dtype = _HEADERS[version](file)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fv2v.config import DiscriminatorConfig, ModelConfig
 from fv2v.data.augment import AugmentConfig
-from fv2v.io.limits import reading
+from fv2v.io.limits import shown
 from fv2v.io.paths import PathLike
 from fv2v.losses import LossConfig
 from fv2v.training.toml import build, read_table, with_assignments
@@ -155,8 +155,14 @@ def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
     if not path.exists():
         raise FileNotFoundError(f"{name}: no such file, and none of the examples {', '.join(examples)}")
     table = with_assignments(read_table(path), assignments)
-    with reading(path, "tables nested too deep"):
+    try:
         return build(TrainConfig, table)
+    except RecursionError:
+        raise ValueError(f"{path}: tables nested too deep") from None
+    except ValueError as error:
+        if assignments:  # which may be to blame
+            raise
+        raise ValueError(f"{path}: {shown(error)}") from error
 
 
 def _of(values: Mapping[str, float], name: str, default: float) -> float:

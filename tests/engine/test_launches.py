@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernels of a frame on a GPU, as the table in fv2v/engine/README.md has them."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from places import ROOT
 from torch import nn
 
-import fv2v.engine
 from fv2v.engine import GPU_PASSES, PASSES
 from fv2v.engine.launches import Counter, count
 from fv2v.engine.passes.fused_convolution import FusedConv
@@ -15,7 +13,7 @@ from fv2v.engine.passes.taps_in_channels import taps_in_channels
 from fv2v.presets import PRESETS
 
 BEFORE = (*PASSES, taps_in_channels)
-TABLE = Path(fv2v.engine.__file__).with_name("README.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "fv2v" / "engine" / "README.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip(" `") for cell in row.split("|")[1:-1]] for row in TABLE.splitlines() if row.startswith("| `")
 ]

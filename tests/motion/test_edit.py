@@ -179,5 +179,5 @@ def test_edits_are_looked_at_before_a_frame_is_read():
         reenactor.animate(source, pictures(1), edit=Edit(strength={"ears": 0.0}))
     with pytest.raises(ValueError, match="expected an Edit, or an iterable of them, got 3"):
         reenactor.animate(source, pictures(1), edit=3)
-    with pytest.raises(ValueError, match="one for each of 2 frames of one source, got 3"):
+    with pytest.raises(ValueError, match="one for each of 2 frames, got 3"):
         reenactor.render(source, motion, edit=[Edit()] * 3)

@@ -55,7 +55,12 @@ def test_what_is_no_sequence_is_refused(changed, message):
     [
         ((), Fraction(1, 25), Fraction(25), "at least one frame, got none"),
         ((0, 5, 5), Fraction(1, 25), Fraction(25), "rise, got 5 and then 5 at frame 2"),
-        ((0, 1), Fraction(0), Fraction(25), "a time base of more than 0 seconds, got 0"),
+        (
+            (0, 1),
+            Fraction(0),
+            Fraction(25),
+            "more than 0 seconds, in numbers below 2147483648, got 0",
+        ),
         ((0, 1), Fraction(1, 25), Fraction(1, 25), "from 1 to 1000 frames a second, got 1/25"),
     ],
 )

@@ -107,7 +107,13 @@ def test_a_picture_that_does_not_halve_is_an_error():
         Discriminator(TINY)(torch.rand(1, 3, 33, 32))
 
 
-@pytest.mark.parametrize("wrong", [{"widths": ()}, {"scales": 0}])
-def test_a_config_without_layers_or_scales_is_an_error(wrong):
-    with pytest.raises(ValueError, match="expected a width at least and scales >= 1"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"widths": ()}, r"expected 1 to 16 numbers in widths, got \(\)"),
+        ({"scales": 0}, "expected scales from 1 to 65536, got 0"),
+    ],
+)
+def test_a_config_without_layers_or_scales_is_an_error(wrong, message):
+    with pytest.raises(ValueError, match=message):
         DiscriminatorConfig(**wrong)

@@ -160,7 +160,7 @@ def test_motion_is_relative_where_the_release_has_it_so():
     ("wrong", "told"),
     [
         ({"image_size": 36}, "image_size a multiple of 8"),
-        ({"keypoints": 0}, "keypoints >= 1, got 0"),
+        ({"keypoints": 0}, "keypoints from 1 to 65536, got 0"),
         ({"geometry": {}}, "fields"),
         ({"resize": "bicubic"}, "resize one of .* got 'bicubic'"),
     ],

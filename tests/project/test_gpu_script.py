@@ -110,7 +110,7 @@ def work(tmp_path, passing):
         ("racecheck", 45),
         ("initcheck", 50),
     ]
-    (folder / "stages.tsv").write_text("".join(f"{name}\tok\t{took}\t200\n" for name, took in rows.items()))
+    (folder / "stages.tsv").write_text("".join(f"{name}\tok\t{took}\t200\n" for name, took in rows))
     for tool in ("memcheck", "racecheck", "initcheck"):
         (folder / f"{tool}.sanitizer").write_text(NO_RACE if tool == "racecheck" else CLEAN)
     return folder

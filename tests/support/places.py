@@ -20,6 +20,7 @@ MANUALS = [
     ROOT / "fv2v" / "training" / "README.md",
     ROOT / "fv2v_kernels" / "README.md",
     ROOT / "fv2v" / "export" / "README.md",
+    ROOT / "fv2v" / "engine" / "README.md",
     BENCHES / "README.md",
 ]
 
