@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds csrc with ninja: fv2v_kernels._cpu always, fv2v_kernels._cuda where nvcc is found.
 
 Neither links nor includes torch. FV2V_CUDA=0 leaves CUDA out; FV2V_CUDA_ARCHS names other targets; CUDA_HOME
@@ -22,7 +23,7 @@ CSRC = Path("csrc")
 CPU_SOURCES = [*sorted(map(str, [*CSRC.glob("*/cpu.cpp"), *CSRC.glob("cpu/*.cpp")])), "csrc/bindings_cpu.cpp"]
 CUDA_SOURCES = [*sorted(map(str, CSRC.glob("*/cuda.cu"))), "csrc/bindings_cuda.cpp"]
 HEADERS = sorted(map(str, CSRC.rglob("*.h")))
-ARCHS = os.environ.get("FV2V_CUDA_ARCHS", "80;86;89;90;100;120")
+ARCHS = os.environ.get("FV2V_CUDA_ARCHS", "75;80;86;89;90;100;120")
 CXX_FLAGS = (
     "-O3 -std=c++17 -fPIC -fvisibility=hidden -fopenmp -fno-math-errno -fno-trapping-math -Wall -Wno-psabi"
 )

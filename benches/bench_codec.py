@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a frame of motion costs to encode, and to decode again, on one core; bytes a frame beside it.
 
 `bytes` is the mean packet at the default quality, after the first, of a face that turns and talks in drawn-up

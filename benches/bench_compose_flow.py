@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_flow against the releases' softmax, flows and weighted sum.
 
 On a CPU the compiled baseline is slower than the eager one by a factor of tens: inductor (torch 2.13) splits

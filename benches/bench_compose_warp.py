@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_warp against the releases' softmax, flows, weighted sum and `grid_sample`.
 
 On a CPU there are no compiled rows: the compiled softmax and sum are slower there than the eager ones by a

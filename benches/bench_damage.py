@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damage in films: how much of it is told, whether it is told of sound ones, and what the looking costs.
 
 Bits are flipped in the H.264 data of a clip, one to sixteen in each of 100 copies. A copy is wrong where a

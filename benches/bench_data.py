@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training pairs that one worker reads, and what the way that videos are kept is worth.
 
 A round is a batch of pairs of 256 x 256 pixels, read in this process on one thread, as a worker does it;

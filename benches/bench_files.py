@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole file with `vox-256`, decode to encode, beside its networks alone; and what batches are worth.
 
 The ratio of the file's row is the networks' time alone, on the same frames, cropped before, to the whole

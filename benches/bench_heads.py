@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast heads are drawn, on one thread: `fv2v synthesize` runs a process of one thread on each core.
 
 `frames_per_s` is what matters; `processor_s` a frame says more on a machine that others use too.

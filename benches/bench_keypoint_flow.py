@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """keypoint_flow against the releases' own subtraction, addition and cat."""
 
 from functools import partial

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mask_head against the releases' way with what it reads: sum, softmax, flows, weighted sum, `grid_sample`.
 
 The releases have no taps to add up, for their 7 x 7 x 7 convolution writes logits. So both forms of it are

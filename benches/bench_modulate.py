@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """modulate against the releases' SPADE: instance norm, scale, shift and leaky ReLU."""
 
 from functools import partial

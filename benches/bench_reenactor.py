@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A driving frame, whole and stage by stage, beside what the public releases do. The source is encoded once.
 
 Three forms (frames.py) of the same random weights, which cost what trained ones cost, on the same pictures;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every rewrite of the inference form saved: the whole frame with one pass after another applied.
 
 Each row is timed in rounds with the row before it, so a ratio is what that one pass gained; milliseconds and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ten thousand frames through the frame path in half precision: none may be broken, nor far from float32's.
 
 Real clips over and over, from the folder FV2V_MEDIA; without it, a painting that moves. Weights are random,

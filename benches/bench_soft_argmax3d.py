@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """soft_argmax3d against the releases' softmax over the flattened volume and expectation on the lattice."""
 
 from functools import partial

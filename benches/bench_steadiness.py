@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the filter on motion takes out of a still face, how late it makes a turn, and what a frame costs.
 
 With FV2V_MEDIA=folder motion is that of real faces: of LivePortrait's templates there, and of its clips, of
@@ -20,7 +21,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from steady import delay, jitter, keypoints, least_and_most, still, turning
 
 from fv2v.face.crop import WIDE
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.find import find_first_face
 from fv2v.geometry import Motion
 from fv2v.io.video import read_video

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training step with this project's operators beside the same step in stock PyTorch.
 
 Stock are the operators' definitions, called as plain PyTorch that autograd records: the `reference` backend

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp3d against `grid_sample`, which is all the releases call."""
 
 from functools import partial

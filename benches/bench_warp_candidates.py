@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp_candidates against the releases' flows, repeat, one `grid_sample`, two Gaussians and cat."""
 
 from functools import partial

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benches of every operator and of the whole frame: `pytest benches --benchmark-only`.
 
 A run of the whole folder saves itself as benches/results/<machine>-<date>.json; a run of a part (`-k`, one

@@ -1,39 +1,59 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, on a machine with one and no network:
+# SPDX-License-Identifier: Apache-2.0
+# What needs a GPU, on a machine with one and no network, in three calls of at most nine minutes each:
 #
-#   benches/gpu/gpu.sh [tests] [sanitizers] [benches] [frames]     all four by default; the build always
+#   benches/gpu.sh tests           the cases of the suite that need a GPU, and profiles of frame and kernels
+#   benches/gpu.sh sanitizers      compute-sanitizer on the operators' cases
+#   benches/gpu.sh benches         the driving frame, then the operators, what torch.compile makes of them last
+#   benches/gpu.sh wheels FOLDER   first, on a machine with a network: the packages that the other may lack
 #
-# Builds and installs, runs the whole test suite on CUDA, compute-sanitizer on the operators' tests, the
-# operators' benches, and those of a driving frame (float16, CUDA graphs, batch 8, and ten thousand frames of
-# the clips in FV2V_MEDIA, or of a painting that moves, without a broken one), and writes $OUT/<gpu>-<date>.json with the machine and every figure. Where stages are run one at a
-# time, that file, or benches/results/ of the same name, keeps what earlier calls on the same sources found.
+# Each call builds and installs, and is complete in itself. $OUT gets <gpu>-<date>.json, with the machine and
+# every figure, where later calls on the same sources add theirs, and logs-<call>.tar.gz, with whole logs and
+# the profiles. A stage that fails, collects only in part or runs out of time stops no other. README's table:
 #
-# A stage that fails or runs out of time does not stop the next ones. Exit status: 0 if all were clean, 1 if not,
-# 2 without a GPU. From outside come OUT (benches/results), PYTHON (python3), and SECONDS_IN_ALL (570), which
-# the stages share.
+#   fv2v bench --from benches/results/<gpu>-<date>.json --into README.md
+#
+# Exit status: 0 if all were clean, 1 if not, 2 for a wrong call or without a GPU. From outside come
+# OUT (benches/results), PYTHON (python3), WHEELS (a folder that `wheels` filled), SECONDS_IN_ALL (530), which
+# the stages share, and REHEARSE=1: without a GPU, everything but what runs on it, in small.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
 PYTHON=${PYTHON:-python3}
 OUT=${OUT:-benches/results}
-SECONDS_IN_ALL=${SECONDS_IN_ALL:-570}
-TOOLS=(memcheck racecheck initcheck)
-FRAMES=(benches/bench_reenactor.py benches/bench_rewrites.py benches/bench_soak.py)
+SECONDS_IN_ALL=${SECONDS_IN_ALL:-530}
+REHEARSE=${REHEARSE:-0}
+BESIDE=benches/support:tests/support:tests/data # what scripts import, since PYTHONSAFEPATH leaves out their folder
+LACKED=(av) # by machines that have PyTorch and what is common beside it
+GPU_TESTS=(tests/kernels tests/networks tests/engine) # where cases for a GPU are
+FRAMES=(benches/bench_reenactor.py benches/bench_rewrites.py benches/bench_peers.py benches/bench_soak.py)
 
-[ $# -gt 0 ] || set -- tests sanitizers benches frames
-plan=(build)
-for name; do
-  case $name in
-    tests | benches | frames) plan+=("$name") ;;
-    sanitizers) plan+=("${TOOLS[@]}") ;;
-    *)
-      echo "gpu.sh: no stage $name: there are tests, sanitizers, benches and frames" >&2
-      exit 2
-      ;;
-  esac
-done
-if ! "$PYTHON" -c 'import torch; raise SystemExit(not torch.cuda.is_available())'; then
-  echo "gpu.sh: this needs a GPU that the torch of $PYTHON can use, and finds none" >&2
+usage() {
+  echo "gpu.sh: expected one of tests, sanitizers, benches, wheels FOLDER; got ${*:-nothing}" >&2
+  exit 2
+}
+
+wheels() { # for CPython 3.12 on Linux, as many as fit a small upload
+  local needs=()
+  for name in "${LACKED[@]}"; do needs+=("$(grep "^$name==" constraints.txt)"); done
+  exec "$PYTHON" -m pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 -d "$1" "${needs[@]}"
+}
+
+case ${1-} in
+  tests) plan=(build tests profile kernels) ;;
+  sanitizers) plan=(build memcheck racecheck initcheck) ;;
+  benches) plan=(build frames operators compiled) ;;
+  wheels) [ $# -eq 2 ] && wheels "$2" || usage "$@" ;;
+  *) usage "$@" ;;
+esac
+[ $# -eq 1 ] || usage "$@"
+call=$1
+
+if [ "$REHEARSE" = 1 ]; then
+  export FV2V_TINY=1 CUDA_VISIBLE_DEVICES=
+elif ! "$PYTHON" -c 'import torch; raise SystemExit(not torch.cuda.is_available())'; then
+  echo "gpu.sh: this needs a GPU that the torch of $PYTHON can use, and finds none (REHEARSE=1 does without)" >&2
   exit 2
 fi
 
@@ -41,15 +61,16 @@ export PYTHON PYTHONSAFEPATH=1 # the installed package is tested, not the source
 export OMP_WAIT_POLICY=PASSIVE
 PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer
 work=$(mktemp -d)
+export work
 trap 'rm -rf "$work"' EXIT
 
 weight() { # a stage's share of the time that is left
   case $1 in
     build) echo 15 ;;
-    tests) echo 60 ;;
-    benches) echo 45 ;;
-    frames) echo 60 ;;
-    *) echo 16 ;;
+    tests | frames) echo 60 ;;
+    operators) echo 40 ;;
+    profile) echo 10 ;;
+    *) echo 20 ;;
   esac
 }
 
@@ -76,61 +97,81 @@ stage() { # its name, then a command to run under its limit
   [ "$ended" = ok ]
 }
 
+missing() { # a tool that a stage needs; not on a rehearsal, which replaces it
+  [ "$REHEARSE" = 1 ] || command -v "$2" >/dev/null && return 1
+  record "$1" "$2 is missing" 0 0
+}
+
 build() { # for the GPU that is here, unless told otherwise
-  local arch
-  arch=$("$PYTHON" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')
+  local arch=90
+  [ "$REHEARSE" = 1 ] || arch=$("$PYTHON" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')
   # shellcheck disable=SC2016
   stage build env FV2V_CUDA_ARCHS="${FV2V_CUDA_ARCHS:-$arch}" bash -c '
-    "$PYTHON" -m pip install --no-build-isolation --no-deps --force-reinstall . &&
-      "$PYTHON" -c "from fv2v_kernels import _cuda; assert _cuda.device_count(), \"no kernels for this GPU\""'
+    if [ -n "${WHEELS-}" ]; then "$PYTHON" -m pip install --no-index --no-deps "$WHEELS"/*.whl || exit; fi
+    "$PYTHON" -m pip install --no-index --no-build-isolation --no-deps --force-reinstall . &&
+      "$PYTHON" -c "
+from fv2v_kernels import _cuda
+print(\"CUDA\", _cuda.cuda_version, \"devices:\", _cuda.device_count())
+assert _cuda.device_count() or '"$REHEARSE"', \"no kernels for this GPU\""'
 }
 
 suite() {
-  local workers=$(($(nproc) / 2)) spread=()
+  local workers=$(($(nproc) / 2)) spread=() picked=(--gpu)
+  # one case of every operator, the graph's stand-in, and one release
+  [ "$REHEARSE" = 1 ] && picked=(-k "(cpu-cpu-float32 and gradients_match) or cuda_graph or recorded_tensor")
   if "$PYTHON" -c 'import xdist' 2>/dev/null && [ "$workers" -gt 1 ]; then
     spread=(-n "$workers" --dist worksteal)
     export OMP_NUM_THREADS=2
   fi
-  stage tests "$PYTHON" -m pytest tests -m "slow or not slow" -q "${spread[@]}" --continue-on-collection-errors \
-    -p no:cacheprovider --junit-xml="$work/tests.xml"
+  stage tests "$PYTHON" -m pytest "${GPU_TESTS[@]}" "${picked[@]}" -q "${spread[@]}" \
+    --continue-on-collection-errors -p no:cacheprovider --junit-xml="$work/tests.xml"
   unset OMP_NUM_THREADS
+}
+
+profile() { # one driving frame of each preset, kernel by kernel
+  stage profile env PYTHONPATH="$BESIDE" "$PYTHON" benches/support/gpu_profile.py "$work"
+}
+
+kernels() { # every operator once, under Nsight Compute
+  local under=(ncu --clock-control none --target-processes all --kernel-name-base demangled -k "regex:fv2v"
+    --section SpeedOfLight --section MemoryWorkloadAnalysis --section Occupancy --section LaunchStats
+    --csv --log-file "$work/kernels.csv")
+  missing kernels ncu && return
+  [ "$REHEARSE" = 1 ] && under=()
+  stage kernels env PYTHONPATH="$BESIDE" "${under[@]}" "$PYTHON" benches/support/gpu_kernels.py
 }
 
 # The gradient tests go forward and backward, in default mode (atomics, memory as it was allocated) and in the
 # deterministic one. Each tensor is an allocation of its own, or the tools would see torch's large pools alone.
 sanitizer() {
-  local tool=$1 only=(--kernel-name kns=fv2v)
-  local picked="cuda-cuda and (gradients_match_the_reference or deterministic_gradients)"
-  local others="float64 or bfloat16"
+  local tool=$1 place=cuda-cuda others="float64 or bfloat16" only=(--kernel-name kns=fv2v) under
+  missing "$tool" compute-sanitizer && return
   # vectors of half numbers can miss their bounds; races and unwritten memory show in one type
   [ "$tool" = memcheck ] || others="float64 or float16"
   # has to see every kernel, or it would not know what stock ones have written
   [ "$tool" = initcheck ] && only=()
-  if ! command -v compute-sanitizer >/dev/null; then
-    record "$tool" "compute-sanitizer is missing" 0 0
-    return
-  fi
-  stage "$tool" env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool "$tool" "${only[@]}" \
-    --report-api-errors no --target-processes all --error-exitcode 86 \
-    --log-file "$work/$tool.sanitizer" \
-    "$PYTHON" -m pytest tests -q -p no:cacheprovider --junit-xml="$work/$tool.xml" \
-    -m contract -k "$picked and not ($others)"
+  under=(compute-sanitizer --tool "$tool" "${only[@]}" --report-api-errors no --target-processes all
+    --error-exitcode 86 --log-file "$work/$tool.sanitizer")
+  [ "$REHEARSE" = 1 ] && under=() place=cpu-cpu-float32
+  stage "$tool" env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "${under[@]}" \
+    "$PYTHON" -m pytest tests/kernels -q -p no:cacheprovider --junit-xml="$work/$tool.xml" \
+    -m contract -k "$place and (gradients_match_the_reference or deterministic_gradients) and not ($others)"
 }
 
-bench() { # stage, which rows fit the time, then files or options
+bench() { # stage, which rows, then files or options
   local name=$1 rows=$2
   shift 2
   stage "$name" "$PYTHON" -m pytest "$@" -q -p no:cacheprovider --benchmark-only --benchmark-max-time=0.2 \
-    --benchmark-json="$work/$name.json" -k "$rows"
+    --continue-on-collection-errors --benchmark-json="$work/$name.json" -k "$rows"
 }
 
-benches() { # without the references, and compiled baselines at the smallest volumes
-  bench benches "not reference and not (torch.compile and (128x128 or batch or channels))" benches \
-    "${FRAMES[@]/#/--ignore=}"
-}
+frames() { bench frames "not torch.compile" --full "${FRAMES[@]}"; }
 
-frames() { # compiled at batch 1 and whole alone: a compilation takes a minute or more
-  bench frames "not torch.compile or (whole and not batch)" --full "${FRAMES[@]}"
+operators() { bench operators "not reference and not torch.compile" benches "${FRAMES[@]/#/--ignore=}"; }
+
+compiled() { # a compilation takes a minute: whole frames at batch 1, then operators at the smallest volumes
+  bench compiled "torch.compile and not (128x128 or batch or channels) and (whole or not reenactor)" \
+    --full benches/bench_reenactor.py benches
 }
 
 later=("${plan[@]:1}")
@@ -143,9 +184,14 @@ for name in "${later[@]}"; do
   fi
   case $name in
     tests) suite ;;
-    benches) benches ;;
-    frames) frames ;;
+    profile | kernels | frames | operators | compiled) "$name" ;;
     *) sanitizer "$name" ;;
   esac
 done
-"$PYTHON" benches/support/gpu_report.py "$work" "$OUT"
+mkdir -p "$OUT"
+tar -czf "$OUT/logs-$call.tar.gz" -C "$work" .
+if [ "$REHEARSE" = 1 ]; then
+  ! grep -Pv '^\S+\tok\t' "$work/stages.tsv"
+else
+  "$PYTHON" benches/support/gpu_report.py "$work" "$OUT"
+fi

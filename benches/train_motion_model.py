@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains the network of fv2v/codec/model.py and writes its model.npz.
 
 `python benches/train_motion_model.py MOTION ... -o fv2v/codec/model.npz`, files as `fv2v.read_motion` reads

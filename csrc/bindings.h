@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A Python tuple (pointer, dtype, shape, strides), or None, as an fv2v::Tensor.
 #pragma once
 #include <pybind11/pybind11.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // fv2v_kernels._cpu: outputs first, then the operator's inputs as its schema orders them, then the thread
 // count.
 #include <pybind11/stl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // fv2v_kernels._cuda: outputs first, then the operator's inputs as its schema orders them, then the workspace
 // of operators that have one, device and stream.
 #include <cuda_runtime.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """face-vid2vid: talking heads from one portrait (Wang, Mallya, Liu 2021).
 
 The rooms, from the top. A module imports from its own layer and from those below, never upwards:
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 _MODULES = {  # where each public name lives
     "Edit": "fv2v.motion.edit",
+    "FaceTracker": "fv2v.face.tracking",
     "ModelConfig": "fv2v.config",
     "Motion": "fv2v.geometry",
     "MotionSequence": "fv2v.motion.sequence",
@@ -32,6 +34,7 @@ _MODULES = {  # where each public name lives
     "Stream": "fv2v.live.stream",
     "Timing": "fv2v.io.timing",
     "View": "fv2v.geometry",
+    "crop_face": "fv2v.face.portrait",
     "driving_coefficients": "fv2v.motion.coefficients",
     "extract": "fv2v.pipelines.extract",
     "frontalize": "fv2v.pipelines.stills",
@@ -55,6 +58,8 @@ __all__ = [*_MODULES]
 
 if TYPE_CHECKING:  # the same names for type checkers and editors, which do not run `__getattr__`
     from fv2v.config import ModelConfig as ModelConfig
+    from fv2v.face.portrait import crop_face as crop_face
+    from fv2v.face.tracking import FaceTracker as FaceTracker
     from fv2v.geometry import Motion as Motion
     from fv2v.geometry import Source as Source
     from fv2v.geometry import View as View

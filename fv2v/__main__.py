@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m fv2v` is the command `fv2v`."""
 
 from fv2v.cli import main

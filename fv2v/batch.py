@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batches of B things that are described by several tensors: a row of each tensor describes one of them."""
 
 from collections.abc import Callable, Sequence

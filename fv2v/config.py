@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model of the face-vid2vid family looks like: frozen dataclasses.
 
 Sizes that follow from others are properties, so no two fields can disagree.
@@ -6,7 +7,7 @@ Sizes that follow from others are properties, so no two fields can disagree.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
 EULER_ORDERS = ("xyz", "zyx")
@@ -15,9 +16,28 @@ DECODERS = ("residual", "spade")
 RESIZES = ("triangle", "area", "gaussian")  # io/resize.py
 
 
+WIDEST = 1 << 16  # of every whole number in a config
+DEEPEST = 64  # blocks of one stage
+LONGEST = 16  # stages
+
+
 def _require(holds: bool, expected: str, got: object) -> None:
     if not holds:
         raise ValueError(f"ModelConfig: expected {expected}, got {got!r}")
+
+
+def _check_numbers(config: Any) -> None:
+    """What a file must not ask for, lest networks of any size be built: ValueError that names the field."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        lowest, most = (0, DEEPEST) if "blocks" in f.name else (1, WIDEST)
+        numbers = value if isinstance(value, tuple) else (value,)
+        whole = [number for number in numbers if type(number) is int]
+        fits = all(lowest <= number <= most for number in whole)
+        _require(fits, f"{f.name} from {lowest} to {most}", value)
+        _require(0 < len(numbers) <= LONGEST, f"1 to {LONGEST} numbers in {f.name}", value)
+        finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
+        _require(finite, f"finite numbers in {f.name}", value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +51,7 @@ class GeometryConfig:
     translation: str = "xyz"  # what of the head's t counts; releases were trained and run without the rest
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         _require(self.transfer in TRANSFER_NAMES, f"transfer one of {TRANSFER_NAMES}", self.transfer)
         _require(self.euler_order in EULER_ORDERS, f"euler_order one of {EULER_ORDERS}", self.euler_order)
         _require(self.translation in ("xyz", "xy", "y"), "translation 'xyz', 'xy' or 'y'", self.translation)
@@ -43,6 +64,9 @@ class AppearanceConfig:
     kernel: int = 7  # of the first convolution; the SPADE releases have 3
     widths: tuple[int, ...] = (64, 128, 256)
     residual_blocks: int = 6
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +81,7 @@ class CanonicalConfig:
     jacobian: bool = True
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         _require(self.stride >= 2, "canonical.stride >= 2", self.stride)
         _require(self.kernel % 2 == 1, "an odd canonical.kernel", self.kernel)
 
@@ -80,6 +105,7 @@ class HeadConfig:
     degree_offset: float = 99.0
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         _require(self.trunk in TRUNKS, f"head.trunk one of {TRUNKS}", self.trunk)
         _require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
         single = self.trunk != "coefficients" or len(self.widths) == 1
@@ -105,6 +131,9 @@ class DenseMotionConfig:
     variance: float = 0.01  # of the Gaussians around keypoints
     mask_threshold: float = 0.0  # masks below it count as 0, without renormalising: SadTalker
 
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorConfig:
@@ -120,6 +149,7 @@ class GeneratorConfig:
     pixel_shuffle: int = 1  # the output head doubles once more by pixel shuffle: 2, LivePortrait
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         _require(self.decoder in DECODERS, f"generator.decoder one of {DECODERS}", self.decoder)
         fits = self.decoder == "spade" or (self.widths[0] == self.width and self.pixel_shuffle == 1)
         _require(fits, "a residual decoder that starts at generator.width, without pixel shuffle", self)
@@ -133,6 +163,9 @@ class RetargetingConfig:
     lips: tuple[int, ...] = (128, 128, 64)
     eyes: tuple[int, ...] = (256, 256, 128, 128, 64)
 
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscriminatorConfig:
@@ -142,6 +175,7 @@ class DiscriminatorConfig:
     scales: int = 1  # pictures it judges, each half as large as the last; the paper has 1 at 256 px, 2 at 512
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         if not self.widths or self.scales < 1:
             raise ValueError(f"DiscriminatorConfig: expected a width at least and scales >= 1, got {self}")
 
@@ -175,6 +209,7 @@ class ModelConfig:
     retargeting: RetargetingConfig | None = None  # where a release stitches and retargets
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         _require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
         _require(self.resize in RESIZES, f"resize one of {RESIZES}", self.resize)
         if self.canonical:
@@ -241,11 +276,25 @@ def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
         "retargeting": RetargetingConfig,
     }
     optional = ("canonical", "retargeting")
-    return cls(
-        **{
-            name: _from_dict(parts[name], value)
-            if name in parts and not (value is None and name in optional)
-            else (tuple(value) if isinstance(value, list) else value)
-            for name, value in values.items()
-        }
-    )
+    hints = get_type_hints(cls)
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in parts and not (value is None and name in optional):
+            found[name] = _from_dict(parts[name], value)
+            continue
+        found[name] = tuple(value) if isinstance(value, list) else value
+        _require(
+            _is(hints[name], found[name]),
+            f"{name} of {cls.__name__} as {getattr(hints[name], '__name__', hints[name])}",
+            value,
+        )
+    return cls(**found)
+
+
+def _is(hint: Any, value: Any) -> bool:
+    """Whether a value is of a field's type; whole numbers may stand for others."""
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(type(each) is get_args(hint)[0] for each in value)
+    if value is None:
+        return type(None) in get_args(hint)
+    return type(value) is hint or (hint is float and type(value) is int)

@@ -1,5 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the networks run, and in which dtype."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -32,6 +34,12 @@ def find_device(device: str | torch.device | None) -> torch.device:
         raise ValueError(
             f"cannot run on the device {str(device)!r} on this machine ({reason}); 'cpu' is always there"
         ) from error
+
+
+def numbers_like(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """(n,) on the device of `like` and in its dtype, on a GPU sent from pinned memory: the host goes on."""
+    tensor = torch.tensor(numbers, dtype=like.dtype, pin_memory=like.is_cuda)
+    return tensor.to(like.device, non_blocking=True)
 
 
 def no_autocast(coordinates: Tensor) -> AbstractContextManager[None]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packages that only some work needs: the extras of pyproject.toml."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The presets: configs of published models and of the starter, most a `replace(...)` of another."""
 
 from collections.abc import Mapping
@@ -128,6 +129,6 @@ def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def preset(name: str) -> ModelConfig:
     """The preset of that name; a ValueError lists the names there are."""
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"expected a preset, one of {', '.join(PRESETS)}; got {name!r}")
     return PRESETS[name]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long work tells how far it has come: functions that its caller passes in."""
 
 from collections.abc import Callable, Mapping

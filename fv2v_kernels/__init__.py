@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Differentiable operators of face-vid2vid: first-order flows, mask blending and 3D feature warping.
 
 Each operator is specified in its own file under `fv2v_kernels/ops/`: formula, public function, reference in
@@ -7,7 +8,7 @@ compiles nothing, starts nothing and does not touch CUDA: kernels are looked for
 
 from typing import TYPE_CHECKING
 
-from fv2v_kernels._op import BACKENDS, available, preferred_backend, use_backend
+from fv2v_kernels._backends import BACKENDS, available, preferred_backend, use_backend
 from fv2v_kernels.ops.compose_flow import ComposedFlow, compose_flow
 from fv2v_kernels.ops.compose_warp import ComposedWarp, compose_warp
 from fv2v_kernels.ops.keypoint_flow import keypoint_flow

@@ -1,27 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of arguments. Errors name the op, what it expected (with known sizes), what it got, what to do."""
 
+import math
+from collections.abc import Mapping
 from functools import reduce
 
 import torch
 from torch import Tensor
 
 STORED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+FLOWS = {"kp_driving": "B K 3", "kp_source": "B K 3", "affine": "B 3 3 / B K 3 3"}  # for check_shapes
 
 
-def check_shapes(op: str, **expected: tuple[Tensor | None, str]) -> None:
+COORDINATES = ("grid", "kp_source", "kp_driving", "affine")  # what operators call them
+MOST_VOXELS, MOST_NUMBERS = 2**31, 2**40  # kernels count voxels in 32 bits; no machine holds so many numbers
+
+
+def check_shapes(op: str, shapes: Mapping[str, str], tensors: Mapping[str, Tensor | None]) -> dict[str, int]:
     """Match tensors against patterns such as "B C D H W"; a letter keeps the size it first met.
 
     "K+1" is one more than K, which an earlier pattern bound, and "9K" nine times; "1|B" is 1 or the B bound
-    earlier. A tensor that is None is optional and passes.
+    earlier. Of two patterns, "B 3 3 / B K 3 3", the one with as many dimensions counts. A tensor that is None
+    is optional and passes. D, H and W are at least 1.
+
+    Returns:
+        The sizes by letter.
 
     Raises:
         ValueError: with the argument, the pattern, the sizes known so far and the shape it got.
     """
     sizes: dict[str, int] = {}
-    for name, (tensor, pattern) in expected.items():
+    for name, pattern in shapes.items():
+        tensor = tensors[name]
         if tensor is None:
             continue
-        dims, known = pattern.split(), dict(sizes)
+        known = dict(sizes)
+        *others, dims = (each.split() for each in pattern.split(" / "))
+        dims = next((each for each in others if len(each) == tensor.dim()), dims)
         if len(dims) != tensor.dim() or not all(
             _fits(dim, size, sizes) for dim, size in zip(dims, tensor.shape, strict=True)
         ):
@@ -29,8 +44,10 @@ def check_shapes(op: str, **expected: tuple[Tensor | None, str]) -> None:
             bound = ", ".join(f"{letter}={known[letter]}" for letter in letters if letter in known)
             raise ValueError(
                 f"{op}: expected {name} of shape ({', '.join(dims)})"
-                f"{bound and f' with {bound}'}, got {tuple(tensor.shape)}"
+                f"{bound and f' with {bound}'}{', all at least 1' if 0 in tensor.shape else ''}, "
+                f"got {tuple(tensor.shape)}"
             )
+    return sizes
 
 
 def _fits(dim: str, size: int, sizes: dict[str, int]) -> bool:
@@ -41,7 +58,49 @@ def _fits(dim: str, size: int, sizes: dict[str, int]) -> bool:
     if dim.startswith("9"):
         return size == 9 * sizes[dim[1:]]
     letter, _, more = dim.partition("+")
-    return size == sizes.setdefault(letter, size) if not more else size == sizes[letter] + int(more)
+    if more:
+        return size == sizes[letter] + int(more)
+    return size == sizes.setdefault(letter, size) and (letter not in "DHW" or size >= 1)
+
+
+def check_memory(op: str, tensors: Mapping[str, Tensor | None], sizes: Mapping[str, int]) -> None:
+    """What else a kernel trusts, and the public function has seen to: devices, dtypes, dense and countable.
+
+    Args:
+        sizes: by letter, from `check_shapes`.
+
+    Raises:
+        ValueError, TypeError: with what came.
+    """
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    if len({each.device for each in given.values()}) > 1:
+        check_same_device(op, **given)
+    stored = {each.dtype for name, each in given.items() if name not in COORDINATES}
+    points = {each.dtype for name, each in given.items() if name in COORDINATES}
+    wide = torch.float64 if torch.float64 in (stored or points) else torch.float32
+    if len(stored) > 1 or not stored <= set(STORED) or not points <= {wide}:
+        listed = ", ".join(f"{name} in {each.dtype}" for name, each in given.items())
+        raise TypeError(
+            f"{op}: expected one floating dtype, and coordinates in float32, or float64 beside float64; "
+            f"got {listed}"
+        )
+    voxels = max(math.prod(sizes.get(axis + mark, 1) for axis in "DHW") for mark in ("", "'"))
+    if voxels >= MOST_VOXELS or any(each.numel() >= MOST_NUMBERS for each in given.values()):
+        listed = ", ".join(f"{name} of shape {tuple(each.shape)}" for name, each in given.items())
+        raise ValueError(f"{op}: expected fewer than 2^31 voxels a volume and 2^40 numbers, got {listed}")
+    for name, each in given.items():
+        if each.layout is not torch.strided:
+            raise ValueError(f"{op}: expected {name} to be dense, got {each.layout}; use .to_dense()")
+
+
+def check_gradients(op: str, gradients: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Each of them is like the second, a result of `op`, whatever its strides."""
+    for name, (gradient, result) in gradients.items():
+        if gradient.shape != result.shape or gradient.dtype != result.dtype:
+            raise ValueError(
+                f"{op}_backward: expected {name} of shape {tuple(result.shape)} in {result.dtype}, "
+                f"got {tuple(gradient.shape)} in {gradient.dtype}"
+            )
 
 
 def check_same_device(op: str, **tensors: Tensor | None) -> None:
@@ -101,29 +160,12 @@ def autocast(tensor: Tensor) -> bool:
 
 
 def check_flows(
-    op: str,
-    kp_source: Tensor,
-    kp_driving: Tensor,
-    affine: Tensor | None,
-    **stored: tuple[Tensor, str],
+    op: str, kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, **stored: Tensor
 ) -> list[Tensor | None]:
-    """(B, K, 3) twice, affine None, (B, 3, 3) or (B, K, 3, 3), beside stored tensors and their patterns.
-
-    Returns:
-        The stored tensors, kp_source, kp_driving and affine, in the dtypes that kernels take.
-    """
-    shared = affine is not None and affine.dim() == 3
-    check_shapes(
-        op,
-        kp_driving=(kp_driving, "B K 3"),
-        kp_source=(kp_source, "B K 3"),
-        affine=(affine, "B 3 3" if shared else "B K 3 3"),
-        **stored,
-    )
+    """The stored tensors, kp_source, kp_driving and affine, in the dtypes that kernels take."""
     points = {"kp_source": kp_source, "kp_driving": kp_driving, "affine": affine}
-    tensors = {name: tensor for name, (tensor, _) in stored.items()}
-    check_same_device(op, **tensors, **points)
-    kept = check_stored(op, **tensors) if stored else []
+    check_same_device(op, **stored, **points)
+    kept = check_stored(op, **stored) if stored else []
     return [*kept, *check_coordinates(op, kept[0] if kept else None, **points)]
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where tensors turn into pointers: the compiled modules know nothing of torch, and Python nothing of loops.
 
 Every compiled function takes its outputs, which Python has allocated, then the operator's inputs, each tensor
@@ -39,7 +40,7 @@ def find(name: str, backend: str) -> Kernel | None:
 
 @cache
 def module(device: str) -> ModuleType | None:
-    """`fv2v_kernels._cpu` or `_cuda`; None where this build lacks it or the GPU driver can't serve it."""
+    """`fv2v_kernels._cpu` or `_cuda`; None where this build lacks it or it can't serve the GPUs in sight."""
     name = f"fv2v_kernels._{device}"
     if importlib.util.find_spec(name) is None:
         if device == "cpu":
@@ -56,7 +57,37 @@ def module(device: str) -> ModuleType | None:
                 stacklevel=2,
             )
             return None
+        unserved = gpus_without_code(found.archs)
+        if unserved:
+            warnings.warn(
+                f"fv2v_kernels._cuda has code for sm_{', sm_'.join(found.archs.split())} and later, none for "
+                f"{', '.join(unserved)}: using Triton; rebuild with FV2V_CUDA_ARCHS naming that GPU, or hide "
+                "it by CUDA_VISIBLE_DEVICES",
+                stacklevel=2,
+            )
+            return None
     return found
+
+
+def gpus_without_code(archs: str) -> list[str]:
+    """The GPUs in sight that a module built for `archs`, such as "75 80 90", has no code for.
+
+    Machine code serves its own generation from its own minor number on; the newest comes as PTX, too, which
+    serves all later ones.
+    """
+    built = [divmod(int(arch), 10) for arch in archs.split()]
+
+    def served(capability: tuple[int, int]) -> bool:
+        return capability >= built[-1] or any(
+            major == capability[0] and minor <= capability[1] for major, minor in built
+        )
+
+    gpus = ((i, torch.cuda.get_device_capability(i)) for i in range(torch.cuda.device_count()))
+    return [
+        f"{torch.cuda.get_device_name(i)} (sm_{major}{minor})"
+        for i, (major, minor) in gpus
+        if not served((major, minor))
+    ]
 
 
 def _warn_of_a_source_folder() -> None:
@@ -109,6 +140,8 @@ def _triton(name: str) -> Kernel | None:
 def _describe(value: Any) -> Any:
     if isinstance(value, Tensor):
         dtype = DTYPES.get(value.dtype, 0)  # a workspace is bytes: its dtype is not looked at
+        if not value.data_ptr() and value.numel():
+            raise ValueError(f"expected a tensor with memory, got one of shape {tuple(value.shape)} without")
         return value.data_ptr(), dtype, tuple(value.shape), value.stride()
     return value
 

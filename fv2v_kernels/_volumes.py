@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the operators that read feature volumes have in common, in stock PyTorch."""
 
 import itertools

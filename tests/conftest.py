@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Poisoned memory and a seed for every test; which tests run, and where; the operators' contract over
 op × backend × dtype × case.
 """
@@ -11,7 +12,7 @@ import cuda_on_cpu  # noqa: F401  before any operator runs: it may add to the ba
 import pytest
 import torch
 from contract_report import count, print_counts
-from gpu_cases import leave_out, print_left_out, receive_count, send_count
+from gpu_cases import keep_alone, leave_out, print_left_out, receive_count, send_count
 
 from fv2v.cli import main
 from fv2v_kernels._native import INTERPRETED
@@ -47,6 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the tests marked slow, and no others: `pytest`, then `pytest --slow`, run every test once",
     )
+    parser.addoption(
+        "--gpu",
+        action="store_true",
+        help="run the cases that need a GPU, slow or not, and no others: benches/gpu.sh does",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
@@ -71,12 +77,15 @@ def pytest_sessionstart() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # an expression of the caller's own has the last word: -m "slow or not slow" selects everything
-    config.option.markexpr = config.option.markexpr or ("slow" if config.option.slow else "not slow")
+    if not config.option.gpu:
+        config.option.markexpr = config.option.markexpr or ("slow" if config.option.slow else "not slow")
 
 
 @pytest.hookimpl(tryfirst=True)  # before others deselect
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     leave_out(items)
+    if config.option.gpu:
+        keep_alone(items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batched: what dataclasses of tensors with a common first axis can do."""
 
 import pickle

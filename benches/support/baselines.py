@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the public releases call, in stock PyTorch: the baseline of every ratio.
 
 The torch calls that the releases make in a frame, kinder to them in one thing: the coordinate grid, which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the rows of an operator's bench have in common: volumes, inputs, and the step that is timed."""
 
 from collections.abc import Callable, Sequence

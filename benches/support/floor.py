@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The least that layers can take: on a CPU each one timed alone, on a GPU its arithmetic or its bytes."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One row of a frame's benches: timed beside another form, with its arithmetic, its floor and its memory."""
 
 import multiprocessing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A driving frame's stages, in the forms that are compared: of the same weights, on the same pictures.
 
 plain eager     the trained modules with stock operators, as the public releases run them: in float32 on a

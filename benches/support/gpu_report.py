@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON of a run of gpu.sh: `gpu_report.py WORK OUT` writes OUT/<gpu>-<date>.json from what stages left.
 
 It is pytest-benchmark's own file, for `fv2v bench --against` and `--benchmark-compare`, with one entry more,
@@ -22,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 SUFFIXES = {".py", ".cpp", ".cu", ".h", ".sh"}
 SOURCES = ("benches", "csrc", "fv2v", "fv2v_kernels", "tests")
 TOOLS = ("memcheck", "racecheck", "initcheck")
-BENCHES = ("benches", "frames")  # each leaves pytest-benchmark's JSON
-STAGES = ("build", "tests", *TOOLS, *BENCHES)
+BENCHES = ("frames", "operators", "compiled")  # each leaves pytest-benchmark's JSON
+STAGES = ("build", "tests", "profile", "kernels", *TOOLS, *BENCHES)
 
 ERRORS = re.compile(r"^========= ERROR SUMMARY: (\d+) errors?$", re.M)
 HAZARDS = re.compile(

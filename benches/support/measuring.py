@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One row of a bench: time beside its baseline's, its share of the machine's copy bandwidth, and its memory.
 
 On a shared machine the same code runs at half speed a second later, so times taken a minute apart say little

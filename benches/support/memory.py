@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory one call takes: what torch allocated, and what the process grew by where torch can't see it."""
 
 import ctypes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // exp for softmax: written out, so that the CPU's compiler computes many at once.
 #pragma once
 #include <cmath>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sums over voxels that the keypoints' gradients are made of, kept apart for each part of the work and added
 // in order, so that the result does not depend on timing.
 #pragma once

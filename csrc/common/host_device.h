@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One spelling for functions that run on the CPU and on the GPU.
 #pragma once
 

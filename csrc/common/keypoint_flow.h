@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The first-order flow of one keypoint and its gradient (Sec. 3.3):
 //   w_k(p) = A_k (p - x_d,k) + x_s,k            flow 0, the background, is w_0(p) = p
 //   given g = d loss / d w:   x_s gets sum g,   x_d gets -A^T sum g,   A gets sum g (p - x_d)^T

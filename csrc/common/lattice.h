@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Voxel index -> (x, y, z) on the corner lattice: voxel i of n at 2 i / (n - 1) - 1, and at -1 where n = 1.
 #pragma once
 #include <cstdint>

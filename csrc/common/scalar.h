@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Storage types, and the type that coordinates and sums are kept in: float, or double for double.
 #pragma once
 #include <cstdint>

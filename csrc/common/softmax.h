@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The mask over K+1 flows: a softmax, a threshold, and their gradient, one voxel or a block of them at a
 // time.
 //   m_k = exp(l_k) / sum_j exp(l_j), then 0 below the threshold

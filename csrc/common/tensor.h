@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What Python passes for a tensor: memory, dtype, sizes and strides. Torch appears nowhere below Python.
 #pragma once
 #include <cstdint>

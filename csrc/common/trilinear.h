@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading a volume between its voxels: the eight voxels around a point, their weights and the weights'
 // slopes.
 //   value = sum_i weight_i voxel_i        corner i takes its x from bit 0, y from bit 1, z from bit 2

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // (B, C, D, H, W) in memory, read with any strides and written contiguous or channels-last.
 #pragma once
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: the mask over K+1 flows and the flow it blends, a block of voxels of one row at a time; the masks stay
 // in the L1 cache.
 #pragma once

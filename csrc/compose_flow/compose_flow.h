@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // compose_flow: flow[b, p] = sum_k m_k w_k(p),  m = softmax over k of mask_logits[b, k, p],  w_k of
 // common/keypoint_flow.h. Masks below the threshold count as 0, without renormalising.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // compose_flow on the CPU: a block of voxels of one row at a time, its K+1 masks in the L1 cache.
 #include "common/softmax.h"
 #include "compose_flow/blend.h"

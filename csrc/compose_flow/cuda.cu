@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // compose_flow on the GPU: a block a tile of consecutive voxels, a thread a voxel, its K+1 masks in shared
 // memory.
 #include "compose_flow/compose_flow.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // compose_warp: warped[b, c, p] = features[b, c], trilinearly, at flow[b, p], where flow and mask are those
 // of compose_flow. Its gradient is put together in Python from those of warp3d and compose_flow.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // compose_warp on the CPU: the flow of a block of voxels goes straight to where it reads.
 #include "compose_warp/compose_warp.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // compose_warp on the GPU: a block finds the deformations of a tile of voxels as compose_flow does, keeps
 // them in shared memory, and redistributes its threads, to read there as warp3d does.
 #include "compose_warp/compose_warp.h"

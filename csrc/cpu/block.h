@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: volumes of any storage type, read and written a block of voxels at a time. The storage type is looked
 // up at every block, so that the kernels themselves are compiled for float and double alone.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: the places of voxels, and the keypoints' gradients from the sums of each part of the work.
 #pragma once
 #include <vector>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: the innermost loops that several operators share, compiled once for each instruction set, storage type
 // and number of lanes.
 #include <stdexcept>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: features packed so that one load fetches several channels of a voxel; reads and gradients of blocks of
 // points. Memory layout matters more than the instruction set here: a packed read is one load a corner
 // instead of a gather a channel.

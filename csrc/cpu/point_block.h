@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: the eight voxels around each of a block of points, and what is read from them and sent back to them.
 #pragma once
 #include "common/trilinear.h"

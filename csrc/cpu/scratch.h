@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: working memory that outlives a call. Fresh pages cost more than the packing they would hold (a call on
 // a 32 x 16 x 64 x 64 volume faulted 2,200 of them in), so up to kKept bytes are kept for the next call.
 #pragma once

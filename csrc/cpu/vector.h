@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: short vectors of numbers, which the compiler computes at once, in as many registers as it takes.
 #pragma once
 #include <cstddef>

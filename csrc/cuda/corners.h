@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: the eight voxels around a point as a thread reads them, and which way to read fits the features.
 #pragma once
 #include <cuda_runtime.h>

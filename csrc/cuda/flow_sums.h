@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: the keypoints' gradients from sums that each block leaves in the workspace, (B, K, parts), added in a
 // fixed order.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: the right device for the length of a call, and no launch that fails in silence.
 #pragma once
 #include <cuda_runtime.h>
@@ -7,6 +8,10 @@
 #include <string>
 
 #include "common/tensor.h"
+
+#ifndef FV2V_MOST_BLOCKS  // tests take 2, so that loops over blocks go round
+#define FV2V_MOST_BLOCKS 65535
+#endif
 
 namespace fv2v {
 
@@ -44,7 +49,9 @@ class Stream {
   }
 
   // Blocks for a grid's y or z, over which kernels loop: a GPU takes no more.
-  static unsigned most_blocks(int64_t count) { return unsigned(std::min<int64_t>(count, 65535)); }
+  static unsigned most_blocks(int64_t count) {
+    return unsigned(std::min<int64_t>(count, FV2V_MOST_BLOCKS));
+  }
 
   // How many threads this GPU holds at a time.
   int64_t resident_threads() const {

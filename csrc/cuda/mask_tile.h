@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: tiles of consecutive voxels with their K+1 masks in shared memory, and the deformation that those
 // blend.
 #pragma once
@@ -11,6 +12,7 @@
 namespace fv2v {
 
 constexpr int kLeastTile = 4;  // voxels, for hundreds of keypoints
+constexpr int kTogether = 7;   // loads of a thread under way at a time: the taps of a 7x7x7 convolution
 
 // Read whole, 16 bytes at a time.
 template <typename acc_t>
@@ -70,41 +72,59 @@ struct MaskTiles {
   // (slots, pitch), and `more` rows after them
   __device__ __forceinline__ acc_t* masks() const { return reinterpret_cast<acc_t*>(totals() + doubles); }
 
-  // The logit of a voxel that lies at `at`, in the first tap if there are more.
-  __device__ __forceinline__ acc_t logit(const scalar_t* at, int32_t voxel) const {
-    if (taps == 1) return widen(*at);
-    const int32_t x = voxel % logits.size.width;
-    acc_t sum = 0;
-    for (int t = 0; t < taps; ++t) {
-      const int32_t shift = t - taps / 2;
-      if (x + shift >= 0 && x + shift < logits.size.width)
-        sum += widen(at[t * tap_stride + shift * logits.step]);
+  // The logits of `count` voxels, kItems at a time for each thread: their loads, of kTaps taps each, go out one
+  // behind the other, before the first of them is waited for. Channels-last, neighbouring threads take
+  // neighbouring channels, else neighbouring voxels; no thread is idle where a tile has fewer voxels than the
+  // block has threads.
+  template <int kTaps, int kItems>
+  __device__ __forceinline__ void load_logits(int64_t b, int32_t first, int count) const {
+    const bool last = logits.channel_stride < logits.step;
+    const int row = last ? slots : tile, row_end = last ? slots : count, rows = last ? count : slots;
+    int column = threadIdx.x % row, at_row = threadIdx.x / row;
+    while (at_row < rows) {
+      const scalar_t* from[kItems];
+      int32_t x[kItems];
+      int place[kItems];  // among the masks; negative past the last
+      for (int i = 0; i < kItems; ++i) {
+        const int k = last ? column : at_row, voxel = last ? at_row : column;
+        place[i] = at_row < rows && column < row_end ? k * pitch() + voxel : -1;
+        from[i] = logits.channel(b, k) + logits.offset(first + voxel);
+        x[i] = kTaps > 1 ? (first + voxel) % logits.size.width : 0;
+        at_row += kThreads / row;
+        column += kThreads % row;
+        if (column >= row) {
+          column -= row;
+          ++at_row;
+        }
+      }
+      acc_t sum[kItems] = {};
+#pragma unroll 1
+      for (int begin = 0; begin < taps; begin += kTaps) {
+        scalar_t tap[kItems][kTaps];
+        for (int i = 0; i < kItems; ++i)
+          for (int t = 0; t < kTaps; ++t) {
+            const int32_t shift = begin + t - taps / 2;
+            const bool inside = kTaps == 1 || (begin + t < taps &&
+                                               uint32_t(x[i] + shift) < uint32_t(logits.size.width));
+            tap[i][t] = place[i] >= 0 && inside ? from[i][(begin + t) * tap_stride + shift * logits.step]
+                                                : scalar_t{};
+          }
+        for (int i = 0; i < kItems; ++i)
+          for (int t = 0; t < kTaps; ++t) sum[i] += widen(tap[i][t]);
+      }
+      for (int i = 0; i < kItems; ++i)
+        if (place[i] >= 0) masks()[place[i]] = sum[i];
     }
-    return sum;
   }
 
   // The flows of a sample and the logits of `count` voxels of it; the caller waits for the other threads.
   __device__ __forceinline__ void load(int64_t b, int32_t first, int count) const {
     for (int k = threadIdx.x; k < slots; k += kThreads)
       static_cast<KeypointFlow<acc_t>&>(shared_flows()[k]) = flows.at(b, k);
-    acc_t* const to = masks();
-    const int i = threadIdx.x;
-    if (logits.channel_stride <
-        logits.step) {  // channels-last: neighbouring threads take neighbouring channels
-      int voxel = i / slots, k = i % slots;
-      while (voxel < count) {
-        to[k * pitch() + voxel] = logit(logits.channel(b, k) + logits.offset(first + voxel), first + voxel);
-        voxel += kThreads / slots;
-        k += kThreads % slots;
-        if (k >= slots) {
-          k -= slots;
-          ++voxel;
-        }
-      }
-    } else if (i < count) {
-      const int64_t offset = logits.offset(first + i);
-      for (int k = 0; k < slots; ++k) to[k * pitch() + i] = logit(logits.channel(b, k) + offset, first + i);
-    }
+    if (taps == 1)
+      load_logits<1, kTogether>(b, first, count);
+    else
+      load_logits<kTogether, 1>(b, first, count);
   }
 
   // Turns the logits of voxel i into masks, before any threshold.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: what the threads of a block do together.
 #pragma once
 #include <cuda_runtime.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // keypoint_flow on the CPU: one (batch, flow) pair a task.
 #include "keypoint_flow/keypoint_flow.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // keypoint_flow on the GPU: a block a tile of voxels of one flow, staged in shared memory so that three
 // numbers a voxel leave it side by side.
 #include "keypoint_flow/keypoint_flow.h"

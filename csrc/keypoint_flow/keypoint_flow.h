@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // keypoint_flow: out[b, k, p] = w_k(p) of common/keypoint_flow.h, stored
 #pragma once
 #include "common/tensor.h"

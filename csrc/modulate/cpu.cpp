@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // modulate on the CPU: a thread takes planes as they come, or sixteen of them where channels lie innermost,
 // and goes over their pixels a thousand numbers at a time: once for mean and variance, once for the result.
 // What was read the first time is in a cache at the second.

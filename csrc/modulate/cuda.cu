@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // modulate on the GPU: a block takes a share of the pixels of one plane, or of as many planes as lie side by
 // side in 64 bytes where channels are innermost; thus few planes fill a GPU, too. One kernel finds mean and
 // variance of each share, the next puts them together, in a fixed order, and writes the result of its share.
@@ -20,7 +21,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks) moments_kernel(const Job
       for (int i = 0; i < tile::kLength; ++i) pivot[last ? i : 0] += value[i];
     });
     const acc_t* sums = column_sums<tile::kPlanes, tile::kOwn>(pivot);
-    for (int i = 0; i < tile::kOwn; ++i) pivot[i] = acc_t(place.own(sums, i) / count);
+    for (int i = 0; i < tile::kOwn; ++i) pivot[i] = place.own(sums, i) / acc_t(count);
 
     place.for_vectors([&](int64_t p, int exist) {
       job.x.load(place.b, place.c, p, exist, value);
@@ -33,13 +34,13 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks) moments_kernel(const Job
     });
     double mean[tile::kOwn], rest[tile::kOwn];
     sums = column_sums<tile::kPlanes, tile::kOwn>(sum);
-    for (int i = 0; i < tile::kOwn; ++i) {
+    for (int i = 0; i < tile::kOwn && place.leaves(); ++i) {
       const double shift = place.own(sums, i);
       mean[i] = pivot[i] + shift / count;
       rest[i] = -shift * (shift / count);
     }
     sums = column_sums<tile::kPlanes, tile::kOwn>(squares);
-    for (int i = 0; i < tile::kOwn; ++i) rest[i] += place.own(sums, i);
+    for (int i = 0; i < tile::kOwn && place.leaves(); ++i) rest[i] += place.own(sums, i);
     place.leave(kMean, mean);
     place.leave(kSquares, rest);
   }
@@ -136,9 +137,9 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
     acc_t mean_u[tile::kOwn], mean_un[tile::kOwn];
     const auto as_it_is = [](int64_t, double each) { return each; };
     const double* sums = place.sum_of_parts(kSumU, as_it_is);
-    for (int i = 0; i < tile::kOwn; ++i) mean_u[i] = acc_t(place.own(sums, i) / double(job.pixels));
+    place.for_own([&](int plane) { return sums[plane] * job.per_pixel; }, mean_u);
     sums = place.sum_of_parts(kSumUN, as_it_is);
-    for (int i = 0; i < tile::kOwn; ++i) mean_un[i] = acc_t(place.own(sums, i) / double(job.pixels));
+    place.for_own([&](int plane) { return sums[plane] * job.per_pixel; }, mean_un);
     place.for_vectors([&](int64_t p, int exist) {
       Pulled<scalar_t, last> pulled(place, plane, grad_out, p, exist);
       for (int i = 0; i < tile::kLength; ++i) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // modulate: over the pixels of each plane, one channel of one sample, n = (x - mean) / sqrt(var + eps), and
 //   y = (1 + gamma) n + beta        out = y where y > 0, else negative_slope y
 // With g = d loss / d out, h = g where y > 0, else negative_slope g, and u = (1 + gamma) h:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA: how modulate's blocks and threads lie over planes, what they read and write at once, and a plane's
 // mean and variance from what each block found of its share.
 #pragma once
@@ -93,7 +94,7 @@ struct Job {
   using tile = Tile<scalar_t, last>;
   using acc_t = acc_of<scalar_t>;
   Picture<scalar_t, last> x, gamma, beta;
-  double eps;
+  double eps, per_pixel;  // 1 / pixels: on a consumer's GPU float64 is slow, and its divisions are slowest
   acc_t negative_slope;
   int64_t pixels, share, parts, groups, rows;  // rows: groups of planes, of all samples
   double* found;
@@ -107,6 +108,7 @@ struct Job {
         pixels(x.size.voxels()),
         found(workspace.as<double>()) {
     check_voxels(pixels);
+    per_pixel = 1 / double(std::max<int64_t>(pixels, 1));
     const int64_t sweeps = ceil_div(pixels, tile::kPixels);
     share = std::max(kSweeps, ceil_div(sweeps, kParts)) * tile::kPixels;
     parts = ceil_div(pixels, share);
@@ -157,9 +159,23 @@ struct Place {
   __device__ __forceinline__ sum_t own(const sum_t* columns, int i) const {
     return columns[(threadIdx.x * tile::kOwn + i) % tile::kPlanes];
   }
-  // Leaves what the block found out about its share, by one thread a plane.
+  // What `find` says of each of a thread's own planes, in float64, which one thread a plane asks it.
+  template <typename Find>
+  __device__ __forceinline__ void for_own(Find find, acc_t value[tile::kOwn]) const {
+    acc_t* const told = shared_memory<acc_t>();
+    acc_t mine = 0;
+    if (int(threadIdx.x) < tile::kPlanes) mine = acc_t(find(int(threadIdx.x)));
+    __syncthreads();  // what it reads lies where the answers go
+    if (int(threadIdx.x) < tile::kPlanes) told[threadIdx.x] = mine;
+    __syncthreads();
+    for (int i = 0; i < tile::kOwn; ++i) value[i] = own(told, i);
+  }
+  // Whether this thread leaves what the block found out about its share.
+  __device__ __forceinline__ bool leaves() const {
+    return int(threadIdx.x) * tile::kOwn < tile::kPlanes;
+  }
   __device__ __forceinline__ void leave(Found what, const double value[tile::kOwn]) const {
-    if (int(threadIdx.x) * tile::kOwn >= tile::kPlanes) return;
+    if (!leaves()) return;
     double* const to = job.at(what, row) + blockIdx.x * tile::kPlanes + threadIdx.x * tile::kOwn;
     for (int i = 0; i < tile::kOwn; ++i) to[i] = value[i];
   }
@@ -183,18 +199,17 @@ struct Statistics {
 
   __device__ __forceinline__ explicit Statistics(const Place<scalar_t, last>& place) {
     const auto& job = place.job;
-    const double pixels = double(job.pixels);
     const double* sums = place.sum_of_parts(
         kMean, [&](int64_t part, double each) { return double(job.pixels_of(part)) * each; });
-    for (int i = 0; i < tile::kOwn; ++i) mean[i] = acc_t(place.own(sums, i) / pixels);
-    // the plane whose shares this thread adds up
-    const double middle = sums[threadIdx.x % tile::kPlanes] / pixels;
+    // of the plane whose shares this thread adds up
+    const double middle = sums[threadIdx.x % tile::kPlanes] * job.per_pixel;
+    place.for_own([&](int plane) { return sums[plane] * job.per_pixel; }, mean);
     const double* const means = job.at(kMean, place.row);
     sums = place.sum_of_parts(kSquares, [&](int64_t part, double each) {
       const double further = means[part * tile::kPlanes + threadIdx.x % tile::kPlanes] - middle;
       return each + double(job.pixels_of(part)) * further * further;
     });
-    for (int i = 0; i < tile::kOwn; ++i) scale[i] = acc_t(scale_of(place.own(sums, i), pixels, job.eps));
+    place.for_own([&](int plane) { return scale_of(sums[plane], double(job.pixels), job.eps); }, scale);
   }
 };
 

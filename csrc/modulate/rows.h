@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPU: what modulate computes of a chunk of numbers, sixteen side by side.
 #pragma once
 #include "cpu/block.h"

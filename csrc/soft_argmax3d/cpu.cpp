@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // soft_argmax3d on the CPU: one pass over the logits. Each part of a volume weighs its voxels by the largest
 // logit it has seen so far; parts are merged in order, so that the result does not depend on timing.
 #include "soft_argmax3d/soft_argmax3d.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // soft_argmax3d on the GPU: blocks sum parts of the volume under a softmax whose peak rises as they go; a
 // second kernel puts the parts together in a fixed order. The backward does the same once more, then writes
 // voxel by voxel.

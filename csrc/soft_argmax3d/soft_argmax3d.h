@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // soft_argmax3d: with m = softmax over p of logits[b, k, p] / temperature, p on the corner lattice,
 //   keypoints[b, k] = sum_p m_p p        jacobians[b, k] = sum_p m_p maps[b, k, p], 9 numbers
 #pragma once

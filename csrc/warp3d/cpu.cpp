@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // warp3d on the CPU: pack the features, then read blocks of points, several channels at a time.
 #include "warp3d/warp3d.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // warp3d on the GPU. Channels that lie side by side are read and written 16 bytes at a time, by neighbouring
 // threads; otherwise neighbouring threads take neighbouring points. A thread finds the eight corners once and
 // goes on from channel to channel.

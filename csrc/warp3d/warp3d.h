@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // warp3d: out[b, c, p] = features[b, c], trilinearly, at grid[b, p]
 #pragma once
 #include "common/tensor.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // warp_candidates on the CPU: flows are built a block of voxels at a time and never stored; Gaussians are
 // separable, D + H + W exponentials a keypoint.
 #include "warp_candidates/warp_candidates.h"

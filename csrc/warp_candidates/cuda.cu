@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // warp_candidates on the GPU: a block a tile of consecutive voxels; a warp takes one flow after another over
 // the tile, so that neighbouring threads read and write neighbouring voxels. Channels-last results are staged
 // in shared memory, and leave it whole.

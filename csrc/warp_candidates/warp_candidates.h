@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // warp_candidates: for every flow k, one channel of Gaussian difference, then the features read at w_k(p):
 //   out[b, k(C'+1), p]         = exp(-|p - x_d,k|^2 / 2v) - exp(-|p - x_s,k|^2 / 2v),  0 for k = 0
 //   out[b, k(C'+1) + 1 + c, p] = features[b, c], trilinearly, at w_k(p) of common/keypoint_flow.h

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // winograd_conv on the CPU. As many outputs at a time as their weights allow, once transformed:
 //   transform the weights        a thread takes channels, sixteen outputs side by side
 // then a few tiles at a time, in all depths, so that what is between the three steps stays in a cache that

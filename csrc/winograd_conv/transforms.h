@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Winograd's transforms, G w G^T of weights, B^T d B of inputs and A^T m A of products, on vectors of outputs
 // or of channels.
 //

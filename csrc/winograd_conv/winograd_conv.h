@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // winograd_conv: a convolution of stride 1 by Winograd's minimal filtering (Lavin and Gray 2016) in y and x,
 // direct in z, for inference on the CPU:
 //   out = act(pool(act ...)): y = w * x + bias + addend;  y where y > 0, else negative_slope y;  mean of 2 x

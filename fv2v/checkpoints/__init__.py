@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights in and out of files, all or nothing.
 
 Read are the public releases (one rename table each, beside this file) and our own `.safetensors`, which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's release: four `.pth` files that are one state dict each, and a fifth that is three.
 
 Files are known by what they hold, and only those that do not tell by their names; either format of a file

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors' names, a release's and ours: one table serves both directions. Parts that releases share are here.
 
 A table pairs places in a release's module tree with places in ours. A key belongs to a pair if it is that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SadTalker: the renderer, `SadTalker_V0.0.2_256.safetensors` or `_512`, and its mapping network.
 
 The renderer's file is flat: `kp_extractor.` and `generator.` run here; `audio2exp.`, `audio2pose.`,

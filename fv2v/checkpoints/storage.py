@@ -1,23 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of tensors, read without running anything in them, and what a whole checkpoint comes to.
 
 A file is of the format that its first bytes show, whatever its name.
 """
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fv2v.checkpoints.renames import Networks
 from fv2v.config import ModelConfig
+from fv2v.io.limits import ENTRIES, PICKLE, WEIGHTS, check_bytes, check_limit, shown
+from fv2v.io.pickles import check_pickle
+from fv2v.io.tensor_file import TensorFile
 
 SUFFIXES = {".safetensors", ".sft", ".pth", ".pt", ".ckpt", ".bin", ".tar"}  # of files in a release's folder
+
+VIEWS = 1 << 31  # bytes of tensors in a smaller file: repeated views of one number take no room there
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,10 @@ def outline(path: Path) -> dict[str, Any]:
     """
     try:
         if is_safetensors(path):
-            with safe_open(path, framework="pt") as file:
-                return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            with TensorFile(path) as file:
+                return {**file.shapes}
         if zipfile.is_zipfile(path):
+            _check_torch(path)
             return _outline(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
     except Exception:  # as in `read_torch`; who reads it will say what is wrong
         pass
@@ -73,7 +80,7 @@ def _outline(stored: Any) -> dict[str, Any]:
 
 def read_file(path: Path, expected: str = "a release's own file, whole, or a .safetensors of fv2v") -> Any:
     """What a file of either format holds; that of a .safetensors is flat. ValueError as the two readers."""
-    return read_safetensors(path)[1] if is_safetensors(path) else read_torch(path, expected)
+    return read_safetensors(path) if is_safetensors(path) else read_torch(path, expected)
 
 
 def nested(flat: Mapping[str, Tensor]) -> Networks:
@@ -91,7 +98,10 @@ def read_torch(path: Path, expected: str = "a release's own file, whole, or a .s
     `expected` is what the error then asks for.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        _check_torch(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        check_limit("bytes of tensors", _bytes(stored), max(path.stat().st_size, VIEWS))
+        return stored
     except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
         # not torch's own words: they tell to switch the safety off
         raise ValueError(
@@ -100,8 +110,45 @@ def read_torch(path: Path, expected: str = "a release's own file, whole, or a .s
         ) from error
 
 
+def _check_torch(path: Path) -> None:
+    """What `torch.load` may ask for: ValueError for more than `torch.save` writes."""
+    check_bytes(path, WEIGHTS, "bytes of tensors")
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            _check_legacy(file.read(PICKLE))
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        check_limit("records", len(entries), ENTRIES)
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("records that are compressed")
+        check_limit("bytes of records", sum(entry.file_size for entry in entries), path.stat().st_size)
+        for entry in entries:
+            if entry.filename.endswith("data.pkl"):
+                check_pickle(archive.read(entry))
+
+
+def _check_legacy(data: bytes) -> None:
+    """Of before torch 1.6: a magic number, a version, the machine, the object and its storages' keys."""
+    if not data.startswith(b"\x80"):
+        raise ValueError("no file of torch.save")
+    at = 0
+    for _ in range(5):
+        at = check_pickle(data, at)
+
+
+def _bytes(stored: Any) -> int:
+    """Of all tensors: a view may say that it is larger than what it is a view of."""
+    if isinstance(stored, Tensor):
+        if stored.layout != torch.strided or stored.device.type != "cpu":
+            raise ValueError("a tensor that is not stored in the file")
+        return stored.numel() * stored.element_size()
+    values = stored.values() if isinstance(stored, Mapping) else stored if isinstance(stored, list) else ()
+    return sum(map(_bytes, values))
+
+
 def write_torch(stored: Mapping[str, Any], path: Path) -> None:
-    """Tensors and dicts of them. One read from a .safetensors is copied: it would bring its file along."""
+    """Tensors and dicts of them. A view is copied: it would bring along what it is a view of."""
     torch.save(
         {
             key: value.clone() if isinstance(value, Tensor) else {k: t.clone() for k, t in value.items()}
@@ -111,13 +158,31 @@ def write_torch(stored: Mapping[str, Any], path: Path) -> None:
     )
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors. ValueError for a file that is none, or damaged."""
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors. ValueError for a file that is none, or damaged."""
+    with open_safetensors(path) as file:
+        return tensors_of(file, path)
+
+
+def open_safetensors(path: Path) -> TensorFile:
+    """The file, of which the header is read. ValueError for one that is none, or damaged."""
+    with _damage(path):
+        return TensorFile(path)
+
+
+def tensors_of(file: TensorFile, path: Path) -> dict[str, Tensor]:
+    """All of them. ValueError where the file has been cut short since it was opened."""
+    with _damage(path):
+        return {name: file.read(name) for name in file.shapes}
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path.name} is no .safetensors file, or a damaged one: {error}") from error
+        yield
+    except Exception as error:  # damaged and foreign bytes make parsers raise nearly anything
+        reason = shown(error) if isinstance(error, ValueError | OSError) else type(error).__name__
+        raise ValueError(f"{path.name} is no .safetensors file, or a damaged one: {reason}") from error
 
 
 def write_safetensors(

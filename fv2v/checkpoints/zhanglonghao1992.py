@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """zhanglonghao1992's release, `NNNNNNNN-checkpoint.pth.tar`, with either of its generators.
 
 The file is a dict of state dicts. `discriminator` matters to training only; it may be absent, and is carried

@@ -1,9 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v …` on the command line: a module for each command. A user's mistake is one line and exit code 2.
 
 Each command imports what it runs when it runs: torch takes seconds, and `--help` should not.
 """
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +38,7 @@ from fv2v.cli.groups import spell_out
 
 # of click, or of the copy of click that typer has of its own
 USAGE_ERROR: Any = typer.BadParameter.__base__
-INTERRUPTED = 130  # as shells count: 128 + SIGINT
+INTERRUPTED = 128 + signal.SIGINT  # as shells count
 
 app = typer.Typer(
     help="Talking heads from one portrait: face-vid2vid on fused CUDA, Triton and CPU kernels.",
@@ -82,6 +88,32 @@ def _before_commands(
 
 def main() -> None:
     """The `fv2v` command."""
+    with _sigterm_as_sigint() as terminations:
+        code = _run()
+    sys.exit(128 + terminations[0] if code == INTERRUPTED and terminations else code)
+
+
+@contextmanager
+def _sigterm_as_sigint() -> Iterator[list[int]]:
+    """SIGTERM interrupts the block as Ctrl-C does; what is yielded then holds its number."""
+    arrived: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # where Python handles no signals
+        yield arrived
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield arrived
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run() -> int:
+    """Run the command line; the exit code."""
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fv2v", standalone_mode=False)
         if code == INTERRUPTED:
@@ -97,7 +129,7 @@ def main() -> None:
         if not any(words in str(error) for words in ("out of memory", "allocate memory")):
             raise
         code = _complain("out of memory; try a smaller --batch-size, --dtype float16 or --device cpu")
-    sys.exit(code)
+    return code or 0
 
 
 def _complain(message: str) -> int:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v bandwidth`."""
 
 from pathlib import Path

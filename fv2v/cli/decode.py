@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v decode`."""
 
 from pathlib import Path
@@ -5,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import ModelOptions, MotionOptions, Video, ViewOptions
+from fv2v.cli.motion_options import MotionOptions
+from fv2v.cli.options import ModelOptions, Video, ViewOptions
 
 Coded = Annotated[
     Path, typer.Argument(metavar="CODED", help="What `fv2v encode` wrote: .fv2v.", show_default=False)

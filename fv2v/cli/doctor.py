@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v doctor`."""
 
 from fv2v.cli.tables import print_table

@@ -1,6 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options that edit motion between the driver and what is shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,7 +86,8 @@ class VideoEditOptions(EditOptions):
         typer.Option(
             metavar="L,R,LIPS|FILE.npy",
             help="How far the portrait's left eye, right eye and lips are open, as 0.31,0.29,0.02; or its "
-            "203 landmarks, (203, 2). For --eyes, --lips and --normalize-lips.",
+            "203 landmarks, (203, 2). For --eyes, --lips and --normalize-lips; LivePortrait's folder of "
+            "weights may hold what finds them.",
         ),
     ] = None
     driving_open: Annotated[
@@ -92,7 +96,7 @@ class VideoEditOptions(EditOptions):
             metavar="FILE",
             help=f"For {DRIVER!r}: a .npy of the driver's 203 landmarks, (T, 203, 2), or those ratios, "
             "(T, 3); or a file of motion that holds them, as LivePortrait's templates do. By default "
-            "`fv2v render` reads them from MOTION.",
+            "`fv2v render` reads them from MOTION, and `fv2v reenact` as for --portrait-open.",
         ),
     ] = None
     normalize_lips: Annotated[
@@ -120,31 +124,58 @@ class VideoEditOptions(EditOptions):
             "portrait": _openness(self.portrait_open),
         }
 
-    def edits(self, motion: Path | None = None) -> "Edit | list[Edit] | None":
-        """One for all frames or one a frame, as `AnimationOptions` takes them; None where nothing is edited.
+    def keywords(self, motion: Path | None = None) -> dict[str, Any]:
+        """`edit` or `edit_from`, as `fv2v.reenact` takes them: what the options leave open landmarks tell.
 
         `motion` is the file that tells how open the driver's eyes and lips are, where no other is given.
         """
+        self._check()
+        starts = self.eyes is not None or self.lips is not None or self.normalize_lips
+        follows = DRIVER in (self.eyes, self.lips)
+        if (starts and self.portrait_open is None) or (follows and not (self.driving_open or motion)):
+            self.edit_arguments()  # each by itself, before faces are looked for
+            return {"edit_from": partial(self.edits, motion)}
+        return {"edit": self.edits(motion)}
+
+    def edits(
+        self,
+        motion: Path | None = None,
+        portrait: "Openness | None" = None,
+        driver: "Sequence[Openness] | None" = None,
+    ) -> "Edit | list[Edit] | None":
+        """One for all frames or one a frame, as `AnimationOptions` takes them; None where nothing is edited.
+
+        `portrait` and `driver`: how open their eyes and lips are, where no option tells.
+        """
+        self._check()
+        from fv2v.motion.edit import Edit, following
+        from fv2v.motion.ratios import read_openness
+
+        arguments = self.edit_arguments()
+        edit = Edit(**arguments | {"portrait": arguments["portrait"] or portrait})
+        if DRIVER not in (self.eyes, self.lips):
+            return None if edit == Edit(portrait=edit.portrait) else edit
+        if file := self.driving_open or motion:
+            driver = read_openness(file)
+        if driver is None:
+            raise ValueError(
+                f"--eyes {DRIVER} and --lips {DRIVER} need 203 landmarks of the driver's face in each frame: "
+                "expected --driving-open or --driving-face, a file of them, or LivePortrait's folder of "
+                "weights with the files that find them; got none"
+            )
+        return list(following(edit, driver, eyes=self.eyes == DRIVER, lips=self.lips == DRIVER))
+
+    def _check(self) -> None:
         if self.driving_option not in DRIVING_OPTIONS:
             options = " or ".join(DRIVING_OPTIONS)
             raise ValueError(f"--driving-option: expected {options}, got {self.driving_option!r}")
         if self.blend and self.still is None:
             raise ValueError("--blend weighs the expression of --still: expected --still PICTURE, too")
-        follows = DRIVER in (self.eyes, self.lips)
-        driving_open = self.driving_open or (motion if follows else None)
-        if follows != (driving_open is not None):
+        if self.driving_open is not None and DRIVER not in (self.eyes, self.lips):
             raise ValueError(
-                f"--eyes {DRIVER} and --lips {DRIVER} follow --driving-open, a file of the driver's "
-                f"landmarks or ratios: expected both, got {'no file' if follows else 'a file alone'}"
+                f"--driving-open is followed by --eyes {DRIVER} and --lips {DRIVER}: expected both, got a "
+                "file alone"
             )
-        if driving_open is None:
-            return self.edit()
-        from fv2v.motion.edit import Edit, following
-        from fv2v.motion.ratios import read_openness
-
-        edit = Edit(**self.edit_arguments())
-        driver = read_openness(driving_open)
-        return list(following(edit, driver, eyes=self.eyes == DRIVER, lips=self.lips == DRIVER))
 
 
 def _openness(portrait_open: str | None) -> "Openness | None":

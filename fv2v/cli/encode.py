@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v encode`."""
 
 from pathlib import Path
@@ -8,13 +9,14 @@ import typer
 from fv2v.cli.options import (
     BatchSize,
     Crop,
+    Detector,
     DrivingFace,
     Face,
     Frames,
     ModelOptions,
     Portrait,
     Sound,
-    number_or_file,
+    chosen_face,
 )
 
 Driving = Annotated[
@@ -63,6 +65,7 @@ def encode(
     crop: Crop = True,
     face: Face = "1",
     driving_face: DrivingFace = "1",
+    detector: Detector = None,
     batch_size: BatchSize = 1,
 ) -> None:
     """Code PORTRAIT and the motion and sound of DRIVING as a small file, for `fv2v decode`."""
@@ -87,8 +90,8 @@ def encode(
             sound=sound,
             frames=frames,
             crop=crop,
-            face=number_or_file(face),
-            driving_face=number_or_file(driving_face),
+            face=chosen_face(face, detector),
+            driving_face=chosen_face(driving_face, detector),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`."""
 
 from pathlib import Path
@@ -54,6 +55,12 @@ Landmarks = Annotated[
 Embedding = Annotated[
     Path | None, typer.Option(metavar="FILE.pt2", help="For CSIM: such a program to face embeddings (B, E).")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Read the .pt2 files: they can run any code. Only for files of people you trust."
+    ),
+]
 Quick = Annotated[
     bool,
     typer.Option(
@@ -74,6 +81,7 @@ def evaluate(
     features: Features = None,
     landmarks: Landmarks = None,
     embedding: Embedding = None,
+    trust: Trust = False,
     quick: Quick = False,
     batch_size: BatchSize = 1,
 ) -> None:
@@ -96,7 +104,7 @@ def evaluate(
             output=output,
             sheet=sheet,
             rows=rows,
-            networks=MetricNetworkFiles(features, landmarks, embedding),
+            networks=MetricNetworkFiles(features, landmarks, embedding, trust),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v extract`."""
 
 from pathlib import Path
@@ -5,15 +6,17 @@ from typing import Annotated
 
 import typer
 
+from fv2v.cli.motion_options import Lost
 from fv2v.cli.options import (
     BatchSize,
     Crop,
+    Detector,
     DrivingFace,
     Frames,
     ModelOptions,
     OwnCoefficients,
     Strict,
-    number_or_file,
+    chosen_face,
 )
 
 Driving = Annotated[
@@ -44,8 +47,10 @@ def extract(
     source_coefficients: OwnCoefficients = None,
     frames: Frames = None,
     strict: Strict = False,
+    lost: Lost = "hold",
     crop: Crop = True,
     driving_face: DrivingFace = "1",
+    detector: Detector = None,
     batch_size: BatchSize = 1,
 ) -> None:
     """Keep the motion of the face in DRIVING in a file, for `fv2v render`: time stamps with it, no sound."""
@@ -59,8 +64,9 @@ def extract(
             source_coefficients=source_coefficients,
             frames=frames,
             strict=strict,
+            lost=lost,
             crop=crop,
-            driving_face=number_or_file(driving_face),
+            driving_face=chosen_face(driving_face, detector),
             batch_size=batch_size,
             progress=progress,
             **model.reenactor_arguments(),

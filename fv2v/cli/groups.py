@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups of options: dataclasses that are declared once, and that a command takes as one argument each."""
 
 import inspect

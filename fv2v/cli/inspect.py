@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v inspect`."""
 
 from pathlib import Path
@@ -7,6 +8,7 @@ import typer
 
 from fv2v.cli.options import (
     Crop,
+    Detector,
     DrivingFace,
     Face,
     ModelOptions,
@@ -14,7 +16,7 @@ from fv2v.cli.options import (
     Picture,
     Portrait,
     Relative,
-    number_or_file,
+    chosen_face,
 )
 
 Driving = Annotated[
@@ -48,11 +50,13 @@ def inspect(
     crop: Crop = True,
     face: Face = "1",
     driving_face: DrivingFace = "1",
+    detector: Detector = None,
 ) -> None:
     """Draw what the model makes of PORTRAIT and DRIVING: keypoints, masks, deformation, occlusion, views."""
+    from fv2v.cli.progress import print_notes
     from fv2v.pipelines.inspect import inspect as run
 
-    written = run(
+    report = run(
         portrait,
         driving,
         output,
@@ -60,8 +64,9 @@ def inspect(
         frames=frame or (),
         relative=relative,
         crop=crop,
-        face=number_or_file(face),
-        driving_face=number_or_file(driving_face),
+        face=chosen_face(face, detector),
+        driving_face=chosen_face(driving_face, detector),
         **model.reenactor_arguments(by_coefficients=source_coefficients is not None),
     )
-    typer.echo(f"{written}: written")
+    typer.echo(f"{report.output}: written")
+    print_notes(report)

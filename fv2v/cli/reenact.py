@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v reenact`."""
 
 from pathlib import Path
@@ -6,11 +7,12 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
+from fv2v.cli.motion_options import Lost, MotionOptions
 from fv2v.cli.options import (
+    Codec,
     FaceOptions,
     Frames,
     ModelOptions,
-    MotionOptions,
     Portrait,
     Strict,
     Video,
@@ -34,6 +36,8 @@ def reenact(
     faces: FaceOptions,
     frames: Frames = None,
     strict: Strict = False,
+    lost: Lost = "hold",
+    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -45,11 +49,13 @@ def reenact(
             driving,
             output,
             view=view.view(),
-            edit=editing.edits(),
             still=editing.still,
             frames=frames,
             strict=strict,
+            lost=lost,
+            codec=codec,
             progress=progress,
+            **editing.keywords(),
             **faces.face_arguments(),
             **motion.animation_arguments(),
             **model.reenactor_arguments(),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v render`."""
 
 from pathlib import Path
@@ -6,9 +7,10 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
+from fv2v.cli.motion_options import MotionOptions
 from fv2v.cli.options import (
+    Codec,
     ModelOptions,
-    MotionOptions,
     OwnCoefficients,
     Portrait,
     PortraitOptions,
@@ -39,6 +41,7 @@ def render(
     faces: PortraitOptions,
     source_coefficients: OwnCoefficients = None,
     sound: Sound = None,
+    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -52,9 +55,10 @@ def render(
             source_coefficients=source_coefficients,
             sound=sound,
             view=view.view(),
-            edit=editing.edits(motion),
             still=editing.still,
+            codec=codec,
             progress=progress,
+            **editing.keywords(motion),
             **faces.face_arguments(),
             **transfer.animation_arguments(),
             **model.reenactor_arguments(),

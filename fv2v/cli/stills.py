@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v imitate` and `fv2v frontalize`: one picture made of a portrait."""
 
 from pathlib import Path
@@ -35,6 +36,7 @@ def imitate(
     faces: FaceOptions,
 ) -> None:
     """Give PORTRAIT the expression of the face in the picture DRIVING."""
+    from fv2v.cli.progress import print_notes
     from fv2v.pipelines.stills import imitate as run
 
     report = run(
@@ -48,11 +50,14 @@ def imitate(
         **model.reenactor_arguments(),
     )
     typer.echo(f"{report.output}: written")
+    print_notes(report)
 
 
 def frontalize(portrait: Portrait, output: Picture, model: ModelOptions, faces: PortraitOptions) -> None:
     """Turn the face in PORTRAIT to the front."""
+    from fv2v.cli.progress import print_notes
     from fv2v.pipelines.stills import frontalize as run
 
     report = run(portrait, output, **faces.face_arguments(), **model.reenactor_arguments())
     typer.echo(f"{report.output}: written")
+    print_notes(report)

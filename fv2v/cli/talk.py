@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v talk`."""
 
 from pathlib import Path
@@ -5,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions, Sound, Video
+from fv2v.cli.options import BatchSize, Codec, ModelOptions, Portrait, PortraitOptions, Sound, Video
 
 DEGREES, WALK = (
     "DEGREES",
@@ -51,6 +52,7 @@ def talk(
     fps: Fps = 25.0,
     sound: Sound = None,
     batch_size: BatchSize = 1,
+    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -70,6 +72,7 @@ def talk(
             fps=fps,
             sound=sound,
             batch_size=batch_size,
+            codec=codec,
             progress=progress,
             **faces.face_arguments(),
             **model.reenactor_arguments(by_coefficients=True),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v train`."""
 
 from typing import Annotated
@@ -27,6 +28,14 @@ def train(
         ),
     ] = None,
     device: Device = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Start over where no checkpoint in the output folder can be read, which is an error without "
+            "it. What is there goes into a folder in it.",
+        ),
+    ] = False,
 ) -> None:
     """Train a model from videos, or resume the run in its output folder where it stopped.
 
@@ -43,7 +52,7 @@ def train(
 
     run = read_config(config, assignments or ())
     with process_group(device) as world:
-        trainer = Trainer(run, world)
+        trainer = Trainer(run, world, fresh=fresh)
         if not world.first:
             trainer.run()
             return

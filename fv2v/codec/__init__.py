@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion as a bitstream: some ten bytes a frame, decoded to the same bits on every machine (README.md).
 
 The files, from the bottom: range_coder (whole numbers to bytes), quantize (motion to whole numbers), model

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bits of a supplemental message of H.265: the same calls write them, or read them."""
 
 from typing import Protocol

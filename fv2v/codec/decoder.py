@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The receiver's side: packets in, in any order and with gaps; the newest motion out."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sender's side: a frame's motion in, a packet out."""
 
 from collections import deque

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`.fv2v`: a portrait, motion and sound in one file that plays from its beginning while it arrives.
 
     "fv2v"  version (1 byte)  records  index  offset of the index (8 bytes)  "2v2f"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The GFV and GFVE messages of H.274 (generative face video, and its enhancement), payload types 223 and 224.
 
 As the public HEVC reference software (HM) writes and reads them; the text of the standard was not at hand, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The syntax of GFV and GFVE messages: `Bits` writes or reads, so each is stated once.
 
 Values are multiples of a power of 2, which float64 holds exactly. HM replaces its base matrices with every

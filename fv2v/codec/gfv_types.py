@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the messages of generative face video hold (gfv.py)."""
 
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """H.265 streams of a portrait that carry supplemental messages: players show the portrait alone.
 
 libx265 codes the portrait once and then copies of it, some bytes each; after each picture comes its message,
@@ -13,7 +14,7 @@ import numpy as np
 
 from fv2v.codec.range_coder import CodecError
 from fv2v.io.container import url_of
-from fv2v.io.h264 import to_frame
+from fv2v.io.encoders import to_frame
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 
 SUFFIXES = (".h265", ".hevc", ".265")

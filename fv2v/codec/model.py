@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How likely each number of the next frame is, given the frames before: in whole numbers alone.
 
 Both sides keep the same `Contexts`. For each number a small network reads how it moved of late (the last

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one packet says of one frame; how the first frame after a refresh is coded.
 
 A payload is one range-coded string (range_coder.py):

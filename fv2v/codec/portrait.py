@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The portrait as a still picture of a few kilobytes: AVIF, WebP or JPEG."""
 
 import cv2

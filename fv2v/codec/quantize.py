@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion as whole numbers of steps, and back: bit for bit the same on every machine.
 
 A picture is 2 wide. With a step s, δ and t come in steps of s, angles in steps of 75 s degrees and scales of

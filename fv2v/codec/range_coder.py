@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A range coder with byte-wise renormalisation, in whole numbers alone: the same bytes on every machine.
 
 Frequencies are out of `TOTAL`. The last symbols cost no more than they must: the shortest string of bytes is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fine motion is sent: steps by quality, and a dead zone that saves bits where changes do not show."""
 
 import numpy as np

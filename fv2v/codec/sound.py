@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sound of a file as a Matroska file of its own: its packets as they are, or Opus."""
 
 from fractions import Fraction

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training data: pairs of frames, from videos or drawn."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random changes of training pairs: colours, mirroring and reversal, alike for both frames of a pair.
 
 Defaults are those of first-order-motion's public VoxCeleb configuration, which public face-vid2vid code kept.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the videos are in a folder, and which of them show the same person: by names, without opening files.
 
 | what                             | path, at any depth                                  | an item is       |

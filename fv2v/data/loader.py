@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batches of pairs for every step, read by worker processes in an order that can be resumed."""
 
 import atexit

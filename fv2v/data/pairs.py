@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training reads: two frames of one video, and where the data knows it the true motion of both."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawn heads on disk, since reading frames is much faster than drawing them (benches/bench_heads.py).
 
 A folder holds `heads.json`, which describes what was drawn, and shards `heads-00000.safetensors` and so on,
@@ -18,7 +19,6 @@ from threading import Thread
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -27,7 +27,10 @@ from fv2v.data.pairs import Draw, Pairs, Truth
 from fv2v.data.synthetic import LANDMARKS, SyntheticHeads, render, truth
 from fv2v.data.synthetic.dataset import to_bytes
 from fv2v.geometry import Motion
+from fv2v.io.hidden import lock_file, remove_left_behind
+from fv2v.io.limits import CONFIG, check_bytes, reading
 from fv2v.io.paths import PathLike, check_input, check_new_folder, whole_file
+from fv2v.io.tensor_file import TensorFile
 from fv2v.io.video import write_video
 from fv2v.progress import FrameProgress
 
@@ -36,6 +39,13 @@ INDEX = "heads.json"
 IDENTITIES = 8  # in a shard
 FRAMES_SEED = 0  # for `SyntheticHeads.frames` of the stored frames
 FPS = 25  # of clips
+RANGES = {  # of the numbers in `heads.json`
+    "size": (1, 1 << 13),
+    "identities": (1, 100_000 * IDENTITIES),
+    "frames": (2, 1 << 20),
+    "seed": (0, (1 << 63) - 1),
+    "first": (0, (1 << 63) - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -97,15 +107,31 @@ class HeadShards:
             raise IndexError(f"expected an identity from 0 to {len(self) - 1}, got {draw.index}")
         pair = _two_frames(draw.seed, self.index.frames)
         shard, row = divmod(draw.index, IDENTITIES)
-        with safe_open(_path(self.folder, shard), "pt") as file:
-            stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            source, driving = (self._averaged(stored["pictures"][row : row + 1, frame]) for frame in pair)
-            canonical = stored["canonical"][row : row + 1]
+        path = _path(self.folder, shard)
+        with reading(path, "no shard of drawn heads, or a damaged one"), TensorFile(path) as file:
+            self._check(file, len(_rows(self.index, shard)))
+            source, driving = (self._averaged(file.read("pictures", row, frame)[None]) for frame in pair)
+            canonical = file.read("canonical", row)[None]
             motions = [
-                Motion(**{f.name: stored[f.name][row : row + 1, frame] for f in fields(Motion)})
+                Motion(**{f.name: file.read(f.name, row, frame)[None] for f in fields(Motion)})
                 for frame in pair
             ]
         return Pairs(source, driving, Truth(canonical, *motions))
+
+    def _check(self, file: TensorFile, identities: int) -> None:
+        """ValueError for a shard of other tensors than `_write_shard` writes."""
+        each, K = (identities, self.index.frames), len(LANDMARKS)
+        expected = {
+            "pictures": (*each, 3, self.index.size, self.index.size),
+            "canonical": (identities, K, 3),
+            "rotation": (*each, 3, 3),
+            "translation": (*each, 3),
+            "expression": (*each, K, 3),
+            "scale": (*each, 1),
+        }
+        dtypes = {name: torch.uint8 if name == "pictures" else torch.float32 for name in expected}
+        if (file.shapes, file.dtypes) != (expected, dtypes):
+            raise ValueError(f"expected {expected} as {INDEX} says, got {file.shapes}")
 
     def _averaged(self, pictures: Tensor) -> Tensor:
         factor = self.index.size // self.size
@@ -145,10 +171,14 @@ def write_shards(
     missing = [shard for shard in range(index.shards) if not _path(folder, shard).exists()]
     total = heads.identities * frames
     done = total - sum(frames * len(_rows(index, shard)) for shard in missing)
-    for drawn in _in_processes(partial(_write_shard, folder, index), missing, workers):
-        done += drawn
-        if progress:
-            progress(done, total)
+    lock = lock_file(folder / INDEX)
+    if lock is None:
+        raise ValueError(f"{folder}: another process draws heads there; choose another folder")
+    with lock:
+        for drawn in _in_processes(partial(_write_shard, folder, index), missing, workers):
+            done += drawn
+            if progress:
+                progress(done, total)
 
 
 def write_clips(
@@ -204,11 +234,16 @@ def _two_frames(seed: int, frames: int) -> tuple[int, int]:
 
 
 def _read_index(path: Path) -> ShardIndex:
-    try:
-        values = json.loads(check_input(path).read_text())
-        index = ShardIndex(**values)
-    except (json.JSONDecodeError, TypeError):
-        raise ValueError(f"{path}: expected a description of drawn heads, got something else") from None
+    with reading(check_input(path), "expected a description of drawn heads, got something else"):
+        check_bytes(path, CONFIG, "bytes of a description")
+        try:
+            index = ShardIndex(**json.loads(path.read_text()))
+        except ValueError:
+            raise ValueError("expected a description of drawn heads, got something else") from None
+        for name, (least, most) in RANGES.items():
+            number = getattr(index, name)
+            if type(number) is not int or not least <= number <= most:
+                raise ValueError(f"expected {name} from {least} to {most}, got {number!r}")
     if (index.version, index.landmarks) != (VERSION, list(LANDMARKS)):
         raise ValueError(
             f"{path}: expected heads of version {VERSION} with the current landmarks, "
@@ -219,6 +254,8 @@ def _read_index(path: Path) -> ShardIndex:
 
 def _begin(folder: Path, index: ShardIndex) -> None:
     """Make the folder, or check that it was begun with the same arguments."""
+    if folder.is_dir():
+        remove_left_behind(folder)
     if (folder / INDEX).exists():
         begun = _read_index(folder / INDEX)
         if begun != index:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Videos as training data: pairs of two frames of one clip, from a folder of talking heads."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saved bench results as Markdown tables, which `write` puts between two comments of a page.
 
 The first comment names the results and which tables it wants: `full` for a manual, `short` for a first look.
@@ -48,6 +49,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     parts = [
         _frames([row for row in frames if "stage" in row.extra]),
         _rewrites([row for row in frames if "rewrite" in row.extra]),
+        _peers(rows),
         _soak([row for row in rows if "broken" in row.extra]),
         _training([row for row in rows if "training" in row.extra]),
         _operators(rows, results),
@@ -74,7 +76,7 @@ def short(results: Mapping[str, Any]) -> str:
         times = (cell for row in modes for cell in ((time_of(row.median), _ratio(row)) if row else ("", "")))
         lines.append((f"`{op}`, {volume}", *times))
     headings = ("", "forward", "faster", "forward + backward", "faster")
-    return "\n\n".join(part for part in (machine(results), _table(headings, lines)) if part)
+    return "\n\n".join(part for part in (machine(results), _table(headings, lines), _peers(rows)) if part)
 
 
 FORMS = {"full": markdown, "short": short}
@@ -149,6 +151,20 @@ def _rewrites(rows: Sequence[Row]) -> str:
         for row in rows
     )
     return _table(("whole frame", "rewrite added", "takes", "faster by it", "GFLOP"), list(lines))
+
+
+def _peers(rows: Sequence[Row]) -> str:
+    """A line a runtime that has run the exported frame: its time, and how much faster the frame path is."""
+    found = [row for row in rows if "peer" in row.extra and row.ratio is not None]
+    lines = [
+        (
+            f"`{row.extra['preset']}` in {row.extra['peer']}",
+            time_of(row.median * (row.ratio or 1)),
+            _ratio(row),
+        )
+        for row in found
+    ]
+    return _table(("driving frame elsewhere", "takes", "frame path is faster by"), lines)
 
 
 def _soak(rows: Sequence[Row]) -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs `pytest benches`, reads the JSON of pytest-benchmark, and makes tables of it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a `.fv2v` file spends its bytes on."""
 
 from rich.table import Table

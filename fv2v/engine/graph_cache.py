@@ -1,4 +1,5 @@
-"""Which frames of a Runner run as CUDA graphs."""
+# SPDX-License-Identifier: Apache-2.0
+"""Which stages of a Runner's frames run as CUDA graphs."""
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
@@ -8,75 +9,72 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from fv2v.engine.cuda_graph import Capture, Captured, FrameGraph, Pending, capture
-from fv2v.engine.frame import MOTION, FrameInputs, FrameNetwork
-from fv2v.geometry.view import View, ViewTensors, check_views, view_form, view_tensors
+from fv2v.engine.cuda_graph import Capture, capture
+from fv2v.engine.stages import ExtractGraph, Pending, RenderGraph
+from fv2v.geometry import Motion, Placement, Source
 from fv2v.networks import FaceVid2Vid
 from fv2v_kernels import preferred_backend
 
-MAX_GRAPHS = 8  # each holds the memory of a frame
-Graph = TypeVar("Graph", FrameGraph, Captured)
+MAX_GRAPHS = 8  # each holds the memory of a stage
+Graph = TypeVar("Graph", ExtractGraph, RenderGraph)
 
 
 class FrameGraphs:
-    """Frames of one set of networks on a GPU: one graph for each kind, from its second frame on.
+    """The two stages of one set of networks on a GPU: one graph for each kind, from its second frame on.
 
-    Kinds differ by options, by sizes, by how many frames there are at once, and by the operators' backend.
-    The first of a kind runs as it is, so that a picture alone does not pay for a capture; so do those of more
-    kinds than `MAX_GRAPHS`.
+    Kinds differ by sizes, by how many frames there are at once, and by the operators' backend; not by the
+    options of an animation. The first of a kind runs as it is, so that a picture alone does not pay for a
+    capture; so do those of more kinds than `MAX_GRAPHS`.
+
+    Args:
+        networks, device, dtype: as `Runner` has them.
+        capture: what makes graphs.
     """
 
-    def __init__(self, networks: FaceVid2Vid, capture: Capture = capture) -> None:
+    def __init__(
+        self, networks: FaceVid2Vid, device: torch.device, dtype: torch.dtype, capture: Capture = capture
+    ) -> None:
         self.capture = capture
-        self._networks = networks
+        self._networks, self._device, self._dtype = networks, device, dtype
         self._graphs: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
-        self._view: tuple[Sequence[View], ViewTensors] | None = None
 
     @torch.inference_mode()
-    def begin(self, frames: FrameInputs) -> Pending | None:
-        """Pictures of driving frames, under way as `paint` makes them; None where there is no graph yet."""
-        with _on(frames.source.features.device):
-            network, (driving, *kept) = self.arguments(frames)
+    def extract(self, driving: Tensor) -> Motion | None:
+        """Motion of driving frames as `Runner.batch` returns them; None where there is no graph yet."""
+        with self._on_device():
             graph = self._graph(
-                network, [driving, *kept], lambda: FrameGraph(network, driving, kept, self.capture)
+                ExtractGraph,
+                [driving],
+                lambda: ExtractGraph(self._networks, driving, self._device, self._dtype, self.capture),
             )
-            return None if graph is None else graph.begin(driving, kept)
+            return None if graph is None else graph.run(driving)
 
     @torch.inference_mode()
-    def render(self, frames: FrameInputs) -> Tensor | None:
-        """Pictures of a motion, (B, 3, n, n), as `FrameNetwork` makes them; None where there is no graph."""
-        with _on(frames.source.features.device):
-            network, arguments = self.arguments(frames)
-            new, kept = arguments[: len(MOTION)], arguments[len(MOTION) :]
-            graph = self._graph(network, arguments, lambda: Captured(network, new, kept, self.capture))
-            if graph is None:
-                return None
-            image = torch.empty_like(graph.result)
-            graph.run(new, kept, image)
-            return image
+    def render(self, source: Source, placement: Placement) -> Tensor | None:
+        """Pictures (B, 3, n, n), as `FaceVid2Vid.render` makes them; None where there is no graph yet."""
+        with self._on_device():
+            graph = self._render_graph(source, placement)
+            return None if graph is None else graph.image(source, placement)
 
-    def arguments(self, frames: FrameInputs) -> tuple[FrameNetwork, tuple[Tensor, ...]]:
-        """The network of the frames' kind, and what it takes."""
-        views = None if frames.view is None else check_views(frames.view, len(frames.driving))
-        kind = frames.kind(self._networks, None if views is None else view_form(views))
-        network = FrameNetwork(self._networks, kind)
-        movement = frames.movement if isinstance(frames.movement, Tensor) else None
-        view = None if views is None else self._view_tensors(views, frames.source.keypoints)
-        return network, network.arguments(frames.driving, frames.source, frames.anchor, movement, view)
+    @torch.inference_mode()
+    def begin(self, source: Source, placement: Placement) -> Pending | None:
+        """The same pictures as levels, under way; None where there is no graph yet."""
+        with self._on_device():
+            graph = self._render_graph(source, placement)
+            return None if graph is None else graph.begin(source, placement)
 
-    def _view_tensors(self, views: Sequence[View], like: Tensor) -> ViewTensors:
-        """Those of the last frame, where the view has not changed."""
-        last = self._view
-        if last is None or list(last[0]) != list(views):
-            last = self._view = list(views), view_tensors(views, like)
-        return last[1]
+    def _render_graph(self, source: Source, placement: Placement) -> RenderGraph | None:
+        tensors = [source.features, source.compressed, source.keypoints, *placement]
+        return self._graph(
+            RenderGraph, tensors, lambda: RenderGraph(self._networks, source, placement, self.capture)
+        )
 
     def _graph(
-        self, network: FrameNetwork, arguments: Sequence[Tensor], make: Callable[[], Graph]
+        self, stage: type[Graph], tensors: Sequence[Tensor | None], make: Callable[[], Graph]
     ) -> Graph | None:
-        shapes = tuple((each.shape, each.dtype) for each in arguments)
-        key = (network.kind, preferred_backend(), shapes)
+        shapes = tuple((each.shape, each.dtype) for each in tensors if each is not None)
+        key = (stage, preferred_backend(), shapes)
         with self._lock:
             if key not in self._graphs:
                 self._graphs[key] = None
@@ -84,6 +82,5 @@ class FrameGraphs:
                 self._graphs[key] = make()
             return self._graphs[key]
 
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    def _on_device(self) -> AbstractContextManager[object]:
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()

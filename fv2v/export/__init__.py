@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The per-frame network in a file: as ONNX for other runtimes, or as a program of torch.export.
 
 A file holds `FrameNetwork` (engine/frame.py): H and Δ on a driving frame, where the source's keypoints go, M

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """fv2v's operators made of those that ONNX has: tables for `ExportedProgram.run_decompositions`.
 
 They compute what the references in fv2v_kernels/ops/ do, with tensors of at most five dimensions, the limit

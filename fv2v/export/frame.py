@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network that is exported, and a context in which PyTorch's exporters are silent."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an exported frame takes, as numpy arrays by name."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frame as a file of ONNX."""
 
 import json

@@ -1,6 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frame as a program of torch.export."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +49,9 @@ def export_torch(
     network = network.to(find_device(device), find_dtype(dtype))
     with quiet_exporter():
         program = torch.export.export(network, examples(network, batch_size), strict=False)
+        described = json.dumps(describe(network, batch_size))
+        stored = BytesIO()  # a disk that is full while torch writes would abort the process
+        torch.export.save(program, stored, extra_files={METADATA: described})
         with whole_file(path) as temporary:
-            described = json.dumps(describe(network, batch_size))
-            torch.export.save(program, temporary, extra_files={METADATA: described})
+            temporary.write_bytes(stored.getbuffer())
     return path

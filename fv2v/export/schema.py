@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inputs and outputs of an exported frame: shapes, types and meanings."""
 
 from dataclasses import asdict

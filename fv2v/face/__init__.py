@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces in pictures: detected, cropped, tracked over time, and pasted back."""

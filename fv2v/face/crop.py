@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The square around a face that the networks see.
 
 It is 1.9 times as wide as the box that a face detector finds: hair, chin and some shoulder, as in the

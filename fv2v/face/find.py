@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One face of a picture or a video, by its number: 1 the largest, 2 the next."""
 
 from collections.abc import Iterable
@@ -6,7 +7,7 @@ from itertools import islice
 import numpy as np
 
 from fv2v.face.detectors.base import Face, FaceDetector
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.choice import find_faces
 
 LOOK_AHEAD = 150  # frames in which the first face of a video is looked for
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The crop of LivePortrait's release, from landmarks: the rotated square around a face; eye and lip ratios.
 
 The release's weights expect such crops. A point is (x, y) in pixels, x to the right and y down, as cv2 takes
@@ -19,6 +20,9 @@ import numpy as np
 # A square's side in sides of the face, and its shift down the face in its own sides.
 SCALE, VY = 2.3, -0.125  # a source's
 DRIVING_SCALE, DRIVING_VY = 2.2, -0.1  # a driving video's
+# The box around 106 landmarks, from that around a detector's five points: its side, and how far down the face
+# its middle is from theirs, in sides of theirs. Means of drawn heads and paintings (test_five_points.py).
+FIVE_EXTENT, FIVE_DOWN = 2.0, 0.1
 RELEASE_SIZE = 512  # pixels a side of the release's crop, of a source's and of a driving video's
 SAME = 1e-3  # points no farther apart are one, in pixels
 LONGEST = 32766  # pixels a side that cv2 can warp: it counts them in 16 bits
@@ -131,6 +135,11 @@ def square_around(landmarks: np.ndarray, scale: float = SCALE, vy: float = VY) -
     side = scale * extent
     x, y = mean + (low + high) / 2 @ axes + vy * side * u_y
     return Square((float(x), float(y)), side, math.atan2(u_x[1], u_x[0]))
+
+
+def square_by_five(points: np.ndarray, scale: float = SCALE, vy: float = VY) -> Square:
+    """About the square around a face's 106 landmarks, of its eyes, nose and corners of the mouth (5, 2)."""
+    return square_around(points, scale * FIVE_EXTENT, vy + FIVE_DOWN / (scale * FIVE_EXTENT))
 
 
 def upright_square(

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The choice of a face in a portrait or a video, and the portrait's crop that the networks see."""
 
 from dataclasses import dataclass
@@ -7,12 +8,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fv2v.face.crop import Box, box_around, cut, middle_square
-from fv2v.face.detectors.base import FaceDetector, LandmarkDetector
+from fv2v.face.detectors.base import Face, FaceDetector, LandmarkDetector
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces, read_faces
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.liveportrait import LivePortraitFaces
 from fv2v.face.find import find_face
-from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around, upright_square
+from fv2v.face.landmarks import (
+    DRIVING_SCALE,
+    DRIVING_VY,
+    RELEASE_SIZE,
+    Square,
+    crop_square,
+    square_around,
+    square_by_five,
+    upright_square,
+)
 from fv2v.face.paste import paste_back
+from fv2v.face.visibility import remarks
 from fv2v.io.image import read_image
 from fv2v.io.paths import PathLike
 
@@ -23,9 +35,10 @@ class FaceChoice:
 
     number: int = 1  # 1 the largest in the picture, 2 the next, ...
     detector: FaceDetector = find_faces
-    # of a portrait's face, whose crop is then rotated upright and as wide as LivePortrait's release cuts it.
-    # A driving video's crop is never rotated: a tilt of the head is motion.
+    # of the face, which is then cut as LivePortrait's release does: a portrait's crop is rotated upright, a
+    # driver's is not, since a tilt of the head is motion, and a driving video's is the mean of its frames'
     landmarks: LandmarkDetector | None = None
+    by_points: bool = False  # cut so, but of about that size, by five points where the detector has them
 
 
 class CroppedPortrait(NamedTuple):
@@ -34,6 +47,13 @@ class CroppedPortrait(NamedTuple):
     picture: np.ndarray  # (H, W, 3) uint8
     image: np.ndarray  # (n, n, 3) uint8
     crop: Box | Square
+    face: Face | None = None  # what was found in it; None: nothing was looked for
+    landmarks: np.ndarray | None = None  # (n, 2) in `picture`, where they are known; of 203 tell openness
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What of the face cannot be seen (visibility.py), a line each; often none."""
+        return () if self.face is None else tuple(remarks(self.face, self.picture.shape[:2]))
 
     def with_face(self, rendered: np.ndarray) -> np.ndarray:
         """(H, W, 3): the whole picture with a rendered crop (m, m, 3) in its place."""
@@ -57,6 +77,8 @@ def _choice(face: Any) -> FaceChoice:
         return face
     if isinstance(face, int) and not isinstance(face, bool):
         return FaceChoice(face)
+    if isinstance(face, LivePortraitFaces):
+        return FaceChoice(detector=face, landmarks=face.landmarks)
     if callable(face) and not isinstance(face, GivenFaces):
         return FaceChoice(detector=face)
     if isinstance(face, str | OsPath):
@@ -79,13 +101,51 @@ def crop_portrait(
     """
     choice = choose_face(face, crop)
     picture = read_image(path)
-    if not crop:
-        box = middle_square(picture)
-        return CroppedPortrait(picture, cut(picture, box, box.side), box)
-    found = find_face(picture, str(path), choice.number, choice.detector)
-    if choice.landmarks:
-        landmarks = choice.landmarks(picture, found)
-        square = upright_square([landmarks]) if drives else square_around(landmarks)
-        return CroppedPortrait(picture, crop_square(picture, square, RELEASE_SIZE), square)
-    box = box_around(found, picture.shape[:2])
+    if crop:
+        return _cropped(picture, str(path), choice, drives)
+    box = middle_square(picture)
     return CroppedPortrait(picture, cut(picture, box, box.side), box)
+
+
+def crop_face(picture: PathLike | np.ndarray, face: Any = 1) -> np.ndarray:
+    """(n, n, 3) uint8: the square around a face, as `Reenactor.encode` and `fv2v.reenact` want a portrait.
+
+    Args:
+        picture: a file, or (H, W, 3) uint8 RGB.
+        face: which one, as `choose_face` takes it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no picture, or no such face in it.
+    """
+    if not isinstance(picture, np.ndarray):
+        return crop_portrait(picture, face=face).image
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise ValueError(f"picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
+    return _cropped(picture, "the picture", choose_face(face), False).image
+
+
+def _cropped(picture: np.ndarray, name: str, choice: FaceChoice, drives: bool) -> CroppedPortrait:
+    found = find_face(picture, name, choice.number, choice.detector)
+    if square_and_marks := _marked_square(picture, found, choice, drives):
+        square, landmarks = square_and_marks
+        return CroppedPortrait(picture, crop_square(picture, square, RELEASE_SIZE), square, found, landmarks)
+    box = box_around(found, picture.shape[:2])
+    return CroppedPortrait(picture, cut(picture, box, box.side), box, found)
+
+
+def _marked_square(
+    picture: np.ndarray, found: Face, choice: FaceChoice, drives: bool
+) -> tuple[Square, np.ndarray | None] | None:
+    """The square by a face's landmarks, and the most of them that are known; None where there are none."""
+    if choice.landmarks is None:
+        if not choice.by_points or found.points is None:
+            return None
+        if not drives:
+            return square_by_five(found.points), None
+        square = square_by_five(found.points, DRIVING_SCALE, DRIVING_VY)
+        return Square(square.centre, square.side), None
+    landmarks = coarse = choice.landmarks(picture, found)
+    if isinstance(choice.detector, LivePortraitFaces):
+        landmarks = choice.detector.refined(picture, coarse)
+    return upright_square([landmarks]) if drives else square_around(coarse), landmarks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where things are: coordinates, rotations, views, and how motion goes from one face to another.
 
 The convention is on this page; each file beside it has its part: types (Motion, Source), rotation, view,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The convex hull of a face's keypoints: its volume says how large a face is. In numpy: K is about twenty."""
 
 import numpy as np

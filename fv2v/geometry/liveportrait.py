@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's constants: what of an expression is the driver's, and lips at rest.
 
 They mean something for its 21 keypoints and its weights only.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a driver's motion to where the source's keypoints go.
 
 `place` moves the source's canonical keypoints x_c to where the driving frame d wants them. Each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What motion is, and what a portrait contributes: the values that networks, geometry and files share."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The receiver's view of a head: what is wished, in numbers and as tensors."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sound copied from the driving video, packet by packet."""
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import cast
 import av
 from av.container import OutputContainer
 
-from fv2v.io.container import may_be_joined, url_of
+from fv2v.io.container import may_be_joined, open_file
 from fv2v.io.paths import PathLike, check_input
 from fv2v.io.timing import JoinedClock
 
@@ -30,10 +31,10 @@ def check_sound(path: PathLike) -> None:
     """
     path = check_input(path)
     try:
-        with av.open(url_of(path)) as container:
+        with open_file(path) as container:
             streams = len(container.streams.audio)
-    except (av.error.FFmpegError, UnicodeError) as error:
-        raise ValueError(f"{path}: expected a file with sound, FFmpeg cannot read it ({error})") from None
+    except ValueError:
+        raise ValueError(f"{path}: expected a file with sound, FFmpeg cannot read it") from None
     if not streams:
         raise ValueError(f"{path}: expected a file with sound, found none in it")
     if sound_track(path) is None:
@@ -44,14 +45,14 @@ def check_sound(path: PathLike) -> None:
 
 def sound_track(path: Path) -> int | None:
     """Which sound track is the first that can be decoded, counted from 0; None: there is none."""
-    with av.open(url_of(path)) as container:
+    with open_file(path) as container:
         count = len(container.streams.audio)
     return next((number for number in range(count) if _decodes(path, number)), None)
 
 
 def note_on_sound(path: Path) -> str | None:
     """A line for the user where sound of a video is left out because it cannot be decoded."""
-    with av.open(url_of(path)) as container:
+    with open_file(path) as container:
         count = len(container.streams.audio)
     chosen = sound_track(path)
     if not count or chosen == 0:
@@ -85,7 +86,7 @@ class AudioCopy:
         self._written: int | None = None
         self._clock: JoinedClock | None = None
         self._packets: Iterator[av.Packet] = iter(())
-        self._input = av.open(url_of(Path(source)))
+        self._input = open_file(Path(source))
         track = sound_track(Path(source))
         if track is None:
             return
@@ -171,7 +172,7 @@ class AudioCopy:
 
 def _decodes(path: Path, number: int) -> bool:
     """Whether sound comes of a track."""
-    with av.open(url_of(path)) as container:
+    with open_file(path) as container:
         stream = container.streams.audio[number]
         if stream.codec_context is None:  # a codec that FFmpeg does not know
             return False

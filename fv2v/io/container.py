@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files opened with FFmpeg: their names, their streams, their packets."""
 
 import os
@@ -8,9 +9,23 @@ from pathlib import Path
 import av
 
 from fv2v.io.integrity import picture_format
+from fv2v.io.limits import FRAME_PIXELS, LimitError
+from fv2v.io.picture_size import picture_size
 
 DISCONTINUOUS = 0x200  # FFmpeg's AVFMT_TS_DISCONT
-STILL_FORMATS = {"image2", "tty"}  # pictures and text, which FFmpeg would read as videos
+# FFmpeg's names of what is read. Not among them are playlists (hls, dash, concat, sdp), which make it read
+# other files and ask the network, and picture sequences (image2), which do the former by a file's name alone.
+_FILMS = "mov matroska webm avi mpegts mpeg mpegvideo flv asf ogg gif apng mxf nut rm dv gxf wtv ivf swf nsv"
+_BARE = "h261 h263 h264 hevc vvc obu av1 m4v mjpeg vc1 cavsvideo dirac yuv4mpegpipe"
+_SOUNDS = "mp3 aac wav w64 flac aiff caf au ac3 eac3 amr ape wv tta tak dts truehd loas oma voc"
+_STILLS = (
+    "png_pipe jpeg_pipe webp_pipe bmp_pipe tiff_pipe gif_pipe jpegxl_pipe j2k_pipe"  # recognized, and refused
+)
+OPTIONS = {
+    "format_whitelist": ",".join(f"{_FILMS} {_BARE} {_SOUNDS} {_STILLS}".split()),
+    "protocol_whitelist": "file",
+}
+DECODER = {"max_pixels": str(FRAME_PIXELS)}  # sizes may change in the middle of a film
 
 
 def url_of(path: Path) -> str:
@@ -21,6 +36,19 @@ def url_of(path: Path) -> str:
     return f"file:{path}"
 
 
+def open_file(path: Path) -> av.container.InputContainer:
+    """The opened film or sound.
+
+    Raises:
+        ValueError: FFmpeg cannot read it, or it is none of the formats above. It begins with the path.
+    """
+    try:
+        return av.open(url_of(path), options=OPTIONS)
+    except (av.error.FFmpegError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: not a video that FFmpeg can read ({reason})") from None
+
+
 def open_video(path: Path) -> av.container.InputContainer:
     """The opened file, its video decoded in threads. ValueError, with its name, where no video is in it."""
     picture = picture_format(path)
@@ -29,13 +57,22 @@ def open_video(path: Path) -> av.container.InputContainer:
     if picture:
         raise ValueError(f"{path}: expected a video, found a still picture ({picture})")
     try:
-        container = av.open(url_of(path))
-    except (av.error.FFmpegError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path}: not a video that FFmpeg can read ({reason})") from None
+        container = open_file(path)
+    except ValueError:
+        if _is_still(path):
+            raise ValueError(f"{path}: expected a video, found a still picture") from None
+        raise
     pictures = video_streams(container)
-    one_picture = container.format.name in STILL_FORMATS or container.format.name.endswith("_pipe")
+    one_picture = container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
     if pictures and not one_picture and pictures[0].codec_context is not None:
+        context = pictures[0].codec_context
+        if context.width * context.height > FRAME_PIXELS:
+            container.close()
+            raise ValueError(
+                f"{path}: expected frames of at most {FRAME_PIXELS} pixels, "
+                f"got {context.width} x {context.height}"
+            )
+        context.options = DECODER
         pictures[0].thread_type = "AUTO"
         # FFmpeg's own number, but never 1: its H.264 decoder marks damaged frames only between threads
         pictures[0].codec_context.thread_count = min(_cores() + 1, 16)
@@ -45,6 +82,14 @@ def open_video(path: Path) -> av.container.InputContainer:
         found = "a codec that FFmpeg does not know"
     container.close()
     raise ValueError(f"{path}: expected a video, found {found}")
+
+
+def _is_still(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            return picture_size(file.read(1 << 16)) is not None
+        except LimitError:
+            return True
 
 
 def _cores() -> int:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoded frames as players show them: their colours, their shape, and which way up."""
 
 from typing import Any

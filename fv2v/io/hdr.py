@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """High dynamic range shown on an ordinary screen: PQ and HLG of BT.2020 (ITU-R BT.2100) as 8-bit BT.709."""
 
 from functools import cache

@@ -1,13 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
 """Still pictures in and out (OpenCV): (H, W, 3) uint8 RGB, upright."""
 
 import cv2
 import numpy as np
 
 from fv2v.io.integrity import check_not_truncated, picture_format
+from fv2v.io.limits import ARRAY, check_bytes, reading
 from fv2v.io.orientation import turned
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
+from fv2v.io.picture_size import picture_size
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # what write_image writes
+NO_PICTURE = "not a picture that OpenCV can read (or a truncated one)"
+PIECE = 1 << 15  # pixels converted at a time: on the way to 8 bit they take several times their memory
 
 
 def read_image(path: PathLike) -> np.ndarray:
@@ -18,17 +23,24 @@ def read_image(path: PathLike) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: empty, truncated, or no picture.
+        ValueError: empty, truncated, or no picture; or one of more pixels than `limits.PIXELS`.
     """
     path = check_input(path)
-    check_not_truncated(path)
-    image = _decode(np.fromfile(path, np.uint8))
-    if image is None:
-        name = picture_format(path)
-        if name:
-            raise ValueError(f"{path}: a picture in {name}, which OpenCV cannot read; save it as JPEG or PNG")
-        raise ValueError(f"{path}: not a picture that OpenCV can read (or a truncated one)")
-    return _over_white(_eight_bit(image))
+    with reading(path, NO_PICTURE):
+        check_bytes(path, 2 * ARRAY, "bytes of a picture")
+        check_not_truncated(path)
+        encoded = path.read_bytes()
+        image = None if picture_size(encoded) is None else _decode(encoded)
+        if image is None:
+            name = picture_format(path)
+            if name:
+                raise ValueError(f"a picture in {name}, which OpenCV cannot read; save it as JPEG or PNG")
+            raise ValueError(NO_PICTURE)
+        shown = np.empty((*image.shape[:2], 3), np.uint8)
+        rows = max(1, PIECE // image.shape[1])
+        for top in range(0, len(image), rows):
+            shown[top : top + rows] = _over_white(_eight_bit(image[top : top + rows]))
+        return shown
 
 
 def write_image(path: PathLike, image: np.ndarray) -> None:
@@ -36,22 +48,31 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"write_image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
     path = check_output(path, IMAGE_SUFFIXES)
-    encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    try:
+        encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    except cv2.error:  # each format has a largest size
+        H, W, _ = image.shape
+        raise ValueError(
+            f"{path}: a picture of {W} x {H} pixels cannot be written as {path.suffix}; expected at most "
+            "16383 on a side in .webp and 65500 in .jpg"
+        ) from None
     with whole_file(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
 
 
-def _decode(encoded: np.ndarray) -> np.ndarray | None:
+def _decode(encoded: bytes) -> np.ndarray | None:
     """BGR or BGRA in the file's own depth, upright; None where OpenCV cannot decode it."""
     # OpenCV would print its own message about a damaged file
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    data = np.frombuffer(encoded, np.uint8)
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         if image is None:
             return None
-        if image.ndim == 2 or image.shape[2] == 3:  # decoded again: IMREAD_UNCHANGED ignores the orientation
-            return cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        return turned(image, encoded.tobytes())
+        if image.ndim == 2 or image.shape[2] != 4:  # decoded again: IMREAD_UNCHANGED ignores the orientation
+            image = None  # frees its memory
+            return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        return turned(image, encoded)
     except cv2.error:
         return None
     finally:
@@ -63,7 +84,7 @@ def _eight_bit(image: np.ndarray) -> np.ndarray:
         return image
     if image.dtype == np.uint16:
         return np.rint(image / 257).astype(np.uint8)
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)  # float formats hold 0 to 1
+    return np.rint(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)  # float formats hold 0 to 1
 
 
 def _over_white(image: np.ndarray) -> np.ndarray:

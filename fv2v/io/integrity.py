@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the first bytes of a file tell: whether it has lost its end, and which kind of picture it is.
 
 Decoders show what is left of a truncated file without an error.
@@ -9,7 +10,6 @@ MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 MP4_CONTENTS = (b"moov", b"mdat", b"moof")  # of what a film is made: the rest may be missing
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # ISO/IEC 23008-12, single pictures
 SEQUENCE_BRANDS = (b"msf1", b"hevc", b"hevx", b"avis")  # films, in the same container
-PNG_END = b"IEND\xaeB`\x82"
 
 
 def check_not_truncated(path: Path) -> None:
@@ -21,7 +21,7 @@ def check_not_truncated(path: Path) -> None:
         head = file.read(64)
     if head.startswith((b"\xff\xd8", b"\x89PNG")):
         data = path.read_bytes()
-        if not (_jpeg_ends(data) if head.startswith(b"\xff\xd8") else PNG_END in data):
+        if not (_jpeg_ends(data) if head.startswith(b"\xff\xd8") else _png_ends(data)):
             raise ValueError(f"{path}: truncated: the picture has no end marker after {len(data)} bytes")
         return
     stated = 0
@@ -51,6 +51,17 @@ def picture_format(path: Path) -> str | None:
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
         return "animated WebP"
     return None
+
+
+def _png_ends(data: bytes) -> bool:
+    """Whether whole chunks follow each other up to the last: ISO/IEC 15948, 5.3."""
+    at = 8
+    while at + 12 <= len(data):
+        name = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if name == b"IEND":
+            return at <= len(data)
+    return False
 
 
 def _jpeg_ends(data: bytes) -> bool:
@@ -103,6 +114,8 @@ def _matroska_size(head: bytes) -> int:
 
 def _vint(data: bytes, at: int) -> tuple[int, int]:
     """EBML's variable-size integer and the position after it; 0 for "unknown", which is all ones."""
-    width = 9 - data[at].bit_length()
+    width = 9 - data[at].bit_length() if at < len(data) else 0
+    if not 0 < width < 9 or at + width > len(data):
+        raise ValueError("a header cut short or damaged")
     value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
     return (0 if value == (1 << 7 * width) - 1 else value), at + width

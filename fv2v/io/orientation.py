@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXIF orientation of PNG and WebP, which OpenCV applies to opaque pictures alone."""
 
 from collections.abc import Callable

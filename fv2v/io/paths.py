@@ -1,11 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user's files: checked before any work is done, and written whole or not at all."""
 
 import os
-import secrets
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from fv2v.io.hidden import hidden_folder, put_in_place
 
 PathLike = str | os.PathLike[str]
 
@@ -70,32 +71,46 @@ def check_new_folder(path: PathLike) -> Path:
 
 @contextmanager
 def whole_file(path: PathLike) -> Iterator[Path]:
-    """A temporary file beside `path`, renamed to `path` when the block ends, removed if the block fails.
+    """A name for a new file in a hidden folder beside `path`; the file becomes `path` when the block ends.
 
-    So `path` holds either its old content or the whole new one. ValueError where its folder is not writable.
+    So `path` holds either its old content or the whole new one, also after a power cut. A failed block, or an
+    interrupt, leaves nothing behind; what a killed process left behind goes with the next file that is
+    written into the folder (hidden.py).
+
+    Raises:
+        ValueError: the folder cannot be written to.
+        OSError: the file cannot be written, as on a full disk; it names `path`.
     """
     path = Path(path)
-    temporary = _new_file(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt leaves nothing behind either
-        temporary.unlink(missing_ok=True)
-        raise
+    with hidden_folder(path) as hidden:
+        temporary = hidden / path.name
+        try:
+            yield temporary
+            put_in_place(temporary, path)
+        except OSError as error:
+            raise _of_the_target(error, hidden, path) from error
 
 
 @contextmanager
 def whole_folder(path: PathLike) -> Iterator[Path]:
     """`whole_file` for a folder that does not exist yet, or is empty."""
     path = Path(path).absolute()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt leaves nothing behind either
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with hidden_folder(path) as hidden:
+        temporary = hidden / path.name
+        temporary.mkdir()
+        try:
+            yield temporary
+            put_in_place(temporary, path)
+        except OSError as error:
+            raise _of_the_target(error, hidden, path) from error
+
+
+def _of_the_target(error: OSError, hidden: Path, path: Path) -> OSError:
+    """The error of a write, with the name that the user knows; one of another file as it is."""
+    name = error.filename
+    if error.errno is None or not (name is None or Path(os.fsdecode(name)).is_relative_to(hidden)):
+        return error
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _check_place(path: Path) -> None:
@@ -104,14 +119,5 @@ def _check_place(path: Path) -> None:
         raise ValueError(f"{path}: {folder} is a file, expected a folder")
     if not folder.exists():
         raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
-    _new_file(path).unlink()
-
-
-def _new_file(path: Path) -> Path:
-    """An empty hidden file beside `path`, with its suffix, by which writers choose the format."""
-    new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        new.touch(exist_ok=False)  # not mkstemp, whose files only their owner may read
-    except OSError as error:
-        raise ValueError(f"{path}: cannot write to the folder {path.parent} ({error.strerror})") from None
-    return new
+    with hidden_folder(path):
+        pass

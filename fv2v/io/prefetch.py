@@ -1,8 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stages that run at the same time: an iterator read in a thread of its own, and a clock on iterators."""
 
-import atexit
+import contextvars
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -12,42 +14,76 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Base of classes with a thread that runs `_work`. `_stop` ends it, and so does the end of the program.
+    """Base of classes with a thread that runs `_work` whenever `_has_work`.
 
-    `_changed` guards what the thread shares with others. `_work` has to return soon after `_closed` is set;
-    what it raises is kept in `_error`.
+    `_stop` ends the thread, and so does the end of the program, or of the worker: while the thread waits it
+    does not keep the worker alive. `_changed` guards what the thread shares with others. `_work` has to
+    return soon after `_closed` is set; what it raises ends the thread and is kept in `_error`.
     """
 
     def __init__(self, name: str) -> None:
         self._changed = threading.Condition()
+        self._closing = threading.Event()
         self._error: BaseException | None = None
-        self._closed = self._ended = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._ended = False
+        run = contextvars.copy_context().run  # `use_backend`, say, holds there, too
+        self._thread = threading.Thread(
+            target=run, args=(self._run, weakref.ref(self), self._changed), name=name, daemon=True
+        )
+
+    @property
+    def _closed(self) -> bool:
+        return self._closing.is_set()
+
+    def _has_work(self) -> bool:
+        """Whether `_work` has something to do; `_changed` is held."""
+        raise NotImplementedError
 
     def _work(self) -> None:
+        """Do what there is to do; waiting for more is left to the caller."""
         raise NotImplementedError
 
     def _start(self) -> None:
-        # networks still running while the interpreter shuts down would abort the process
-        atexit.register(self._stop)
+        # also at exit: networks still running while the interpreter shuts down would abort the process
+        self._end = weakref.finalize(self, _end, self._closing, self._changed, self._thread)
         self._thread.start()
 
     def _stop(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._end()
         self._thread.join()
-        atexit.unregister(self._stop)
 
-    def _run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:  # raised again where results are asked for
-            self._error = error
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
+    @staticmethod
+    def _run(reference: "weakref.ref[Worker]", changed: threading.Condition) -> None:
+        """The thread, which holds the worker only while it works."""
+        while True:
+            with changed:
+                while (self := reference()) is not None and not (self._closed or self._has_work()):
+                    self = None
+                    if reference() is None:  # that was the last reference, and nobody will wake this thread
+                        return
+                    changed.wait()
+                if self is None:
+                    return
+            try:
+                ended = self._closed
+                if not ended:
+                    self._work()
+            except BaseException as error:  # raised again where results are asked for
+                self._error, ended = error, True
+            if ended:
+                with changed:
+                    self._ended = True
+                    changed.notify_all()
+                return
+            self = None
+
+
+def _end(closing: threading.Event, changed: threading.Condition, thread: threading.Thread) -> None:
+    with changed:
+        closing.set()
+        changed.notify_all()
+    if thread is not threading.current_thread():
+        thread.join()
 
 
 class Prefetch(Worker, Iterator[T], Generic[T]):
@@ -83,6 +119,9 @@ class Prefetch(Worker, Iterator[T], Generic[T]):
             raise self._error
         raise StopIteration
 
+    def _has_work(self) -> bool:
+        return True
+
     def _work(self) -> None:
         for item in self._items:
             with self._changed:
@@ -92,6 +131,7 @@ class Prefetch(Worker, Iterator[T], Generic[T]):
                 self._ready.append(item)
                 self._changed.notify_all()
             del item  # or it would be kept while the next one is made
+        self._closing.set()
 
 
 class Timed(Iterator[T], Generic[T]):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single frames of a video, without decoding all of it."""
 
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +9,10 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from fv2v.io.container import open_video, packets_of, video_streams
+from fv2v.io.container import DECODER, open_video, packets_of, video_streams
 from fv2v.io.display import Display
 from fv2v.io.integrity import check_not_truncated
+from fv2v.io.limits import reading
 from fv2v.io.paths import PathLike, check_input
 
 Choice = Callable[[int], Sequence[int]]  # how many frames there are -> the numbers of those wanted
@@ -43,11 +45,18 @@ def read_frames(path: PathLike, choose: Choice) -> list[np.ndarray]:
             by `read_video`); and what `choose` raises.
     """
     path = check_input(path)
-    check_not_truncated(path)
+    with reading(path, "not a video that FFmpeg can read, or a damaged one"):
+        check_not_truncated(path)
+        return _frames(path, choose)
+
+
+def _frames(path: Path, choose: Choice) -> list[np.ndarray]:
     with open_video(path) as container:
         video = video_streams(container)[0]
         video.thread_type, video.codec_context.thread_count = "NONE", 1
-        video.codec_context.options = {"err_detect": "explode"}  # damage is an error, and not concealed
+        video.codec_context.options = DECODER | {
+            "err_detect": "explode"
+        }  # damage is an error, and not concealed
         try:
             packets = _packets(container)
             times = sorted({packet.pts for packet in packets if packet.shown})

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures resized as a preset's release resizes them (`ModelConfig.resize`).
 
     triangle  weights that fall linearly to 0 one pixel of the result away: torch's "bilinear", antialiased

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pickles of plain values, read without running anything in them: dicts, lists, numbers, text, arrays.
 
 An unpickler with restricted globals: only the classes of this module can be constructed. numpy's own
@@ -12,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from fv2v.io.limits import LimitError, check_limit
+from fv2v.io.pickles import check_pickle
+
 _DTYPE = re.compile(r"[fiub][1248]")
 
 
@@ -24,14 +28,34 @@ def read_plain(data: bytes) -> Any:
 
     Raises:
         RefusedError: it names anything else; the message says what, in one line.
+        LimitError: it asks for more than any sensible file.
         ValueError: it is no pickle, or a damaged one.
     """
     try:
+        check_pickle(data)
         return _Unpickler(io.BytesIO(data)).load()
-    except RefusedError:
+    except (RefusedError, LimitError):
         raise
     except Exception as error:  # damaged and foreign bytes make the unpickler raise nearly anything
         raise ValueError("no pickle of plain values, or one damaged or cut short") from error
+
+
+def numbers(value: Any, most: int, name: str) -> np.ndarray:
+    """What `read_plain` returned as an array: an `Array`, a number, or lists of them.
+
+    Raises:
+        ValueError: anything else, or more than `most` numbers: lists may refer to each other without end. It
+            says `name`.
+    """
+    if isinstance(value, Array):
+        check_limit(f"numbers for {name}", value.values.size, most)
+        return value.values
+    if isinstance(value, list | tuple):
+        check_limit(f"numbers for {name}", len(value), most)
+        return np.array([numbers(each, most // len(value), name) for each in value])
+    if not isinstance(value, int | float):
+        raise ValueError(f"expected numbers for {name}, got {type(value).__name__}")
+    return np.asarray(value)
 
 
 class _Sealed:
@@ -63,18 +87,18 @@ class _Kind(_Sealed):
 class Array(_Sealed):
     """An array of numbers; of a single number the shape is (). `numpy.asarray` takes it."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("values",)
 
     def __init__(self, *_: object) -> None:
         """Empty, as numpy constructs an array before `__setstate__` fills it."""
-        self._values = np.empty(0)
+        self.values = np.empty(0)
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, data = state
-        self._values = _filled(data, kind, shape, "F" if fortran else "C")
+        self.values = _filled(data, kind, shape, "F" if fortran else "C")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self._values if dtype is None else self._values.astype(dtype)
+        return self.values if dtype is None else self.values.astype(dtype)
 
 
 class _Buffer(Array):
@@ -83,9 +107,9 @@ class _Buffer(Array):
     __slots__ = ()
 
     def __init__(self, data: Any, kind: Any, shape: Any, order: str, axes: Any = None) -> None:
-        self._values = _filled(data, kind, shape, "C" if order == "K" else order)
+        self.values = _filled(data, kind, shape, "C" if order == "K" else order)
         if order == "K" and axes is not None:
-            self._values = self._values.transpose(axes)
+            self.values = self.values.transpose(axes)
 
     __setstate__ = _Sealed.__setstate__
 
@@ -96,7 +120,7 @@ class _Number(Array):
     __slots__ = ()
 
     def __init__(self, kind: Any, data: Any) -> None:
-        self._values = _filled(data, kind, (), "C")
+        self.values = _filled(data, kind, (), "C")
 
     __setstate__ = _Sealed.__setstate__
 
@@ -132,4 +156,7 @@ class _Unpickler(pickle.Unpickler):
 def _filled(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(kind, _Kind) or not isinstance(data, bytes | bytearray):
         raise RefusedError("it holds an array of no numbers")
-    return np.frombuffer(data, kind.dtype).reshape(shape, order=order)
+    values: np.ndarray = np.ndarray(shape, kind.dtype, data, order=order)
+    if values.nbytes != len(data):
+        raise pickle.UnpicklingError("an array of another size than its numbers")
+    return values

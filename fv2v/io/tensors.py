@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of any kind as tensors for the networks, (B, 3, H, W) RGB in [0, 1] of one size, and back."""
 
 import os

@@ -1,9 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 """When the frames of a video or of a motion sequence are shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
+
+from fv2v.io.limits import TICKS
+
+LONGEST = 1 << 32  # seconds: a recording's clock may begin in 1904
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,14 @@ class Timing:
                 raise ValueError(
                     f"expected time stamps that rise, got {before} and then {after} at frame {i}"
                 )
-        if self.time_base <= 0:
-            raise ValueError(f"expected a time base of more than 0 seconds, got {self.time_base}")
+        if self.time_base <= 0 or max(self.time_base.as_integer_ratio()) >= TICKS:
+            raise ValueError(
+                f"expected a time base of more than 0 seconds, in numbers below {TICKS}, got {self.time_base}"
+            )
+        if max(-self.pts[0], self.pts[-1]) * self.time_base > LONGEST:
+            raise ValueError(
+                f"expected time stamps within {LONGEST} seconds, got {self.pts[0]} to {self.pts[-1]}"
+            )
         if not 1 <= self.rate <= 1000:
             raise ValueError(f"expected from 1 to 1000 frames a second, got {self.rate}")
 
@@ -81,6 +92,6 @@ class JoinedClock:
 
 def as_rate(fps: float | Fraction) -> Fraction:
     """Frames a second as an exact fraction: 30000/1001 for 29.97002997. ValueError for 0 or less."""
-    if not 0 < fps < inf:
+    if not 1e-5 <= fps < inf:  # which is no 0 in the fraction
         raise ValueError(f"expected frames a second, a number above 0, got {fps}")
     return Fraction(fps).limit_denominator(100_000)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video in and out through PyAV, frame by frame, with the time stamps and the sound of the source.
 
 Frames are (H, W, 3) uint8 RGB, upright. Nothing here holds more than a few frames at a time.
@@ -15,12 +16,14 @@ import numpy as np
 from fv2v.io.audio import AudioCopy, check_sound
 from fv2v.io.container import frame_rate, may_be_joined, open_video, packets_of, url_of, video_streams
 from fv2v.io.display import Display
-from fv2v.io.h264 import h264_stream, to_frame
+from fv2v.io.encoders import DEFAULT, check_codec, to_frame, video_stream
 from fv2v.io.integrity import check_not_truncated
+from fv2v.io.limits import reading
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.io.timing import JoinedClock, Timing, as_rate
 
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # what write_video writes: containers of H.264
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # what write_video writes
+DAMAGED = "not a video that FFmpeg can read, or a damaged one"
 LATE = Fraction(1, 10)  # seconds: a start sooner than this is kept, exact as it is
 
 
@@ -64,6 +67,11 @@ class VideoReader:
         self.limit = frames
         self.strict = strict
         self._start_anew()
+        with reading(self.path, DAMAGED):
+            self._measure()
+
+    def _measure(self) -> None:
+        """Reads the header and the first frame."""
         check_not_truncated(self.path)
         with open_video(self.path) as container:
             stream = video_streams(container)[0]
@@ -117,6 +125,10 @@ class VideoReader:
         self._start_anew()
         # of this iteration alone: an older one that still runs cannot change them
         pts, damaged, shifts = self.pts, self.damaged, self.shifts
+        with reading(self.path, DAMAGED):
+            yield from self._frames(pts, damaged, shifts)
+
+    def _frames(self, pts: list[int], damaged: list[int], shifts: list[Fraction]) -> Iterator[np.ndarray]:
         try:
             with open_video(self.path) as container:
                 stream = video_streams(container)[0]
@@ -176,8 +188,9 @@ def write_video(
     like: VideoReader | Timing | None = None,
     fps: float | Fraction | None = None,
     sound: PathLike | None = None,
+    codec: str = DEFAULT,
 ) -> int:
-    """Write frames as H.264 yuv420p, which browsers and phones play; returns how many there were.
+    """Write frames as yuv420p, by default H.264, which browsers and phones play; returns how many there were.
 
     The file appears whole or not at all, also when `frames` raises. Odd sizes grow by one row or column (a
     copy of the last), because yuv420p needs even ones.
@@ -190,6 +203,7 @@ def write_video(
             A `Timing` has time stamps alone.
         fps: frames a second where there is no `like`; 25 if neither is given.
         sound: a file whose sound is added, cut where the frames end; not with a reader, which has its own.
+        codec: a key of `fv2v.io.encoders.ENCODERS`.
 
     Raises:
         ValueError: no frames, wrong shape or dtype, more frames than `like` has read, a path that cannot be
@@ -207,6 +221,7 @@ def write_video(
     elif sound is not None:
         check_sound(sound)
     path = check_output(path, VIDEO_SUFFIXES)
+    check_codec(codec, path)
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -214,7 +229,7 @@ def write_video(
     _check_frame(first, first)
     with whole_file(path) as temporary:
         try:
-            return _encode(temporary, first, frames, like, as_rate(fps or 25), sound)
+            return _encode(temporary, first, frames, like, as_rate(fps or 25), sound, codec)
         except av.error.FFmpegError as error:
             raise ValueError(f"{path}: FFmpeg could not write the video ({error.strerror})") from error
 
@@ -226,12 +241,13 @@ def _encode(
     like: VideoReader | Timing | None,
     fps: Fraction,
     sound: PathLike | None,
+    codec: str,
 ) -> int:
     time_base = like.time_base if like else 1 / fps
     # a start other than 0 is written in ticks of the movie, a millisecond by default
     mp4 = {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
     with av.open(url_of(path), "w", options={} if path.suffix.lower() == ".mkv" else mp4) as output:
-        stream = h264_stream(output, first.shape, like.rate if like else fps, time_base)
+        stream = video_stream(output, codec, first.shape, like.rate if like else fps, time_base)
         shifts = like.shifts if isinstance(like, VideoReader) else None
         audio = AudioCopy(sound, output, shifts) if sound else None
         try:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The losses of the paper's Section 3 on one page: training minimises Σ λ L, λ in `LossConfig`.
 
 y is the output, d the driving frame that it should equal; x, J, R and δ are the estimates of d's keypoints,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """L_G, the GAN loss with D's hinge (Lim and Ye 2017) and feature matching (Wang et al. 2018).
 
 Each is the mean over D's scales; the paper does not state whether scales are summed; it has one at 256 px.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far two tensors are from one another."""
 
 import torch

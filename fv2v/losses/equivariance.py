@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """L_E, equivariance: keypoints of a warped picture are warped keypoints (Siarohin et al. 2019, Sec. 3.1).
 
 A warp T reads the picture: d_T(p) = d(T(p)). What d has at x_d, d_T has at x_T with T(x_T) = x_d, and by the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """L_L, L_H and L_Δ: priors of keypoints and expressions, and errors of poses and keypoints."""
 
 from typing import NamedTuple

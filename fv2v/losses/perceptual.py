@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """L_P, the perceptual loss: pictures compared by the features of a trained network (Johnson et al. 2016)."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures compared pixel by pixel, for training without a feature network. Not in the paper."""
 
 import torch

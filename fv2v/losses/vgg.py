@@ -1,6 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """VGG-19 up to relu5_1, as torchvision lays it out, for the perceptual loss (Simonyan and Zisserman 2015)."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +13,9 @@ from fv2v.io.paths import PathLike, check_input
 # Convolutions between poolings. The last stage ends where the last feature map is read.
 STAGES = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,))
 UNUSED = ("classifier.", "features.30.", "features.32.", "features.34.")  # what comes after relu5_1
-GET_WEIGHTS = (
-    "the state dict of torchvision's VGG-19, a file as https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-)
+FILE = "vgg19-dcbb9e9d.pth"  # in its name the beginning of its SHA-256
+URL = f"https://download.pytorch.org/models/{FILE}"
+GET_WEIGHTS = f"the state dict of torchvision's VGG-19, a file as {URL}"
 
 
 class Vgg19Features(nn.Module):
@@ -74,17 +76,28 @@ class Vgg19Features(nn.Module):
         return cls._filled(stored, str(path))
 
     @classmethod
-    def from_torchvision(cls) -> "Vgg19Features":
-        """With the ImageNet weights that torchvision finds or fetches; ValueError where it cannot."""
-        try:
-            from torchvision.models import VGG19_Weights
+    def from_torchvision(cls, *, download: bool = False) -> "Vgg19Features":
+        """With the ImageNet weights where torchvision keeps them.
 
-            stored = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-        except (ImportError, OSError, RuntimeError) as error:
-            raise ValueError(
-                f"torchvision has no weights of VGG-19 here ({error}); expected {GET_WEIGHTS}"
-            ) from error
-        return cls._filled(stored, "torchvision's VGG-19")
+        Args:
+            download: fetch them where they are not there, 575 MB; nothing else in fv2v uses the network.
+
+        Raises:
+            ValueError: they are not there, or cannot be fetched.
+        """
+        path = Path(torch.hub.get_dir()) / "checkpoints" / FILE
+        if not path.exists():
+            if not download:
+                raise ValueError(
+                    f"{path}: not there, and nothing is downloaded unasked; expected {GET_WEIGHTS}, which "
+                    "--set vgg=download fetches (575 MB)"
+                )
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(URL, str(path), FILE[6:14], progress=False)
+            except (OSError, RuntimeError) as error:  # the latter for a wrong hash
+                raise ValueError(f"cannot fetch VGG-19 ({error}); expected {GET_WEIGHTS}") from error
+        return cls.load(path)
 
     @classmethod
     def _filled(cls, stored: Mapping[str, Tensor], label: str) -> "Vgg19Features":

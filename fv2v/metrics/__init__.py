@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good a model is: the paper's protocols (Sec. 4), on drawn heads with their exact truth, and on clips.
 
 scenes      held_out.py, clips.py   a source, frames that drive it, and the true pictures where there are any

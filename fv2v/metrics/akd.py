@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AKD: how far a face's landmarks are from the true picture's (average keypoint distance)."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes against likeness: motion by `fv2v.codec` beside the codecs of whole pictures, on the same clips.
 
 Each clip's first frame is the portrait, coded once; motion drives it absolutely. What is measured is pictures
@@ -17,7 +18,7 @@ from fv2v.codec import MotionDecoder, MotionEncoder
 from fv2v.codec.portrait import decode_portrait, encode_portrait
 from fv2v.config import ModelConfig
 from fv2v.data.synthetic import SyntheticHeads
-from fv2v.face.tracking import middle_crops
+from fv2v.face.fixed import middle_crops
 from fv2v.geometry import Motion, Source
 from fv2v.io.paths import PathLike, check_input
 from fv2v.io.video import read_video

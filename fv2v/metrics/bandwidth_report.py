@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A study of bandwidth in a folder: JSON, curves, bytes over time, and pictures side by side."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v bandwidth`: clips and a model in, a folder of results out."""
 
 from collections.abc import Sequence

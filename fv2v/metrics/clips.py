@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clips of real faces as scenes. True pictures are known only for the protocol of the same identity.
 
 Free views, frontalization and motion of another face are rendered as well: FID against the person's own clip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CSIM: whether identity is preserved (cosine similarity of face embeddings)."""
 
 from collections.abc import Callable

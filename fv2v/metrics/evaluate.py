@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`: measure a model, and write the report and a contact sheet."""
 
 from collections.abc import Callable
@@ -26,11 +27,25 @@ HEADS = "held-out drawn heads"  # their name in the report
 
 @dataclass(frozen=True, slots=True)
 class MetricNetworkFiles:
-    """Programs of torch.export (.pt2) for `MetricNetworks`, which take any number of pictures."""
+    """Programs of torch.export (.pt2) for `MetricNetworks`, which take any number of pictures.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file without `trust`: torch.export reads pickles in it, which can run any code.
+    """
 
     features: Path | None = None
     landmarks: Path | None = None
     embedding: Path | None = None
+    trust: bool = False  # whether the files may run code here
+
+    def __post_init__(self) -> None:
+        found = [check_input(path) for path in (self.features, self.landmarks, self.embedding) if path]
+        if found and not self.trust:
+            raise ValueError(
+                f"{found[0]}: a .pt2 can run any code when it is read; give trust=True (--trust) where you "
+                "made it yourself or trust who did"
+            )
 
     def load(self, device: torch.device) -> MetricNetworks:
         """The networks on `device`, which they must be exported for. Their results are on the CPU."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model in all protocols, beside two controls: the unchanged source, and true keypoints."""
 
 from collections.abc import Callable, Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FID: how far apart two sets of pictures are, by the statistics of their features (Heusel et al. 2017).
 
     d² = |μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁ Σ₂)^½

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawn heads that no training uses, with the true pictures of every protocol.
 
 Their seeds are reserved: training draws identities of small seeds. The sources are a seed's identities 0, 2,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distances between pictures and the true ones, a number for each picture.
 
 Pictures are (B, 3, H, W) in [0, 1]; sums run in float32. SSIM and MS-SSIM are torchmetrics' (the extra

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The paper's protocols (Sec. 4): the pictures that a model makes of one source.
 
 same identity    the first frame is the source, and the others of its clip drive, absolutely

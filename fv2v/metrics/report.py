@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results and the setting they were measured in: as JSON, and as tables for the terminal."""
 
 import hashlib

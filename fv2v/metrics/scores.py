@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores of pictures and motions: accumulated scene by scene, reported as means."""
 
 from collections import defaultdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A contact sheet: a model's pictures beside the true ones, at full size."""
 
 from collections.abc import Sequence

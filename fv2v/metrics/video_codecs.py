@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video codecs to compare with, through PyAV: one key frame, then predicted frames only."""
 
 import os
@@ -10,7 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from fv2v.io.h264 import to_frame
+from fv2v.io.encoders import to_frame
 
 ENDLESS = "9999"  # frames between key frames: one at the start alone
 

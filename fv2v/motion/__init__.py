@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What drives a portrait: motion sequences, the files that hold them, edits and smoothing."""

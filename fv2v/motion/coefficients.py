@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SadTalker's driving: 3DMM coefficients of a face, frame by frame, in place of a driving picture.
 
 A frame is a row of numbers: 64 of expression, 3 of rotation, 3 of translation, and, for the weights that
@@ -7,8 +8,7 @@ release (OpenTalker/SadTalker) does before its renderer.
 """
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,10 @@ from torch import Tensor
 
 from fv2v.config import HeadConfig, ModelConfig
 from fv2v.geometry import View
+from fv2v.io.arrays import read_arrays
+from fv2v.io.limits import FRAMES, check_limit, reading
 from fv2v.io.paths import PathLike, check_input
+from fv2v.motion.mat import read_mat
 
 EXPRESSION, FACE, WITH_CROP = 64, 70, 73  # columns of the expression; of the face; with the crop
 COEFFICIENT_SUFFIXES = (".npy", ".npz", ".mat")
@@ -137,27 +140,33 @@ def pose_views(
 def read_coefficients(path: PathLike) -> np.ndarray:
     """The sequence in a file, (T, 70 or 73): of a driver, or of a portrait, of which the first row is used.
 
-    `.npy` holds the array alone (one row may be (70,)); `.npz`, and `.mat` where scipy is installed, hold it
-    under `coeff_3dmm`, as SadTalker writes it. Nothing in a file is ever run.
+    `.npy` holds the array alone (one row may be (70,)); `.npz` and `.mat` hold it under `coeff_3dmm`, as
+    SadTalker writes it. Nothing in a file is ever run.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a file that cannot be read, or holds something else; the message says what.
     """
     path = check_input(path)
-    read = _reader(path)
-    try:
-        stored = read(path)
-    except Exception as error:  # damaged and foreign bytes make these readers raise nearly anything
-        # numpy's own message is left out: it suggests allow_pickle=True
-        raise ValueError(f"{path}: no {path.suffix} file of numbers, or a damaged one") from error
-    if isinstance(stored, dict):
-        if KEY not in stored:
-            held = ", ".join(name for name in stored if not name.startswith("__"))
-            raise ValueError(f"{path}: expected the array {KEY!r} in it; the file holds {held or 'nothing'}")
-        stored = stored[KEY]
-    rows = stored[None] if stored.ndim == 1 else stored
-    return check_coefficients(rows, (FACE, WITH_CROP), str(path))
+    suffix = path.suffix.lower()
+    if suffix not in COEFFICIENT_SUFFIXES:
+        raise ValueError(f"{path}: expected a file that ends in .npy, .npz or .mat, got {path.suffix!r}")
+    unreadable = f"no {suffix} file of numbers, or a damaged one"
+    with reading(path, unreadable):
+        try:
+            stored = read_mat(path, KEY) if suffix == ".mat" else read_arrays(path, (KEY,))
+        except ValueError as error:
+            raise ValueError(f"{unreadable} ({error})") from error
+        if isinstance(stored, dict):
+            found = stored.get(KEY)
+            if found is None:
+                held = ", ".join(name for name in stored if not name.startswith("__"))
+                raise ValueError(f"expected the array {KEY!r} in it; the file holds {held or 'nothing'}")
+            stored = found
+        rows = stored[None] if stored.ndim == 1 else stored
+        if rows.ndim:
+            check_limit("frames of coefficients", len(rows), FRAMES)
+        return check_coefficients(rows, (FACE, WITH_CROP), str(path))
 
 
 def holds_coefficients(path: PathLike) -> bool:
@@ -166,8 +175,10 @@ def holds_coefficients(path: PathLike) -> bool:
     if path.suffix.lower() != ".npz":
         return path.suffix.lower() in COEFFICIENT_SUFFIXES
     try:
-        return KEY in _read_numpy(path)
-    except Exception:  # damaged: reading it will raise
+        with reading(path, "damaged"):
+            arrays = read_arrays(path, ())
+            return isinstance(arrays, dict) and KEY in arrays
+    except ValueError:  # reading it will raise
         return False
 
 
@@ -214,26 +225,3 @@ def _advice(values: np.ndarray, widths: Collection[int]) -> str:
     if width == WITH_CROP and FACE in widths:
         return f": these weights read no crop; give the first {FACE} columns"
     return ""
-
-
-def _reader(path: Path) -> Callable[[Path], Any]:
-    """The function that reads a file of that suffix: as one array, or as several by name."""
-    suffix = path.suffix.lower()
-    if suffix not in COEFFICIENT_SUFFIXES:
-        raise ValueError(f"{path}: expected a file that ends in .npy, .npz or .mat, got {path.suffix!r}")
-    if suffix != ".mat":
-        return _read_numpy
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise ValueError(
-            f"{path}: reading .mat needs scipy (pip install scipy); or, where there is one, save the array "
-            f'by numpy.save("{path.stem}.npy", scipy.io.loadmat("{path.name}")["{KEY}"]) and give that file'
-        ) from None
-    return loadmat
-
-
-def _read_numpy(path: Path) -> Any:
-    with path.open("rb") as file:
-        stored = np.load(file)  # never with allow_pickle
-        return stored if isinstance(stored, np.ndarray) else dict(stored)

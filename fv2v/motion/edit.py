@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Edits of a driver's motion, and whether they fit a preset; fv2v/reenactor/placement.py applies them."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fv2v.config import ModelConfig
@@ -69,6 +70,10 @@ class Edit:
         return self.eyes is not None or self.lips is not None
 
 
+# Makes edits of how far a portrait's eyes and lips are open, and a driver's in each frame; None: not known.
+EditMaker = Callable[[Openness | None, Sequence[Openness] | None], Edit | Sequence[Edit] | None]
+
+
 def following(
     edit: Edit, driver: Iterable[Openness], *, eyes: bool = True, lips: bool = True
 ) -> Iterator[Edit]:
@@ -87,18 +92,14 @@ def with_still(edit: Edit | Iterable[Edit] | None, still: Motion) -> Edit | Iter
     return (replace(each, still=still) for each in edit)
 
 
-def check_edits(
-    edit: Edit | Iterable[Edit] | None, frames: int, sources: int, config: ModelConfig
-) -> Sequence[Edit]:
+def check_edits(edit: Edit | Iterable[Edit] | None, frames: int, config: ModelConfig) -> Sequence[Edit]:
     """The edits as a list: none, one for all frames, or one a frame; ValueError otherwise.
 
     Each is checked by `check_edit`.
     """
     edits = [] if edit is None else [edit] if isinstance(edit, Edit) else list(edit)
-    if len(edits) > 1 and (len(edits) != frames or sources > 1):
-        raise ValueError(
-            f"expected one edit, or one for each of {frames} frames of one source, got {len(edits)}"
-        )
+    if len(edits) > 1 and len(edits) != frames:
+        raise ValueError(f"expected one edit, or one for each of {frames} frames, got {len(edits)}")
     for each in edits:
         check_edit(each, config)
     return edits

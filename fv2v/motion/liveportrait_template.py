@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's motion templates, `.pkl`, which audio-driven generators of its family write as well.
 
 A template is a pickle of plain values: `n_frames`, `output_fps`, and `motion`, a dict for each frame with
@@ -26,16 +27,18 @@ from torch import Tensor
 from fv2v.config import ModelConfig
 from fv2v.geometry import Motion
 from fv2v.geometry.liveportrait import EYES_OPEN, LIPS_CLOSED
+from fv2v.io.limits import FRAMES, PICKLE, LimitError, check_bytes, check_limit, reading
 from fv2v.io.paths import whole_file
-from fv2v.io.restricted_pickle import RefusedError, read_plain
+from fv2v.io.restricted_pickle import RefusedError, numbers, read_plain
 from fv2v.io.timing import Timing
-from fv2v.motion.sequence import MotionSequence, errors_of, tensor
+from fv2v.motion.sequence import MotionSequence, tensor
 from fv2v.presets import LIVEPORTRAIT
 
 SUFFIX = ".pkl"
 RATE = 25  # frames a second, where a template does not state it
 PROTOCOL = 4  # of pickle, as in the release's own files
 _KEYPOINTS = LIVEPORTRAIT.keypoints
+MOST = 1000  # numbers in one place: a frame has 63 at most
 _GEOMETRY = LIVEPORTRAIT.geometry, _KEYPOINTS
 _SHAPES = {"R": (3, 3), "t": (3,), "exp": (_KEYPOINTS, 3), "scale": (1,)}  # of one frame
 # each by its key in newer files, and in older ones
@@ -49,13 +52,16 @@ def read_template(path: Path) -> MotionSequence:
         ValueError: no template, a damaged one, or one with more than plain values; numbers that are missing,
             of another K, NaN or infinite. The message begins with the path.
     """
-    try:
-        stored = read_plain(path.read_bytes())
-    except RefusedError as error:
-        raise ValueError(f"{path}: refused, nothing in it was run: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a motion template of LivePortrait, found {error}") from None
-    with errors_of(path):
+    with reading(path, "no motion template of LivePortrait, or a damaged one"):
+        check_bytes(path, PICKLE, "bytes of a template")
+        try:
+            stored = read_plain(path.read_bytes())
+        except RefusedError as error:
+            raise ValueError(f"refused, nothing in it was run: {error}") from None
+        except LimitError:
+            raise
+        except ValueError as error:
+            raise ValueError(f"expected a motion template of LivePortrait, found {error}") from None
         return _sequence(stored)
 
 
@@ -113,13 +119,15 @@ def _sequence(stored: Any) -> MotionSequence:
             "expected a motion template of LivePortrait: `motion`, a list of a dict for each frame"
         )
     T = len(frames)
+    check_limit("frames of motion", T, FRAMES)
     stated = _number(stored, "n_frames", T)
     if stated != T or T == 0:
         raise ValueError(
             f"n_frames says {stated:g}, and there is motion of {T} frames: expected as many, one at least"
         )
     read = {
-        name: torch.stack([_of_frame(frame, name, i) for i, frame in enumerate(frames)]) for name in _SHAPES
+        name: tensor(np.stack([_of_frame(frame, name, i) for i, frame in enumerate(frames)]), name)
+        for name in _SHAPES
     }
     return MotionSequence(
         Motion(read["R"].mT.contiguous(), read["t"], read["exp"], read["scale"]),
@@ -131,21 +139,21 @@ def _sequence(stored: Any) -> MotionSequence:
 
 
 def _number(stored: Mapping[str, Any], name: str, otherwise: float) -> float:
-    value = np.asarray(stored.get(name, otherwise))
+    value = numbers(stored.get(name, otherwise), 1, name)
     if value.dtype.kind not in "fiu" or value.size != 1:
         raise ValueError(f"expected a number for {name}, got {value.shape} of {value.dtype}")
     return float(value.item())
 
 
-def _of_frame(frame: Mapping[str, Any], name: str, index: int) -> Tensor:
-    """One frame's tensor, in its shape of `_SHAPES`; more axes of 1, or a flat one, are accepted."""
+def _of_frame(frame: Mapping[str, Any], name: str, index: int) -> np.ndarray:
+    """One frame's numbers, in its shape of `_SHAPES`; more axes of 1, or a flat one, are accepted."""
     key = "R_d" if name == "R" and name not in frame else name
     if key not in frame:
         held = ", ".join(map(str, frame)) or "nothing"
         raise ValueError(f"frame {index}: expected {', '.join(_SHAPES)}; it has {held}")
-    values, wanted = tensor(frame[key], key), _SHAPES[name]
+    values, wanted = numbers(frame[key], MOST, key), _SHAPES[name]
     long = [size for size in values.shape if size != 1]
-    if long not in ([size for size in wanted if size != 1], [prod(wanted)]):
+    if values.shape[1:] != wanted and long not in ([size for size in wanted if size != 1], [prod(wanted)]):
         raise ValueError(f"frame {index}: expected {key} {(1, *wanted)}, got {tuple(values.shape)}")
     return values.reshape(wanted)
 
@@ -155,7 +163,8 @@ def _ratios(stored: Mapping[str, Any], names: tuple[str, str], shape: tuple[int,
     rows = stored.get(names[0], stored.get(names[1]))
     if not isinstance(rows, list | tuple) or len(rows) == 0 or any(row is None for row in rows):
         return None
-    values = [tensor(row, names[0]).flatten() for row in rows]
-    if len(values) != shape[0] or any(len(row) != shape[1] for row in values):
-        raise ValueError(f"expected {names[0]} of {shape[0]} frames, {shape[1]} numbers each, got others")
-    return torch.stack(values)
+    if len(rows) == shape[0]:
+        values = [numbers(row, MOST, names[0]).ravel() for row in rows]
+        if all(len(row) == shape[1] for row in values):
+            return tensor(np.stack(values), names[0])
+    raise ValueError(f"expected {names[0]} of {shape[0]} frames, {shape[1]} numbers each, got others")

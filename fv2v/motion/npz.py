@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion in files: what H and Δ estimate from a driving video, to store, edit and render later.
 
 A `.npz` holds numpy arrays under these names, of T frames with K keypoints:
@@ -27,11 +28,13 @@ import numpy as np
 import torch
 
 from fv2v.geometry import Motion
+from fv2v.io.arrays import read_arrays
+from fv2v.io.limits import FRAMES, check_limit, reading
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.io.timing import Timing
 from fv2v.motion.coefficients import KEY
 from fv2v.motion.liveportrait_template import SUFFIX, read_template, write_template
-from fv2v.motion.sequence import RATIOS, MotionSequence, errors_of, tensor
+from fv2v.motion.sequence import RATIOS, MotionSequence, tensor
 
 MOTION_SUFFIXES = (".npz", SUFFIX)
 VERSION = 1
@@ -54,15 +57,13 @@ def read_motion(path: PathLike) -> MotionSequence:
         raise ValueError(f"{path}: expected motion, a file that ends in {expected}; got {path.suffix!r}")
     if path.suffix.lower() == SUFFIX:
         return read_template(path)
-    try:
-        with path.open("rb") as file:
-            stored = np.load(file)  # never with allow_pickle
-            arrays = {} if isinstance(stored, np.ndarray) else dict(stored)
-    except Exception as error:  # damaged and foreign bytes make numpy raise nearly anything
-        # numpy's own message is left out: it suggests allow_pickle=True
-        raise ValueError(f"{path}: no .npz file of motion, or a damaged one") from error
-    with errors_of(path):
-        return _from_arrays(arrays)
+    unreadable = "no .npz file of motion, or a damaged one"
+    with reading(path, unreadable):
+        try:
+            stored = read_arrays(path, (*_MOTION, *RATIOS, *_REST))
+        except ValueError as error:
+            raise ValueError(f"{unreadable} ({error})") from error
+        return _from_arrays({} if isinstance(stored, np.ndarray) else stored)
 
 
 def write_motion(path: PathLike, sequence: MotionSequence) -> None:
@@ -83,9 +84,10 @@ def write_motion(path: PathLike, sequence: MotionSequence) -> None:
         np.savez(file, **_to_arrays(sequence))
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray]) -> MotionSequence:
+def _from_arrays(stored: Mapping[str, np.ndarray | None]) -> MotionSequence:
+    arrays = {name: values for name, values in stored.items() if values is not None}
     missing = [name for name in (*_MOTION, *_REST) if name not in arrays]
-    if missing and KEY in arrays:
+    if missing and KEY in stored:
         raise ValueError("expected motion, found SadTalker's coefficients: fv2v.read_coefficients reads them")
     if missing:
         raise ValueError(
@@ -100,6 +102,7 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> MotionSequence:
     if motion.expression.dim() != 3 or motion.expression.shape[1] != K:
         raise ValueError(f"expected expression (T, {K}, 3), got {tuple(motion.expression.shape)}")
     pts = arrays["pts"]
+    check_limit("frames of motion", pts.size, FRAMES)
     timing = Timing(
         tuple(_whole(pts, "pts", pts.size)), _fraction(arrays, "time_base"), _fraction(arrays, "rate")
     )

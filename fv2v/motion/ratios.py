@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far eyes and lips are open: height over width, of a face's landmarks or from files."""
 
 import math
@@ -8,6 +9,8 @@ import numpy as np
 import torch
 
 from fv2v.face.landmarks import eye_ratios, lip_ratio
+from fv2v.io.arrays import read_arrays
+from fv2v.io.limits import FRAMES, check_limit, reading
 from fv2v.io.paths import PathLike, check_input
 from fv2v.motion.npz import MOTION_SUFFIXES, read_motion
 
@@ -43,20 +46,19 @@ def read_openness(path: PathLike) -> list[Openness]:
     path = check_input(path)
     if path.suffix.lower() in MOTION_SUFFIXES:
         return _of_motion(path)
-    try:
-        with path.open("rb") as file:
-            stored = np.load(file)  # never with allow_pickle
-    except Exception as error:  # damaged and foreign bytes make numpy raise nearly anything
-        raise ValueError(f"{path}: no .npy file of numbers, or a damaged one") from error
-    shape = np.shape(stored)
-    if shape[-2:] == (203, 2) and len(shape) <= 3:
-        return [Openness.of(each) for each in stored.reshape(-1, 203, 2)]
-    if shape[-1:] == (3,) and len(shape) <= 2:
-        return [Openness(*map(float, each)) for each in stored.reshape(-1, 3)]
-    raise ValueError(
-        f"{path}: expected landmarks (203, 2) or (T, 203, 2), or ratios (3,) or (T, 3): left eye, right eye, "
-        f"lips; got {shape or type(stored).__name__}"
-    )
+    with reading(path, "no .npy file of numbers, or a damaged one"):
+        stored = read_arrays(path, ())
+        shape = () if isinstance(stored, dict) else stored.shape
+        check_limit("frames", shape[0] if shape else 0, FRAMES)
+        if not isinstance(stored, dict) and stored.dtype.kind in "fiu":
+            if shape[-2:] == (203, 2) and len(shape) <= 3:
+                return [Openness.of(each) for each in stored.reshape(-1, 203, 2)]
+            if shape[-1:] == (3,) and len(shape) <= 2:
+                return [Openness(*map(float, each)) for each in stored.reshape(-1, 3)]
+        raise ValueError(
+            "expected landmarks (203, 2) or (T, 203, 2), or ratios (3,) or (T, 3): left and right eye, lips; "
+            f"got {shape or type(stored).__name__}"
+        )
 
 
 def _of_motion(path: Path) -> list[Openness]:

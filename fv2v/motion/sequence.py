@@ -1,9 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
 """The motion of many frames with their time stamps: the content of a file of motion."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,15 +83,6 @@ def tensor(values: Any, name: str) -> Tensor:
         raise ValueError(f"expected numbers for {name}, got an array of {array.dtype}")
     with np.errstate(over="ignore"):
         return torch.from_numpy(array.astype(np.float32, order="C"))
-
-
-@contextmanager
-def errors_of(path: Path) -> Iterator[None]:
-    """Puts the file's name before the message of a ValueError."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _meaning(config: ModelConfig) -> tuple[object, ...]:

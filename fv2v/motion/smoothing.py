@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steady motion: jitter is filtered out of a driver's motion, movement passes.
 
 A one-euro filter (Casiez, Roussel, Vogel, CHI 2012): a low pass whose cutoff rises with speed. With v the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model on one page: face-vid2vid's networks, and how they are connected.
 
     source s ──┬─ F ─ features f_s ────────────────┬──────────────┐
@@ -111,10 +112,20 @@ class FaceVid2Vid(nn.Module):
 
     def render(self, source: Source, placement: Placement) -> Tensor:
         """M and G: the source with its keypoints placed, (B, 3, n, n). One source serves B placements."""
-        kp_driving, affine = placement
-        kp_source = source.keypoints.expand_as(kp_driving)
-        field = self.dense_motion(source.compressed, kp_source, kp_driving, affine)
-        return self.generator(source.features, field, kp_source, kp_driving, affine)
+        return self.synthesize(source.features, source.compressed, source.keypoints, *placement)
+
+    def synthesize(
+        self,
+        features: Tensor,
+        compressed: Tensor,
+        kp_source: Tensor,
+        kp_driving: Tensor,
+        affine: Tensor | None = None,
+    ) -> Tensor:
+        """M and G on the fields of `Source` and `Placement` that they read: `render` of tensors alone."""
+        kp_source = kp_source.expand_as(kp_driving)
+        field = self.dense_motion(compressed, kp_source, kp_driving, affine)
+        return self.generator(features, field, kp_source, kp_driving, affine)
 
     def forward(self, source: Tensor, driving: Tensor, window: Tensor | None = None) -> Tensor:
         """The source in the driving frame's pose and expression, absolutely, as in training.

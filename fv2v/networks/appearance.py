@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """F, the appearance feature extractor: a picture becomes a volume of features (Sec. 3.1)."""
 
 from itertools import pairwise

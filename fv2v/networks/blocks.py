@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The smallest parts, in 2D and 3D, as all public re-implementations have them (the paper's appendix A)."""
 
 from torch import Tensor, nn

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """L, the canonical keypoint detector: a face's keypoints when neutral and frontal (Sec. 3.1)."""
 
 from itertools import pairwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end of G: from the occluded, warped features to a picture, before the sigmoid."""
 
 from itertools import pairwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """M, the motion field estimator: which keypoint moves what, and what the source does not show (Sec. 3.2)."""
 
 from typing import NamedTuple

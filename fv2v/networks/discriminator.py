@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """D, the discriminator: which patches of a picture look real (Sec. 3; the layers are public code's)."""
 
 from itertools import pairwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """G, the generator: the source's features, moved where the driving frame wants them (Sec. 3.2)."""
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ class Generator(nn.Module):
         self.align_corners = config.align_corners
         self.mask_threshold = config.dense_motion.mask_threshold
         self.warp: Callable[..., Any] = compose_warp  # or `mask_head`: engine/passes/taps_in_channels.py
+        self.flatten: nn.Module = nn.Flatten(1, 2)  # depth folds into the channels
         # the slope is the releases', and torch's default
         self.project = SameBlock2d(config.flat_channels, width, negative_slope=0.01)
         self.mix = nn.Conv2d(width, width, 1)
@@ -44,5 +46,5 @@ class Generator(nn.Module):
             align_corners=self.align_corners,
             mask_threshold=self.mask_threshold,
         )  # (B, C, D, H, W)
-        flat = self.mix(self.project(warped.flatten(1, 2)))  # (B, width, H, W); depth folds into the channels
+        flat = self.mix(self.project(self.flatten(warped)))  # (B, width, H, W)
         return self.decoder(flat * field.occlusion).sigmoid()

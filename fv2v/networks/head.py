@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """H and Δ on one trunk: where a head points and is, and how its expression moves the keypoints (Sec. 3.1)."""
 
 from typing import NamedTuple

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 3D hourglass inside M: down, up, and what was there before beside it."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's three small networks on keypoints: stitching, and retargeting of eyes and lips."""
 
 from itertools import pairwise

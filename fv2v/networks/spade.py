@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Residual blocks modulated at every pixel (SPADE, Park et al. 2019), with spectral norms."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What H and Δ look with: three trunks, each (B, …) -> (B, C), a summary that small heads read."""
 
 from itertools import pairwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A portrait and a video's motion as a small `.fv2v` file, and the film that it stands for."""
 
 import tempfile
@@ -23,6 +24,7 @@ from fv2v.io.timing import Timing
 from fv2v.io.video import VIDEO_SUFFIXES
 from fv2v.motion.npz import MOTION_SUFFIXES, read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
+from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.extract import extract_motion
 from fv2v.pipelines.model import ModelChoice
@@ -118,7 +120,7 @@ def encode(
         reenactor = model.load()
         with Prefetch(video.crops(reenactor.config), batch_size + SPARE) as ahead:
             motion = extract_motion(reenactor, ahead, batch_size, video.reader.length, progress)
-        timing, missing, sound = video.reader.timing, video.missing, driving
+        timing, missing, sound = video.reader.timing, len(video.lost), driving
     else:
         reenactor = model.load()
         motion, timing = _first(sequence, frames)
@@ -171,6 +173,7 @@ def decode(
     options = AnimationOptions(**animation)
     output = check_output(output, VIDEO_SUFFIXES, [coded])
     recording = read_recording(coded)
+    given = read_anchor(options.anchor, crop=True)
     model = ModelChoice(
         preset,
         weights,
@@ -185,6 +188,9 @@ def decode(
     reenactor = model.load()
     motion = decode_motion(recording, reenactor.config)
     box = middle_square(picture)
+    if given is not None:
+        sequence = MotionSequence(motion, recording.timing, reenactor.config.name)
+        options = replace(options, anchor=anchor_of_motion(given, reenactor, sequence, picture))
     with tempfile.TemporaryDirectory() as folder:
         sound = _sound_file(recording, Path(folder))
         report = render_to_file(

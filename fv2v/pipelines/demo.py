@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A drawn head driven by another one that turns, blinks and speaks: needs no files and no downloads."""
 
 from collections.abc import Iterable, Iterator, Sequence

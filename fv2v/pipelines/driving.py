@@ -1,18 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver's video as the commands read it: the square around its face, frame by frame."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fv2v.config import ModelConfig
+from fv2v.face.crop import box_around, cut
+from fv2v.face.detectors.base import FaceDetector
 from fv2v.face.detectors.given import GivenFaces
-from fv2v.face.find import find_first_face
+from fv2v.face.first import FirstFace, find_first_good_face
+from fv2v.face.fixed import FixedCrop, middle_crops
+from fv2v.face.marking import marked
 from fv2v.face.portrait import choose_face
-from fv2v.face.tracking import FixedCrop, SteadyCrop, middle_crops
+from fv2v.face.tracking import SteadyCrop
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
 from fv2v.io.video import read_video
+from fv2v.motion.ratios import Openness
+
+EYES_OPEN = 0.5  # of their usual openness: below, they blink
+
+
+class LookedAt(NamedTuple):
+    """A frame of a driver."""
+
+    number: int  # from 0
+    time: float  # seconds since the first one
+    crop: np.ndarray  # (n, n, 3) uint8
+    seen: bool  # whether the face is
 
 
 class DrivingVideo:
@@ -28,6 +46,8 @@ class DrivingVideo:
 
     Attributes:
         reader: the video's own frames, times and sound.
+        first: the first good frame, whose motion counts as no change; None without `crop`.
+        lost: the numbers of the frames read so far in which the face was not seen.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -39,34 +59,121 @@ class DrivingVideo:
     ) -> None:
         choice = choose_face(face, crop)
         self.reader = reader = read_video(path, frames=frames, strict=strict)
+        if choice.landmarks and not isinstance(choice.detector, GivenFaces):
+            choice = replace(choice, detector=marked(reader, choice, str(reader.path)))
         self._detector, self._frames = choice.detector, frames
-        self._start = (
-            find_first_face(reader, str(reader.path), choice.number, choice.detector) if crop else None
-        )
+        self.first: FirstFace | None = None
+        if crop:
+            awake = self._awake(choice.detector)
+            self.first = find_first_good_face(reader, str(reader.path), choice.number, choice.detector, awake)
+        self.lost: list[int] = []
         self._decoded = Timed(reader)
+        self._cropper: SteadyCrop | FixedCrop | None = None
 
-    def crops(self, config: ModelConfig) -> Iterator[np.ndarray]:
-        """(n, n, 3) uint8, n = `image_size`, one a frame, resized as the preset's release does; once."""
+    def crops(self, config: ModelConfig, lost: str = "hold") -> Iterator[np.ndarray]:
+        """(n, n, 3) uint8, n = `image_size`, one a frame, resized as the preset's release does; once.
+
+        With `lost` "hold" a frame in which the face is not seen is the last one before it in which it is, or
+        the first good one; with "drive" it is as it is.
+        """
+        held = None if self.first is None else self.first_crop(config)
+        for frame in self._counted(config):
+            if frame.seen or held is None or lost == "drive":
+                held = frame.crop
+            yield held
+
+    def crops_with_gaps(self, config: ModelConfig) -> Iterator[np.ndarray | None]:
+        """The same; None where the face is not seen."""
+        return (frame.crop if frame.seen else None for frame in self._counted(config))
+
+    def _counted(self, config: ModelConfig) -> Iterator[LookedAt]:
+        self._cropper, crops = self._crops_of(self._decoded, config)
+        self._cropped = Timed(crops)
+        for frame in self._looked_at(self._cropper, self._cropped):
+            if not frame.seen:
+                self.lost.append(frame.number)
+            yield frame
+
+    def look_through(self, config: ModelConfig) -> Iterator[LookedAt]:
+        """All frames once more, before `crops` is read: for one that is chosen among them."""
+        return self._looked_at(*self._crops_of(self.reader, config))
+
+    def _looked_at(
+        self, cropper: SteadyCrop | FixedCrop | None, crops: Iterable[np.ndarray]
+    ) -> Iterator[LookedAt]:
+        for number, crop in enumerate(crops):
+            times = self.reader.times
+            yield LookedAt(number, times[-1] - times[0], crop, cropper is None or cropper.visible)
+
+    def first_crop(self, config: ModelConfig) -> np.ndarray:
+        """The crop of the first good frame; without `crop` of the first one."""
+        cropper, crops = self._crops_of(self.reader, config)
+        if self.first is None:
+            return next(iter(crops))
+        if isinstance(cropper, FixedCrop):
+            return cropper.crop(self.first.frame)
+        box = box_around(self.first.face, self.first.frame.shape[:2])
+        return cut(self.first.frame, box, config.image_size, config.resize)
+
+    def _crops_of(
+        self, frames: Iterable[np.ndarray], config: ModelConfig
+    ) -> tuple[SteadyCrop | FixedCrop | None, Iterable[np.ndarray]]:
+        """The crops of frames, and what tells of each whether the face is seen, where one is looked for."""
         size, resize, detector = config.image_size, config.resize, self._detector
+        if self.first is None:
+            return None, middle_crops(frames, size, resize)
         square = detector.square(self._frames) if isinstance(detector, GivenFaces) else None
-        self._crops: Iterable[np.ndarray]
         if square is not None:
-            self._crops = FixedCrop(self._decoded, square, size, detector, resize)
-        elif self._start is not None:
-            self._crops = SteadyCrop(self._decoded, self._start, size, detector, resize)
-        else:
-            self._crops = middle_crops(self._decoded, size, resize)
-        self._cropped = Timed(self._crops)
-        return self._cropped
+            fixed = FixedCrop(frames, square, size, detector, resize)
+            return fixed, fixed
+        steady = SteadyCrop(frames, self.first.face, size, detector, resize, self.first.begin)
+        return steady, steady
+
+    def _awake(self, detector: FaceDetector) -> Callable[[int], bool]:
+        """Of a frame whether its eyes are open; where nothing is known of eyes they are."""
+        openness = None
+        if isinstance(detector, GivenFaces) and detector.frames:
+            openness = detector.openness(detector.frames)
+        if openness is None:
+            return lambda frame: True
+        eyes = openness[:, :2].min(axis=1)
+        return lambda frame: bool(eyes[frame] >= EYES_OPEN * np.median(eyes))
 
     def openness(self, frames: int) -> np.ndarray | None:
         """Of the first `frames` frames, as `GivenFaces.openness`; None where no such landmarks are given."""
         return self._detector.openness(frames) if isinstance(self._detector, GivenFaces) else None
 
+    def openness_of_frames(self) -> list[Openness] | None:
+        """The same of each frame of the video, as edits take them."""
+        known = self._detector.frames if isinstance(self._detector, GivenFaces) else None
+        count = known or self.reader.length
+        ratios = self.openness(count) if count else None
+        return None if ratios is None else [Openness(*map(float, each)) for each in ratios]
+
     @property
-    def missing(self) -> int:
-        """Of the crops read so far, those in whose frame no face was found."""
-        return self._crops.missing if isinstance(self._crops, SteadyCrop | FixedCrop) else 0
+    def lost_spans(self) -> tuple[tuple[float, float], ...]:
+        """The seconds of the first and of the last frame of each stretch of `lost`."""
+        times, lost = self.reader.times, set(self.lost)
+        firsts = [number for number in self.lost if number - 1 not in lost]
+        lasts = [number for number in self.lost if number + 1 not in lost]
+        return tuple(
+            (times[first] - times[0], times[last] - times[0])
+            for first, last in zip(firsts, lasts, strict=True)
+        )
+
+    @property
+    def note_on_others(self) -> str | None:
+        """A line for the user where somebody else came to be followed; None: it is one person throughout."""
+        others = self._cropper.others if isinstance(self._cropper, SteadyCrop) else []
+        if not others:
+            return None
+        times = self.reader.times
+        seconds = ", ".join(f"{times[number] - times[0]:.2f}" for number in others[:5])
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        return (
+            f"{self.reader.path}: another face drives from {seconds} s{more} on, since the one that was "
+            "followed is not in the picture"
+        )
 
     @property
     def decode_seconds(self) -> float:

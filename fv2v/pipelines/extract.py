@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A driver's motion, kept in a file."""
 
 import time
@@ -12,6 +13,7 @@ import torch
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.lost import check_lost
 from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch
@@ -27,6 +29,7 @@ from fv2v.motion.liveportrait_template import check_template
 from fv2v.motion.npz import MOTION_SUFFIXES, write_motion
 from fv2v.motion.sequence import MotionSequence
 from fv2v.pipelines.driving import DrivingVideo
+from fv2v.pipelines.faces import FaceFinder
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import SPARE, paths_given
@@ -51,6 +54,7 @@ def extract(
     strict: bool = False,
     crop: bool = True,
     driving_face: Any = 1,
+    lost: str = "hold",
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
@@ -70,6 +74,7 @@ def extract(
         preset, weights, reenactor, device, dtype: as `reenact` takes them.
         source_coefficients: a file of the portrait's own, for weights that read its crop as well (73).
         frames, strict, crop, driving_face, progress: as `reenact` takes them.
+        lost: "hold" or "drive", as `reenact` has them.
         batch_size: frames whose motion is read at once.
 
     Raises:
@@ -77,6 +82,7 @@ def extract(
         ValueError: a file that cannot be used, in one line that says why.
     """
     output = check_output(output, MOTION_SUFFIXES, paths_given(driving, source_coefficients))
+    check_lost(lost, "hold", "drive")
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     if frames is not None and frames < 1:
@@ -94,33 +100,35 @@ def extract(
     model.check()
     if source_coefficients is not None and not by_coefficients:
         raise ValueError(f"{driving} is a video: expected no coefficients of the portrait")
+    faces = FaceFinder(model, crop)
     started = time.perf_counter()
     driver = (
         _read_rows(driving, source_coefficients)
         if by_coefficients
-        else DrivingVideo(driving, crop, driving_face, frames, strict)
+        else DrivingVideo(driving, crop, faces.choose(driving_face), frames, strict)
     )
     searched = time.perf_counter() - started
     reenactor = model.load()
     started = time.perf_counter()
     if isinstance(driver, DrivingVideo):
-        with Prefetch(driver.crops(reenactor.config), batch_size + SPARE) as ahead:
+        with Prefetch(driver.crops(reenactor.config, lost), batch_size + SPARE) as ahead:
             motion = extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
-        timing, missing, openness = driver.reader.timing, driver.missing, driver.openness(len(motion))
-        damage = driver.reader.note_on_damage
+        timing, openness, spans = driver.reader.timing, driver.openness(len(motion)), driver.lost_spans
+        missing, found = len(driver.lost), [driver.reader.note_on_damage, driver.note_on_others]
     else:
         head = reenactor.config.head
         windows = driving_windows(driver[:, : head.inputs], head)[:frames]
         motion = extract_motion(reenactor, windows, batch_size, len(windows), progress)
-        timing, missing, openness, damage = Timing.even(len(windows), COEFFICIENT_RATE), 0, None, None
+        timing, openness, spans = Timing.even(len(windows), COEFFICIENT_RATE), None, ()
+        missing, found = 0, []
     eyes = lips = None
     if openness is not None:
         eyes, lips = torch.from_numpy(openness).float().split((2, 1), dim=1)
     write_motion(output, MotionSequence(motion, timing, reenactor.config.name, eyes, lips))
     at_rest = openness is None and output.suffix.lower() == TEMPLATE_SUFFIX
-    notes = tuple(note for note in (damage, AT_REST if at_rest else None) if note)
+    notes = tuple(note for note in (*found, AT_REST if at_rest else None, *faces.notes) if note)
     seconds = searched + time.perf_counter() - started
-    return Report(output, len(motion), seconds, missing, notes=notes)
+    return Report(output, len(motion), seconds, missing, notes=notes, lost=lost, spans=spans)
 
 
 def _read_rows(driving: PathLike, source_coefficients: PathLike | None) -> np.ndarray:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which model a command runs. Whatever is cheap to check is checked before weights are loaded."""
 
 from collections.abc import Callable, Sequence

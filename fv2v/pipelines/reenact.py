@@ -1,15 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
 """A portrait driven by a video."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.lost import check_lost
 from fv2v.face.portrait import crop_portrait
+from fv2v.io.encoders import DEFAULT, check_codec
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.motion.edit import EditMaker
+from fv2v.pipelines.anchor import anchor_of_video, motions_with_rest, read_anchor
 from fv2v.pipelines.driving import DrivingVideo
+from fv2v.pipelines.faces import FaceFinder, openness_of
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report, Stages
 from fv2v.pipelines.write import SPARE, paths_given, render_to_file
@@ -37,17 +45,20 @@ def reenact(
     crop: bool = True,
     face: Any = 1,
     driving_face: Any = 1,
+    lost: str = "hold",
     paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
+    edit_from: EditMaker | None = None,
+    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
     """Move a portrait as a video does: the video's frame count, time stamps and sound, the portrait's face.
 
     Decoding and cropping, the networks, and encoding run at the same time, each in a thread. Memory does not
-    grow with the video's length. Frames before the first face (sought in the first 150) take the square of
-    that face, frames in which it is lost keep the last square; both are counted.
+    grow with the video's length. Frames in which the driver's face is not seen do not drive (`lost`); the
+    report counts and times them. The first face is sought in the first 150 frames.
 
     Args:
         portrait: a picture with a face.
@@ -62,11 +73,18 @@ def reenact(
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
         face, driving_face: which one in the portrait and in the video: 1 is the largest, 2 the next; or its
             coordinates, or what finds it, as `fv2v.face.portrait.choose_face` takes it.
+        lost: what moves the portrait in frames in which the driver's face is hidden, too dark or not there:
+            "hold" keeps the last motion (before the first face, the one to come), "drive" takes the frame
+            as it is, "source" lets the portrait rest.
         paste_back: put the moved face back into the whole portrait, and write that.
+        edit_from: makes `edit` of how far the eyes and lips of the portrait, and of the video in each frame,
+            are open; of a face of which 203 landmarks are not known it gets None. They are where `face` gives
+            them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md).
+        codec: of the video, a key of `fv2v.io.encoders.ENCODERS`.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
-            one by one: `relative`, `view`, `steady`, `edit`, `batch_size` and its others. `steady=True`
-            smooths at the video's frame rate.
+            one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
+            `steady=True` smooths at the video's frame rate.
 
     Raises:
         FileNotFoundError: a file or the output's folder is absent.
@@ -74,21 +92,32 @@ def reenact(
         ValueError: a file that cannot be used, or options that do not fit the preset; one line that says why.
     """
     options = AnimationOptions(**animation)
+    check_lost(lost)
     output = check_output(output, VIDEO_SUFFIXES, paths_given(portrait, driving, still))
+    check_codec(codec, output)
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     started = time.perf_counter()
-    cropped = crop_portrait(portrait, crop, face)
-    cropped_still = None if still is None else crop_portrait(still, crop)
-    video = DrivingVideo(driving, crop, driving_face, frames, strict)
+    faces = FaceFinder(model, crop)
+    cropped = crop_portrait(portrait, crop, faces.choose(face))
+    cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
+    given = read_anchor(options.anchor, crop)
+    video = DrivingVideo(driving, crop, faces.choose(driving_face), frames, strict)
+    if edit_from is not None:
+        options = replace(options, edit=edit_from(openness_of(cropped), video.openness_of_frames()))
     searched = time.perf_counter() - started
     reenactor = model.load()
-    with Prefetch(video.crops(reenactor.config), options.batch_size + SPARE) as ahead:
+    if options.check(reenactor.config).relative:
+        options = replace(options, anchor=anchor_of_video(given, reenactor, video, cropped.image))
+    config = reenactor.config
+    rests = lost == "source"  # else a gap has a crop, too
+    crops: Iterator[Any] = video.crops_with_gaps(config) if rests else video.crops(config, lost)
+    with Prefetch(crops, options.batch_size + SPARE) as ahead:
         drivers = Timed(ahead)
         report = render_to_file(
             reenactor,
             cropped,
-            drivers,
+            motions_with_rest(reenactor, drivers, options, cropped.image) if rests else drivers,
             output,
             options,
             like=video.reader,
@@ -96,6 +125,7 @@ def reenact(
             still=cropped_still,
             paste_back=paste_back,
             searched=searched,
+            codec=codec,
             progress=progress,
         )
     driver = Stages(
@@ -104,4 +134,5 @@ def reenact(
         network=-drivers.seconds,  # waiting for a crop is no work of theirs
         encode=0.0,
     )
-    return report.with_driver(driver, video.missing, video.reader.note_on_damage)
+    report = report.with_driver(driver, len(video.lost), video.reader.note_on_damage, video.note_on_others)
+    return replace(report, notes=(*report.notes, *faces.notes), lost=lost, spans=video.lost_spans)

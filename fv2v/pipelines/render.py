@@ -1,6 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """A portrait driven by motion from a file."""
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +10,16 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.audio import check_sound
+from fv2v.io.encoders import DEFAULT, check_codec
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.timing import Timing
 from fv2v.io.video import VIDEO_SUFFIXES
 from fv2v.motion.coefficients import driving_coefficients, holds_coefficients, read_coefficients
+from fv2v.motion.edit import EditMaker
 from fv2v.motion.npz import read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
+from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
+from fv2v.pipelines.faces import FaceFinder, openness_of
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import paths_given, render_to_file
@@ -43,6 +49,8 @@ def render(
     paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
+    edit_from: EditMaker | None = None,
+    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -58,6 +66,8 @@ def render(
         sound: a file whose sound goes along, cut where the motion ends; a file of motion has none.
         preset, weights, reenactor, device, dtype: as `reenact` takes them; the preset that the motion is of.
         still, face, paste_back, progress, animation: as `reenact` takes them.
+        edit_from: as `reenact` takes it; of the driver it gets None.
+        still, face, paste_back, codec, progress, animation: as `reenact` takes them.
         crop: cut the square around the face out of portrait and still. False takes their middle squares.
 
     Raises:
@@ -68,6 +78,7 @@ def render(
     options = AnimationOptions(**animation)
     inputs = paths_given(portrait, motion, source_coefficients, sound, still)
     output = check_output(output, VIDEO_SUFFIXES, inputs)
+    check_codec(codec, output)
     rows = sequence = own = None
     if holds_coefficients(motion):
         rows = read_coefficients(motion)
@@ -90,9 +101,13 @@ def render(
         ],
     )
     model.check()
+    given = read_anchor(options.anchor, crop)
     started = time.perf_counter()
-    cropped = crop_portrait(portrait, crop, face)
-    cropped_still = None if still is None else crop_portrait(still, crop)
+    faces = FaceFinder(model, crop)
+    cropped = crop_portrait(portrait, crop, faces.choose(face))
+    cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
+    if edit_from is not None:
+        options = replace(options, edit=edit_from(openness_of(cropped), None))
     searched = time.perf_counter() - started
     reenactor = model.load()
     if sequence is None:
@@ -100,7 +115,10 @@ def render(
         timing = Timing.even(len(frames), COEFFICIENT_RATE)
     else:
         frames, timing = sequence.motion, sequence.timing
-    return render_to_file(
+        if given is not None:
+            anchor = anchor_of_motion(given, reenactor, sequence, cropped.image)
+            options = replace(options, anchor=anchor)
+    report = render_to_file(
         reenactor,
         cropped,
         frames,
@@ -113,8 +131,10 @@ def render(
         sound=sound,
         paste_back=paste_back,
         searched=searched,
+        codec=codec,
         progress=progress,
     )
+    return replace(report, notes=(*report.notes, *faces.notes))
 
 
 def _check_inputs(

@@ -1,7 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a command wrote, and where the time went."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+
+from fv2v.face.lost import LOST
+
+SPANS = 5  # stretches without a face that a line lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +29,18 @@ class Report:
     output: Path
     frames: int
     seconds: float  # from looking for faces to the last byte, without loading weights
-    missing: int  # frames in which no face was found, so that the last square was kept; 0 with crop=False
+    missing: int  # frames in which the driver's face was not seen; 0 with crop=False
     stages: Stages | None = None  # of a video
     notes: tuple[str, ...] = ()  # lines about what is not as it should be: damaged frames, sound left out
+    lost: str = "hold"  # what drove in those frames, a key of `LOST`
+    spans: tuple[tuple[float, float], ...] = ()  # of them: seconds of the first and last of each stretch
 
-    def with_driver(self, stages: Stages, missing: int, note: str | None = None) -> "Report":
-        """The same report with the seconds that reading the driver took added, stage by stage, and a note."""
+    def with_driver(self, stages: Stages, missing: int, *notes: str | None) -> "Report":
+        """The same report with the seconds that reading the driver took added, stage by stage, and notes."""
         own = self.stages or Stages(0.0, 0.0, 0.0, 0.0)
         sums = (getattr(own, part.name) + getattr(stages, part.name) for part in fields(Stages))
-        notes = (*self.notes, note) if note else self.notes
-        return replace(self, missing=missing, stages=Stages(*sums), notes=notes)
+        told = (*self.notes, *(note for note in notes if note))
+        return replace(self, missing=missing, stages=Stages(*sums), notes=told)
 
     def __str__(self) -> str:
         rate = self.frames / max(self.seconds, 1e-9)
@@ -41,5 +48,12 @@ class Report:
         if self.stages:
             text += f": {self.stages}"
         if self.missing:
-            text += f"; no face found in {self.missing} of them: the last square was kept"
+            text += f"; no face in {self.missing} of them{self._when()}: {LOST[self.lost]}"
         return text
+
+    def _when(self) -> str:
+        if not self.spans:
+            return ""
+        spans = [f"{a:.2f}" if a == b else f"{a:.2f}-{b:.2f}" for a, b in self.spans[:SPANS]]
+        more = f" and {len(self.spans) - SPANS} times more" if len(self.spans) > SPANS else ""
+        return f" (at {', '.join(spans)} s{more})"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One picture made of a portrait: with a driving picture's expression, or turned to the front."""
 
 import time
@@ -13,6 +14,7 @@ from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Source
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
 from fv2v.io.paths import PathLike, check_output
+from fv2v.pipelines.faces import FaceFinder
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.reenactor import Reenactor
@@ -49,13 +51,14 @@ def imitate(
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
-    cropped = crop_portrait(portrait, crop, face)
-    driver = crop_portrait(driving, crop, driving_face, drives=True)
+    faces = FaceFinder(model, crop)
+    cropped = crop_portrait(portrait, crop, faces.choose(face))
+    driver = crop_portrait(driving, crop, faces.choose(driving_face), drives=True)
 
     def picture(reenactor: Reenactor, source: Source) -> np.ndarray:
         return reenactor.imitate(source, driver.image, options)
 
-    return _write_picture(model.load(), cropped, picture, output, paste_back)
+    return _write_picture(model.load(), cropped, picture, output, paste_back, faces.notes)
 
 
 def frontalize(
@@ -75,8 +78,9 @@ def frontalize(
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
     model = ModelChoice(preset, weights, device, dtype, reenactor)
     model.check()
-    cropped = crop_portrait(portrait, crop, face)
-    return _write_picture(model.load(), cropped, Reenactor.frontalize, output, paste_back)
+    faces = FaceFinder(model, crop)
+    cropped = crop_portrait(portrait, crop, faces.choose(face))
+    return _write_picture(model.load(), cropped, Reenactor.frontalize, output, paste_back, faces.notes)
 
 
 def _write_picture(
@@ -85,9 +89,11 @@ def _write_picture(
     picture: Callable[[Reenactor, Source], np.ndarray],
     output: Path,
     paste_back: bool,
+    notes: tuple[str, ...],
 ) -> Report:
     """Encode the portrait, and write what `picture` makes of it."""
     started = time.perf_counter()
     image = picture(reenactor, reenactor.encode(portrait.image))
     write_image(output, portrait.with_face(image) if paste_back else image)
-    return Report(output, 1, time.perf_counter() - started, 0)
+    notes = (*(f"the portrait: {remark}" for remark in portrait.remarks), *notes)
+    return Report(output, 1, time.perf_counter() - started, 0, notes=notes)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A portrait driven by 3DMM coefficients, as SadTalker does it."""
 
 import time
@@ -8,6 +9,7 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.audio import check_sound
+from fv2v.io.encoders import DEFAULT, check_codec
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.timing import Timing
 from fv2v.io.video import VIDEO_SUFFIXES
@@ -42,6 +44,7 @@ def talk(
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
+    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row.
@@ -61,6 +64,7 @@ def talk(
         crop: cut the square around the face out of the portrait. False takes its middle square.
         face, paste_back: as `reenact` takes them.
         batch_size: frames rendered at once.
+        codec: of the video, a key of `fv2v.io.encoders.ENCODERS`.
         progress: called after each frame.
 
     Raises:
@@ -69,6 +73,7 @@ def talk(
     """
     inputs = paths_given(portrait, coefficients, source_coefficients, sound)
     output = check_output(output, VIDEO_SUFFIXES, inputs)
+    check_codec(codec, output)
     if not 1 <= fps <= 1000:
         raise ValueError(f"expected fps from 1 to 1000, got {fps}")
     if sound is not None:
@@ -96,5 +101,6 @@ def talk(
         sound=sound,
         paste_back=paste_back,
         searched=searched,
+        codec=codec,
         progress=progress,
     )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the networks to the file: frames are written while the next ones are rendered."""
 
 import time
@@ -10,6 +11,7 @@ import numpy as np
 from fv2v.face.portrait import CroppedPortrait
 from fv2v.geometry import Motion
 from fv2v.io.audio import note_on_sound
+from fv2v.io.encoders import DEFAULT
 from fv2v.io.h264 import note_on_size
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
@@ -27,7 +29,7 @@ SPARE = 4  # frames that may wait between two stages, beside a batch: a late one
 def render_to_file(
     reenactor: Reenactor,
     portrait: CroppedPortrait,
-    frames: Iterable[np.ndarray] | Motion,
+    frames: Iterable[np.ndarray] | Iterable[Motion] | Motion,
     output: Path,
     options: AnimationOptions,
     *,
@@ -38,6 +40,7 @@ def render_to_file(
     sound: PathLike | None = None,
     paste_back: bool = False,
     searched: float = 0.0,
+    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Animate a portrait and write the video.
@@ -53,6 +56,7 @@ def render_to_file(
         sound: a file whose sound goes along.
         paste_back: write the whole portrait, with the face put back into it.
         searched: seconds that finding faces took before.
+        codec: of the video, as `write_video` takes it.
         progress: called after each frame.
     """
     started = time.perf_counter()
@@ -68,11 +72,12 @@ def render_to_file(
         ready = Timed(ahead)
         finished = map(portrait.with_face, ready) if paste_back else ready
         writing = time.perf_counter()
-        count = write_video(output, _counted(finished, total, progress), like=like, sound=sound)
+        count = write_video(output, _counted(finished, total, progress), like=like, sound=sound, codec=codec)
         written = time.perf_counter() - writing - ready.seconds
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
     large = note_on_size(portrait.picture.shape[:2]) if paste_back else None
-    notes = (large, _note_on_sound(like, sound))
+    unseen = (f"the portrait: {remark}" for remark in portrait.remarks)
+    notes = (large, _note_on_sound(like, sound), *unseen)
     return Report(
         output,
         count,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encode a portrait once, animate it many times: the public class, and what it is made of.
 
 reenactor (the class) > animation (what lasts from frame to frame) > runner (networks on a device) >

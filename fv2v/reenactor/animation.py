@@ -1,13 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sources on the move: what comes after a driving frame's motion is read, for files and for streams."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
 from torch import Tensor
 
-from fv2v.engine.cuda_graph import Pending
+from fv2v.engine.stages import Pending
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import movement_scale
 from fv2v.motion.edit import Edit
@@ -38,6 +38,11 @@ class Animation:
         self._movement: Tensor | float | None = None
         self._anchor: Motion | None = None
         if options.anchor is not None:
+            if not isinstance(options.anchor, Motion):
+                raise ValueError(
+                    f"expected a Motion for the anchor, from Reenactor.extract, got {options.anchor!r}; "
+                    "fv2v.reenact and fv2v.render take a frame's number, seconds, 'best' or a file, too"
+                )
             self._anchor = anchor = runner.received(options.anchor, "anchor")
             if len(anchor) not in (1, len(source)):
                 each = "" if len(source) == 1 else f", or one for each of {len(source)} sources"
@@ -57,8 +62,7 @@ class Animation:
             batch: from `Runner.batch`: B frames in a row of one source; for S sources one frame each, B = S,
                 or one that moves them all.
             view: one for all pictures, or one each.
-            edits: checked; none, one for all pictures, or one each, of one source. Edited frames run as they
-                are, also where others are a graph.
+            edits: checked; none, one for all pictures, or one each.
             seconds: since the frames before, for the filter that smooths; None: 1 / its frame rate.
         """
         sources = len(self.source)
@@ -66,23 +70,21 @@ class Animation:
             raise ValueError(
                 f"expected a driving frame for all sources, or {sources}, one for each; got {len(batch)}"
             )
-        motion: Motion | None = None
+        motion = self._motion(batch)
         if self._steady is not None:
-            motion = batch = self._smoothed(self._steady, self._motion(batch), seconds)
+            motion = self._smoothed(self._steady, motion, seconds)
         if self.options.relative and self._anchor is None:
-            motion = self._motion(batch) if motion is None else motion
             self._anchor = motion[:sources]
-        frames = self.options.frame_inputs(self.source, batch, self._anchor, view, self._scale_of_movement())
-        if isinstance(batch, Tensor) and not edits:
-            each = batch.expand(sources, *batch.shape[1:]) if len(batch) < sources else batch
-            pending = self._runner.begin(replace(frames, driving=each))
-            if pending is not None:
-                return pending
-        motion = self._motion(batch) if motion is None else motion
-        # driving frames without a graph of their own are the first of their kind: no other graph is begun
-        graph = isinstance(batch, Motion)
-        images = self._runner.render(replace(frames, driving=motion), edits, graph=graph)
-        return Pending(self._runner.levels(images).cpu())
+        movement = self._scale_of_movement()
+        frames = self.options.frame_inputs(self.source, motion, self._anchor, view, movement)
+        return self._runner.begin(frames, edits)
+
+    def rest(self, view: View | Sequence[View] | None) -> Pending:
+        """The sources unmoved, S pictures as `begin` makes them: while there is no driver."""
+        own = self.source.motion
+        anchor = own if self.options.relative else None
+        frames = self.options.frame_inputs(self.source, own, anchor, view)
+        return self._runner.begin(frames, ())
 
     def _scale_of_movement(self) -> Tensor | float:
         """The factor of `adapt_scale`, once the anchor is known; it stays."""

@@ -1,18 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a portrait follows its driver: every option of an animation, declared once and passed as one value."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from os import PathLike
 from typing import TypedDict
 
 from torch import Tensor
 
 from fv2v.config import ModelConfig
-from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import check_adapt_scale
 from fv2v.motion.edit import Edit, check_edit
 from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
+from fv2v.reenactor.placement import FrameInputs
 
+Anchor = Motion | int | float | str | PathLike[str]
 FRAME_OPTIONS = ("view", "stitch", "edit")  # those that concern a frame by itself, not an animation
 
 
@@ -27,7 +30,7 @@ class AnimationKeywords(PictureKeywords, total=False):
     """All fields of `AnimationOptions` as keyword arguments."""
 
     relative: bool | None
-    anchor: Motion | None
+    anchor: Anchor | None
     view: View | Iterable[View] | None
     adapt_scale: bool
     steady: SteadyMotion | Steadiness | bool | None
@@ -42,7 +45,10 @@ class AnimationOptions:
         relative: True moves by the change since the anchor, False takes the driver's own pose; None does what
             the preset's release does.
         anchor: the motion that counts as no change, of one frame (or, for several sources, one for each); by
-            default the first driving frame's.
+            default the first driving frame's. Where files drive (`fv2v.reenact`, `fv2v.render`) also a frame:
+            its number, from 0 (int); its seconds (float); "best", the one whose pose and expression are
+            nearest to the portrait's; or the path of a picture of the driver or of motion (its first frame).
+            By default that is the first frame with a face, bright and with open eyes.
         view: the head's pose as the receiver wants it; one for all frames, or an iterable of one a frame.
         adapt_scale: scale the driver's movement to the source's size of face; for `keypoint` transfer,
             relative.
@@ -58,7 +64,7 @@ class AnimationOptions:
     """
 
     relative: bool | None = None
-    anchor: Motion | None = None
+    anchor: Anchor | None = None
     view: View | Iterable[View] | None = None
     adapt_scale: bool = False
     stitch: bool = True
@@ -99,13 +105,13 @@ class AnimationOptions:
     def frame_inputs(
         self,
         source: Source,
-        driving: Tensor | Motion,
+        motion: Motion,
         anchor: Motion | None,
         view: View | Sequence[View] | None,
         movement: Tensor | float = 1.0,
     ) -> FrameInputs:
         """Frames of this animation, as the networks' side takes them."""
-        return FrameInputs(source, driving, anchor, view, movement, self.stitch)
+        return FrameInputs(source, motion, anchor, view, movement, self.stitch)
 
     def at_rate(self, fps: float) -> "AnimationOptions":
         """The same options for a driver of so many frames a second, which is what `steady` counts in."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion edited by hand: how much of the driver's goes over, of which parts, how open eyes and lips are.
 
 What can be said of a motion is said of it, before `place`; what LivePortrait's small networks say is added to
@@ -18,18 +19,30 @@ Eyes, lips, regions and the multiplier are as LivePortrait's release has them.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from fv2v.config import ModelConfig
-from fv2v.engine.frame import FrameInputs
+from fv2v.devices import numbers_like
 from fv2v.geometry import Motion, Placement, Source, View, place
 from fv2v.geometry.liveportrait import LIPS_APART
 from fv2v.motion.edit import Edit, by_keypoint, region_of
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.retargeting import Retargeting
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInputs:
+    """All that B pictures are made of, whichever way they are made."""
+
+    source: Source  # of one portrait, or B
+    motion: Motion  # of B driving frames
+    anchor: Motion | None = None  # of one frame, or B; None: absolute
+    view: View | Sequence[View] | None = None  # one for all, or B
+    movement: Tensor | float = 1.0  # the factor of `movement_scale` (hull.py)
+    stitch: bool = True
 
 
 def apply_edit(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, config: ModelConfig) -> Motion:
@@ -62,15 +75,14 @@ def place_edited(networks: FaceVid2Vid, frames: FrameInputs, edits: Sequence[Edi
 
     Args:
         networks: of the preset.
-        frames: what `place` takes; its `driving` is a motion of B frames.
-        edits: none, one for all B frames, or one each of one source.
+        frames: what `place` takes.
+        edits: none, one for all B frames, or one each.
     """
     if len(edits) > 1:
         placements = [place_edited(networks, _frame(frames, i), [edit]) for i, edit in enumerate(edits)]
         keypoints, affines = zip(*placements, strict=True)
         return Placement(torch.cat(keypoints), None if affines[0] is None else torch.cat(affines))
-    source, motion, anchor, config = frames.source, frames.driving, frames.anchor, networks.config
-    assert isinstance(motion, Motion)
+    source, motion, anchor, config = frames.source, frames.motion, frames.anchor, networks.config
     for edit in edits:
         motion = apply_edit(motion, source.motion, anchor, edit, config)
     placement = place(source, motion, anchor, frames.view, geometry=config.geometry, movement=frames.movement)
@@ -84,11 +96,12 @@ def place_edited(networks: FaceVid2Vid, frames: FrameInputs, edits: Sequence[Edi
 
 
 def _frame(frames: FrameInputs, i: int) -> FrameInputs:
-    """The i-th of B frames of one source."""
-    anchor, view = frames.anchor, frames.view
+    """The i-th of B frames."""
+    source, anchor, view = frames.source, frames.anchor, frames.view
     return replace(
         frames,
-        driving=frames.driving[i : i + 1],
+        source=source if len(source) == 1 else source[i : i + 1],
+        motion=frames.motion[i : i + 1],
         anchor=anchor if anchor is None or len(anchor) == 1 else anchor[i : i + 1],
         view=view if view is None or isinstance(view, View) else view[i],
     )
@@ -101,7 +114,7 @@ def _opened(networks: Retargeting | None, source: Source, placement: Placement, 
         return placement
     kp_source, now = source.keypoints, edit.portrait
     if edit.eyes is not None:
-        ratios = kp_source.new_tensor([now.left_eye, now.right_eye, edit.eyes])
+        ratios = numbers_like([now.left_eye, now.right_eye, edit.eyes], kp_source)
         keypoints = keypoints + networks.eye_delta(kp_source, ratios.expand(len(kp_source), 3))
     if edit.lips is not None:
         keypoints = keypoints + _lip_delta(networks, kp_source, now.lips, edit.lips)
@@ -122,7 +135,7 @@ def _multiplied(
 
 
 def _lip_delta(networks: Retargeting, kp_source: Tensor, now: float, wanted: float) -> Tensor:
-    ratios = kp_source.new_tensor([now, wanted])
+    ratios = numbers_like([now, wanted], kp_source)
     return networks.lip_delta(kp_source, ratios.expand(len(kp_source), 2))
 
 
@@ -142,4 +155,4 @@ def _between(start: Tensor, end: Tensor, weights: Sequence[float]) -> Tensor:
     """(B, K, 3): from start (B or 1, K, 3) to end (B or 1, K, 3), each keypoint as far as its weight says."""
     if all(weight == 1 for weight in weights) and len(end) >= len(start):
         return end
-    return torch.lerp(start, end, start.new_tensor(weights)[:, None])
+    return torch.lerp(start, end, numbers_like(weights, start)[:, None])

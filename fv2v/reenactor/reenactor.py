@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encode a portrait once, animate it many times. State that lasts is a `Source`, held by the caller."""
 
 import os
@@ -15,7 +16,7 @@ from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
-from fv2v.engine.frame import FrameInputs
+from fv2v.engine.stages import Pending
 from fv2v.geometry import Motion, Source, View, frontal, resting
 from fv2v.io.paths import PathLike
 from fv2v.motion.coefficients import driving_windows
@@ -25,6 +26,7 @@ from fv2v.presets import PRESETS
 from fv2v.presets import preset as find_preset
 from fv2v.reenactor.animation import Animation, next_options, one_or_iterator
 from fv2v.reenactor.options import AnimationOptions
+from fv2v.reenactor.placement import FrameInputs
 from fv2v.reenactor.runner import Runner
 
 if TYPE_CHECKING:  # torch brings typing_extensions; nothing needs it at run time
@@ -46,7 +48,7 @@ class Reenactor:
             float32 (float64 beside float64). float16 is very slow on CPUs without half arithmetic; bfloat16
             is not.
         optimize: run the networks arranged for inference (engine/): the same function from fewer operations,
-            and on a GPU as one CUDA graph a frame, captured at the second frame of a kind and size. Half
+            and on a GPU as two CUDA graphs (engine/stages.py), captured at the second frame of a size. Half
             precision rounds elsewhere then: errors are as large, and not the same. False runs the trained
             modules, operation by operation.
 
@@ -59,7 +61,7 @@ class Reenactor:
     the canonical keypoints (L), its own motion and keypoints, and the compressed volume that M reads. A
     driving frame costs H with Δ, M and G.
 
-    Pictures are square crops around a face, of any size; `fv2v.face.portrait.crop_portrait` makes them. They
+    Pictures are square crops around a face, of any size; `fv2v.crop_face` makes them. They
     are resized as the preset's release does it (`ModelConfig.resize`). One that is not square is squeezed, as
     in the releases, with a warning once of each size.
 
@@ -102,6 +104,11 @@ class Reenactor:
     @property
     def config(self) -> ModelConfig:
         return self.runner.config
+
+    @property
+    def weights(self) -> checkpoints.Weights:
+        """Where they came from; "random" for none."""
+        return self._weights[0]
 
     @property
     def networks(self) -> FaceVid2Vid:
@@ -183,7 +190,7 @@ class Reenactor:
         for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
             if batch not in (1, len(motion)):
                 raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
-        edits = check_edits(chosen.edit, len(motion), len(source), self.config)
+        edits = check_edits(chosen.edit, len(motion), self.config)
         return self.runner.render(chosen.frame_inputs(source, motion, anchor, view), edits)
 
     def animate(
@@ -205,7 +212,8 @@ class Reenactor:
                 `batch_size` and the others of `fv2v.reenactor.AnimationOptions`, which says what each does.
 
         Returns:
-            An iterator over (H, W, 3) uint8 pictures, one a driving frame, each made when it is asked for.
+            An iterator over (H, W, 3) uint8 pictures, one a driving frame, each made when it is asked for. On
+            a GPU the next frames are read and begun before those that are under way come out.
 
         Raises:
             ValueError: at once for arguments that do not fit; at the frame for frames, their views and edits.
@@ -226,13 +234,25 @@ class Reenactor:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
         options, done = animation.options, 0
         views, edits = one_or_iterator(options.view), one_or_iterator(options.edit)
-        while driving := list(islice(frames, options.batch_size)):
-            batch = self.runner.batch(driving)
-            view = next_options(views, View, len(batch), done)
-            edit = next_options(edits, Edit, len(batch), done)
-            done += len(batch)
-            checked = check_edits(edit, len(batch), 1, self.config)
-            yield from animation.begin(batch, view, edits=checked).result()
+        before: Pending | None = None  # under way while the next frames are read and begun
+        try:
+            while driving := list(islice(frames, options.batch_size)):
+                batch = self.runner.batch(driving)
+                view = next_options(views, View, len(batch), done)
+                edit = next_options(edits, Edit, len(batch), done)
+                done += len(batch)
+                begun = animation.begin(batch, view, edits=check_edits(edit, len(batch), self.config))
+                if before is not None:
+                    yield from before.result()
+                before = begun if begun.under_way else None
+                if before is None:
+                    yield from begun.result()
+        except Exception:  # comes after the pictures before it
+            if before is not None:
+                yield from before.result()
+            raise
+        if before is not None:
+            yield from before.result()
 
     def imitate(
         self,
@@ -257,7 +277,7 @@ class Reenactor:
         """
         chosen = replace(options or AnimationOptions(), **keywords).only_of_frames("imitate", "relative")
         motion = self.extract(picture)
-        edits = check_edits(chosen.edit, 1, len(source), self.config)
+        edits = check_edits(chosen.edit, 1, self.config)
         anchor = self.rest(motion, chosen.relative, *(edit.region for edit in edits))
         views = next_options(one_or_iterator(chosen.view), View, 1, 0)
         frames = chosen.frame_inputs(source, motion, anchor, views)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One preset's networks on one device: from what users give to what the networks take, and back."""
 
 import warnings
@@ -10,15 +11,14 @@ import torch
 from torch import Tensor
 
 from fv2v.config import ModelConfig
-from fv2v.engine.cuda_graph import Pending
-from fv2v.engine.frame import FrameInputs
 from fv2v.engine.graph_cache import FrameGraphs
+from fv2v.engine.stages import Pending
 from fv2v.geometry import Motion, Source, check_motion, coordinate_dtype, used_translation
 from fv2v.io.tensors import as_batch, to_images, to_uint8
 from fv2v.motion.coefficients import source_windows
 from fv2v.motion.edit import Edit
 from fv2v.networks import FaceVid2Vid
-from fv2v.reenactor.placement import place_edited
+from fv2v.reenactor.placement import FrameInputs, place_edited
 
 
 class Runner:
@@ -31,14 +31,14 @@ class Runner:
 
     Attributes:
         networks, device, dtype: as given.
-        graphs: the CUDA graphs of frames seen so far; None: every frame runs operation by operation.
+        graphs: the CUDA graphs of both stages of frames; None: every frame runs operation by operation.
     """
 
     def __init__(
         self, networks: FaceVid2Vid, device: torch.device, dtype: torch.dtype, *, graphs: bool = True
     ) -> None:
         self.networks, self.device, self.dtype = networks, device, dtype
-        self.graphs = FrameGraphs(networks) if graphs and device.type == "cuda" else None
+        self.graphs = FrameGraphs(networks, device, dtype) if graphs and device.type == "cuda" else None
         self._squeezed: set[tuple[int, int]] = set()  # sizes that were warned of
 
     @property
@@ -94,8 +94,8 @@ class Runner:
         n = self.config.image_size
         warnings.warn(
             f"a picture of {width}x{height} pixels is squeezed to {n}x{n}, and its face with it: expected a "
-            "square crop around the face, as fv2v.face.portrait.crop_portrait(path).image; fv2v.reenact and "
-            "the commands crop by themselves",
+            "square crop around the face, as fv2v.crop_face(picture); fv2v.reenact and the commands crop by "
+            "themselves",
             stacklevel=6,  # whoever calls the Reenactor
         )
 
@@ -104,24 +104,30 @@ class Runner:
         """H and Δ on what `batch` returns; a motion passes as it is."""
         if isinstance(batch, Motion):
             return batch
+        motion = None if self.graphs is None else self.graphs.extract(batch)
+        if motion is not None:
+            return motion
         if self.config.driven_by == "coefficients":
             return self.networks.extract(batch.to(self.device, self.dtype))
         return self.networks.extract(self.images(batch))
 
-    def begin(self, frames: FrameInputs) -> Pending | None:
-        """Pictures of driving frames under way, by a CUDA graph; None where there is none for them."""
-        return None if self.graphs is None else self.graphs.begin(frames)
+    @torch.inference_mode()
+    def begin(self, frames: FrameInputs, edits: Sequence[Edit] = ()) -> Pending:
+        """Pictures as `render` makes them, as levels, and under way where there is a graph."""
+        placement = place_edited(self.networks, frames, edits)
+        pending = None if self.graphs is None else self.graphs.begin(frames.source, placement)
+        if pending is not None:
+            return pending
+        return Pending(self.levels(self.networks.render(frames.source, placement)).cpu())
 
     @torch.inference_mode()
     def render(self, frames: FrameInputs, edits: Sequence[Edit] = (), *, graph: bool = True) -> Tensor:
-        """M and G on frames whose `driving` is a motion: (B, 3, n, n) in [0, 1], n = `config.output_size`.
+        """M and G: (B, 3, n, n) in [0, 1], n = `config.output_size`.
 
         Args:
-            edits: none, one for all frames, or one each of one source. Edited frames run as they are.
+            edits: none, one for all frames, or one each.
             graph: use a CUDA graph where there is one.
         """
-        if graph and not edits and self.graphs is not None:
-            image = self.graphs.render(frames)
-            if image is not None:
-                return image
-        return self.networks.render(frames.source, place_edited(self.networks, frames, edits))
+        placement = place_edited(self.networks, frames, edits)
+        image = self.graphs.render(frames.source, placement) if graph and self.graphs is not None else None
+        return self.networks.render(frames.source, placement) if image is None else image

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How networks learn: `fv2v train CONFIG`."""
 
 import sys

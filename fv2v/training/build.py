@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training starts with: a model of new or stored weights, and the networks that its losses use."""
 
 from collections.abc import Sequence
@@ -114,12 +115,13 @@ def _freeze_what_no_loss_reaches(model: FaceVid2Vid, config: TrainConfig) -> Non
 def _vgg(name: str | None) -> Vgg19Features:
     if name is None:
         raise ValueError(
-            f"losses.perceptual takes a VGG-19: --set vgg=FILE or vgg=torchvision; {WITHOUT_VGG}"
+            "losses.perceptual takes a VGG-19: --set vgg=FILE, vgg=torchvision or vgg=download; "
+            f"{WITHOUT_VGG}"
         )
-    if name != "torchvision":
+    if name not in ("torchvision", "download"):
         return Vgg19Features.load(name)
     try:
-        return Vgg19Features.from_torchvision()
+        return Vgg19Features.from_torchvision(download=name == "download")
     except ValueError as error:
         raise ValueError(f"{error}, given by --set vgg=FILE; {WITHOUT_VGG}") from error
 

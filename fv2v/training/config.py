@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration of a training run: frozen dataclasses. Their defaults are the paper's (Sec. 4)."""
 
 import math
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from fv2v.config import DiscriminatorConfig, ModelConfig
 from fv2v.data.augment import AugmentConfig
+from fv2v.io.limits import reading
 from fv2v.io.paths import PathLike
 from fv2v.losses import LossConfig
 from fv2v.training.toml import build, read_table, with_assignments
@@ -101,7 +103,8 @@ class TrainConfig:
     average: float = 0.999  # decay of the moving average of the weights
 
     losses: LossConfig = field(default_factory=LossConfig)
-    vgg: str | None = "torchvision"  # the perceptual loss's VGG-19: a file, or torchvision's
+    # the perceptual loss's VGG-19: a file; "torchvision", where that keeps it; or "download": fetched there
+    vgg: str | None = "torchvision"
     # where the data has no truth, H of these weights estimates the rotations for head_pose; None: there is no
     # such term without a truth
     pose: Path | None = None
@@ -151,7 +154,9 @@ def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
     path = examples.get(str(name), Path(name))
     if not path.exists():
         raise FileNotFoundError(f"{name}: no such file, and none of the examples {', '.join(examples)}")
-    return build(TrainConfig, with_assignments(read_table(path), assignments))
+    table = with_assignments(read_table(path), assignments)
+    with reading(path, "tables nested too deep"):
+        return build(TrainConfig, table)
 
 
 def _of(values: Mapping[str, float], name: str, default: float) -> float:

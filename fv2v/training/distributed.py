@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The processes that train one model together, as torchrun starts them; without torchrun there is one."""
 
 import os

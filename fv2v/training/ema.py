@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The moving average of the weights, which is the model that training saves."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Initial weights with which the model renders the moved source, blurred, from the first step on.
 
 Random networks take thousands of steps to learn that colours can pass through F, the warp and G unchanged,

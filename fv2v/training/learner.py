@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training step: a model, its discriminator and its averaged weights, and their optimisers."""
 
 from collections.abc import Iterator, Sequence

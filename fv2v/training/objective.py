@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training minimises: one forward pass of a batch, and every loss of it.
 
 The source is rendered with its keypoints where the driving frame has them, absolutely, as

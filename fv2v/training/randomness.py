@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is random in a training step beside the choice of pairs: a function of seed and step alone."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spectral norms on the generator, in training only (Sec. 4 of the paper, appendix A)."""
 
 from collections.abc import Collection

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batch norm over the batches of all processes (Sec. 4 of the paper: synchronised batch norm)."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorBoard: numbers of a run, and pictures of what its model makes of pairs of frames."""
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frozen dataclasses from TOML and from `name=value` on the command line, checked by their annotations."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -8,6 +10,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fv2v.config import ModelConfig
+from fv2v.io.limits import CONFIG, LINE, check_bytes, check_limit, reading
 from fv2v.io.paths import PathLike, check_input
 from fv2v.presets import preset
 
@@ -25,10 +28,14 @@ PAPER = "face-vid2vid-256"  # the preset that a model's table starts from, where
 def read_table(path: PathLike) -> dict[str, Any]:
     """The contents of a TOML file. ValueError with the line for a file that is no TOML."""
     path = check_input(path)
-    try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no TOML: {error}") from None
+    with reading(path, "no TOML that can be read: its tables are nested too deep"):
+        check_bytes(path, CONFIG, "bytes of a config")
+        text = path.read_bytes().decode()
+        check_limit("characters of a line", max(map(len, text.splitlines()), default=0), LINE)
+        try:
+            return tomllib.loads(text)
+        except ValueError as error:
+            raise ValueError(f"no TOML: {error}") from None
 
 
 def with_assignments(table: Table, assignments: Sequence[str]) -> dict[str, Any]:
@@ -133,8 +140,14 @@ def _typed(hint: Any, value: Any, current: Any, name: str) -> Any:
         return _tuple(arguments, value, name)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {key: _typed(arguments[1], each, None, f"{name}.{key}") for key, each in _flat(value, name)}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int and abs(value) >= 1 << 63:
+        raise ValueError(
+            f"{name}: expected {_word(hint)} of at most 64 bits, got one of {value.bit_length()}"
+        )
+    if hint is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
+    if hint is float and type(value) is float:
+        raise ValueError(f"{name}: expected a finite number, got {value}")
     if hint is Path and isinstance(value, str):
         return Path(value)
     if type(value) is hint:

@@ -1,6 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training run: it starts or is resumed, takes its steps, and writes to its folder."""
 
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -12,6 +14,7 @@ from fv2v import checkpoints
 from fv2v.data import open_data
 from fv2v.data.loader import pair_loader
 from fv2v.data.pairs import Draw, PairData, Pairs
+from fv2v.io.hidden import lock_file, remove_left_behind
 from fv2v.presets import completed
 from fv2v.progress import StepProgress
 from fv2v.training import state as run_state
@@ -25,6 +28,7 @@ from fv2v.training.tensorboard import Board, sheet
 from fv2v.training.toml import changes, plain
 
 MODEL = "model.safetensors"  # the averaged weights, as `Reenactor(weights=...)` takes them
+LOCK = ".lock"  # in the run's folder, locked by the process that writes there
 SHOWN = 4  # pairs in a sheet
 TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression")  # losses against a truth
 
@@ -41,17 +45,22 @@ class Trainer:
         notes: for the user to read before it starts, a line each.
     """
 
-    def __init__(self, config: TrainConfig, world: World, data: PairData | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, world: World, data: PairData | None = None, *, fresh: bool = False
+    ) -> None:
         """Load everything.
 
         Args:
             config: of the run.
             world: as `process_group` yields it.
             data: in place of what is in the folder `config.data`.
+            fresh: start over where no checkpoint in the run's folder can be read; those that are there, and
+                the trained model, go into a folder in it.
 
         Raises:
             FileNotFoundError: a file or folder is absent.
-            ValueError: a config that does not fit its model or its data, or files that cannot be used.
+            ValueError: a config that does not fit its model or its data; files that cannot be used; another
+                process trains in the folder; no checkpoint there can be read, without `fresh`.
         """
         self.config, self.world, self.notes = config, world, list[str]()
         model = starting_model(config)
@@ -78,7 +87,7 @@ class Trainer:
             size,
         )
         self.model = self.learner.average.model
-        self.step = self._resume()
+        self.step = self._resume(fresh)
 
     def run(self, progress: StepProgress | None = None) -> None:
         """Train to the end, or until SIGINT or SIGTERM, where `step` is less than `steps` afterwards.
@@ -110,6 +119,8 @@ class Trainer:
                 if result.stopped:
                     break
         self.world.wait()
+        if self.world.first:
+            self._release()
 
     def save(self) -> None:
         """Write a checkpoint, and `model.safetensors`."""
@@ -157,18 +168,51 @@ class Trainer:
         while parts := list(islice(loader, self.config.accumulate)):
             yield parts
 
-    def _resume(self) -> int:
+    def _take_folder(self) -> None:
+        """Make the run's folder, for this process alone, without what a killed run left half written."""
+        folder = self.config.output
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"output: {folder} is a file, expected a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_file(folder / LOCK)
+        if lock is None:
+            raise ValueError(
+                f"output: another process trains in {folder}; let it end, or choose another folder"
+            )
+        self._release = weakref.finalize(self, lock.close)
+        remove_left_behind(folder)
+
+    def _start_over(self) -> None:
+        """Move what an earlier run left into a folder; ValueError where that run can go on."""
+        folder = self.config.output
+        state = run_state.latest(folder).state
+        if state is not None:
+            raise ValueError(
+                f"output: the run in {folder} can go on after step {state.step}; leave out --fresh, or "
+                "choose another folder"
+            )
+        aside = run_state.set_aside(folder, [folder / MODEL])
+        if aside is not None:
+            self.notes.append(f"{folder}: started over; what was there is in {aside}")
+
+    def _resume(self, fresh: bool) -> int:
         """Load the newest checkpoint, where there is one; the steps done."""
         folder = self.config.output
         if self.world.first:
-            if folder.exists() and not folder.is_dir():
-                raise ValueError(f"output: {folder} is a file, expected a folder")
-            folder.mkdir(parents=True, exist_ok=True)
-            run_state.remove_unfinished(folder)
+            self._take_folder()
+            if fresh:
+                self._start_over()
         self.world.wait()
-        state = run_state.latest(folder)
+        state, left_out = run_state.latest(folder)
         if state is None:
+            if left_out or (folder / MODEL).exists():
+                there = f"{left_out[0]}; {len(left_out)} in all" if left_out else f"only {MODEL}"
+                raise ValueError(
+                    f"output: {folder} holds no checkpoint that can be read ({there}). Put a whole one "
+                    "there, or start over with --fresh, which moves what is there into a folder"
+                )
             return 0
+        self.notes += left_out
         before = {**state.config, "model": completed(state.config["model"])}
         if before["model"] != self.described["model"]:
             raise ValueError(f"{folder} holds a run of another model; choose another folder for this one")

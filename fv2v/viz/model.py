@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model's intermediate results as pictures: keypoints, masks, deformation, occlusion.
 
 A keypoint and its mask have the same hue. A keypoint's number is its index in expressions.

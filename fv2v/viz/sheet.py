@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contact sheets: rows of pictures of one size, each under its caption."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_flow: one deformation field from K+1 flows and the logits that choose between them."""
 
 from typing import Literal, NamedTuple, overload
@@ -5,8 +6,9 @@ from typing import Literal, NamedTuple, overload
 import torch
 from torch import Tensor
 
-from fv2v_kernels._check import check_flows
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import FLOWS, check_flows
+from fv2v_kernels._op import define
 from fv2v_kernels.ops import keypoint_flow
 
 
@@ -71,9 +73,7 @@ def compose_flow(
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
-    tensors = check_flows(
-        "compose_flow", kp_source, kp_driving, affine, mask_logits=(mask_logits, "B K+1 D H W")
-    )
+    tensors = check_flows("compose_flow", kp_source, kp_driving, affine, mask_logits=mask_logits)
     flow, mask = _compose_flow(*tensors, mask_threshold, return_mask, choose(backend))
     return ComposedFlow(flow, mask) if return_mask else flow
 
@@ -110,6 +110,7 @@ def _fake(
 _compose_flow = define(
     "compose_flow(Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor? affine, "
     "float mask_threshold, bool return_mask) -> (Tensor flow, Tensor mask)",
+    shapes=FLOWS | {"mask_logits": "B K+1 D H W"},
     reference=reference,
     fake=_fake,
 )

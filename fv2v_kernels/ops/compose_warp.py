@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_warp: from mask logits straight to warped features, compose_flow and warp3d in one kernel."""
 
 from collections.abc import Callable
@@ -6,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict,
 import torch
 from torch import Tensor
 
-from fv2v_kernels._check import check_channels_last, check_flows
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import FLOWS, check_channels_last, check_flows
+from fv2v_kernels._op import define
 from fv2v_kernels._volumes import empty_volume
 from fv2v_kernels.ops import compose_flow, warp3d
 
@@ -108,9 +110,8 @@ def compose_warp(
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
     """
-    masks, volume = (mask_logits, "B K+1 D H W"), (features, "1|B C D H W")
     points = kp_source, kp_driving, affine
-    logits, *others = check_flows("compose_warp", *points, mask_logits=masks, features=volume)
+    logits, *others = check_flows("compose_warp", *points, mask_logits=mask_logits, features=features)
     channels_last = check_channels_last("compose_warp", memory_format)
     options = align_corners, mask_threshold, return_flow, return_mask, channels_last
     return composed(_compose_warp(others[0], logits, *others[1:], *options, choose(backend)), *options[2:4])
@@ -163,6 +164,7 @@ _compose_warp = define(
     "compose_warp(Tensor features, Tensor mask_logits, Tensor kp_source, Tensor kp_driving, Tensor? affine, "
     "bool align_corners, float mask_threshold, bool return_flow, bool return_mask, bool channels_last) "
     "-> (Tensor warped, Tensor flow, Tensor mask)",
+    shapes=FLOWS | {"mask_logits": "B K+1 D H W", "features": "1|B C D H W"},
     reference=reference,
     fake=fake,
     summed=("features",),

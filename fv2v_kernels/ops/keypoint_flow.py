@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """keypoint_flow: every keypoint's first-order flow, stored."""
 
 from collections.abc import Sequence
@@ -5,8 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fv2v_kernels._check import check_flows
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import FLOWS, check_flows
+from fv2v_kernels._op import define
 
 
 def keypoint_flow(
@@ -45,8 +47,6 @@ def keypoint_flow(
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
     tensors = check_flows("keypoint_flow", kp_source, kp_driving, affine)
-    if len(size) != 3 or any(n < 1 for n in size):
-        raise ValueError(f"keypoint_flow: expected size (D, H, W), each at least 1, got {tuple(size)}")
     return _keypoint_flow(*tensors, list(size), choose(backend))
 
 
@@ -69,12 +69,19 @@ def reference(kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size
     return torch.cat((background.expand(B, 1, -1, -1, -1, -1), flows), dim=1)
 
 
+def _check(kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size: Sequence[int]) -> None:
+    if len(size) != 3 or any(n < 1 for n in size):
+        raise ValueError(f"keypoint_flow: expected size (D, H, W), each at least 1, got {tuple(size)}")
+
+
 def _fake(kp_source: Tensor, kp_driving: Tensor, affine: Tensor | None, size: Sequence[int]) -> Tensor:
     return kp_source.new_empty(kp_source.shape[0], kp_source.shape[1] + 1, *size, 3)
 
 
 _keypoint_flow = define(
     "keypoint_flow(Tensor kp_source, Tensor kp_driving, Tensor? affine, SymInt[] size) -> Tensor",
+    shapes=FLOWS,
+    check=_check,
     reference=reference,
     fake=_fake,
 )

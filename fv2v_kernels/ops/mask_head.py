@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mask_head: the end of M's mask convolution and G's warp, from the convolution's taps along x.
 
 A k x k x k convolution to few channels is too narrow for tensor cores. With its taps along x moved into the
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fv2v_kernels._check import check_channels_last, check_flows
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import FLOWS, check_channels_last, check_flows
+from fv2v_kernels._op import define
 from fv2v_kernels.ops import compose_warp
 from fv2v_kernels.ops.compose_warp import ComposedWarp, composed, composes_warp
 
@@ -49,11 +51,8 @@ def mask_head(
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
     """
-    masks, volume = (mask_taps, "B T K+1 D H W"), (features, "1|B C D H W")
     points = kp_source, kp_driving, affine
-    taps, *others = check_flows("mask_head", *points, mask_taps=masks, features=volume)
-    if mask_taps.shape[1] % 2 == 0:
-        raise ValueError(f"mask_head: expected mask_taps with an odd T, got {tuple(mask_taps.shape)}")
+    taps, *others = check_flows("mask_head", *points, mask_taps=mask_taps, features=features)
     channels_last = check_channels_last("mask_head", memory_format)
     options = align_corners, mask_threshold, return_flow, return_mask, channels_last
     return composed(_mask_head(others[0], taps, *others[1:], *options, choose(backend)), *options[2:4])
@@ -80,6 +79,11 @@ def reference(features: Tensor, mask_taps: Tensor, *arguments: Any) -> tuple[Ten
     return warped, flow, mask.to(mask_taps.dtype)
 
 
+def _check(features: Tensor, mask_taps: Tensor, *_: Any) -> None:
+    if mask_taps.shape[1] % 2 == 0:
+        raise ValueError(f"mask_head: expected mask_taps with an odd T, got {tuple(mask_taps.shape)}")
+
+
 def _fake(features: Tensor, mask_taps: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     return compose_warp.fake(features, mask_taps[:, 0], *arguments)
 
@@ -102,6 +106,8 @@ _mask_head = define(
     "mask_head(Tensor features, Tensor mask_taps, Tensor kp_source, Tensor kp_driving, Tensor? affine, "
     "bool align_corners, float mask_threshold, bool return_flow, bool return_mask, bool channels_last) "
     "-> (Tensor warped, Tensor flow, Tensor mask)",
+    shapes=FLOWS | {"mask_taps": "B T K+1 D H W", "features": "1|B C D H W"},
+    check=_check,
     reference=reference,
     fake=_fake,
     summed=("features",),

@@ -1,10 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
 """modulate: a normalised picture, scaled and shifted at every pixel by a map of its own (SPADE)."""
 
 import torch
 from torch import Tensor
 
-from fv2v_kernels._check import check_same_device, check_shapes, check_stored
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import check_same_device, check_stored
+from fv2v_kernels._op import define
 
 
 def modulate(
@@ -33,7 +35,8 @@ def modulate(
         backend: a name from `fv2v_kernels.BACKENDS`; by default the first there that this build has.
 
     Returns:
-        As x, in its dtype; channels-last where x is. Mean and variance are never kept in half precision.
+        As x, in its dtype; channels-last where the channels of x lie innermost. Mean and variance are never
+        kept in half precision.
 
     Gradient:
         With h = d loss / d y: gamma gets h n, beta gets h, and x gets
@@ -43,10 +46,9 @@ def modulate(
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
     """
-    check_shapes("modulate", x=(x, "B C H W"), gamma=(gamma, "B C H W"), beta=(beta, "B C H W"))
     check_same_device("modulate", x=x, gamma=gamma, beta=beta)
     tensors = check_stored("modulate", x=x, gamma=gamma, beta=beta)
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    last = x.dim() == 4 and x.shape[1] > 1 and x.stride(1) == 1 and not x.is_contiguous()
     return _modulate(*tensors, eps, negative_slope, last, choose(backend))
 
 
@@ -72,6 +74,7 @@ def _fake(
 _modulate = define(
     "modulate(Tensor x, Tensor gamma, Tensor beta, float eps, float negative_slope, bool channels_last) "
     "-> (Tensor)",
+    shapes=dict.fromkeys(("x", "gamma", "beta"), "B C H W"),
     reference=reference,
     fake=_fake,
     channels_last_gradients=True,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """soft_argmax3d: keypoints as the mean position, and Jacobians as the mean map, under one softmax."""
 
 from typing import NamedTuple, overload
@@ -5,8 +6,9 @@ from typing import NamedTuple, overload
 import torch
 from torch import Tensor
 
-from fv2v_kernels._check import check_same_device, check_shapes, check_stored
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import check_same_device, check_stored
+from fv2v_kernels._op import define
 from fv2v_kernels.ops import keypoint_flow
 
 
@@ -57,13 +59,9 @@ def soft_argmax3d(
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected. Under
             autocast dtypes that differ are widened.
     """
-    check_shapes("soft_argmax3d", logits=(logits, "B K D H W"), jacobian_maps=(jacobian_maps, "B 9K D H W"))
     check_same_device("soft_argmax3d", logits=logits, jacobian_maps=jacobian_maps)
     tensors = check_stored("soft_argmax3d", logits=logits, jacobian_maps=jacobian_maps)
-    if not temperature > 0:
-        raise ValueError(f"soft_argmax3d: expected temperature > 0, got {temperature}")
-    backend = choose(backend)
-    keypoints, jacobians = _soft_argmax3d(*tensors, temperature, backend)
+    keypoints, jacobians = _soft_argmax3d(*tensors, temperature, choose(backend))
     return keypoints if jacobian_maps is None else SoftArgmax(keypoints, jacobians)
 
 
@@ -80,6 +78,11 @@ def reference(logits: Tensor, jacobian_maps: Tensor | None, temperature: float) 
     return keypoints, (maps * mask.unsqueeze(2)).sum((3, 4, 5)).unflatten(-1, (3, 3))
 
 
+def _check(logits: Tensor, jacobian_maps: Tensor | None, temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"soft_argmax3d: expected temperature > 0, got {temperature}")
+
+
 def _fake(logits: Tensor, jacobian_maps: Tensor | None, temperature: float) -> tuple[Tensor, Tensor]:
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     keypoints = logits.new_empty((*logits.shape[:2], 3), dtype=dtype)
@@ -89,6 +92,8 @@ def _fake(logits: Tensor, jacobian_maps: Tensor | None, temperature: float) -> t
 _soft_argmax3d = define(
     "soft_argmax3d(Tensor logits, Tensor? jacobian_maps, float temperature) "
     "-> (Tensor keypoints, Tensor jacobians)",
+    shapes={"logits": "B K D H W", "jacobian_maps": "B 9K D H W"},
+    check=_check,
     reference=reference,
     fake=_fake,
 )

@@ -1,17 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp3d: read a feature volume at the points of a grid."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fv2v_kernels._check import (
-    check_channels_last,
-    check_coordinates,
-    check_same_device,
-    check_shapes,
-    check_stored,
-)
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import check_channels_last, check_coordinates, check_same_device, check_stored
+from fv2v_kernels._op import define
 from fv2v_kernels._volumes import add_in_order, empty_volume, finite_points, in_format
 
 
@@ -52,7 +48,6 @@ def warp3d(
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
-    check_shapes("warp3d", grid=(grid, "B D' H' W' 3"), features=(features, "1|B C D H W"))
     check_same_device("warp3d", features=features, grid=grid)
     check_stored("warp3d", features=features)
     (points,) = check_coordinates("warp3d", features, grid=grid)
@@ -80,6 +75,7 @@ def _ordered(
 
 _warp3d = define(
     "warp3d(Tensor features, Tensor grid, bool align_corners, bool channels_last) -> Tensor",
+    shapes={"grid": "B D' H' W' 3", "features": "1|B C D H W"},
     reference=reference,
     fake=_fake,
     summed=("features",),

@@ -1,11 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp_candidates: what M looks at, K+1 warped copies of the features and K+1 Gaussian differences."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fv2v_kernels._check import check_channels_last, check_flows
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._check import FLOWS, check_channels_last, check_flows
+from fv2v_kernels._op import define
 from fv2v_kernels._volumes import add_in_order, empty_volume, in_format
 from fv2v_kernels.ops import keypoint_flow, warp3d
 
@@ -53,11 +57,7 @@ def warp_candidates(
     Raises:
         ValueError, TypeError: shapes, devices or dtypes do not fit; the message says what was expected.
     """
-    tensors = check_flows(
-        "warp_candidates", kp_source, kp_driving, affine, features=(features, "1|B C D H W")
-    )
-    if not variance > 0:
-        raise ValueError(f"warp_candidates: expected variance > 0, got {variance}")
+    tensors = check_flows("warp_candidates", kp_source, kp_driving, affine, features=features)
     channels_last = check_channels_last("warp_candidates", memory_format)
     backend = choose(backend)
     return _warp_candidates(*tensors, align_corners, variance, channels_last, backend)
@@ -88,6 +88,12 @@ def reference(
     difference = gaussians(kp_driving) - gaussians(kp_source)
     difference = F.pad(difference, (0, 0, 0, 0, 0, 0, 1, 0)).unsqueeze(2)  # flow 0 has none
     return in_format(torch.cat((difference, warped), dim=2).flatten(1, 2).to(features.dtype), channels_last)
+
+
+def _check(*arguments: Any) -> None:
+    *_, variance, _ = arguments
+    if not variance > 0:
+        raise ValueError(f"warp_candidates: expected variance > 0, got {variance}")
 
 
 def _fake(
@@ -121,6 +127,8 @@ def _ordered(
 _warp_candidates = define(
     "warp_candidates(Tensor features, Tensor kp_source, Tensor kp_driving, Tensor? affine, "
     "bool align_corners, float variance, bool channels_last) -> Tensor",
+    shapes=FLOWS | {"features": "1|B C D H W"},
+    check=_check,
     reference=reference,
     fake=_fake,
     summed=("features",),

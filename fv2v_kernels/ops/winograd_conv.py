@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """winograd_conv: a convolution by Winograd's minimal filtering, for inference on the CPU.
 
 Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks": in y and x, tiles of 4×4 outputs of
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv3d, interpolate
 
-from fv2v_kernels._op import choose, define
+from fv2v_kernels._backends import choose
+from fv2v_kernels._op import define
 
 KERNELS = (3, 7)  # for which csrc/winograd_conv/transforms.h has points
 
@@ -53,13 +55,20 @@ def winograd_conv(
     Raises:
         ValueError, TypeError: shapes or dtypes that do not fit; the message says what was expected.
     """
-    if x.dim() not in (4, 5):
-        raise ValueError(f"winograd_conv: expected x of shape (B, C, [D,] H, W), got {tuple(x.shape)}")
-    r = weight.shape[-1]
-    expected = (len(bias), x.shape[1], *weight.shape[2 : x.dim() - 2], r, r)
-    if tuple(weight.shape) != expected or r not in KERNELS:
-        wanted = f"({len(bias)}, {x.shape[1]}, {'k, ' if x.dim() == 5 else ''}r, r) with r of 3 or 7"
-        raise ValueError(f"winograd_conv: expected a weight of shape {wanted}, got {tuple(weight.shape)}")
+    if x.dim() not in (4, 5) or 0 in x.shape[1:]:
+        hint = ", C and all after it at least 1" if 0 in x.shape else ""
+        raise ValueError(f"winograd_conv: expected x of shape (B, C, [D,] H, W){hint}, got {tuple(x.shape)}")
+    if bias.dim() != 1 or len(bias) == 0:
+        raise ValueError(
+            f"winograd_conv: expected a bias of shape (N,), N at least 1, got {tuple(bias.shape)}"
+        )
+    depth = tuple(weight.shape[2:-2])  # of the kernel
+    expected = (len(bias), x.shape[1], *depth, *2 * weight.shape[-1:])
+    if weight.dim() != x.dim() or tuple(weight.shape) != expected or not _has_points(weight):
+        wanted = f"({len(bias)}, {x.shape[1]}, {'k, r, r) with odd k and' if x.dim() == 5 else 'r, r) with'}"
+        raise ValueError(
+            f"winograd_conv: expected a weight of shape {wanted} r of 3 or 7, got {tuple(weight.shape)}"
+        )
     for name, each in (("x", x), ("weight", weight), ("bias", bias)):
         if each.dtype not in (torch.float32, torch.float64) or each.dtype != x.dtype:
             raise TypeError(
@@ -88,6 +97,11 @@ def winograd_conv(
     return out if x.dim() == 5 else out.squeeze(2)
 
 
+def _has_points(weight: Tensor) -> bool:
+    """Of shape (N, C, [k,] r, r)."""
+    return weight.shape[-1] in KERNELS and all(k % 2 == 1 for k in weight.shape[2:-2])
+
+
 def outputs_innermost(weight: Tensor) -> Tensor:
     """The same weights (N, C, [k,] r, r), in memory as `winograd_conv` reads them."""
     return weight.movedim(0, -1).contiguous().movedim(-1, 0)
@@ -114,6 +128,40 @@ def reference(
     return y.contiguous(memory_format=torch.channels_last_3d)
 
 
+def _check(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    addend: Tensor | None,
+    doubling: bool,
+    pooling: bool,
+    negative_slope: float,
+) -> None:
+    """Also what the public function sees to in words of its own, for who goes past it."""
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"winograd_conv: expected x in float32 or float64, got {x.dtype}")
+    H, W = (size << doubling for size in x.shape[-2:])
+    if 0 in (*x.shape[1:], *bias.shape) or not _has_points(weight):
+        raise ValueError(
+            "winograd_conv: expected at least one channel and output, and kernels of odd depth, 3x3 or 7x7, "
+            f"got x of shape {tuple(x.shape)} and a weight of shape {tuple(weight.shape)}"
+        )
+    if pooling and min(H, W) < 2:
+        raise ValueError(f"winograd_conv: expected at least 2x2 pixels to pool, got {H}x{W}")
+    if addend is not None and tuple(addend.shape) != (len(x), len(bias), x.shape[2], H, W):
+        raise ValueError(
+            f"winograd_conv: expected an addend of shape {(len(x), len(bias), x.shape[2], H, W)}, "
+            f"got {tuple(addend.shape)}"
+        )
+    inner = {"x": (x, 1), "addend": (addend, 1), "weight": (weight, 0), "bias": (bias, 0)}
+    for name, (each, dim) in inner.items():
+        if each is not None and each.shape[dim] > 1 and each.stride(dim) != 1:
+            raise ValueError(
+                f"winograd_conv: expected {name} with its channels innermost in memory, got strides "
+                f"{each.stride()}; fv2v_kernels.winograd_conv copies it"
+            )
+
+
 def _fake(
     x: Tensor,
     weight: Tensor,
@@ -132,6 +180,8 @@ def _fake(
 _winograd_conv = define(
     "winograd_conv(Tensor x, Tensor weight, Tensor bias, Tensor? addend, bool doubling, "
     "bool pooling, float negative_slope) -> (Tensor)",
+    shapes={"x": "B C D H W", "weight": "N C k r r", "bias": "N"},
+    check=_check,
     reference=reference,
     fake=_fake,
 )

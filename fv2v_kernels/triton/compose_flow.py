@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_flow in Triton: flow[b, p] = sum_k m_k w_k(p), m = softmax over k of mask_logits[b, k, p].
 
 A program serves a block of voxels of one sample and goes through the flows twice: once for the largest logit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_warp in Triton: compose_flow's blend and warp3d's read at it, in one kernel.
 
 A program serves a block of voxels of one sample, all channels; the blended flow stays in registers. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """keypoint_flow in Triton: out[b, k, p] = A_k (p - x_d,k) + x_s,k.
 
 A program serves a block of voxels of one flow. In the gradient it goes through several blocks, whose sums are

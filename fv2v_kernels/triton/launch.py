@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What launches share: strides, widths of offsets, shares that fill a GPU, and what adds up their sums."""
 
 import math

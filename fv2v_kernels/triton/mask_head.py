@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mask_head in Triton: the sum of the taps, its softmax and blend, and the read at it, in one kernel.
 
 A program serves a block of voxels of one sample, all channels. It goes through the flows once, a tile of

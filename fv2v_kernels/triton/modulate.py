@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """modulate in Triton: over each plane n = (x - mean) / sqrt(var + eps), then leaky((1 + gamma) n + beta).
 
 A program takes a part of the pixels of one plane, or of as many planes as `CHANNELS` where channels lie side

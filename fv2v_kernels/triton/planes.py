@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What modulate's kernels share: parts of planes, tiles of their pixels, and what parts add up to.
 
 A group of planes is one channel of a sample, or as many as `CHANNELS` that lie side by side; a tile of it is

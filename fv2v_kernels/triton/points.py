@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What kernels share about points: blocks of them, their places on the corner lattice, flows of keypoints.
 
 Functions for kernels to call. A point and an offset are tuples (x, y, z), a size is (D, H, W); strides are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What kernels share about reading a feature volume between its voxels, and about the gradient of that.
 
 Functions for kernels to call. Corner i of the eight around a point takes its x from bit 0, y from bit 1 and z

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """soft_argmax3d in Triton: means of p, and of nine maps, under a softmax over the volume.
 
 A program goes through a part of one keypoint's volume with a streaming softmax, one in each thread; a second

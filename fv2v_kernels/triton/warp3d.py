@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp3d in Triton: out[b, c, p] = features[b, c], trilinearly, at grid[b, p].
 
 A program serves a block of points of one sample, so that the eight corners around a point, their offsets and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp_candidates in Triton: K+1 flows, built on the fly, each with its Gaussian difference and its features.
 
 A program serves a block of the voxels of one flow; where channels lie side by side in the result, a block of

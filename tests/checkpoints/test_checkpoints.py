@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights in and out of files: all of them or none, and one clear line for a file that does not fit."""
 
 import json

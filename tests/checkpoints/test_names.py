@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights under other names, in the other format and in the folders that people have: contents decide.
 
 Files hold a tensor or two of each network, which is enough to tell it; test_releases.py loads whole ones.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every public release at full size, from files as people have them: in, to our format, and back out.
 
 Half a gigabyte or more each, so the files of one are gone before the next is written, and these tests are

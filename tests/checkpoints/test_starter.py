@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The weights that ship: what their card says is what they are."""
 
 import hashlib

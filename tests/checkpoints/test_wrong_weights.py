@@ -1,8 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that cannot be used, of every release: one line, exit code 2, nothing written and nothing run.
 
 Files are laid out as the releases' and hold hardly a tensor: what is wrong with them is told before that.
 """
 
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -17,6 +19,7 @@ from tiny import TINY_VOX
 
 from fv2v import checkpoints
 from fv2v.checkpoints import liveportrait, sadtalker
+from fv2v.networks import FaceVid2Vid
 from fv2v.presets import SADTALKER_256, preset
 
 ONE = {"one.weight": torch.ones(1)}
@@ -250,3 +253,16 @@ def test_a_target_that_does_not_serve(fv2v, target, message, tmp_path, monkeypat
     before = sorted(tmp_path.rglob("*"))
     assert_refused(fv2v("convert", "tiny.safetensors", target), message)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_weights_outlive_their_file(tmp_path):
+    """Cut short or written over, the file they came from neither kills the process nor changes them."""
+    path = tmp_path / "model.safetensors"
+    checkpoints.save(FaceVid2Vid(TINY_VOX), path)
+    model = checkpoints.load(path)
+    before = [tensor.clone() for tensor in model.state_dict().values()]
+    with path.open("r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+    assert all(map(torch.equal, before, model.state_dict().values()))
+    os.truncate(path, 0)
+    assert all(map(torch.equal, before, model.state_dict().values()))

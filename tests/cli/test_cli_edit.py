@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the options that edit motion reach, and what they refuse."""
 
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_a_picture_is_imitated_in_part(fv2v, files, tmp_path):
         (["--strength", "1,21=1"], "expected keypoints from 0 to 20, got (1, 21)"),
         (["--blend", "0.5"], "expected --still PICTURE, too"),
         (["--eyes", "0.3"], "expected portrait=Openness"),
-        (["--eyes", "driver", "--portrait-open", "0.3,0.3,0"], "expected both, got no file"),
+        (["--eyes", "driver", "--portrait-open", "0.3,0.3,0"], "expected --driving-open or --driving-face"),
         (["--driving-open", "open.npy"], "expected both, got a file alone"),
         (["--eyes", "0.3", "--portrait-open", "absent.npy"], "absent.npy: no such file"),
         (

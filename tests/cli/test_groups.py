@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options in groups: a dataclass of a command is spelled out for typer, and comes back as one value."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion as packets: what comes back, how small it is, what damage does."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets that get lost, come late, twice or in another order; a back channel; packets that repeat frames."""
 
 import random

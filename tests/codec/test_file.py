@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`.fv2v` files: what goes in comes out, also of a file that is cut short or damaged."""
 
 import io

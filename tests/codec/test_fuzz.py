@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes of all kinds, found by coverage: nothing but a CodecError."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GFV and GFVE messages, against a reader written from the table of the syntax, bit by bit."""
 
 import random

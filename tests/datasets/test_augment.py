@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Augmentation against formulas written otherwise, and what it must leave alone."""
 
 import colorsys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loader: which pairs a step has, whoever reads them and wherever a run begins."""
 
 import atexit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batches of pairs, and the order in which they are drawn."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heads on disk: what was drawn comes back, whole shards or none, and interrupted runs go on."""
 
 import json

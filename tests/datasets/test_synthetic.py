@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawn heads: the same anywhere, whole, and where their landmarks say that they are."""
 
 import hashlib

@@ -1,9 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders of videos: what is found, which frames are drawn, and what happens where files are broken."""
 
 import logging
 from pathlib import Path
 
 import clips
+import hostile_cases
 import numpy as np
 import odd_files
 import pytest
@@ -174,6 +176,21 @@ def test_broken_files_are_named_once_and_passed_over(tmp_path, caplog):
     fresh = VideoFolder(tmp_path, SIZE)
     fresh.check()
     assert all(same(fresh[draw], pairs) for draw, pairs in zip(reversed(draws), reversed(first), strict=True))
+
+
+def test_hostile_files_are_passed_over(tmp_path):
+    """Clips that ask for gigabytes or name other files, and such pictures in folders of frames."""
+    numbered_clip(tmp_path / "whole.mp4", 1)
+    for name, content in hostile_cases.FILMS.items():
+        (tmp_path / f"{Path(name).stem.replace(':', '')}.mkv").write_bytes(content())
+    for name, content in hostile_cases.PICTURES.items():
+        frame_folder(tmp_path / name, 2, 2)
+        for picture in (tmp_path / name).iterdir():
+            picture.write_bytes(content())
+    data = VideoFolder(tmp_path, SIZE)
+    pairs = [data[Draw(index, 0)] for index in range(len(data))]
+    assert {who for pair in pairs for who, _ in shown(pair)} == {1}
+    assert len(data.broken) == len(data) - 1
 
 
 def test_check_names_what_headers_tell(tmp_path, caplog):

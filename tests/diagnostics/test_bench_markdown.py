@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v bench --markdown` and `--into`: what they make of results, and that the pages show the same."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v bench`: on a checkout of its own with two real benchmarks."""
 
 import json

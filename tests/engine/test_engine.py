@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inference form is the trained modules' function: in float64 they differ by rounding alone."""
 
 from copy import deepcopy

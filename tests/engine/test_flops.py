@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layers that a model runs, and their arithmetic."""
 
 from copy import deepcopy

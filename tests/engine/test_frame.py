@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One driving frame as a function of tensors is what the Reenactor shows."""
 
 import numpy as np

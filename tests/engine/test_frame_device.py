@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A frame stays on its device: no tensor is made of numbers of the host, and none is read back.
 
 No GPU is needed to see it. Tensors of the device "meta" have no data, so that reading one is an error, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joined heads say what the heads say: in float64 they differ by rounding alone, and they launch far less."""
 
 from copy import deepcopy

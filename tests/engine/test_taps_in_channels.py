@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Taps in channels are the mask convolution: in float64 they differ by rounding alone."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exported frames show in onnxruntime what the Reenactor shows, and say what they are."""
 
 import importlib.util

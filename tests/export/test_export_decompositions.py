@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands for an operator in an exported graph is that operator, in float64 to rounding."""
 
 import pytest

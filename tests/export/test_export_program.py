@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exported programs run in a process that has the operators and nothing else of this project."""
 
 import subprocess

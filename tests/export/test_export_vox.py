@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manual's exports of `vox-256`, at full size: both ONNX files and the program, run as it says."""
 
 import gc

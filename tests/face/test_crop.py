@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The square around a face."""
 
 import clips

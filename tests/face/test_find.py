@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces found in pictures and videos; the real pictures come from the folder FV2V_MEDIA."""
 
 import clips
@@ -5,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fv2v.face.detectors.haar import find_faces
+from fv2v.face.detectors.choice import find_faces
 from fv2v.face.find import find_face, find_first_face
 from fv2v.io.image import read_image
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's crop from landmarks, against what its release computed (tests/data/lp_crop.*).
 
 `pytest tests/face/test_landmarks.py` prints, for every entry, the largest error beside the one allowed. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pasting back: the picture outside the mask, the crop's own content, and whole files of a large picture."""
 
 import clips
@@ -101,6 +102,57 @@ def test_turned_content_comes_back_within_a_level(size):
     assert error.max() <= 1
     shifted = paste_back(picture, np.roll(rendered, size // 64, axis=1), square)
     assert np.abs(shifted.astype(int) - picture).max() > 3, "the test would see no shift"
+
+
+def painted(picture: np.ndarray, crop: Box | Square, gain: float, lift: tuple[int, int, int]) -> np.ndarray:
+    """(512, 512, 3): the crop as a network paints it whose contrast and black are not the picture's."""
+    exact = cut(picture, crop, 512) if isinstance(crop, Box) else crop_square(picture, crop, 512)
+    return np.rint(np.clip(exact * gain + lift, 0, 255)).astype(np.uint8)
+
+
+def dark(noise: float = 0.0) -> np.ndarray:
+    """(400, 400, 3): a light face on a dark ground, with shoulders that go on below."""
+    y, x = np.mgrid[:400, :400]
+    picture = np.full((400, 400, 3), (7.0, 6.0, 20.0))
+    picture[np.hypot((x - 200) / 0.8, y - 190) < 70] = (190, 150, 130)
+    picture[(np.abs(x - 200) < 120) & (y > 300)] = (90, 40, 30)
+    picture += np.random.default_rng(0).normal(scale=noise, size=picture.shape)
+    return np.rint(picture.clip(0, 255)).astype(np.uint8)
+
+
+def lit(noise: float = 0.0) -> np.ndarray:
+    """The same with a ground that grows lighter to the right."""
+    picture = dark(noise).astype(float)
+    picture += np.where(picture.max(axis=2) < 60, np.linspace(0, 60, 400), 0)[..., None]
+    return np.rint(picture).astype(np.uint8)
+
+
+SEAMS = {  # picture, crop, contrast and lift of what is pasted
+    "a dark ground": (dark(), Box(60, 50, 280), 1.0, (14, 9, 1)),
+    "a dark ground with grain": (dark(3), Box(60, 50, 280), 1.0, (14, 9, 12)),
+    "less contrast": (dark(2), Box(40, 40, 320), 0.85, (18, 18, 18)),
+    "turned": (dark(2), Square((200, 200), 290, 0.3), 0.9, (15, 12, 15)),
+    "over a border": (dark(2), Box(-20, 20, 440), 1.0, (14, 14, 14)),
+    "a ground with a gradient": (lit(2), Box(60, 50, 280), 0.9, (16, 12, 16)),
+    "too dark and blue": (lit(2), Box(60, 50, 280), 1.0, (-6, -6, 25)),
+}
+
+
+@pytest.mark.parametrize("name", SEAMS)
+def test_no_box_shows_around_the_face(name):
+    """The ground inside of the square is the picture's within 3 levels; it was off by all of the lift."""
+    picture, crop, gain, lift = SEAMS[name]
+    rendered = painted(picture, crop, gain, lift)
+    made = paste_back(picture, rendered, crop).astype(int)
+    y, x = np.mgrid[:400, :400]
+    ground = (np.hypot(x - 200, y - 190) > 95) & (y < 290)
+    inside = touched(picture, crop) & ground
+    assert inside.sum() > 5000
+    error = np.abs((made - picture)[inside].reshape(-1, 3)).mean(axis=0)
+    assert error.max() < 4, error
+    face = np.hypot(x - 200, y - 190) < 12
+    exact = picture[face] * gain + lift
+    assert np.abs(made[face] - exact.clip(0, 255)).mean() < 4, "the face is as it was painted"
 
 
 def test_a_crop_beside_the_picture_changes_nothing():

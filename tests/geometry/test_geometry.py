@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Closed forms: what must come out of rotations, views and transfer, whatever the weights."""
 
 import itertools

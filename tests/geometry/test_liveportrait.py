@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's own ways: its transfer rule, a picture that drives, stitching and retargeting."""
 
 from dataclasses import replace

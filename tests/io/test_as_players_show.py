@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that players and viewers show are read as they show them: names, clocks, pixels, colours, sound."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged H.264: told, counted and timed where it is rendered, refused where it would teach."""
 
 from pathlib import Path

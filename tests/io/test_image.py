@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Still pictures: every kind people have comes in upright, 8 bit, RGB."""
 
 import clips

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Iterators in threads: order, bounds, errors; no thread is left, whatever happens."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single frames: the same, bit for bit, as those of the whole video decoded in order."""
 
 import clips

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures resized as the releases resize them: by OpenCV, and by scikit-image's way of using scipy."""
 
 import clips

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pickles of plain values, as motion templates are: numbers come as they went, and nothing is run."""
 
 import pickle

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video in and out: time stamps, sound, rotation, whole files."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators are tested on two threads, though a process of the suite has one for all else."""
 
 from collections.abc import Iterator

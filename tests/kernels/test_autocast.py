@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Under autocast operators take what half-precision layers leave behind: coordinates are widened to float32,
 tensors stored in two dtypes to the wider one, and nothing is narrowed.
 """

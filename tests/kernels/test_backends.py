@@ -1,15 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choosing a backend: by argument, by `use_backend`, by what this build has; and which the gradient takes."""
 
 import subprocess
 import sys
+import threading
+from contextvars import copy_context
 
 import pytest
 import torch
 from torch import Tensor
 
+from fv2v.io.prefetch import Prefetch
 from fv2v_kernels import BACKENDS, OPS, available, use_backend, warp3d
+from fv2v_kernels._backends import choose, kernels
 from fv2v_kernels._native import INTERPRETED
-from fv2v_kernels._op import _kernels, choose, define
+from fv2v_kernels._op import define
 
 ran: list[str] = []  # which kernels of the throw-away operators were called, in order
 
@@ -25,8 +30,8 @@ def _on_the_cpu(x: Tensor) -> Tensor:
 
 
 # 3 x with a `cpu` kernel that has no backward of its own, and none built for `cuda`
-_triple = define("test_triple(Tensor x) -> Tensor", reference=_reference, fake=torch.empty_like)
-_kernels["test_triple"]["cpu"] = _on_the_cpu
+_triple = define("test_triple(Tensor x) -> Tensor", shapes={}, reference=_reference, fake=torch.empty_like)
+kernels["test_triple"]["cpu"] = _on_the_cpu
 
 
 def triple(x: Tensor, backend: str | None = None) -> Tensor:
@@ -94,6 +99,33 @@ def test_use_backend_nests_and_the_argument_wins():
             triple(torch.ones(2))
         triple(torch.ones(2))
         triple(torch.ones(2), "cpu")
+    assert ran == ["cpu", "reference", "cpu"]
+
+
+def test_use_backend_holds_for_its_thread_alone():
+    """And for what copies its context, as a task does, and the threads of fv2v."""
+    seen: dict[str, str] = {}
+
+    def look(name: str) -> None:
+        seen[name] = choose(None)
+
+    with use_backend("reference"):
+        for name, run in (("thread", look), ("copy", copy_context().run)):
+            arguments = (name,) if run is look else (look, name)
+            thread = threading.Thread(target=run, args=arguments)
+            thread.start()
+            thread.join()
+        with Prefetch(map(look, ["ahead"]), 1) as ahead:
+            next(ahead)
+    assert seen == {"thread": "", "copy": "reference", "ahead": "reference"}
+
+
+def test_compiled_functions_follow_use_backend():
+    compiled = torch.compile(lambda x: triple(x) + 1, fullgraph=True, backend="eager")
+    compiled(torch.ones(2))
+    with use_backend("reference"):
+        compiled(torch.ones(2))
+    compiled(torch.ones(2))
     assert ran == ["cpu", "reference", "cpu"]
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_flow: the contract, blends whose value is known, thresholds and the returned mask."""
 
 import math

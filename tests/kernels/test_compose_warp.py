@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compose_warp: the contract, its equality with compose_flow and warp3d in a row, and what it returns."""
 
 import math

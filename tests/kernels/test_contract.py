@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `pytest -k contract` runs is all that exists: every operator × backend × dtype × layout."""
 
 import importlib
@@ -38,7 +39,7 @@ def op_of(name: str) -> Op:
 
 def all_there_is(*places: tuple[str, str]) -> set[tuple[str, ...]]:
     """(operator, device, backend, dtype, layout)"""
-    ways = [name for name, each in vars(layouts).items() if getattr(each, "__module__", "") == "layouts"]
+    ways = [each.__name__ for each in layouts.LAYOUTS]
     return {
         (op, *place, str(dtype).removeprefix("torch."), way)
         for op, place, way in itertools.product(OPS, places, ways)

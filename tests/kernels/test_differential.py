@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every operator against its reference on random calls: a few, and with `--slow` 2,000 of `cpu` and 150
 of `triton` in its interpreter.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """keypoint_flow: the contract, and flows whose value is known."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mask_head: the contract, and its equality with a whole convolution and compose_warp."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator takes beside its result, measured where nobody can hide it: in a process of its own."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """modulate: the contract, and planes whose normalised pixels are known."""
 
 from functools import partial

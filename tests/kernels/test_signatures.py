@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `help` and a type checker say of the operators."""
 
 import inspect

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """soft_argmax3d: the contract, and expectations whose value is known."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient of features added in order, which GPU backends use where determinism is asked for."""
 
 import math

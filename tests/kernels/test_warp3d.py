@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """warp3d: the contract, closed forms, and what it does at the edge of the volume and beyond numbers."""
 
 import itertools
@@ -197,20 +198,21 @@ class TestWarp3d(OpContract):
         inputs = make(torch.float32, *sizes, align_corners=False, memory_format=memory_format)
         assert_matches(self.op, backend, inputs.map(lambda t: t.to(device)), arrange=channels_last)
 
-    def test_strides_beyond_32_bits(self, place, tmp_path):
+    @pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels_last"])
+    def test_strides_beyond_32_bits(self, place, tmp_path, last):
         """The third plane lies 2^31 elements after the first, in a file that is nearly all hole."""
         if place[0] == "cuda":
             pytest.skip("the file is the CPU's")
-        far = 2**30 + 4
-        file = torch.from_file(str(tmp_path / "sparse"), shared=True, size=2 * far + 8, dtype=torch.float16)
-        dense = torch.randn(1, 2, 3, 1, 2).half()
-        features = file.as_strided(dense.shape, (0, 4, far, 2, 1))
+        channels, far = 8 if last else 2, 2**30 + 8
+        file = torch.from_file(str(tmp_path / "sparse"), shared=True, size=2 * far + 16, dtype=torch.float16)
+        dense = torch.randn(1, channels, 3, 1, 2).half()
+        features = file.as_strided(dense.shape, (0, 1, far, 16, 8) if last else (0, 4, far, 2, 1))
         features.copy_(dense)
         points = (2 * torch.rand(1, 1, 2, 3, 3) - 1).float()
-        torch.testing.assert_close(
-            self.warp(place, features, points, False), self.warp(place, dense, points, False)
-        )
-        upstream = torch.randn(1, 2, 1, 2, 3).half()
+        order = torch.channels_last_3d if last else torch.contiguous_format
+        options = {"align_corners": False, "memory_format": order, "backend": place[1]}
+        torch.testing.assert_close(warp3d(features, points, **options), warp3d(dense, points, **options))
+        upstream = torch.randn(1, channels, 1, 2, 3).half()
         wide, narrow = (
             self.gradients(place, Inputs((volume, points), {"align_corners": False}), upstream)
             for volume in (features, dense)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """winograd_conv: the convolution itself in float64, and not many times its error in float32."""
 
 import pytest

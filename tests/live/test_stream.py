@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Live use: what is dropped, in which order pictures come and how late; several sources in a batch."""
 
 import threading

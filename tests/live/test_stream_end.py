@@ -1,9 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a stream ends: errors are told once and to somebody, closing is prompt, nothing hangs."""
 
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -91,6 +93,39 @@ def test_closing_wakes_who_waits(tiny):
     with Stream(tiny, encoded(tiny)) as stream, meanwhile(stream.close):
         assert stream.get() is None
     assert str(stream) == "0 frames pushed, 0 shown, 0 dropped"
+
+
+def test_a_stream_that_nobody_holds_ends(tiny):
+    """The fixture counts its thread: also where a frame is under way when the last reference goes."""
+    before = threading.active_count()
+    idle = Stream(tiny, encoded(tiny))
+    ended = weakref.ref(idle)
+    assert threading.active_count() == before + 1
+    del idle
+    assert ended() is None
+    assert threading.active_count() == before
+    held = Held(pictures(1)[0])
+    stream = Stream(tiny, encoded(tiny))
+    thread = stream._thread
+    stream.push(held)
+    assert held.taken.wait(timeout=60)
+    del stream
+    held.let_go.set()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def test_a_bad_frame_can_be_skipped(tiny):
+    good, bad = pictures(2), [None, np.zeros((4, 4), np.uint8), "no picture", np.zeros((8, 8, 3), object), []]
+    with Stream(tiny, encoded(tiny), queue=12, on_error="skip") as stream:
+        for frame in (*bad, good[0], *bad, good[1]):
+            stream.push(frame)
+        assert [stream.get(timeout=60).number for _ in good] == [len(bad), 2 * len(bad) + 1]
+    report = stream.report()
+    assert (report.pushed, report.shown, report.dropped, report.failed) == (12, 2, 0, 10)
+    assert "12 frames pushed, 2 shown, 0 dropped, 10 left out: no pictures; latency" in str(report)
+    with pytest.raises(ValueError, match="expected on_error, raise or skip; got 'ignore'"):
+        Stream(tiny, encoded(tiny), on_error="ignore")
 
 
 FORGOTTEN = """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random warps, and what a detector that knows them scores."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Losses against numbers worked out by hand, or their formulas. Pictures': test_perceptual.py; L_E:
 test_equivariance.py.
 """

@@ -1,6 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
 """Losses on pictures: as a network sees them, VGG-19 for one, and pixel by pixel."""
 
-import importlib.util
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -213,10 +213,28 @@ def test_no_file_and_no_state_dict_are_errors(tmp_path):
         Vgg19Features.load(tmp_path / "cut.pth")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is here")
-def test_without_torchvision_the_error_says_what_to_do():
-    with pytest.raises(ValueError, match=r"No module named 'torchvision'.*download.pytorch.org"):
+def test_vgg_is_taken_from_where_torchvision_keeps_it(written, tmp_path, monkeypatch):
+    """And is not fetched unless that is asked for: here by a failing network."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    asked = []
+
+    def fetch(url: str, *rest: object, **options: object) -> None:
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    with pytest.raises(
+        ValueError, match=r"nothing is downloaded unasked; .*download.pytorch.org.*vgg=download"
+    ):
         Vgg19Features.from_torchvision()
+    assert asked == []
+    with pytest.raises(ValueError, match=r"cannot fetch VGG-19 \(no network\); expected the state dict of"):
+        Vgg19Features.from_torchvision(download=True)
+    assert asked == ["https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"]
+    kept = tmp_path / "home" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+    written("vgg.pth").rename(kept)
+    assert not Vgg19Features.from_torchvision().training
+    assert len(asked) == 1
 
 
 # Pixels

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v bandwidth`: bytes against likeness, on a tiny model and short clips."""
 
 import json

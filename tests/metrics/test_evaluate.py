@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`: the report, the sheet, clips, metric networks, and bad arguments."""
 
 import json
@@ -97,7 +98,7 @@ def test_clips_with_metric_networks(fv2v, weights, videos, tmp_path):
     files = [tmp_path / f"{name}.pt2" for name in ("colours", "colours", "corners")]
     options = [part for pair in zip(networks, files, strict=True) for part in pair]
     output = tmp_path / "results.json"
-    code, out, _ = fv2v("evaluate", videos, "-w", weights, "--frames", 4, "-o", output, *options)
+    code, out, _ = fv2v("evaluate", videos, "-w", weights, "--frames", 4, "-o", output, "--trust", *options)
     assert code == 0
     assert all(words in out for words in ("FID", "AKD", "CSIM", "free view", "frontalization"))
     report = json.loads(output.read_text())
@@ -200,6 +201,10 @@ def test_files_that_cannot_be_used(fv2v, weights, tmp_path):
     assert (code, err) == (2, f"fv2v: {tmp_path / 'absent'}: no such folder\n")
     write_image(tmp_path / "program.png", pictures(1)[0])
     code, _, err = fv2v("evaluate", "-w", weights, "--landmarks", tmp_path / "program.png")
+    assert code == 2
+    assert "program.png: a .pt2 can run any code when it is read" in err
+    assert "--trust" in err
+    code, _, err = fv2v("evaluate", "-w", weights, "--trust", "--landmarks", tmp_path / "program.png")
     assert code == 2
     assert "expected a program of torch.export (.pt2)" in err
     code, _, err = fv2v("evaluate", "-p", "vox-256")

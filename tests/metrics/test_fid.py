@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FID against scipy's matrix square root, and where that is not exact against singular values of the data."""
 
 import numpy as np

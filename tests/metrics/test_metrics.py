@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures of pictures against their formulas in NumPy."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Protocols and scores: against a model that makes no mistakes, and in closed form."""
 
 from dataclasses import asdict, replace

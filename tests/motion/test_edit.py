@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Edits of motion, for every preset: strength, still expressions, regions; and what is refused."""
 
 import math

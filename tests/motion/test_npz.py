@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of motion: which are refused. What comes back is in test_sequence.py."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LivePortrait's edits against its release's formulas, written out here, with rows where it has rows."""
 
 import math
@@ -11,7 +12,6 @@ from tiny import TINY_LIVEPORTRAIT, lively, pictures
 from torch import Tensor
 
 from fv2v import Edit, Motion, Reenactor, Source, View
-from fv2v.engine.frame import FrameInputs
 from fv2v.geometry import keypoints_of, place, resting
 from fv2v.geometry.hull import hull_volume
 from fv2v.geometry.liveportrait import LIPS_AT_REST
@@ -19,7 +19,7 @@ from fv2v.io.tensors import to_uint8
 from fv2v.motion.edit import REGIONS, following
 from fv2v.motion.ratios import Openness, read_openness
 from fv2v.networks import FaceVid2Vid
-from fv2v.reenactor.placement import place_edited
+from fv2v.reenactor.placement import FrameInputs, place_edited
 
 LIPS, EYES = (6, 12, 14, 17, 19, 20), (11, 13, 15, 16, 18)
 OPEN = Openness(0.31, 0.29, 0.22)

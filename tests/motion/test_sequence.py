@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion sequences: what one is, that files keep it, and whom it can move."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The filter on motion: tremor halved, turns hardly late, rotations that stay rotations."""
 
 import math

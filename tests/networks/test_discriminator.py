@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """D: what a scale computes, what the scales see, and how it trains."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Half precision from end to end, weights and activations: as near to float64 as stock PyTorch, and finite.
 
 Every preset runs with all its conventions and options, on few channels and 64 pixels.
@@ -27,30 +28,33 @@ def trained(preset: str) -> FaceVid2Vid:
 
 
 @cache
-def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise") -> Recording:
-    model, config = deepcopy(trained(preset)).to(dtype), narrow(PRESETS[preset])
+def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise", device: str = "cpu") -> Recording:
+    model, config = deepcopy(trained(preset)).to(device, dtype), narrow(PRESETS[preset])
     generator = torch.Generator().manual_seed(1)
     pictures = torch.rand(2, 3, 64, 64, generator=generator)
     if seen != "noise":
         pictures = torch.zeros_like(pictures)  # planes of one number
-    pictures = pictures.to(dtype)
+    pictures = pictures.to(device, dtype)
     windows = [None, pictures[1:]]
     if config.head.trunk == "coefficients":
-        read = torch.randn(2, config.head.inputs, config.head.window, generator=generator).to(dtype)
+        read = torch.randn(2, config.head.inputs, config.head.window, generator=generator)
+        read = read.to(device, dtype)
         windows = [read[:1], read[1:]]
     with torch.inference_mode(), use_backend(backend):
         source = model.encode(pictures[:1], windows[0])
         placed = model.stitch(source, place(source, model.extract(windows[1]), geometry=config.geometry))
-        return record_rendering(model, source, "frame", placed)
+        recording = record_rendering(model, source, "frame", placed)
+    return {entry: tensor.cpu() for entry, tensor in recording.items()}
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_half_is_as_accurate_as_stock_pytorch(preset, dtype):
-    if not all("cpu" in available(op, "cpu") for op in OPS):
-        pytest.skip("this build has no cpu kernels")
+def test_half_is_as_accurate_as_stock_pytorch(preset, dtype, device):
+    if not all(device in available(op, device) for op in OPS):
+        pytest.skip(f"this build has no {device} kernels")
     exact = run(preset, torch.float64, "reference")
-    ours, stock = run(preset, dtype, "cpu"), run(preset, dtype, "reference")
+    ours, stock = (run(preset, dtype, backend, device=device) for backend in (device, "reference"))
     for entry in WATCHED:
         errors = [
             (found[f"frame.{entry}"].double() - exact[f"frame.{entry}"]).abs().mean().item()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks' sizes, keys and gradients. What they compute is in test_parity.py."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every recorded tensor of the public releases, through real checkpoint files and the real loader.
 
 Each prints, for every entry, the largest error against the release in float64 beside the release's own
@@ -71,12 +72,24 @@ def release(request, tmp_path_factory) -> tuple[str, FaceVid2Vid]:
     return request.param, model
 
 
-@pytest.mark.parametrize("backend", ["cpu", pytest.param("reference", marks=pytest.mark.slow)])
-def test_every_recorded_tensor(release, backend, capsys):
+PLACES = [
+    pytest.param("cpu", "cpu", id="cpu"),
+    pytest.param("cpu", "reference", id="reference", marks=pytest.mark.slow),
+    pytest.param("cuda", "cuda", id="cuda", marks=pytest.mark.gpu),
+    pytest.param("cuda", "triton", id="triton", marks=pytest.mark.gpu),
+]
+
+
+@pytest.mark.parametrize(("device", "backend"), PLACES)
+def test_every_recorded_tensor(release, device, backend, capsys):
     name, model = release
-    if not all(backend in available(op, "cpu") for op in OPS):
+    if not all(backend in available(op, device) for op in OPS):
         pytest.skip(f"this build has no {backend} kernels")
-    with torch.inference_mode(), use_backend(backend):
+    if device == "cuda":
+        model = deepcopy(model).cuda()
+    # in float32, not in the tensor cores' shorter one
+    exactly = torch.backends.cudnn.flags(allow_tf32=False)
+    with torch.inference_mode(), use_backend(backend), exactly:
         recording, source, motions = record_encoding(model)
         record = RECORDERS.get(name, record_keypoints)
         recording |= record(model, source, motions)
@@ -89,16 +102,19 @@ def test_every_recorded_tensor(release, backend, capsys):
 
 
 @pytest.mark.slow
-def test_whole_pictures_from_networks_arranged_for_inference(release, capsys):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_whole_pictures_from_networks_arranged_for_inference(release, device, capsys):
     """Largest errors over all pixels, as the releases' own are, of which the records have every 50th.
 
     They are measured beside our pictures in float64, in which the samples are the records'.
     """
     name, model = release
-    cpu, meta = torch.device("cpu"), json.loads((DATA / f"{name}.json").read_text())
-    exact, found = (
-        rendered(arrange(deepcopy(model), cpu, dtype), name) for dtype in (torch.float64, torch.float32)
-    )
+    meta = json.loads((DATA / f"{name}.json").read_text())
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        exact, found = (
+            rendered(arrange(deepcopy(model).to(place), torch.device(place), dtype), name)
+            for place, dtype in (("cpu", torch.float64), (device, torch.float32))
+        )
     assert exact.keys() == {entry for entry in meta["entries"] if entry.endswith(".prediction")}
     ratios = {}
     with np.load(DATA / f"{name}.npz") as stored, capsys.disabled():
@@ -115,14 +131,14 @@ def test_whole_pictures_from_networks_arranged_for_inference(release, capsys):
 def rendered(networks: FaceVid2Vid, name: str) -> Recording:
     """The picture of each scenario, in the networks' dtype."""
     dtype = next(networks.parameters()).dtype
-    portrait, frames = recorded_inputs(networks.config)
+    portrait, frames = recorded_inputs(networks)
     pictures = {}
     with torch.inference_mode():
         source = networks.encode(*(each.to(dtype) for each in portrait))
         motions = {frame: networks.extract(each.to(dtype)) for frame, each in frames.items()}
         for scenario in SCENARIOS[name]:
             placed = networks.stitch(source, transfer(networks, source, motions, scenario))
-            pictures[f"{scenario}.prediction"] = networks.render(source, placed)
+            pictures[f"{scenario}.prediction"] = networks.render(source, placed).cpu()
     return pictures
 
 
@@ -133,7 +149,7 @@ def assert_matches(name: str, backend: str, recording: Recording, stored, meta) 
     spade = preset(RELEASES[name]).generator.decoder == "spade"
     for entry, facts in meta["entries"].items():
         assert entry in recording, f"{name}: nothing recorded for {entry}"
-        found = recording[entry].reshape(facts["shape"]).numpy()
+        found = recording[entry].reshape(facts["shape"]).cpu().numpy()
         error, magnitude, projection = parity.compare(stored, meta, entry, found)
         own = facts["f32_max_abs_err"]
         largest = max(abs(facts["min"]), abs(facts["max"]))
@@ -203,8 +219,8 @@ def record_liveportrait(model: FaceVid2Vid, source: Source, motions: dict[str, M
         "x_d0.relative": still,
         "motion_multiplier": _multiplier(source.keypoints, still),
         "x_d.image_driven": place(source, frame, resting(frame, geometry), geometry=geometry).kp_driving,
-        "lip_delta": networks.lip_delta(source.keypoints, torch.tensor([[0.22, 0.05]])),
-        "eye_delta": networks.eye_delta(source.keypoints, torch.tensor([[0.31, 0.29, 0.12]])),
+        "lip_delta": networks.lip_delta(source.keypoints, source.keypoints.new_tensor([[0.22, 0.05]])),
+        "eye_delta": networks.eye_delta(source.keypoints, source.keypoints.new_tensor([[0.31, 0.29, 0.12]])),
     }
     for scenario in SCENARIOS["lp"]:
         placed = transfer(model, source, motions, scenario)
@@ -215,7 +231,7 @@ def record_liveportrait(model: FaceVid2Vid, source: Source, motions: dict[str, M
 
 
 def _multiplier(points: Tensor, others: Tensor) -> Tensor:
-    volumes = [hull_volume(each[0].double().numpy()) for each in (points, others)]
+    volumes = [hull_volume(each[0].double().cpu().numpy()) for each in (points, others)]
     return torch.tensor(math.sqrt(volumes[0] / volumes[1]))
 
 

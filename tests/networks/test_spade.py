@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SPADE's parts. What whole decoders compute is in test_parity.py."""
 
 import pytest

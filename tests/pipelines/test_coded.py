@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v encode`, `fv2v decode` and `fv2v info` of a `.fv2v`, on a tiny model."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fv2v demo`, and the weights that ship where none are given."""
 
 import clips

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion taken from videos, kept, edited and shown again: `extract` and `render`, and the commands."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sheets of `fv2v inspect`: each picture is what it says, for every preset."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every preset at full size, whole files in and a whole file out, with weights in the releases' own files.
 
 FV2V_FRAMES says how many frames each makes. By default 2, and 1 of sadtalker-512, whose frame costs a CPU

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole files in, whole files out, on a tiny model; real clips come from the folder FV2V_MEDIA."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coefficients in, frames out: SadTalker's way of driving, on a tiny model."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of coefficients in, a video out: `fv2v.talk`, and the command."""
 
 import math
@@ -173,12 +174,19 @@ def test_the_command_and_each_option_of_it(fv2v, files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("film.mp4", "aac"), ("film.mkv", "flac"), ("speech.mka", "flac")]
+    ("name", "codec"),
+    [
+        ("film.mp4", "aac"),
+        ("film.mkv", "flac"),
+        ("speech.mka", "flac"),
+        ("speech.wav", "pcm_s16le"),
+        ("speech.flac", "flac"),
+    ],
 )
 def test_sound_goes_along_and_is_cut_to_match(fv2v, files, tmp_path, name, codec):
-    """A second of it, from films and from a file of sound alone; six rows are 0.24 s."""
+    """A second of it, from films and from files of sound alone; six rows are 0.24 s."""
     sound, out = tmp_path / name, tmp_path / "out.mp4"
-    film = tmp_path / "film.mkv" if name == "speech.mka" else sound
+    film = tmp_path / "film.mkv" if name.startswith("speech") else sound
     clips.write_clip(film, np.zeros((25, 16, 16, 3), np.uint8), audio=codec)
     if film != sound:
         with av.open(str(film)) as taken, av.open(str(sound), "w") as alone:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benches, run as people run them: all rows at next to no size, one at its own.
 
 The JSON has what `fv2v bench` reads, and names no host.

@@ -1,4 +1,5 @@
-"""benches/gpu/gpu.sh without a GPU: what it says, and the report it makes of what its tools leave behind."""
+# SPDX-License-Identifier: Apache-2.0
+"""benches/gpu.sh without a GPU: what it says, and the report it makes of what its tools leave behind."""
 
 import json
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from places import ROOT
+from places import ROOT, TESTS
 
 from fv2v.diagnostics import bench_results
 
@@ -95,13 +96,21 @@ def passing(tmp_path_factory):
 
 @pytest.fixture
 def work(tmp_path, passing):
-    """A call's working folder after the stages of `tests sanitizers`, all clean."""
+    """A working folder after the stages of `tests` and `sanitizers`, all clean."""
     folder = tmp_path / "work"
     folder.mkdir()
     for name in ("tests", "memcheck", "racecheck", "initcheck"):
         (folder / f"{name}.xml").write_text(passing)
-    rows = [("build", 61), ("tests", 190), ("memcheck", 40), ("racecheck", 45), ("initcheck", 50)]
-    (folder / "stages.tsv").write_text("".join(f"{name}\tok\t{took}\t200\n" for name, took in rows))
+    rows = [
+        ("build", 61),
+        ("tests", 190),
+        ("profile", 20),
+        ("kernels", 30),
+        ("memcheck", 40),
+        ("racecheck", 45),
+        ("initcheck", 50),
+    ]
+    (folder / "stages.tsv").write_text("".join(f"{name}\tok\t{took}\t200\n" for name, took in rows.items()))
     for tool in ("memcheck", "racecheck", "initcheck"):
         (folder / f"{tool}.sanitizer").write_text(NO_RACE if tool == "racecheck" else CLEAN)
     return folder
@@ -114,30 +123,48 @@ def test_it_is_a_script_that_bash_can_read():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
-    done = run_script()
-    assert done.returncode == 2
-    assert "this needs a GPU" in done.stderr
-    assert not done.stdout
+    for call in ("tests", "sanitizers", "benches"):
+        done = run_script(call)
+        assert done.returncode == 2
+        assert "this needs a GPU" in done.stderr
+        assert not done.stdout
 
 
-def test_a_stage_there_is_not_is_named():
-    done = run_script("tests", "sanitisers")
+@pytest.mark.parametrize("arguments", [(), ("sanitisers",), ("tests", "benches"), ("wheels",)])
+def test_a_wrong_call_names_the_right_ones(arguments):
+    done = run_script(*arguments)
     assert done.returncode == 2
-    assert done.stderr == "gpu.sh: no stage sanitisers: there are tests, sanitizers, benches and frames\n"
+    got = " ".join(arguments) or "nothing"
+    assert done.stderr == f"gpu.sh: expected one of tests, sanitizers, benches, wheels FOLDER; got {got}\n"
+
+
+def test_where_the_cases_for_a_gpu_are():
+    """In the folders that the script names, or they would never run on a GPU."""
+    [folders] = re.findall(r"^GPU_TESTS=\((.+?)\)", SCRIPT.read_text(), re.M)
+    marked = re.compile(r"mark\.gpu\b|OpContract\)")
+    found = {
+        f"tests/{path.relative_to(TESTS).parts[0]}"
+        for path in TESTS.rglob("test_*.py")
+        if marked.search(path.read_text()) and path != Path(__file__)
+    }
+    assert found == set(folders.split())
 
 
 def test_which_rows_of_a_frame_it_runs():
-    """All but the compiled ones, which take a minute each: of those the whole frame alone."""
-    [rows] = re.findall(r'bench frames "(.+?)"', SCRIPT.read_text())
-    command = [sys.executable, "-m", "pytest", "benches/bench_reenactor.py", "--full", "-k", rows]
-    done = subprocess.run(
-        [*command, "--collect-only", "-q", "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True
-    )
-    names = re.findall(r"test_reenactor\[(.+)\]", done.stdout)
-    assert len([name for name in names if name.endswith("frame path")]) == 2 * 3 * 5
-    compiled = [name for name in names if name.endswith("torch.compile")]
+    """All but the compiled ones, which take a minute each: of those the whole frame alone, last."""
+    found = {}
+    for stage in ("frames", "compiled"):
+        [rows] = re.findall(rf'bench {stage} "(.+?)"', SCRIPT.read_text())
+        command = [sys.executable, "-m", "pytest", "benches/bench_reenactor.py", "--full", "-k", rows]
+        done = subprocess.run(
+            [*command, "--collect-only", "-q", "-p", "no:cacheprovider"],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        found[stage] = re.findall(r"test_reenactor\[(.+)\]", done.stdout)
+    assert len([name for name in found["frames"] if name.endswith("frame path")]) == 2 * 3 * 5
+    assert not [name for name in found["frames"] if name.endswith("torch.compile")]
     presets = ("vox-256", "vox-256-spade", "liveportrait")
-    assert compiled == [f"{preset}-whole frame-torch.compile" for preset in presets]
+    assert found["compiled"] == [f"{preset}-whole frame-torch.compile" for preset in presets]
 
 
 def test_counts_of_a_suite(tmp_path):
@@ -189,18 +216,18 @@ def test_a_later_call_adds_to_the_file(work, tmp_path):
     REPORT["write"](work, tmp_path / "out", ABOUT)
     row = {"group": "g", "name": "row", "fullname": "row", "stats": {"median": 2e-5}, "extra_info": {}}
     info = {"device": "NVIDIA H200", "copy_GB/s": 4300.0}
-    (work / "benches.json").write_text(json.dumps({"machine_info": info, "benchmarks": [row]}))
-    (work / "stages.tsv").write_text("build\tok\t9\t80\nbenches\tok\t300\t400\n")
+    (work / "operators.json").write_text(json.dumps({"machine_info": info, "benchmarks": [row]}))
+    (work / "stages.tsv").write_text("build\tok\t9\t80\noperators\tok\t300\t400\n")
     assert REPORT["write"](work, tmp_path / "out", ABOUT) == 0
     [path] = (tmp_path / "out").iterdir()
     results = bench_results.load(path)
     assert [each.name for each in bench_results.read_rows(results)] == ["row"]
     assert not results["gpu_run"]["clean"]  # no frames yet
 
-    (work / "benches.json").unlink()
+    (work / "operators.json").unlink()
     frame = row | {"name": "frame", "fullname": "frame"}
     (work / "frames.json").write_text(json.dumps({"machine_info": info, "benchmarks": [frame]}))
-    (work / "stages.tsv").write_text("build\tok\t9\t80\nframes\tok\t300\t400\n")
+    (work / "stages.tsv").write_text("build\tok\t9\t80\nframes\tok\t300\t400\ncompiled\tok\t60\t90\n")
     assert REPORT["write"](work, tmp_path / "out", ABOUT) == 0
     results = bench_results.load(path)
     assert [each.name for each in bench_results.read_rows(results)] == ["row", "frame"]
@@ -210,7 +237,7 @@ def test_a_later_call_adds_to_the_file(work, tmp_path):
 
     assert REPORT["write"](work, tmp_path / "out", ABOUT | {"sources": "of another commit"}) == 0
     results = bench_results.load(path)
-    assert results["gpu_run"]["stages"].keys() == {"build", "frames"}
+    assert results["gpu_run"]["stages"].keys() == {"build", "frames", "compiled"}
     assert [each.name for each in bench_results.read_rows(results)] == ["frame"]
 
 

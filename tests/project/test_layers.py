@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tree keeps its order: who may import whom, read from the sources, imports inside functions too."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Python files that docstrings and comments name exist in the checkout."""
 
 import re

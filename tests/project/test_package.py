@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people expect of a package: names that editors know, a version, a cheap import, `python -m`."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manuals: their Python runs as it stands, but for random weights; links lead to files."""
 
 import re
@@ -67,10 +68,10 @@ def test_what_is_said_of_installing_works_in_a_clone():
     extras = re.search(
         r"\[project.optional-dependencies\](.*?)\n\[", (ROOT / "pyproject.toml").read_text(), re.S
     )
-    assert {"mat", "train", "export", "test"} <= set(re.findall(r"^(\w+) = \[", extras[1], re.M))
-    assert {local for local, _ in found} >= {"mat", "test", "train"}
+    assert {"train", "export", "test"} <= set(re.findall(r"^(\w+) = \[", extras[1], re.M))
+    assert {local for local, _ in found} >= {"test", "train"}
     assert not [name for _, name in found if name]
-    for name in ("mat", "train", "export"):
+    for name in ("train", "export"):
         assert f"'.[{name}]'" in install_hint(name)
 
 

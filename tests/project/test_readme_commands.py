@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands in the manuals run as they stand, with tiny models in place of the releases' files."""
 
 import shlex

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No picture ships without a recipe: each is made from drawn heads, the starter and a painting."""
 
 import subprocess

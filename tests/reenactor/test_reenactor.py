@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encode once, animate many: what the networks are asked for; every way to a frame gives the same frame."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the Reenactor says to input that it cannot use: one clear line, before work is lost."""
 
 import warnings
@@ -73,7 +74,7 @@ def test_a_squeezed_picture_is_warned_of_once_with_its_size(reenactors, tmp_path
         "path": tmp_path / "wide.png",
         "PIL": Converts(pixels),
     }[kind]
-    told = rf"{width}x{height} pixels is squeezed to 32x32.*crop_portrait\(path\)\.image"
+    told = rf"{width}x{height} pixels is squeezed to 32x32.*fv2v\.crop_face\(picture\)"
     with pytest.warns(UserWarning, match=told) as caught:
         reenactor.encode(shown)
     assert [warning.filename for warning in caught] == [__file__]

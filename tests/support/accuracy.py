@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operator's results and gradients, and how far they may stray from the float64 ones.
 
 A bound is never tuned by hand: a kernel may stray from the float64 result a few times as far as stock PyTorch

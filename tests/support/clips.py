@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clips for tests: a picture moved about, with sound, uneven time stamps or rotation metadata if wanted.
 
 `python tests/support/clips.py driving.mp4` writes one from the portrait that ships with the tests.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion made for the codec's tests, and packets encoded and decoded side by side."""
 
 import math

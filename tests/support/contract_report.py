@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many tests of the operators' contract ran, by operator and backend: a table where pytest ends.
 
 Each test says whose it is in a property of its report; one that ran others, in a process of its own, says

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random calls of every operator, and their check against the reference: what test_differential.py runs.
 
 A `Case` is all there is to a call, and its repr makes it again:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models as training leaves them, for tests of their rewrites."""
 
 from dataclasses import replace

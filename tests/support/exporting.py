@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models whose pictures move, what an exported frame of them is fed, and what the Reenactor shows of it."""
 
 from collections.abc import Sequence

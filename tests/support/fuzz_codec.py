@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feeds bytes to the decoder, the `.fv2v` reader and the readers of messages: `python fuzz_codec.py RUNS`.
 
 Coverage guides atheris. Anything but a CodecError ends it with a traceback.

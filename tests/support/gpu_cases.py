@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that only a GPU can run: counted on a machine without one, not skipped one by one.
 
 The operators' contract is not generated for backends of a GPU; other tests and parameters carry the mark
-`gpu`, and are dropped once they are collected. The number is printed where pytest ends.
+`gpu`, and are dropped once they are collected. The number is printed where pytest ends. On a machine with a
+GPU `pytest --gpu` runs those alone.
 """
 
 from collections import Counter
@@ -12,6 +14,15 @@ import torch
 
 SENT = "cases for a GPU"
 counted: list[int] = []  # by this process, or by those that pytest-xdist started, which count the same
+
+
+def keep_alone(items: list[pytest.Item]) -> None:
+    """Drop what a machine without a GPU runs as well."""
+    items[:] = [
+        item
+        for item in items
+        if item.get_closest_marker("gpu") or ((place := _place(item)) and place[0] == "cuda")
+    ]
 
 
 def leave_out(items: list[pytest.Item]) -> None:

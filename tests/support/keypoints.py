@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keypoints and affine parts for the operators that build first-order flows."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sources and motions as LivePortrait has them, of random numbers."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures and maps for modulate, off the leaky ReLU's kink."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion sequences and LivePortrait's templates, made for tests; models whose motion shows."""
 
 import pickle

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clips that tell, in every frame, which clip and which frame it is."""
 
 from pathlib import Path

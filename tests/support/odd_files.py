@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files as people have them, beside the clean ones of clips.py: odd bytes, odd colours, damage."""
 
 import struct

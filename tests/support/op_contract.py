@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every operator must pass on every backend: `class TestWarp3d(OpContract): op = Op(...)`.
 
 Bounds are those of accuracy.py. Memory is poisoned with NaN by the fixture in conftest.py.
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import Inputs, assert_as_accurate, gradients, like_outputs, outputs
-from layouts import CHANNELS_LAST, channels_last
+from layouts import CHANNELS_LAST, UNEVEN, channels_last
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,6 +26,7 @@ from fv2v_kernels._native import INTERPRETED
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 PLACES = tuple((device, backend) for device in BACKENDS for backend in BACKENDS[device])  # all there could be
 PLACES_HERE = tuple(place for place in PLACES if place[0] == "cpu" or torch.cuda.is_available())
+READ = ("warp_candidates", "warp3d", "compose_warp", "mask_head")  # PyTorch has no forward mode for these
 THREADED = (("cpu", "cpu"), ("cpu", "reference"))  # those whose threads may add in any order
 
 
@@ -173,6 +175,61 @@ class OpContract:
             function, inputs.tensors, nondet_tol=tolerance, fast_mode=backend == "triton" and INTERPRETED
         )
 
+    def test_second_derivatives(self, place):
+        """By finite differences of the gradients, which are then those of stock PyTorch."""
+        device, backend = place
+        inputs = self.op.make(torch.float64, **next(iter(self.op.smooth.values())))
+        inputs = inputs.map(lambda t: t.to(device).requires_grad_())
+        function = partial(self.op.function, **inputs.options, backend=backend)
+        assert torch.autograd.gradgradcheck(function, inputs.tensors, fast_mode=True)
+
+    def test_a_penalty_of_gradients(self, place):
+        """What is made of a kernel's gradients has the gradients that stock PyTorch gives it."""
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device, torch.float64)
+
+        def penalty(backend: str) -> tuple[Tensor, ...]:
+            leaves = inputs.map(lambda t: t.clone().requires_grad_())
+            total = sum(
+                out.square().sum() for out in outputs(partial(self.op.function, backend=backend), leaves)
+            )
+            given = [t for t in leaves.tensors if t is not None]
+            first = torch.autograd.grad(total, given, create_graph=True)
+            return torch.autograd.grad(sum(grad.square().sum() for grad in first), given)
+
+        for ours, stock in zip(penalty(backend), penalty("reference"), strict=True):
+            assert stock.abs().max() > 0
+            torch.testing.assert_close(ours, stock)
+
+    def test_function_transforms(self, place):
+        """`torch.func`: right, or a clear error, never zeros."""
+        device, backend = place
+        inputs = self.op.inputs(self.op.plain, device, torch.float64)
+        given = tuple(t for t in inputs.tensors if t is not None)
+
+        def function(*tensors: Tensor) -> tuple[Tensor, ...]:
+            rest = iter(tensors)
+            return outputs(partial(self.op.function, backend=backend), inputs.map(lambda _: next(rest)))
+
+        results = function(*given)
+        upstream = tuple(like_outputs(self.op.reference, inputs))
+        plain = gradients(partial(self.op.function, backend=backend), inputs, list(upstream))
+        transformed = torch.func.vjp(function, *given)[1](upstream)
+        for ours, expected in zip(transformed, plain, strict=True):
+            torch.testing.assert_close(ours, expected)
+        moved = tuple(torch.randn_like(t) for t in given)
+        if self.op.name in READ:
+            with pytest.raises(NotImplementedError, match="forward AD with grid_sampler_3d"):
+                torch.func.jvp(function, given, moved)
+        else:
+            tangents = torch.func.jvp(function, given, moved)[1]
+            along = sum((grad * each).sum() for grad, each in zip(plain, moved, strict=True))
+            pulled = sum((tangent * each).sum() for tangent, each in zip(tangents, upstream, strict=True))
+            torch.testing.assert_close(pulled, along)
+        together = torch.vmap(function)(*(torch.stack((t, t)) for t in given))
+        for ours, expected in zip(together, results, strict=True):
+            torch.testing.assert_close(ours[1], expected)
+
     def test_schema_and_fake_tell_the_truth(self, place, dtype):
         device, backend = place
         inputs = self.op.inputs(self.op.plain, device, dtype)
@@ -240,6 +297,15 @@ class OpContract:
         last = {"memory_format": torch.channels_last_3d}
         options = inputs.options | {name: last[name] for name in inputs.options if name in last}
         assert_matches(self.op, backend, inputs._replace(options=options), arrange=channels_last)
+
+    def test_takes_uneven_channels_last(self, place):
+        """Vectors of channels that start, or go on, where no vector may be read."""
+        device, backend = place
+        inputs = self.op.inputs(self.op.busy, device, self.op.dtypes[1])
+        if "memory_format" in inputs.options:
+            inputs = inputs._replace(options=inputs.options | {"memory_format": torch.channels_last_3d})
+        for uneven in UNEVEN:
+            assert_matches(self.op, backend, inputs, arrange=uneven)
 
     def test_takes_an_expanded_gradient(self, place):
         """`out.sum().backward()` sends one number with strides of 0."""

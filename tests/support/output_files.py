@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a written video holds, and which files were left beside it."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a model's tensors are recorded under the names of the releases' records."""
 
 from collections.abc import Iterator
@@ -9,7 +10,6 @@ import torch
 from release_weights import DATA
 from torch import Tensor, nn
 
-from fv2v.config import ModelConfig
 from fv2v.geometry import Motion, Placement, Source
 from fv2v.networks import FaceVid2Vid
 from fv2v_kernels import compose_flow, compose_warp, keypoint_flow
@@ -33,19 +33,23 @@ def recorded_coefficients() -> dict[str, Tensor]:
     return {frame: torch.from_numpy(parity.coeffs(f"sad/{frame}", 70, 27)) for frame in ("source", "driving")}
 
 
-def recorded_inputs(config: ModelConfig) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """What `FaceVid2Vid.encode` takes of the portrait, and what drives, by the names of the records."""
-    pictures = recorded_pictures()
-    if config.driven_by == "pictures":
+def recorded_inputs(model: FaceVid2Vid) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """What `FaceVid2Vid.encode` takes of the portrait, and what drives, by the names of the records.
+
+    On the model's device.
+    """
+    device = next(model.parameters()).device
+    pictures = {name: picture.to(device) for name, picture in recorded_pictures().items()}
+    if model.config.driven_by == "pictures":
         return (pictures["source"],), pictures
-    coefficients = recorded_coefficients()
+    coefficients = {name: each.to(device) for name, each in recorded_coefficients().items()}
     return (pictures["source"], coefficients["source"]), coefficients
 
 
 def record_encoding(model: FaceVid2Vid) -> tuple[Recording, Source, dict[str, Motion]]:
     """F, L, H and Δ."""
     recording: Recording = {}
-    portrait, frames = recorded_inputs(model.config)
+    portrait, frames = recorded_inputs(model)
     motions = {}
     for name, frame in frames.items():
         with hooked(model, recording, f".{name}."):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model that makes no mistakes: it reads in a picture what it was drawn from, and draws what is asked."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the checkout's folders and manuals are, for tests that read or run what lies in them."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Test files run once more in processes of their own, and what those share."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The public releases' files, with the deterministic weights that their outputs were recorded with."""
 
 import json

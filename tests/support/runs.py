@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training runs that take a second: tiny networks, clips of a few frames made on the spot."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pictures that the repository ships, and how each is made: from drawn heads, a painting and the starter.
 
 `python tests/support/shipped_pictures.py [FILE ...]` makes them again and prints each SHA-256 for `PICTURES`.

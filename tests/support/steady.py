@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motions that tremble and turn, and how much and how late others follow them: for tests and benches."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames and readers for tests of streams."""
 
 import threading
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fv2v import Stream
-from fv2v.live.stream import Picture
+from fv2v.live.report import Picture
 
 
 @dataclass

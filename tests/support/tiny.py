@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members of the family small enough for a test to run in milliseconds."""
 
 from collections.abc import Sequence

@@ -1,18 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training in processes of its own: `python training_children.py NAME FOLDER THREADS`."""
 
 import io
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from runs import CPU, WITHOUT_JACOBIANS, config, gradients_of_a_step, trained
 
+from fv2v.io.hidden import lock_file
 from fv2v.training.distributed import process_group
-from fv2v.training.trainer import Trainer
+from fv2v.training.trainer import LOCK, Trainer
 
 KILLED_AFTER, HALF_WRITTEN = 3, 4  # steps
 
@@ -34,13 +37,14 @@ def killed_in_a_step(folder: Path) -> None:
 def killed_in_a_write(folder: Path) -> None:
     save = torch.save
 
-    def half(stored: Any, path: Path) -> None:
+    def half(stored: Any, file: BinaryIO) -> None:
         whole = io.BytesIO()
         save(stored, whole)
         if stored["step"] < HALF_WRITTEN:
-            path.write_bytes(whole.getvalue())
+            file.write(whole.getvalue())
             return
-        path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+        file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+        file.flush()
         die()
 
     torch.save = half
@@ -66,6 +70,13 @@ def one_of_two(folder: Path) -> None:
         if world.first:
             torch.save(found, folder / "gradients.pt")
         Trainer(config(folder, batch=1, accumulate=2, losses=WITHOUT_JACOBIANS), world).run()
+
+
+def holds_the_folder(folder: Path) -> None:
+    lock = lock_file(folder / LOCK)
+    print("held", flush=True)
+    time.sleep(600)  # until it is killed
+    assert lock is not None
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One step of training: whose gradients they are, what they change, and what is averaged."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two processes learn what one learns from both their batches."""
 
 import socket

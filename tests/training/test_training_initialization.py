@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fresh weights that show the source moved."""
 
 from dataclasses import replace

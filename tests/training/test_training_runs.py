@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole runs: what they leave in their folder, how they start from weights, and the command."""
 
 import json
@@ -82,7 +83,7 @@ def test_a_run_that_meets_nan_keeps_its_checkpoint(folder):
         NotFinite, match=r"^step 4: .*reconstruction.*; .*step-00000002\.pt is from before it$"
     ):
         trainer.run(spoil)
-    kept = run_state.latest(folder / "run")
+    kept = run_state.latest(folder / "run").state
     assert kept.step == 2
     assert all(bool(torch.isfinite(each).all()) for each in kept.learner.model.values())
 
@@ -141,7 +142,7 @@ def test_networks_learn_from_pictures_of_another_size(folder):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"losses": LossConfig()}, "losses.perceptual takes a VGG-19: --set vgg=FILE or vgg=torchvision; or"),
+        ({"losses": LossConfig()}, "losses.perceptual takes a VGG-19: --set vgg=FILE, vgg=torchvision or"),
         (
             {"losses": replace(LossConfig(perceptual=0), true_rotation=1)},
             "losses.true_rotation: expected 0, as",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Procedurally drawn heads: identities, expressions and poses, their pictures, and their exact motion.
 
     identity = Identity.sample(rng, 1)        shape, colours, hair, clothes, background, light

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A head that turns, blinks, looks about and speaks: smooth curves for clips and demonstrations."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The colours of all parts: sRGB albedo (B, 3, N) at points of the surface."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the features of a face are, in head coordinates, for shapes, colours and landmarks alike.
 
 Head coordinates are those of fv2v.geometry (x right, y down, z away from the viewer) of a frontal head before

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pairs of drawn frames with their truth, for training and evaluation without videos."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Expressions: a few numbers that mean the same for every identity."""
 
 from dataclasses import dataclass, fields

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A head in its pose, on neck and shoulders, in picture coordinates (render.py)."""
 
 from typing import NamedTuple

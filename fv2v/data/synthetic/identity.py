@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Identities: everything that stays the same while a head moves."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Landmarks: corresponding points of the skin of every head, and their exact motion."""
 
 from typing import NamedTuple

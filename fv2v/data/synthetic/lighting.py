@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Light on a head: one lamp and ambient light, both dimmed where other surfaces are near."""
 
 import torch

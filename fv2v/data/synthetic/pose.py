@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a head is, and where it points."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of heads by sphere tracing: rays step to the surface, which is coloured and lit.
 
 The camera is orthographic. In **picture coordinates** x and y run over [-1, 1] from edge to edge, so pixel i

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signed distance functions of solids: negative inside, about the distance to the surface outside.
 
 Where shapes are bent or stretched the distance is inexact, so sphere tracing must take shorter steps.

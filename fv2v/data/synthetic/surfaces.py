@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The surfaces of a head, in head coordinates (anatomy.py): skin, hair and glasses.
 
 Ellipsoids are joined smoothly; flat features such as lids and lips are Gaussian bumps on the face.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random numbers for the parameters of many heads."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fastest convolutions of a CPU: what follows one is computed while its output is in the caches."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A 3×3 convolution of a picture enlarged twice, without the large picture.
 
 Nearest doubling repeats every pixel, so an output pixel reads only 2×2 different ones, with sums of the nine

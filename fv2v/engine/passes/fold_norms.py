@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batch norms, whose statistics are fixed, and spectral norms, folded into the weights of convolutions."""
 
 from itertools import pairwise

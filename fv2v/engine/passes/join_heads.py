@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """H and Δ after their trunk: one matrix product for all heads, and three angles made a rotation at once.
 
 Separate heads are some fifty operations on a few numbers each, whose launches cost a GPU far more than their

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SPADE blocks with fewer convolutions: those that read the same picture are joined into one."""
 
 from collections.abc import Sequence
@@ -33,15 +34,16 @@ class JoinedSpadeBlock(nn.Module):
         shared = _joined([spade.shared for spade in spades])
         self.doublings = doublings
         block_of: Any = UpBlock2d if doublings else SameBlock2d
-        self.shared = block_of(1, 1)
-        self.shared.conv, self.shared.norm = shared, nn.Identity()
+        joined = block_of(1, 1)
+        joined.conv, joined.norm = shared, nn.Identity()
+        self.shared: nn.Module = nn.Sequential(joined, Chunks(len(spades)))
         self.modulations = nn.ModuleList(_joined([spade.gamma, spade.beta]) for spade in spades)
         self.conv_0, self.conv_1, self.conv_s = block.conv_0, block.conv_1, block.conv_s
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         if self.doublings > 1:
             guide = interpolate(guide, scale_factor=2 ** (self.doublings - 1), mode="nearest")
-        shared = self.shared(guide).chunk(len(self.modulations), dim=1)
+        shared = self.shared(guide)
         y = self.conv_0(self._modulated(0, x, shared, negative_slope=0.2))
         y = self.conv_1(self._modulated(1, y, shared, negative_slope=0.2))
         if self.conv_s is not None:
@@ -51,6 +53,17 @@ class JoinedSpadeBlock(nn.Module):
     def _modulated(self, i: int, x: Tensor, shared: Sequence[Tensor], negative_slope: float = 1.0) -> Tensor:
         """x modulated by SPADE i. Its scale and shift, each as large as x, are computed only when needed."""
         return modulate(x, *self.modulations[i](shared[i]).chunk(2, dim=1), negative_slope=negative_slope)
+
+
+class Chunks(nn.Module):
+    """(B, count C, H, W) -> (B, C, H, W), `count` times."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.chunk(self.count, dim=1)
 
 
 def _joined(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:

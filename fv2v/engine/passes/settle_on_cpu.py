@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last pass on a CPU: convolutions with the operations after them fused, channels-last throughout."""
 
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from fv2v.engine.passes.fold_norms import children_of
 from fv2v.networks import DenseMotion, blocks
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v.networks.trunks import Stage
+
+Make = Callable[..., nn.Module]
 
 
 def settle_on_cpu(model: nn.Module) -> None:
@@ -30,13 +33,13 @@ def settle_on_cpu(model: nn.Module) -> None:
 
 
 class Residual(nn.Module):
-    """x + conv2(relu(conv1(relu(norm1 x))))"""
+    """x + conv2(relu(conv1(relu(norm1 x)))), by convolutions that `make` makes."""
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, make: Make = convolution) -> None:
         super().__init__()
         self.norm1 = block.norm1
-        self.conv1 = convolution(block.conv1, negative_slope=0.0)
-        self.conv2 = convolution(block.conv2)
+        self.conv1 = make(block.conv1, negative_slope=0.0)
+        self.conv2 = make(block.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv2(self.conv1(self.norm1(x).relu_()), x)
@@ -45,16 +48,16 @@ class Residual(nn.Module):
 class Bottleneck(nn.Module):
     """`ResBottleneck`, with its sum and activations inside its convolutions.
 
-    Its 3×3 convolution has a small picture and many weights: Winograd's transform of them would take longer
-    than the convolution.
+    On a CPU its 3×3 convolution has a small picture and many weights: Winograd's transform of them would take
+    longer than the convolution.
     """
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, make: Make = convolution, make_inner: Make = DirectConv) -> None:
         super().__init__()
-        self.conv1 = convolution(block.conv1, negative_slope=0.0)
-        self.conv2 = DirectConv(block.conv2, negative_slope=0.0)
-        self.conv3 = convolution(block.conv3, negative_slope=0.0)
-        self.skip = nn.Identity() if isinstance(block.skip, nn.Identity) else convolution(block.skip[0])
+        self.conv1 = make(block.conv1, negative_slope=0.0)
+        self.conv2 = make_inner(block.conv2, negative_slope=0.0)
+        self.conv3 = make(block.conv3, negative_slope=0.0)
+        self.skip = nn.Identity() if isinstance(block.skip, nn.Identity) else make(block.skip[0])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv3(self.conv2(self.conv1(x)), self.skip(x))

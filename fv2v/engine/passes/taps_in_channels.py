@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """M's mask convolution with its taps along x in the channels, summed as G warps.
 
 K+1 output channels are too few for tensor cores: a k × k × k convolution to so few is limited by reading its

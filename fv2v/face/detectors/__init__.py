@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Face detectors, one a file, with the signatures of base.py."""

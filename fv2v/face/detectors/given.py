@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces given by the user in place of a detector: boxes or landmarks, in an array or a file.
 
 A box is (left, top, right, bottom) in pixels, around a face from the forehead to the chin, as face detectors
@@ -13,8 +14,9 @@ A frame whose numbers are all NaN (in .csv empty cells, in .json null) has no fa
 
 import csv
 import json
-import zipfile
+from array import array
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,14 @@ from fv2v.face.landmarks import (
     square_around,
     upright_square,
 )
+from fv2v.io.arrays import read_arrays
+from fv2v.io.limits import ARRAY, FRAMES, TEXT, check_bytes, check_limit, reading
 from fv2v.io.paths import PathLike, check_input
 
+UNREADABLE = "cannot be read as numbers"
+NUMBERS = ARRAY // 8  # float64
+FARTHEST = 1 << 20  # pixels from the picture's corner
+LARGEST = 4096  # pixels of a face's side, or half as much again as the picture's: more is an error
 FORMATS = "(4,) or (T, 4) boxes, (n, 2), (T, n, 2) or (T, 2n) landmarks"
 
 
@@ -61,14 +69,36 @@ class GivenFaces:
         self._rows = _rows(faces, name)
         self.marked = self._rows.ndim == 3
         self.frames = len(self._rows) if len(self._rows) > 1 else None
-        self._faces = [self._face(row) for row in self._rows]
+        flat = self._rows.reshape(len(self._rows), -1)
+        absent = np.isnan(flat).all(axis=1)
+        broken = ~absent & ~(np.abs(flat) <= FARTHEST).all(axis=1)
+        if broken.any():
+            raise ValueError(
+                f"{name}: expected finite pixels, or a whole frame of NaN, up to {FARTHEST}; "
+                f"got {self._rows[broken.argmax()]}"
+            )
+        rows = zip(self._rows, absent.tolist(), strict=True)
+        self._faces = [None if nothing else self._face(row) for row, nothing in rows]
         if not any(self._faces):
             raise ValueError(f"{name}: expected a face in some frame, got none")
 
     def __call__(self, image: np.ndarray, frame: int = 0, near: Face | None = None) -> list[Face]:
-        """The face of that frame; `near` is ignored. ValueError for a frame beyond those given."""
+        """The face of that frame; `near` is ignored.
+
+        ValueError for a frame beyond those given, and for a face that is not in the picture.
+        """
         face = self._faces[self._index(frame)]
-        return [] if face is None else [face]
+        if face is None:
+            return []
+        H, W = image.shape[:2]
+        reach = face.side / 2
+        inside = -reach < face.x < W + reach and -reach < face.y < H + reach
+        if not (inside and 1 <= face.side <= max(LARGEST, 1.5 * max(H, W))):
+            raise ValueError(
+                f"{self._name}: frame {frame}: expected a face in the picture of {W} x {H} pixels, got one "
+                f"{face.side:g} pixels wide around ({face.x:g}, {face.y:g})"
+            )
+        return [face]
 
     def landmarks(self, image: np.ndarray, face: Face, frame: int = 0) -> np.ndarray:
         """(n, 2), of that frame: a `LandmarkDetector`. ValueError where there are none."""
@@ -105,12 +135,8 @@ class GivenFaces:
             )
         return frame
 
-    def _face(self, row: np.ndarray) -> Face | None:
-        """From a box (4,) or landmarks (n, 2); None where they are NaN."""
-        if np.isnan(row).all():
-            return None
-        if not np.isfinite(row).all():
-            raise ValueError(f"{self._name}: expected finite pixels, or a whole frame of NaN, got {row}")
+    def _face(self, row: np.ndarray) -> Face:
+        """From a box (4,) or landmarks (n, 2)."""
         if not self.marked:
             left, top, right, bottom = map(float, row)
             if not (left < right and top < bottom):
@@ -130,43 +156,57 @@ def read_faces(path: PathLike) -> GivenFaces:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another kind of file, or one that is damaged; or as `GivenFaces`.
+        ValueError: another kind of file, one that is damaged, or larger than `limits`; or as `GivenFaces`.
     """
     path = check_input(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: expected faces in {', '.join(READERS)}, got {path.suffix!r}")
-    try:
-        faces = reader(path)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read as numbers ({error})") from None
-    return GivenFaces(faces, str(path))
+    with reading(path, UNREADABLE):
+        try:
+            faces = reader(path)
+        except ValueError as error:
+            raise ValueError(f"{UNREADABLE} ({error})") from None
+        return GivenFaces(faces, str(path))
 
 
 def _rows(faces: Any, name: str) -> np.ndarray:
     """(T, 4) or (T, n, 2) in float64."""
     try:
-        array = np.asarray(faces, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected numbers, {FORMATS}") from None
-    match array.shape:
+        given = np.asarray(faces)
+        check_limit("numbers of faces", given.size, NUMBERS)
+        numbers = np.asarray(given, np.float64)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise ValueError(f"{name}: expected numbers, at most {NUMBERS}, {FORMATS}") from None
+    match numbers.shape:
         case (4,) | (_, 2):
-            return array[None]
+            rows = numbers[None]
         case (_, 4) | (_, _, 2):
-            return array
+            rows = numbers
         case (_, width) if width % 2 == 0 and (width // 2 in EYES_AND_LIP or width > 202):
-            return array.reshape(len(array), -1, 2)
-    raise ValueError(f"{name}: expected {FORMATS}, got {array.shape}")
-
-
-def _read_csv(path: Path) -> list[list[float]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [line for line in csv.reader(file) if line]
-    named = bool(lines) and not any(map(_is_number, lines[0])) and any(map(str.strip, lines[0]))
-    rows = [[float(cell) if cell.strip() else np.nan for cell in line] for line in lines[named:]]
-    if len({len(row) for row in rows}) != 1:
-        raise ValueError("expected rows of one length, at least one")
+            rows = numbers.reshape(len(numbers), -1, 2)
+        case _:
+            raise ValueError(f"{name}: expected {FORMATS}, got {numbers.shape}")
+    check_limit(f"frames in {name}", len(rows), FRAMES)
     return rows
+
+
+def _read_csv(path: Path) -> np.ndarray:
+    check_bytes(path, TEXT, "bytes of .csv, larger ones as .npy")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = (line for line in csv.reader(file, strict=True) if line)
+        first = next(lines, [])
+        if not any(map(_is_number, first)) and any(map(str.strip, first)):  # names
+            first = next(lines, [])
+        numbers = array("d")  # as it is read, since a list takes five times the memory
+        for line in chain([first], lines):
+            if len(line) != len(first):
+                break
+            numbers.extend([float(cell) if cell.strip() else np.nan for cell in line])
+        else:
+            if first:
+                return np.array(numbers).reshape(-1, len(first))
+    raise ValueError("expected rows of one length, at least one")
 
 
 def _is_number(cell: str) -> bool:
@@ -177,23 +217,35 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> np.ndarray:
+    check_bytes(path, TEXT, "bytes of .json, larger ones as .npy")
     faces = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(faces, list):
         raise ValueError("expected a list")
-    known = next((np.shape(face) for face in faces if face is not None), ())
-    return [np.full(known, np.nan) if face is None else face for face in faces]
+    known = next((np.asarray(face, np.float64) for face in faces if face is not None), np.zeros(()))
+    check_limit("numbers of faces", len(faces) * max(1, known.size), NUMBERS)
+    nothing = np.full(known.shape, np.nan).tolist()
+    return np.array([nothing if face is None else face for face in faces], np.float64)
 
 
 def _read_npz(path: Path) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        if len(arrays.files) != 1:
-            raise ValueError(f"expected one array, got {', '.join(arrays.files) or 'none'}")
-        return arrays[arrays.files[0]]
+    arrays = read_arrays(path, ())
+    names = list(arrays) if isinstance(arrays, dict) else []
+    if len(names) != 1:
+        raise ValueError(f"expected one array, got {', '.join(names) or 'none'}")
+    return _only(read_arrays(path))
+
+
+def _only(arrays: np.ndarray | dict[str, np.ndarray | None]) -> np.ndarray:
+    """The array of a `.npy`; of a `.npz` the only one."""
+    if isinstance(arrays, dict):
+        [found] = arrays.values()
+        return found if found is not None else np.zeros(0)
+    return arrays
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    return _only(read_arrays(path))
 
 
 READERS: dict[str, Callable[[Path], Any]] = {

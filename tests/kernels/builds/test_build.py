@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """setup.py itself, on a tree whose kernels are one function each: compilers take seconds."""
 
 import importlib.util

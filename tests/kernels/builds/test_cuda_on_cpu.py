@@ -1,11 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract of every CUDA kernel on a machine without a GPU: compiled by g++, run by the stand-in of
 tests/support/cuda_on_cpu on CPU tensors.
 
-This proves the kernels' indexing and arithmetic, that they leave nothing unwritten, that launches keep to a
-GPU's limits, and that the barriers are there: threads of a block take turns between barriers, first to last
-and last to first, shared memory starts as NaN, and threads that part at a barrier abort. It does not prove
-that warps or blocks don't race, nor anything about the memory model, the device's own exp and conversions,
-nvcc's code, or speed.
+This proves the kernels' indexing and arithmetic, that they leave nothing unwritten, that vectors are read and
+written where they may be, that launches keep to a GPU's limits, to their device and to their stream, that
+loops over blocks go round, and that the barriers are there: threads of a block take turns between barriers,
+first to last and last to first, shared memory starts as NaN, and threads that part at a barrier abort. It
+does not prove that warps or blocks don't race, nor anything about the memory model, the device's own exp and
+conversions, nvcc's code, or speed.
 """
 
 import re
@@ -40,6 +42,11 @@ def emulate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
 def test_a_kernel_agrees_on_the_cpu(emulate: Callable[..., int]) -> None:
     """The slow tests below in a few seconds: one operator."""
     assert emulate("test_keypoint_flow.py", "test_gradients_match_the_reference")
+
+
+@pytest.mark.slow
+def test_agrees_on_random_calls(emulate: Callable[..., int]) -> None:
+    assert emulate("test_differential.py", "agrees_on_a_few_calls") == len(OPS)
 
 
 @pytest.mark.slow

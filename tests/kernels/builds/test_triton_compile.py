@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every Triton kernel compiles for every GPU we name, with no GPU here, and keeps its values in registers.
 
 By default for sizes of one and one GPU. `pytest --slow tests/kernels/builds/test_triton_compile.py` compiles

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Triton kernels on a machine without a GPU: in Triton's interpreter, on CPU tensors.
 
 Triton decides between interpreting and compiling when a kernel is defined, so this takes a process of its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CUDA kernels on a machine without a GPU: g++ compiles csrc/*/cuda.cu against a stand-in cuda_runtime.h,
 and the threads of a block become fibers that take turns on the CPU.
 
@@ -25,6 +26,7 @@ KERNELS = sorted(ROOT.glob("csrc/*/cuda.cu"))
 BUILT = os.environ.get("FV2V_CUDA_ON_CPU")  # the folder of a built module
 FLAGS = (
     "-x c++ -std=c++17 -O1 -fno-strict-aliasing -g1 -fPIC -fvisibility=hidden "
+    "-fsanitize=alignment -fno-sanitize-recover=alignment "
     "-Wall -Wno-unknown-pragmas -Wno-psabi "
     """-DFV2V_CUDA_VERSION='"none"' -DFV2V_CUDA_ARCHS='""'"""
 )
@@ -44,7 +46,15 @@ def build(folder: Path, more_flags: str = "") -> None:
     sources = [*KERNELS, ROOT / "csrc/bindings_cuda.cpp", HERE / "runtime.cpp"]
     with ThreadPoolExecutor(os.cpu_count()) as compilers:
         objects = list(compilers.map(compile_one, sources))
-    _run("g++", "-shared", *shlex.split(more_flags), *objects, "-o", str(folder / MODULE))
+    _run(
+        "g++",
+        "-shared",
+        "-fsanitize=alignment",
+        *shlex.split(more_flags),
+        *objects,
+        "-o",
+        str(folder / MODULE),
+    )
 
 
 def _run(*command: str) -> None:
@@ -60,12 +70,12 @@ def install(folder: Path) -> None:
     assert spec.loader is not None
     sys.modules["fv2v_kernels._cuda"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    from fv2v_kernels import _native, _op
+    from fv2v_kernels import _backends, _native
 
     with mock.patch("torch.cuda.is_available", return_value=True):
         assert _native.module("cuda") is module  # and stays so: this is looked up once
-    _op.BACKENDS["cpu"] = (*_op.BACKENDS["cpu"], "cuda")
-    _native._stream = lambda device: (0, 0)
+    _backends.BACKENDS["cpu"] = (*_backends.BACKENDS["cpu"], "cuda")
+    _native._stream = lambda device: (1, 0x5EED)  # as runtime.cpp expects it
 
 
 if BUILT:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """python tests/support/cuda_on_cpu FOLDER [COMPILER FLAGS]"""
 
 import sys

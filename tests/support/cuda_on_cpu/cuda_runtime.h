@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A stand-in for CUDA's header of the same name: with this folder first on the include path, g++ compiles
 // csrc/*/cuda.cu into kernels that run on the CPU. See __init__.py for what that proves.
 #pragma once
@@ -14,6 +15,7 @@
 #define __forceinline__ inline
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
+#define FV2V_MOST_BLOCKS 2
 #define __syncthreads() cuda_on_cpu::barrier(__FILE__, __LINE__)
 
 enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration = 9 };

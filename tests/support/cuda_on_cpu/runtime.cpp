@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The stand-in's run time: blocks run one after another, the threads of a block as fibers that take turns.
 #include <setjmp.h>
 #include <ucontext.h>
@@ -25,6 +26,17 @@ namespace cuda_on_cpu {
 namespace {
 
 constexpr size_t kStack = 64 << 10;
+
+// What __init__.py passes with every call: nothing may go to the device and stream that happen to be current.
+constexpr int kDevice = 1;
+const cudaStream_t kStream = reinterpret_cast<cudaStream_t>(0x5eed);
+int current_device = 0;
+
+void check_place(cudaStream_t stream) {
+  if (current_device == kDevice && stream == kStream) return;
+  std::fprintf(stderr, "work for device %d, stream %p\n", current_device, stream);
+  std::abort();
+}
 
 struct Fiber {
   ucontext_t start;  // left for good at the first turn: a jump, unlike swapcontext, calls no system
@@ -112,10 +124,11 @@ void barrier(const char* file, int line) {
 
 cudaError_t run(const cudaLaunchConfig_t& config, const std::function<void()>& thread) {
   static unsigned launches = 0;
+  check_place(config.stream);
   const dim3 grid = config.gridDim;
   const unsigned threads = config.blockDim.x;
   const bool possible = grid.x && grid.y && grid.z && grid.x <= INT32_MAX && grid.y <= 65535 &&
-                        grid.z <= 65535 && threads && threads <= 1024 && config.blockDim.y == 1 &&
+                        grid.z <= FV2V_MOST_BLOCKS && threads && threads <= 1024 && config.blockDim.y == 1 &&
                         config.blockDim.z == 1 && config.dynamicSmemBytes <= fv2v::kMostShared;
   if (!possible) return cudaErrorInvalidConfiguration;
   ++launches;
@@ -143,21 +156,28 @@ cudaError_t run(const cudaLaunchConfig_t& config, const std::function<void()>& t
 
 }  // namespace cuda_on_cpu
 
+// Where nothing runs, the process's own device is current.
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = cuda_on_cpu::current_device;
+  if (*device == cuda_on_cpu::kDevice) std::fprintf(stderr, "a call left its device current\n"), std::abort();
   return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+  cuda_on_cpu::current_device = device;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;
 }
 // Small, so that small tests have more work than threads.
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device != cuda_on_cpu::kDevice) std::abort();
   *value = attribute == cudaDevAttrMultiProcessorCount ? 2 : 512;
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t) {
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+  cuda_on_cpu::check_place(stream);
   std::memset(memory, value, bytes);
   return cudaSuccess;
 }

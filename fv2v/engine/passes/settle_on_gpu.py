@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last pass on a GPU: channels-last memory throughout, and as few kernels as PyTorch and cuDNN allow.
+
+- Convolutions take their ReLU, and bottlenecks their sum, into cuDNN's call (fused_convolution.py).
+- A volume is pooled, enlarged and interleaved as D pictures beside each other, in the layout that it has.
+- A block that enlarges convolves in phases (double_in_phases.py), whose ReLU is in the convolution and which
+  are put together by one copy; where the small picture is 2×2 that saves nothing, and needs 16/9 the weights.
+- Convolutions that fold a volume's depth into channels are as deep as it is (depth_in_kernels.py).
+- LivePortrait's M has 110 and 142 channels: they are padded to what tensor cores take, multiples of 8.
+- Biases of residual sums are added once; SPADE's convolutions have none where an instance norm takes it out.
+- The response norms of ConvNeXt V2 read and write their input once.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+from fv2v.engine.passes.depth_in_kernels import DepthConv, FoldedTaps
+from fv2v.engine.passes.double_in_phases import phase_weight
+from fv2v.engine.passes.fold_norms import children_of
+from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, conv_of, convolution_relu, frozen
+from fv2v.engine.passes.join_spades import JoinedSpadeBlock
+from fv2v.engine.passes.settle_on_cpu import Bottleneck, Residual
+from fv2v.engine.passes.taps_in_channels import MULTIPLE
+from fv2v.networks import FaceVid2Vid, blocks
+from fv2v.networks.decoders import SpadeDecoder
+from fv2v.networks.hourglass import Hourglass3d
+from fv2v.networks.trunks import ResponseNorm, Stage
+
+SMALLEST = 4  # pixels a side, from which on phases save work
+
+
+def settle_on_gpu(model: FaceVid2Vid) -> None:
+    """In place: networks whose norms are folded, and whose taps are in channels."""
+    config = model.config
+    motion: Any = model.dense_motion
+    generator: Any = model.generator
+    _pad_channels(motion, config.volume_depth)
+    motion.memory_format = torch.channels_last_3d
+    motion.occlusion = FoldedTaps(motion.occlusion, config.volume_depth)
+    smallest = config.image_size // config.volume_stride >> len(config.dense_motion.widths)
+    if smallest < SMALLEST:
+        hourglass = getattr(motion.hourglass, "module", motion.hourglass)
+        hourglass.up[0] = Enlarged(FusedConv(hourglass.up[0].conv, negative_slope=0.0))
+    generator.warp = partial(generator.warp, memory_format=torch.channels_last_3d)
+    generator.flatten, generator.project = nn.Identity(), DepthConv(generator.project, config.volume_depth)
+    if isinstance(generator.decoder, SpadeDecoder):
+        _drop_biases(generator.decoder)
+    _settle(model)
+
+
+def _settle(module: Any) -> None:
+    if isinstance(module, Hourglass3d | Stage):
+        _join_activation(module)
+    if isinstance(module, nn.Sequential):
+        _join_relus(module)
+        _join_biases([each for each in module if isinstance(each, blocks.ResBlock2d | blocks.ResBlock3d)])
+    for name in children_of(module):
+        child = module.get_submodule(name)
+        make = REPLACED_BY.get(type(child))
+        if make:
+            setattr(module, name, make(child))
+        else:
+            _settle(child)
+
+
+class Phases(nn.Module):
+    """(B, C, [D,] H, W) -> (B, C', [D,] 2H, 2W): `conv` of the input enlarged twice, and ReLU."""
+
+    def __init__(self, conv: Any) -> None:
+        super().__init__()
+        weight = phase_weight(conv.weight)
+        self.weight = nn.Parameter(weight.contiguous(memory_format=LAST[weight.dim()]), requires_grad=False)
+        self.bias = nn.Parameter(conv.bias.repeat(4), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        ones = [1] * (x.dim() - 2)
+        return interleaved(convolution_relu(x, self.weight, self.bias, None, ones, ones), x)
+
+
+class Enlarged(nn.Module):
+    """`conv` of a volume whose pictures are enlarged twice."""
+
+    def __init__(self, conv: FusedConv) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(_by_picture(partial(interpolate, scale_factor=2, mode="nearest"), x))
+
+
+class Pooled(nn.Module):
+    """`conv`, then the mean over 2×2."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.conv = FusedConv(block.conv, negative_slope=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _by_picture(partial(avg_pool2d, kernel_size=2), self.conv(x))
+
+
+class PaddedChannels(nn.Module):
+    """`module` of a volume with so many channels of zeros more."""
+
+    def __init__(self, module: nn.Module, more: int) -> None:
+        super().__init__()
+        self.module, self.more = module, more
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return self.module(pad(volume, (0, 0) * 3 + (0, self.more)))
+
+
+class Separate(nn.Module):
+    """The convolutions that `JoinedSpadeBlock` joins, apart again: parts of channels-last are no blocks."""
+
+    def __init__(self, joined: Any) -> None:
+        super().__init__()
+        block, chunks = joined
+        make = Phases if isinstance(block, blocks.UpBlock2d) else partial(FusedConv, negative_slope=0.0)
+        weights, biases = block.conv.weight.chunk(chunks.count), block.conv.bias.chunk(chunks.count)
+        self.parts = nn.ModuleList(
+            make(conv_of(nn.Conv2d, *each, padding=block.conv.padding))
+            for each in zip(weights, biases, strict=True)
+        )
+
+    def forward(self, guide: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part(guide) for part in self.parts)
+
+
+class SmallResponseNorm(nn.Module):
+    """`ResponseNorm` as x (1 + γ N) + β: of the large tensor one norm, and one product and sum."""
+
+    def __init__(self, norm: ResponseNorm) -> None:
+        super().__init__()
+        self.gamma, self.beta = norm.gamma, norm.beta
+        self.one = nn.Parameter(torch.ones_like(norm.gamma[..., :1]), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+        share = size / (size.mean(dim=-1, keepdim=True) + 1e-6)
+        return torch.addcmul(self.beta, x, torch.addcmul(self.one, self.gamma, share))
+
+
+def interleaved(phases: Tensor, x: Tensor) -> Tensor:
+    """As `double_in_phases.interleave`, by one copy, to channels-last."""
+    B, H, W = len(x), *x.shape[-2:]
+    phases = phases.unflatten(1, (2, 2, -1))
+    first, rows, columns, *others, row, column = phases.stride()
+    # an odd phase is a row or a column further on
+    shifted = phases.as_strided(
+        (*phases.shape[:-2], H, W), (first, rows + row, columns + column, *others, row, column)
+    )
+    shape = (B, *phases.shape[3:-2], 2 * H, 2 * W)
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=LAST[x.dim()])
+    out.unflatten(-1, (W, 2)).unflatten(-3, (H, 2)).copy_(shifted.movedim((1, 2), (-3, -1)))
+    return out
+
+
+def _by_picture(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A function of pictures, also on those of a volume; of channels-last memory without copies."""
+    if x.dim() == 4:
+        return function(x)
+    return function(x.movedim(2, 1).flatten(0, 1)).unflatten(0, (len(x), -1)).movedim(1, 2)
+
+
+def _pad_channels(motion: Any, depth: int) -> None:
+    """Of what M's hourglass reads, and with it of what it returns."""
+    hourglass = motion.hourglass
+    more = -hourglass.down[0].conv.in_channels % MULTIPLE
+    if not more:
+        return
+    for owner, name, outputs in (
+        (hourglass.down[0], "conv", 0),
+        (hourglass, "conv", more),
+        (motion.mask, "conv", 0),
+    ):
+        setattr(owner, name, _widened(getattr(owner, name), more, outputs))
+    deep = motion.occlusion.weight.unflatten(1, (-1, depth))
+    motion.occlusion.weight = frozen(pad(deep, (0, 0) * 3 + (0, more)).flatten(1, 2))
+    motion.hourglass = PaddedChannels(hourglass, more)
+
+
+def _drop_biases(decoder: Any) -> None:
+    """Of convolutions that nothing but instance norms read, before a block without a plain shortcut."""
+    chain = [*decoder.middle, *decoder.up]
+    for i, block in enumerate(chain):
+        block.conv_0.bias = None
+        if any(later.conv_s is not None for later in chain[i + 1 :]):
+            block.conv_1.bias = None
+    if any(block.conv_s is not None for block in chain):
+        decoder.lift.bias = None
+
+
+def _widened(conv: Any, inputs: int, outputs: int) -> Conv:
+    """With channels of zeros more."""
+    weight = pad(conv.weight, (0, 0) * 3 + (0, inputs, 0, outputs))
+    return conv_of(nn.Conv3d, weight, pad(conv.bias, (0, outputs)), padding=conv.padding)
+
+
+def _join_activation(module: Any) -> None:
+    module.conv, module.activation = FusedConv(module.conv, negative_slope=0.0), nn.Identity()
+
+
+def _join_relus(layers: Any) -> None:
+    """Convolutions that nothing but folded norms is between them and a ReLU."""
+    latest = -1
+    for i, layer in enumerate(layers):
+        if isinstance(layer, nn.ReLU) and latest >= 0:
+            layers[latest] = FusedConv(layers[latest], negative_slope=0.0)
+            layers[i] = nn.Identity()
+        if not isinstance(layer, nn.Identity):
+            latest = i if type(layer) in (nn.Conv2d, nn.Conv3d) else -1
+
+
+def _join_biases(chain: Sequence[Any]) -> None:
+    """Residual blocks in a row: the last one adds what all of them would, the norms between know of it."""
+    total: Any = 0.0
+    for block in chain:
+        block.norm1.running_mean = block.norm1.running_mean - total
+        total = total + block.conv2.bias
+        block.conv2.bias = None
+    if chain:
+        chain[-1].conv2.bias = frozen(total)
+
+
+def _bottleneck(block: Any) -> nn.Module:
+    if not isinstance(block.skip, nn.Identity):  # its bias and conv3's are one
+        block.conv3.bias = frozen(block.conv3.bias + block.skip[0].bias)
+        block.skip[0].bias = None
+    return Bottleneck(block, make=FusedConv, make_inner=FusedConv)
+
+
+def _same(block: Any) -> nn.Module:
+    return FusedConv(block.conv, negative_slope=getattr(block.activation, "negative_slope", 0.0))
+
+
+def _plain(conv: Any) -> nn.Module:
+    return conv.to(memory_format=LAST[conv.weight.dim()]) if conv.groups > 1 else FusedConv(conv)
+
+
+def _spade(block: Any) -> nn.Module:
+    block.shared = Separate(block.shared)
+    _settle(block)
+    return block
+
+
+REPLACED_BY: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    blocks.SameBlock2d: _same,
+    blocks.DownBlock2d: Pooled,
+    blocks.DownBlock3d: Pooled,
+    blocks.UpBlock2d: lambda block: Phases(block.conv),
+    blocks.UpBlock3d: lambda block: Phases(block.conv),
+    blocks.ResBlock2d: partial(Residual, make=FusedConv),
+    blocks.ResBlock3d: partial(Residual, make=FusedConv),
+    blocks.ResBottleneck: _bottleneck,
+    JoinedSpadeBlock: _spade,
+    ResponseNorm: SmallResponseNorm,
+    nn.Conv2d: _plain,
+    nn.Conv3d: _plain,
+}

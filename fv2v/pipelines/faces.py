@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What finds faces for a command: LivePortrait's own detector and landmarks, where its weights bring them."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fv2v.checkpoints import liveportrait, native
+from fv2v.face.detectors.choice import find_faces
+from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_release_faces
+from fv2v.face.portrait import CroppedPortrait, FaceChoice
+from fv2v.motion.ratios import Openness
+from fv2v.pipelines.model import ModelChoice
+
+
+class FaceFinder:
+    """Finds faces as the release does whose weights a command runs.
+
+    Args:
+        model: the command's, checked.
+        crop: whether faces are looked for at all.
+
+    Attributes:
+        notes: a line for the user, once faces were chosen by it: whose licence counts, or what is missing of
+            LivePortrait's files and what is used instead.
+    """
+
+    def __init__(self, model: ModelChoice, crop: bool) -> None:
+        self._model, self._crop = model, crop
+        self.notes: tuple[str, ...] = ()
+
+    def choose(self, face: Any) -> Any:
+        """`face` as `choose_face` takes it: a number counts the faces that the release's detector finds.
+
+        For LivePortrait's weights a detector that the user named is asked for five points of the face.
+        """
+        is_number = isinstance(face, int) and not isinstance(face, bool)
+        choice = FaceChoice(face) if is_number else face
+        if not self._crop or not isinstance(choice, FaceChoice) or choice.landmarks or self._found is None:
+            return face
+        if choice.detector is not find_faces:
+            return replace(choice, by_points=True)
+        if isinstance(self._found, str):
+            self.notes = (
+                f"faces are not found by LivePortrait's own detector: {self._found}. fv2v's is used instead, "
+                "and its five points, where it gives them, for about the release's crop",
+            )
+            return replace(choice, by_points=True)
+        self.notes = (LICENCE,)
+        return replace(choice, detector=self._found, landmarks=self._found.landmarks)
+
+    @cached_property
+    def _found(self) -> LivePortraitFaces | str | None:
+        """The detector, or what is missing for it; None for other weights than LivePortrait's."""
+        files = _liveportrait_files(self._model)
+        return find_release_faces(files) if files else None
+
+
+def openness_of(portrait: CroppedPortrait) -> Openness | None:
+    """How far a portrait's eyes and lips are open, where 203 landmarks of it are known."""
+    marks = portrait.landmarks
+    return Openness.of(marks) if marks is not None and len(marks) == 203 else None
+
+
+def _liveportrait_files(model: ModelChoice) -> Sequence[Path]:
+    """The files of weights that a command runs, where they are LivePortrait's; else none."""
+    weights = model.reenactor.weights if model.reenactor else model.weights
+    if weights is None or weights == "random":
+        return ()
+    files = [Path(weights)] if isinstance(weights, str | os.PathLike) else [Path(path) for path in weights]
+    if len(files) == 1 and files[0].is_dir():
+        files = liveportrait.find(files[0])
+    return files if files and all(map(_is_liveportraits, files)) else ()
+
+
+def _is_liveportraits(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    return (
+        native.release(path) == liveportrait.NAME if native.is_ours(path) else bool(liveportrait.part(path))
+    )

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernels of a frame on a GPU, as the table in fv2v/engine/README.md has them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import fv2v.engine
+from fv2v.engine import GPU_PASSES, PASSES
+from fv2v.engine.launches import Counter, count
+from fv2v.engine.passes.fused_convolution import FusedConv
+from fv2v.engine.passes.taps_in_channels import taps_in_channels
+from fv2v.presets import PRESETS
+
+BEFORE = (*PASSES, taps_in_channels)
+TABLE = Path(fv2v.engine.__file__).with_name("README.md").read_text(encoding="utf-8")
+ROWS = [
+    [cell.strip(" `") for cell in row.split("|")[1:-1]] for row in TABLE.splitlines() if row.startswith("| `")
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row[:2]))
+def test_the_table(row):
+    preset, passes, *numbers = row
+    found = count(PRESETS[preset], GPU_PASSES if passes == "after" else BEFORE)
+    counted = (found.kernels, found.convolutions, found.biases, found.layouts, found.others)
+    assert [*counted, round(found.convolved), round(found.moved)] == [int(number) for number in numbers]
+
+
+def test_the_table_has_the_large_presets():
+    assert [row[0] for row in ROWS[::2]] == ["vox-256", "vox-256-spade", "liveportrait"]
+
+
+@torch.no_grad()
+def test_what_counts():
+    conv = nn.Conv2d(8, 16, 3, padding=1)
+    module, x = FusedConv(conv, negative_slope=0.0), torch.randn(1, 8, 6, 6)
+    last = x.contiguous(memory_format=torch.channels_last)
+    with Counter() as plain:
+        conv(x).relu()
+    with Counter() as fused:
+        module(last).permute(0, 2, 3, 1)
+    ours, theirs = fused.launches, plain.launches
+    assert (theirs.convolutions, theirs.biases, theirs.layouts, theirs.others) == (1, 1, 2, 1)
+    assert (ours.convolutions, ours.biases, ours.layouts) == (1, 0, 0)
+    assert theirs.convolved == pytest.approx(4e-6 * (8 * 36 + 16 * 36 + 16 * 8 * 9 + 16))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small good files for the fuzz targets to start from, and files by hand that are not good."""
+
+import io
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import hostile_cases
+import numpy as np
+import torch
+from hostile_files import mat, matrix, motion, packed, saved, template, weights
+from safetensors.torch import save
+from tiny import TINY
+
+from fv2v.data.synthetic import LANDMARKS
+from fv2v.networks import FaceVid2Vid  # noqa: F401  so that what it imports is not fuzzed
+
+HAND_MADE = {  # by target: of which reader's hostile files are seeds, too
+    "pictures": "picture",
+    "films": "film",
+    "sounds": "sound",
+    "motion": "motion",
+    "templates": "motion",
+    "pickles": "motion",
+    "coefficients": "coefficients",
+    "ratios": "ratios",
+    "configs": "config",
+    "weights": "weights",
+    "torch": "weights",
+}
+LARGEST = 1 << 14  # bytes of a seed
+
+
+def pictures() -> dict[str, bytes]:
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    return {
+        suffix: cv2.imencode(suffix, image)[1].tobytes()
+        for suffix in (".png", ".jpg", ".webp", ".bmp", ".tiff", ".ppm", ".hdr", ".jp2", ".gif")
+    }
+
+
+def films(folder: Path) -> dict[str, bytes]:
+    made = {}
+    for name, codec in (("a.mp4", "libx264"), ("a.mkv", "mpeg4"), ("a.ts", "mpeg2video"), ("a.avi", "mjpeg")):
+        with av.open(str(folder / name), "w") as output:
+            stream = output.add_stream(codec, rate=25)
+            stream.width, stream.height = 32, 32
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            for level in (0, 100, 200):
+                frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), level, np.uint8), format="rgb24")
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+        made[name] = (folder / name).read_bytes()
+    return made
+
+
+def sounds(folder: Path) -> dict[str, bytes]:
+    with av.open(str(folder / "a.wav"), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return {"a.wav": (folder / "a.wav").read_bytes()} | films(folder)
+
+
+def shards() -> dict[str, bytes]:
+    K = len(LANDMARKS)
+    index = {"version": 1, "size": 8, "identities": 1, "seed": 0, "first": 0, "frames": 2}
+    tensors = {
+        "pictures": torch.zeros(1, 2, 3, 8, 8, dtype=torch.uint8),
+        "canonical": torch.zeros(1, K, 3),
+        "rotation": torch.eye(3).expand(1, 2, 3, 3).contiguous(),
+        "translation": torch.zeros(1, 2, 3),
+        "expression": torch.zeros(1, 2, K, 3),
+        "scale": torch.ones(1, 2, 1),
+    }
+    text = json.dumps(index | {"landmarks": list(LANDMARKS)}).encode()
+    return {"heads": text + b"\0\0\0\0" + save(tensors)}
+
+
+def torch_files() -> dict[str, bytes]:
+    made = {}
+    for zipped in (True, False):
+        buffer = io.BytesIO()
+        stored = {"a": torch.zeros(3), "b": {"c": torch.ones(2, 2).T}, "step": 5}
+        torch.save(stored, buffer, _use_new_zipfile_serialization=zipped)
+        made[f"zip-{zipped}"] = buffer.getvalue()
+    return made
+
+
+def coefficients() -> dict[str, bytes]:
+    good = matrix((1, 70), bytes(560))
+    return {"stored": mat(good), "packed": mat(packed(good))}
+
+
+def of(target: str, folder: Path) -> dict[str, bytes]:
+    """The seeds of a target, by name."""
+    made: dict[str, Callable[[], dict[str, bytes]]] = {
+        "pictures": pictures,
+        "films": lambda: films(folder),
+        "sounds": lambda: sounds(folder),
+        "faces-json": lambda: {"a": b"[[1, 2, 30, 40], null, [1.5, 2, 30, 40]]", "b": b"[1, 2, 3, 4]"},
+        "faces-csv": lambda: {"a": b"left,top,right,bottom\n1,2,30,40\n,,,\n", "b": b"1,2\n3,4\n"},
+        "faces-npy": lambda: {"a": saved(np.array([[1, 2, 30, 40.0]])), "b": saved(np.ones((2, 68, 2)))},
+        "motion": lambda: {"a": motion()},
+        "templates": lambda: {"a": template(), "b": pickle.dumps(pickle.loads(template()), 2)},
+        "pickles": lambda: {"a": template(), "b": pickle.dumps([1, "a", (2.5, b"c"), {"d": None}], 0)},
+        "coefficients": coefficients,
+        "ratios": lambda: {"a": saved(np.zeros((2, 3))), "b": saved(np.ones((203, 2)))},
+        "shards": shards,
+        "configs": lambda: {"a": b"[model]\npreset = 'vox-256'\n[optimiser]\nlr = 0.1\nbetas = [0.5, 0.9]\n"},
+        "weights": lambda: {"a": weights(TINY.as_dict())},
+        "torch": torch_files,
+    }
+    found = made[target]()
+    by_hand = hostile_cases.CASES.get(HAND_MADE.get(target, ""), {})
+    for name in (
+        "memo.pkl",
+        "keys.pkl",
+        "code.pkl",
+        "dotted.toml",
+        "header.safetensors",
+        "wide.png",
+        "list.ffconcat",
+    ):
+        if name in by_hand:
+            found[name] = by_hand[name]()
+    return {name: content for name, content in found.items() if len(content) <= LARGEST}

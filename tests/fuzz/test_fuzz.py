@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each reader is fuzzed for a while, from small good files; inputs that once failed are tried first, always.
+
+`FV2V_FUZZ_SECONDS=600 pytest --slow tests/fuzz` fuzzes each for ten minutes.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from places import ROOT, TESTS
+
+HERE = TESTS / "fuzz"
+SECONDS = int(os.environ.get("FV2V_FUZZ_SECONDS", "25"))
+TARGETS = (
+    "pictures",
+    "films",
+    "sounds",
+    "faces-json",
+    "faces-csv",
+    "faces-npy",
+    "motion",
+    "templates",
+    "pickles",
+    "coefficients",
+    "ratios",
+    "shards",
+    "configs",
+    "weights",
+    "torch",
+)
+
+
+def fuzz(target: str, *options: object, folder: Path) -> None:
+    command = [sys.executable, HERE / "fuzz.py", target, *options, f"-artifact_prefix={folder}/"]
+    result = subprocess.run(
+        list(map(str, command)),
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has wheels for Linux alone")
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_input_does_harm(target, tmp_path):
+    import seeds
+
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name, content in seeds.of(target, tmp_path).items():
+        (corpus / f"seed-{name.replace('/', '-')}").write_bytes(content)
+    for kept in sorted((HERE / "regressions").glob(f"{target}-*")):
+        (corpus / kept.name).write_bytes(kept.read_bytes())
+    fuzz(target, corpus, f"-max_total_time={SECONDS}", folder=tmp_path)
