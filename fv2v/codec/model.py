@@ -6,13 +6,16 @@ three changes, how far it moves on average over some 30 and some 4 frames, which
 the frame is so far) and gives a mixture of two Laplace distributions for its next change: their centre,
 scales and weight. Networks and features are in fixed point, `ONE` to the unit; the network was trained in
 floating point (benches/train_motion_model.py) and then rounded.
+
+Where products, sums and quotients of whole numbers stay below 2^53 they are computed in float64, several
+times as fast as in int64 and exact there: in whatever order and with whatever instructions, on every machine.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from math import isqrt
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +29,10 @@ SLOW, FAST = 5, 2  # averages forget 1/32 and 1/4 a frame
 _PRIOR = 4  # frames that the average over a class of numbers counts as
 _FLOOR = 77  # 0.3 steps, added to the unit that changes are measured in
 _MOST = 8 * ONE  # features are clipped there
-_POWERS = np.array([isqrt(isqrt(isqrt(1 << i))) for i in range(OCTAVE * 44)])  # floor(2^(i / 8))
+LARGEST = 64 * ONE  # no feature exceeds it; between layers numbers are clipped there
+_POWERS = [isqrt(isqrt(isqrt(1 << i))) for i in range(OCTAVE * 44)]  # floor(2^(i / 8))
+_POWERS_ARRAY = np.array(_POWERS)
+_SCALES = _POWERS_ARRAY.astype(np.float64)
 _SMALLEST, _LARGEST = 2 * OCTAVE, 41 * OCTAVE  # scales: indices of _POWERS
 _FINE = 32  # entries of _DECAY a scale
 
@@ -42,13 +48,16 @@ def _decay() -> np.ndarray:
 
 
 _DECAY = _decay()
-_EDGES = np.arange(1 - BINS, BINS + 1)
-_RISING = np.arange(1, 2 * BINS + 1)
+_TAILS = _DECAY >> 1  # of a Laplace distribution, out of TOTAL
+_EDGES = np.array([-np.inf, *range(1 - BINS, BINS + 1), np.inf])  # between symbols, in cells
+_INDICES = np.arange(len(_EDGES))
+_FORGET = np.array([SLOW, FAST])
+_FADE, _FADE_BITS = np.array([5, 7]), 3  # of which way numbers went
 
 
-def logarithm(values: Any) -> Any:
+def logarithm(values: np.ndarray) -> np.ndarray:
     """8 log2, rounded down, of whole numbers from 1 on."""
-    return _POWERS.searchsorted(values, side="right") - 1
+    return _POWERS_ARRAY.searchsorted(values, side="right") - 1
 
 
 @dataclass(slots=True)
@@ -84,18 +93,15 @@ class Contexts:
     def after(self, changes: np.ndarray, expected: np.ndarray) -> "Contexts":
         """The contexts after a frame that changed so, `expected` as `Frame` has it."""
         size = np.abs(changes)
-        moved = size > 0
-        way = np.sign(changes) * ONE
-        went = self.went
-        faded = np.stack([went[:, 0] * 5 >> 3, went[:, 1] * 7 >> 3], axis=1)
+        way = np.sign(changes)[:, None] * ONE
         total, usual = int(size.sum()) * ONE + ONE, int(expected.sum()) + ONE
         return Contexts(
             numbers=self.numbers + changes,
             changes=np.concatenate([changes[:, None], self.changes[:, :2]], axis=1),
             slow=self.slow - (self.slow >> SLOW) + size * ONE,
             fast=self.fast - (self.fast >> FAST) + size * ONE,
-            went=np.where(moved[:, None], way[:, None], faded),
-            frames=self.frames - (self.frames >> np.array([SLOW, FAST])) + ONE,
+            went=np.where(way, way, self.went * _FADE >> _FADE_BITS),
+            frames=self.frames - (self.frames >> _FORGET) + ONE,
             lively=_ratio(total, usual),
         )
 
@@ -106,18 +112,28 @@ class Network:
     def __init__(self) -> None:
         with files("fv2v.codec").joinpath("model.npz").open("rb") as file:
             stored = np.load(file)
+            # in units of the features, so that rounding down is all that is left to do after a layer
             self._layers = [
-                (stored[f"weight{i}"].astype(np.int64), stored[f"bias{i}"].astype(np.int64)) for i in range(3)
+                (stored[f"weight{i}"] / (1 << WEIGHT_BITS), stored[f"bias{i}"] / (1 << WEIGHT_BITS))
+                for i in range(3)
             ]
 
+    def largest_sum(self) -> float:
+        """No partial sum of a layer is larger, in whole numbers; float64 is exact below 2^53."""
+        sums = [LARGEST * np.abs(weight).sum(0) + np.abs(bias) for weight, bias in self._layers]
+        return float(max(each.max() for each in sums)) * (1 << WEIGHT_BITS)
+
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(n, 12) -> (n, 4)."""
-        x = features
-        for i, (weight, bias) in enumerate(self._layers):
-            x = x @ weight + bias >> WEIGHT_BITS
-            if i < 2:
-                x = _clip(x, 0, 64 * ONE)
-        return x
+        """(n, 12) -> (n, 4), whole numbers as float64."""
+        first, second, last = self._layers
+        x = _clip(_layer(features, *first), 0, LARGEST)
+        x = _clip(_layer(x, *second), 0, LARGEST)
+        return _layer(x, *last)
+
+
+def _layer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    y: np.ndarray = np.floor(x @ weight + bias)
+    return y
 
 
 @cache
@@ -141,13 +157,14 @@ class Frame:
         P = len(c.numbers)
         self._pool = np.empty(P, np.int64)
         for part in (slice(0, pose), slice(pose, P)):
-            mean = int(c.slow[part].sum()) // max(len(c.slow[part]), 1)
+            mean = int(c.slow[part].sum()) // (part.stop - part.start)
             self._pool[part] = (mean + ONE) * ONE // (slow + 2 * ONE)
         self.expected = (c.slow + _PRIOR * self._pool) * ONE // (slow + _PRIOR * ONE)
         quick = (c.fast + self.expected) * ONE // (fast + ONE)
         self.unit = self.expected + _FLOOR
+        self.level = logarithm(self.unit)
         level = logarithm(self.expected + 13)
-        x = np.empty((P, 12), np.int64)
+        x = np.empty((P, 12))
         x[:, :3] = _clip(c.changes * (ONE * ONE) // self.unit[:, None], -_MOST, _MOST)
         x[:, 3] = level * 32
         x[:, 4] = (logarithm(quick + 13) - level) * 32
@@ -178,66 +195,70 @@ class Distribution:
 
     Args:
         centre: (n,) ONE to the step.
-        near, far: (n,) the scales, as indices of powers of 2^(1/8), ONE to the step.
+        scales: (2, n) the near one's and the far one's, as indices of powers of 2^(1/8), ONE to the step.
         weight: (n,) of the far one, out of ONE.
     """
 
-    def __init__(self, centre: np.ndarray, near: np.ndarray, far: np.ndarray, weight: np.ndarray) -> None:
-        near, far = _clip(near, _SMALLEST, _LARGEST), _clip(far, _SMALLEST, _LARGEST)
+    def __init__(self, centre: np.ndarray, scales: np.ndarray, weight: np.ndarray) -> None:
+        scales = _clip(scales, _SMALLEST, _LARGEST)
         # a wide distribution is coded in cells of some steps, and the place in a cell as plain bits
-        self._shift = np.maximum(near // OCTAVE - 8, 0)
-        self._first = (centre + ONE // 2 >> 8) - ((1 << self._shift) >> 1)
-        edges = (self._first[:, None] + (_EDGES << self._shift[:, None])) * ONE - ONE // 2 - centre[:, None]
-        starts = (
-            _cumulative(edges, _POWERS[near]) * (ONE - weight)[:, None]
-            + _cumulative(edges, _POWERS[far]) * weight[:, None]
-        ) >> 8
-        starts = (starts * (TOTAL - 2 * BINS - 1) >> TOTAL_BITS) + _RISING
-        self._starts = np.empty((len(starts), 2 * BINS + 2), np.int64)
-        self._starts[:, 0], self._starts[:, 1:-1], self._starts[:, -1] = 0, starts, TOTAL
+        self._shift = np.maximum((scales[0] >> 3) - 8, 0)
+        middle = centre + ONE // 2
+        self._first = (middle >> 8) - ((1 << self._shift) >> 1)
+        # where the middle cell begins, seen from the centre, and how wide cells are; _FINE * ONE to the step
+        self._begin = (self._first * ONE - middle)[:, None] * _FINE
+        self._cell = (_FINE * ONE << self._shift)[:, None]
+        self._scales = _SCALES.take(scales)[..., None]
+        self._weight = weight[:, None]
 
     @classmethod
     def of(cls, network: Network, frame: Frame, group: slice) -> "Distribution":
         """What the network says of a group that is next."""
-        centre, near, wider, weight = network(frame.enter(group)).T
-        unit = frame.unit[group]
-        near = logarithm(unit) + (near >> 5)
-        return cls(centre * unit >> 8, near, near + (np.maximum(wider, 0) >> 5), _clip(weight, 0, 240))
+        centre, near, wider, weight = network(frame.enter(group)).T.astype(np.int64)
+        near = frame.level[group] + (near >> 5)
+        scales = np.array([near, near + (np.maximum(wider, 0) >> 5)])
+        return cls(centre * frame.unit[group] >> 8, scales, _clip(weight, 0, 240))
+
+    def _starts(self, edges: np.ndarray) -> np.ndarray:
+        """(n, m) or (m,) indices of `_EDGES` -> (n, m): the frequencies below them, out of TOTAL.
+
+        Cells are at most 2^33 steps wide, so all distances are below 2^50; and a quotient of whole numbers
+        below 2^53 is never rounded up to the next whole number.
+        """
+        at = _EDGES[edges] * self._cell + self._begin
+        away = np.minimum(np.abs(at) / self._scales, len(_DECAY) - 1).astype(np.int64)
+        near, far = _TAILS.take(away)
+        tail = near * ONE + (far - near) * self._weight
+        below = np.where(at < 0, tail, TOTAL * ONE - tail) >> 8
+        return (below * (TOTAL - 2 * BINS - 1) >> TOTAL_BITS) + edges
 
     def encode(self, coder: RangeEncoder, changes: np.ndarray) -> None:
         away = changes - self._first
         cells = away >> self._shift
         symbols = _clip(cells, -BINS, BINS) + BINS
-        rest = (away - (cells << self._shift)).tolist()
+        starts = self._starts(symbols[:, None] + _INDICES[:2]).tolist()
+        shifts = self._shift.tolist()
+        wide = any(shifts)
+        rest = (away - (cells << self._shift)).tolist() if wide else ()
         beyond = (np.abs(cells) - BINS).tolist()
-        rows, shifts = self._starts.tolist(), self._shift.tolist()
-        for i, symbol in enumerate(symbols.tolist()):
-            row = rows[i]
-            start = row[symbol]
-            coder.encode(start, row[symbol + 1] - start)
-            if symbol in (0, 2 * BINS):
+        for i, (start, end) in enumerate(starts):
+            coder.encode(start, end - start)
+            if beyond[i] >= 0:
                 coder.encode_number(beyond[i])
             if shifts[i]:
                 coder.encode_bits(rest[i], shifts[i])
 
     def decode(self, coder: RangeDecoder) -> np.ndarray:
         """(n,) changes."""
-        rows, shifts, firsts = self._starts.tolist(), self._shift.tolist(), self._first.tolist()
+        rows, shifts = self._starts(_INDICES).tolist(), self._shift.tolist()
         changes = []
-        for row, shift, first in zip(rows, shifts, firsts, strict=True):
+        for row, shift in zip(rows, shifts, strict=True):
             cell = coder.decode(row) - BINS
             if cell in (-BINS, BINS):
                 beyond = coder.decode_number()
                 cell += beyond if cell > 0 else -beyond
-            changes.append(first + (cell << shift) + (coder.decode_bits(shift) if shift else 0))
-        return np.array(changes, np.int64)
-
-
-def _cumulative(edges: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The Laplace distribution's cumulative function at (n, edges), out of TOTAL."""
-    away = np.minimum(np.abs(edges) * _FINE // scale[:, None], len(_DECAY) - 1)
-    tail = _DECAY[away] >> 1
-    return np.where(edges < 0, tail, TOTAL - tail)
+            changes.append((cell << shift) + (coder.decode_bits(shift) if shift else 0))
+        return self._first + np.array(changes, np.int64)
 
 
 def _clip(values: np.ndarray, least: int, most: int) -> np.ndarray:
@@ -246,5 +267,5 @@ def _clip(values: np.ndarray, least: int, most: int) -> np.ndarray:
 
 
 def _ratio(a: int, b: int) -> int:
-    """8 log2(a / b), whole."""
-    return int(logarithm(a) - logarithm(b))
+    """8 log2(a / b), whole: `logarithm` of one number."""
+    return bisect_right(_POWERS, a) - bisect_right(_POWERS, b)

@@ -50,7 +50,7 @@ def encode_whole(coder: RangeEncoder, numbers: np.ndarray, quantizer: Quantizer)
     for part in _classes(quantizer):
         values = numbers[part]
         mean = max(int(np.abs(values).sum()) * ONE // len(values), 1)
-        code = min(max((int(logarithm(mean)) - OCTAVE) // _SCALE_STEP, 0), (1 << _SCALE_BITS) - 1)
+        code = min(max((int(logarithm(np.array(mean))) - OCTAVE) // _SCALE_STEP, 0), (1 << _SCALE_BITS) - 1)
         coder.encode_bits(code, _SCALE_BITS)
         _wide(code, len(values)).encode(coder, values)
 
@@ -77,7 +77,7 @@ def _classes(quantizer: Quantizer) -> Iterator[slice]:
 def _wide(code: int, count: int) -> Distribution:
     """About 0, of a scale that a refresh states."""
     near = np.full(count, OCTAVE + code * _SCALE_STEP)
-    return Distribution(np.zeros(count, np.int64), near, near + OCTAVE, np.full(count, ONE // 4))
+    return Distribution(np.zeros(count, np.int64), np.array([near, near + OCTAVE]), np.full(count, ONE // 4))
 
 
 def join(payloads: Sequence[bytes]) -> bytes:

@@ -5,6 +5,7 @@ Frequencies are out of `TOTAL`. The last symbols cost no more than they must: th
 written that names a number of the final interval, and what a decoder reads beyond the end is zeros.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 TOTAL_BITS = 16
@@ -54,13 +55,7 @@ class RangeEncoder:
 
     def finish(self) -> bytes:
         """The shortest bytes, one at least, from which the symbols are decoded again."""
-        bits = 32 + 8 * self._bytes
-        for count in range(1, self._bytes + 5):
-            unit = bits - 8 * count
-            value = -(-self._low >> unit)
-            if value << unit < self._low + self._range:
-                return value.to_bytes(count, "big")
-        raise AssertionError("an interval of 2^24 numbers holds a multiple of 1")
+        return _shortest(self._low, self._range, 4 + self._bytes)
 
 
 class RangeDecoder:
@@ -70,21 +65,17 @@ class RangeDecoder:
         self._data, self._next = data, 4
         self._code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
         self._range = _TOP
-        self._again = RangeEncoder()
 
     def decode(self, starts: Sequence[int]) -> int:
         """The symbol j: `starts[j]` <= what is read < `starts[j + 1]`; `starts` ends with TOTAL."""
         unit = self._range >> TOTAL_BITS
-        number = min(self._code // unit, TOTAL - 1)
-        low, high = 0, len(starts) - 1
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if starts[middle] <= number:
-                low = middle
-            else:
-                high = middle
-        self._take(starts[low], starts[low + 1] - starts[low], unit)
-        return low
+        number = self._code // unit
+        if number >= TOTAL:
+            raise _no_symbol()
+        symbol = bisect_right(starts, number) - 1
+        start = starts[symbol]
+        self._take(start, starts[symbol + 1] - start, unit)
+        return symbol
 
     def decode_bits(self, count: int) -> int:
         value = 0
@@ -92,7 +83,9 @@ class RangeDecoder:
             bits = min(count, _MOST_BITS)
             count -= bits
             size, unit = TOTAL >> bits, self._range >> TOTAL_BITS
-            number = min(self._code // unit // size, (1 << bits) - 1)
+            number = self._code // unit // size
+            if number >> bits:
+                raise _no_symbol()
             self._take(number * size, size, unit)
             value = value << bits | number
         return value
@@ -107,15 +100,30 @@ class RangeDecoder:
 
     def check_end(self) -> None:
         """CodecError unless the bytes are those that an encoder writes for the symbols decoded."""
-        if self._again.finish() != self._data:
+        read = self._data[: self._next].ljust(self._next, b"\0")
+        low = int.from_bytes(read, "big") - self._code  # an encoder's, after the same symbols
+        if _shortest(low, self._range, self._next) != self._data:
             raise CodecError(f"damaged: {len(self._data)} bytes do not end where their symbols do")
 
     def _take(self, start: int, frequency: int, unit: int) -> None:
-        self._again.encode(start, frequency)
         self._code -= start * unit
         self._range = unit * frequency
         while self._range < _BOTTOM:
             byte = self._data[self._next] if self._next < len(self._data) else 0
             self._next += 1
-            self._code = (self._code & _TOP - 1) << 8 | byte
+            self._code = self._code << 8 | byte  # below the range, as ever
             self._range <<= 8
+
+
+def _no_symbol() -> CodecError:
+    return CodecError("damaged: bytes that no symbol begins with")
+
+
+def _shortest(low: int, size: int, count: int) -> bytes:
+    """The shortest bytes, one at least, that `count` bytes from `low` to below `low + size` begin with."""
+    for length in range(1, count + 1):
+        unit = 8 * (count - length)
+        value = -(-low >> unit)
+        if value << unit < low + size:
+            return value.to_bytes(length, "big")
+    raise AssertionError("an interval of 2^24 numbers holds a multiple of 1")

@@ -114,6 +114,9 @@ class TrainConfig:
     # teacher forcing: the share of pairs that are rendered with true keypoints in place of estimated ones, at
     # the first step and at the last
     teacher: tuple[float, float] = (0.0, 0.0)
+    # the largest share of keypoints, the last ones, that do not move when a pair is rendered, so that the
+    # first learn to matter most (Sec. 5; up to 0.75); a pair's own share is drawn
+    tail_dropout: float = 0.0
     augment: AugmentConfig | None = None
     workers: int = 2  # processes that read pairs
 
@@ -130,6 +133,7 @@ class TrainConfig:
         _require(self.precision in PRECISIONS, f"precision one of {PRECISIONS}", self.precision)
         _require(0 <= self.average < 1, "average in [0, 1)", self.average)
         _require(all(0 <= share <= 1 for share in self.teacher), "teacher from 0 to 1", self.teacher)
+        _require(0 <= self.tail_dropout <= 0.75, "tail_dropout from 0 to 0.75", self.tail_dropout)
         learns = self.losses.of_pictures or self.losses.of_motion
         _require(learns, "a loss that counts", self.losses)
         known = self.weights is not None and not self.fresh

@@ -197,7 +197,9 @@ class Learner:
         first, last = config.teacher
         teacher = first + (last - first) * step / self.steps
         whole = pairs * world.size * config.accumulate
-        randomness = StepRandomness.of_step(config.seed, step, whole, teacher, world.device, self.dtype)
+        randomness = StepRandomness.of_step(
+            config.seed, step, whole, teacher, world.device, self.dtype, config.tail_dropout
+        )
         start = (part * world.size + world.rank) * pairs
         return randomness[start : start + pairs]
 

@@ -130,7 +130,10 @@ class Objective(nn.Module):
             source, moved = model.source_of(portrait, *own), motion
             if truth is not None and randomness.teacher_forced is not None:
                 source, moved = with_true_keypoints(source, motion, truth, randomness.teacher_forced)
-            output = model.render(source, place_absolutely(source, moved, model))
+            placement = place_absolutely(source, moved, model)
+            if randomness.dropped is not None:
+                placement = without_last(placement, source.keypoints, randomness.dropped)
+            output = model.render(source, placement)
             terms = self._of_picture(terms, output, pairs)
         terms = self._of_motion(terms, own, motion, driving, truth)
         terms = self._of_warp(terms, own, motion, driving, randomness.warp, voxels)
@@ -254,6 +257,19 @@ def place_absolutely(source: Source, motion: Motion, model: FaceVid2Vid) -> Plac
     if TRANSFERS[geometry.transfer].keeps_own_expression:
         return Placement(keypoints_of(source.canonical, motion), None)
     return place(source, motion, geometry=geometry)
+
+
+def without_last(placement: Placement, kp_source: Tensor, dropped: Tensor) -> Placement:
+    """The last keypoints stay where the source has them, unturned: shares `dropped` (B,), rounded down."""
+    K = kp_source.shape[1]
+    moves = torch.arange(K, device=dropped.device) < K - (dropped * K).floor().unsqueeze(1)  # (B, K)
+    kp_driving = placement.kp_driving.where(moves.unsqueeze(-1), kp_source)
+    affine = placement.affine
+    if affine is not None:
+        each = affine if affine.dim() == 4 else affine.unsqueeze(1)
+        identity = torch.eye(3, dtype=affine.dtype, device=affine.device)
+        affine = each.where(moves[..., None, None], identity)
+    return Placement(kp_driving, affine)
 
 
 def with_true_keypoints(

@@ -17,10 +17,18 @@ class StepRandomness(Batched):
 
     warp: RandomWarp  # of the driving frame, for equivariance
     teacher_forced: Tensor | None  # (B,) bool  pairs rendered with true keypoints; None: none of them
+    dropped: Tensor | None = None  # (B,) the share of keypoints, the last ones, that do not move
 
     @classmethod
     def of_step(
-        cls, seed: int, step: int, batch: int, teacher: float, device: torch.device, dtype: torch.dtype
+        cls,
+        seed: int,
+        step: int,
+        batch: int,
+        teacher: float,
+        device: torch.device,
+        dtype: torch.dtype,
+        tail_dropout: float = 0.0,
     ) -> "StepRandomness":
         """The choices of a step: the same in every process, and in a run that is resumed.
 
@@ -30,9 +38,15 @@ class StepRandomness(Batched):
             batch: B, over all processes and accumulated parts.
             teacher: the share of pairs that are rendered with true keypoints.
             device, dtype: of the tensors.
+            tail_dropout: the largest share of keypoints that do not move.
         """
         generator = torch.Generator()
         generator.manual_seed(int(np.random.default_rng((seed, 2, step)).integers(1 << 62)))
         warp = RandomWarp.sample(batch, generator, device=device, dtype=dtype)
         teacher_forced = torch.rand(batch, generator=generator) < teacher
-        return cls(warp, teacher_forced.to(device) if teacher else None)
+        dropped = tail_dropout * torch.rand(batch, generator=generator)
+        return cls(
+            warp,
+            teacher_forced.to(device) if teacher else None,
+            dropped.to(device) if tail_dropout else None,
+        )

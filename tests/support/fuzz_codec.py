@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feeds bytes to the decoder, the `.fv2v` reader and the readers of messages: `python fuzz_codec.py RUNS`.
+"""Feeds bytes to the decoder, the `.fv2v` reader and the readers of messages: `python fuzz_codec.py SECONDS`.
 
 Coverage guides atheris. Anything but a CodecError ends it with a traceback.
 """
@@ -63,6 +63,6 @@ if __name__ == "__main__":
     folder = tempfile.mkdtemp()
     for number, seed in enumerate(seeds()):
         Path(folder, str(number)).write_bytes(seed)
-    runs = [f"-atheris_runs={sys.argv[1]}", f"-runs={sys.argv[1]}", "-max_len=4096", "-rss_limit_mb=2048"]
-    atheris.Setup([sys.argv[0], *runs, "-seed=1", folder], run)
+    limits = [f"-max_total_time={sys.argv[1]}", "-max_len=4096", "-rss_limit_mb=2048"]
+    atheris.Setup([sys.argv[0], *limits, "-seed=1", folder], run)
     atheris.Fuzz()
