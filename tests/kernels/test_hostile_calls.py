@@ -64,9 +64,9 @@ X, WEIGHT, BIAS = torch.zeros(1, 2, 4, 5, 5), torch.zeros(3, 2, 3, 3, 3), torch.
         ({"weight": WEIGHT[:, :, :2]}, r"with odd k and r of 3 or 7, got \(3, 2, 2, 3, 3\)"),
         ({"weight": WEIGHT[..., :2, :2]}, r"with odd k and r of 3 or 7, got \(3, 2, 3, 2, 2\)"),
         ({"weight": torch.zeros(3)}, r"expected a weight of shape \(3, 2, k, r, r\) .*, got \(3,\)"),
-        ({"bias": BIAS[None]}, r"expected a bias of shape \(N,\), not empty, got \(1, 3\)"),
-        ({"bias": torch.zeros(())}, r"expected a bias of shape \(N,\), not empty, got \(\)"),
-        ({"bias": BIAS[:0], "weight": WEIGHT[:0]}, r"expected a bias of shape \(N,\), not empty, got \(0,\)"),
+        ({"bias": BIAS[None]}, r"expected a bias of shape \(N,\), N at least 1, got \(1, 3\)"),
+        ({"bias": torch.zeros(())}, r"expected a bias of shape \(N,\), N at least 1, got \(\)"),
+        ({"bias": BIAS[:0], "weight": WEIGHT[:0]}, r"expected a bias of shape \(N,\), N at least 1, got \(0,\)"),
         ({"x": X[..., :1, :], "pooling": True}, "expected at least 2x2 pixels to pool, got 1x5"),
     ],
 )
