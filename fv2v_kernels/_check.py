@@ -126,7 +126,7 @@ def check_stored(op: str, **tensors: Tensor | None) -> list[Tensor | None]:
                 f"convert it with .float()"
             )
     dtypes = {name: tensor.dtype for name, tensor in given.items()}
-    if len(set(dtypes.values())) == 1:
+    if len(set(dtypes.values())) <= 1:
         return list(tensors.values())
     if not all(autocast(tensor) for tensor in given.values()):
         listed = ", ".join(f"{name} in {dtype}" for name, dtype in dtypes.items())
@@ -143,7 +143,8 @@ def check_coordinates(op: str, beside: Tensor | None, **tensors: Tensor | None) 
     Under autocast, whose layers return halves, half coordinates are widened.
     """
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    wide = (next(iter(given.values())) if beside is None else beside).dtype == torch.float64
+    lead = next(iter(given.values()), None) if beside is None else beside
+    wide = lead is not None and lead.dtype == torch.float64
     wanted = torch.float64 if wide else torch.float32
     where = "" if beside is None else f" beside {beside.dtype} features or logits"
     for name, tensor in given.items():
