@@ -21,7 +21,7 @@ def check_shapes(op: str, shapes: Mapping[str, str], tensors: Mapping[str, Tenso
 
     "K+1" is one more than K, which an earlier pattern bound, and "9K" nine times; "1|B" is 1 or the B bound
     earlier. Of two patterns, "B 3 3 / B K 3 3", the one with as many dimensions counts. A tensor that is None
-    is optional and passes. D, H and W are at least 1.
+    is optional and passes. Features, which are read between their voxels, have at least one.
 
     Returns:
         The sizes by letter.
@@ -37,14 +37,17 @@ def check_shapes(op: str, shapes: Mapping[str, str], tensors: Mapping[str, Tenso
         known = dict(sizes)
         *others, dims = (each.split() for each in pattern.split(" / "))
         dims = next((each for each in others if len(each) == tensor.dim()), dims)
-        if len(dims) != tensor.dim() or not all(
-            _fits(dim, size, sizes) for dim, size in zip(dims, tensor.shape, strict=True)
+        hollow = name == "features" and 0 in tensor.shape[2:]
+        if (
+            hollow
+            or len(dims) != tensor.dim()
+            or not all(_fits(dim, size, sizes) for dim, size in zip(dims, tensor.shape, strict=True))
         ):
             letters = dict.fromkeys(dim.partition("+")[0].rpartition("|")[2].lstrip("9") for dim in dims)
             bound = ", ".join(f"{letter}={known[letter]}" for letter in letters if letter in known)
             raise ValueError(
                 f"{op}: expected {name} of shape ({', '.join(dims)})"
-                f"{bound and f' with {bound}'}{', all at least 1' if 0 in tensor.shape else ''}, "
+                f"{bound and f' with {bound}'}{', D, H and W at least 1' if hollow else ''}, "
                 f"got {tuple(tensor.shape)}"
             )
     return sizes
@@ -58,9 +61,7 @@ def _fits(dim: str, size: int, sizes: dict[str, int]) -> bool:
     if dim.startswith("9"):
         return size == 9 * sizes[dim[1:]]
     letter, _, more = dim.partition("+")
-    if more:
-        return size == sizes[letter] + int(more)
-    return size == sizes.setdefault(letter, size) and (letter not in "DHW" or size >= 1)
+    return size == sizes.setdefault(letter, size) if not more else size == sizes[letter] + int(more)
 
 
 def check_memory(op: str, tensors: Mapping[str, Tensor | None], sizes: Mapping[str, int]) -> None:
@@ -125,7 +126,7 @@ def check_stored(op: str, **tensors: Tensor | None) -> list[Tensor | None]:
                 f"convert it with .float()"
             )
     dtypes = {name: tensor.dtype for name, tensor in given.items()}
-    if len(set(dtypes.values())) == 1:
+    if len(set(dtypes.values())) <= 1:
         return list(tensors.values())
     if not all(autocast(tensor) for tensor in given.values()):
         listed = ", ".join(f"{name} in {dtype}" for name, dtype in dtypes.items())
@@ -142,7 +143,8 @@ def check_coordinates(op: str, beside: Tensor | None, **tensors: Tensor | None) 
     Under autocast, whose layers return halves, half coordinates are widened.
     """
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    wide = (next(iter(given.values())) if beside is None else beside).dtype == torch.float64
+    lead = next(iter(given.values()), None) if beside is None else beside
+    wide = lead is not None and lead.dtype == torch.float64
     wanted = torch.float64 if wide else torch.float32
     where = "" if beside is None else f" beside {beside.dtype} features or logits"
     for name, tensor in given.items():

@@ -86,8 +86,10 @@ def define(
         return _as_schema(kernel_of(name, inputs[0].device.type, backend, gradient=False)(*inputs))
 
     def run_fake(*args: Any) -> Any:
-        check_inputs(*args[:-1])
-        return _as_schema(fake(*args[:-1]))
+        inputs = args[:-1]
+        check_inputs(*inputs)
+        check_same_device(name, **named(inputs))  # a tensor on "meta" brings the others here
+        return _as_schema(fake(*inputs))
 
     def run_reference(*args: Any) -> Any:
         check_inputs(*args[:-1])

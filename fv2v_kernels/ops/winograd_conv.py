@@ -83,7 +83,7 @@ def winograd_conv(
         weight = outputs_innermost(weight)
     if addend is not None:
         *_, H, W = x.shape
-        shape = (len(x), len(bias), *x.shape[2:-2], H << doubling, W << doubling)
+        shape = (len(x), len(bias), *x.shape[2:-2], H * (1 + doubling), W * (1 + doubling))
         if tuple(addend.shape) != shape or addend.dtype != x.dtype:
             raise ValueError(
                 f"winograd_conv: expected an addend of shape {shape} in {x.dtype}, "
@@ -140,7 +140,7 @@ def _check(
     """Also what the public function sees to in words of its own, for who goes past it."""
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"winograd_conv: expected x in float32 or float64, got {x.dtype}")
-    H, W = (size << doubling for size in x.shape[-2:])
+    H, W = (size * (1 + doubling) for size in x.shape[-2:])  # "<<" by a bool cannot be traced
     if 0 in (*x.shape[1:], *bias.shape) or not _has_points(weight):
         raise ValueError(
             "winograd_conv: expected at least one channel and output, and kernels of odd depth, 3x3 or 7x7, "

@@ -14,7 +14,7 @@ import torch
 from op_contract import require
 from places import TESTS
 
-from fv2v_kernels import OPS, winograd_conv
+from fv2v_kernels import OPS, keypoint_flow, soft_argmax3d, winograd_conv
 
 FUNCTIONS = [*OPS, "winograd_conv"]
 FEW, MANY = 40, 5000 // len(FUNCTIONS) + 1
@@ -64,15 +64,27 @@ X, WEIGHT, BIAS = torch.zeros(1, 2, 4, 5, 5), torch.zeros(3, 2, 3, 3, 3), torch.
         ({"weight": WEIGHT[:, :, :2]}, r"with odd k and r of 3 or 7, got \(3, 2, 2, 3, 3\)"),
         ({"weight": WEIGHT[..., :2, :2]}, r"with odd k and r of 3 or 7, got \(3, 2, 3, 2, 2\)"),
         ({"weight": torch.zeros(3)}, r"expected a weight of shape \(3, 2, k, r, r\) .*, got \(3,\)"),
-        ({"bias": BIAS[None]}, r"expected a bias of shape \(N,\), not empty, got \(1, 3\)"),
-        ({"bias": torch.zeros(())}, r"expected a bias of shape \(N,\), not empty, got \(\)"),
-        ({"bias": BIAS[:0], "weight": WEIGHT[:0]}, r"expected a bias of shape \(N,\), not empty, got \(0,\)"),
+        ({"bias": BIAS[None]}, r"expected a bias of shape \(N,\), N at least 1, got \(1, 3\)"),
+        ({"bias": torch.zeros(())}, r"expected a bias of shape \(N,\), N at least 1, got \(\)"),
+        (
+            {"bias": BIAS[:0], "weight": WEIGHT[:0]},
+            r"expected a bias of shape \(N,\), N at least 1, got \(0,\)",
+        ),
         ({"x": X[..., :1, :], "pooling": True}, "expected at least 2x2 pixels to pool, got 1x5"),
     ],
 )
 def test_a_convolution_of_nothing_is_refused(changed, message) -> None:
     with pytest.raises(ValueError, match=f"^winograd_conv: .*{message}"):
         winograd_conv(**{"x": X, "weight": WEIGHT, "bias": BIAS} | changed)
+
+
+def test_a_call_without_tensors_says_which_are_expected() -> None:
+    with pytest.raises(
+        TypeError, match=r"^keypoint_flow: expected a tensor for kp_source and kp_driving, got"
+    ):
+        keypoint_flow(None, None, size=(1, 1, 1))
+    with pytest.raises(TypeError, match=r"^soft_argmax3d: expected a tensor for logits, got None"):
+        soft_argmax3d(None, temperature=1.0)
 
 
 def test_a_kernel_is_not_called_for_a_gradient_of_another_shape() -> None:

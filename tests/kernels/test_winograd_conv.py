@@ -124,7 +124,7 @@ def test_is_an_operator(backend):
         x.to(memory_format=torch.channels_last_3d),
         outputs_innermost(weight),
         bias,
-        addend,
+        addend.to(memory_format=torch.channels_last_3d),
         False,
         True,
         0.0,
