@@ -11,7 +11,7 @@ from typing import cast
 import av
 from av.container import OutputContainer
 
-from fv2v.io.container import may_be_joined, open_file
+from fv2v.io.container import is_still, may_be_joined, open_file
 from fv2v.io.paths import PathLike, check_input
 from fv2v.io.timing import JoinedClock
 
@@ -34,7 +34,9 @@ def check_sound(path: PathLike) -> None:
         with open_file(path) as container:
             streams = len(container.streams.audio)
     except ValueError:
-        raise ValueError(f"{path}: expected a file with sound, FFmpeg cannot read it") from None
+        if not is_still(path):
+            raise ValueError(f"{path}: expected a file with sound, FFmpeg cannot read it") from None
+        streams = 0
     if not streams:
         raise ValueError(f"{path}: expected a file with sound, found none in it")
     if sound_track(path) is None:

@@ -59,7 +59,7 @@ def open_video(path: Path) -> av.container.InputContainer:
     try:
         container = open_file(path)
     except ValueError:
-        if _is_still(path):
+        if is_still(path):
             raise ValueError(f"{path}: expected a video, found a still picture") from None
         raise
     pictures = video_streams(container)
@@ -84,7 +84,8 @@ def open_video(path: Path) -> av.container.InputContainer:
     raise ValueError(f"{path}: expected a video, found {found}")
 
 
-def _is_still(path: Path) -> bool:
+def is_still(path: Path) -> bool:
+    """Whether it is a picture of `picture_size`, some of which FFmpeg opens by their names alone."""
     with path.open("rb") as file:
         try:
             return picture_size(file.read(1 << 16)) is not None

@@ -217,13 +217,14 @@ def test_best_is_the_frame_nearest_to_the_portrait(tiny, whole, tmp_path):
 
 
 def test_render_takes_anchors(tiny, whole, tmp_path):
-    """As the motion itself, given in another file."""
+    """As the motion itself. In VP9: x264 does not always write the same frames as the same file."""
+    how = {"reenactor": tiny, "relative": True, "codec": "vp9"}
     extract(whole, tmp_path / "motion.npz", reenactor=tiny)
     sequence = read_motion(tmp_path / "motion.npz")
     made = {}
     for name, anchor in (("number", 11), ("motion", sequence.motion[11:12]), ("first", None)):
         output = tmp_path / f"{name}.mp4"
-        render(clips.PORTRAIT, tmp_path / "motion.npz", output, reenactor=tiny, relative=True, anchor=anchor)
+        render(clips.PORTRAIT, tmp_path / "motion.npz", output, anchor=anchor, **how)
         made[name] = frames_of(output)
     assert (made["number"] == made["motion"]).all()
     assert (made["number"] != made["first"]).any()

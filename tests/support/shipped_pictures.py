@@ -162,7 +162,7 @@ PICTURES = {
         demo_sheet, "602ee20b8a084ea827fdf19fe265f701695c56f9db33cf154b1d99c554818c18"
     ),
     "fv2v/starter/painting.jpg": Picture(
-        painting, "c91386b491dc75cb5d2ad786c672ccd875a4cc3a6e5c689fbed2ab2304cfb7de"
+        painting, "66b9417df43b5e92825cfd83f55922774eabcaf2308ed3a57941d40a315aa6c8"
     ),
     "tests/data/mona_lisa.jpg": Picture(
         "Leonardo da Vinci's Mona Lisa, in the public domain, made smaller",

@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fv2v.face.detectors.search import LOOK_FACE
+
 STRIDES = (8, 16, 32)
-SIDE = 64  # pixels of every face's box
+SIDE = LOOK_FACE  # pixels of every face's box: as a second look has it
 POINTS = [(-12, -10), (12, -10), (0, 4), (-9, 16), (9, 16)]  # pixels from its centre
 
 
