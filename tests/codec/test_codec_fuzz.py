@@ -4,7 +4,7 @@
 One run feeds four targets, the decoder, the `.fv2v` reader, the readers of messages and the finder of
 messages in H.265; an input's first byte chooses. It lasts 200 seconds: some 40,000 inputs on an idle core,
 fewer on a busy one. 200,000 inputs took 13 minutes, which is too long for every day:
-`FV2V_FUZZ_SECONDS=900 pytest --slow tests/codec/test_fuzz.py`.
+`FV2V_FUZZ_SECONDS=900 pytest --slow tests/codec/test_codec_fuzz.py`.
 """
 
 import os
