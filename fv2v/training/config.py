@@ -159,14 +159,13 @@ def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
     if not path.exists():
         raise FileNotFoundError(f"{name}: no such file, and none of the examples {', '.join(examples)}")
     table = with_assignments(read_table(path), assignments)
+    whole = f"{path} with {' '.join(assignments)}" if assignments else f"{path}"  # either may be to blame
     try:
         return build(TrainConfig, table)
     except RecursionError:
         raise ValueError(f"{path}: tables nested too deep") from None
     except ValueError as error:
-        if assignments:  # which may be to blame
-            raise
-        raise ValueError(f"{path}: {shown(error)}") from error
+        raise ValueError(f"{whole}: {shown(error)}") from error
 
 
 def _of(values: Mapping[str, float], name: str, default: float) -> float:

@@ -236,4 +236,4 @@ def test_the_command(folder, fv2v):
     ]
     code, _, err = fv2v("train", file, "--set", "stps=5")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert err.startswith("fv2v: unknown name stps: expected one of data, output")
+    assert err.startswith(f"fv2v: {file} with stps=5: unknown name stps: expected one of data, output")
