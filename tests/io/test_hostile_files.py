@@ -2,6 +2,7 @@
 """Files that would take gigabytes, hang or crash: each is refused in one line, in little time and memory."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -22,7 +23,8 @@ def readings(tmp_path_factory) -> dict[str, dict[str, dict[str, Any]]]:
     def read_all(folder) -> None:
         (folder / "files").mkdir()
         command = [sys.executable, SUPPORT / "hostile_reading.py", folder / "files", folder / "results.json"]
-        subprocess.run(command, cwd=ROOT, check=True, timeout=1200)
+        environment = os.environ | {"PYTHONPATH": str(SUPPORT)}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=1200)
 
     results = make_once(tmp_path_factory, "hostile", read_all) / "results.json"
     return json.loads(results.read_text())
