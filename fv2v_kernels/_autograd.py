@@ -63,7 +63,7 @@ def twice_differentiable(operator: Callable[..., Any], reference: Callable[..., 
 
 
 def beneath(operator: Callable[..., Any], args: Sequence[Any]) -> Any:
-    with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001  there is no public name
+    with torch._C._AutoDispatchBelowAutograd():
         return operator(*args)
 
 
@@ -74,7 +74,7 @@ def _records(args: Sequence[Any]) -> bool:
 
 def _transformed(args: Sequence[Any]) -> bool:
     """Whether `torch.func` or forward mode differentiates, which know nothing of an operator's gradient."""
-    active = torch._C._are_functorch_transforms_active()  # noqa: SLF001  there is no public name
+    active = torch._C._are_functorch_transforms_active()
     return active or any(
         isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in args
     )
