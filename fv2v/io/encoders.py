@@ -23,6 +23,7 @@ ENCODERS: dict[str, dict[str, dict[str, str]]] = {
     },
 }
 CONTAINERS = {"vp9": (".mp4", ".mkv"), "av1": (".mp4", ".mkv")}  # H.264 goes into all
+SMALL = 64  # pixels a side; x264's look-ahead reads memory that nobody wrote in films smaller than this
 BITS = 0.2  # a pixel, for libopenh264, which has no constant quality
 
 
@@ -52,7 +53,9 @@ def video_stream(
     encoder = _encoder(codec)
     if encoder == "libsvtav1":  # it would write to stderr what it does, not errors alone
         os.environ.setdefault("SVT_LOG", "1")
-    options = ENCODERS[codec][encoder]
+    options = dict(ENCODERS[codec][encoder])
+    if encoder == "libx264" and min(shape[:2]) < SMALL:
+        options["rc-lookahead"] = "0"  # or the same frames would not always give the same bytes
     stream = cast(av.VideoStream, output.add_stream(encoder, rate=rate, options=options))
     context = stream.codec_context
     context.height, context.width = (n + n % 2 for n in shape[:2])

@@ -30,6 +30,14 @@ def test_what_is_written_is_read(codec, suffix, tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("side", "settings"), [(32, b"mbtree=0"), (64, b"rc_lookahead=40")])
+def test_small_films_are_written_without_a_look_ahead(side, settings, tmp_path):
+    """Below 64 pixels x264's look-ahead reads memory that nobody wrote, and its bytes differ by chance."""
+    path = tmp_path / "out.mp4"
+    write_video(path, moving_picture(portrait(), 2, size=side))
+    assert settings in path.read_bytes()  # x264 states its options in the stream
+
+
 def test_what_cannot_be_written_is_told_before(tmp_path, monkeypatch):
     frames = np.zeros((1, 16, 16, 3), np.uint8)
     with pytest.raises(ValueError, match=r"codec: expected one of libx264, .*; got 'x265' \(unknown\)"):
