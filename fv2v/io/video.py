@@ -79,6 +79,7 @@ class VideoReader:
                 raise ValueError(f"{self.path}: the video has no time base")
             self.time_base: Fraction = stream.time_base
             self.rate = frame_rate(stream)
+            self._step = max(1, round(1 / (self.rate * self.time_base)))  # ticks a frame, on average
             self._frames_stated = stream.frames or round((container.duration or 0) / 1e6 * self.rate)
         first = next(iter(self), None)
         if first is None:
@@ -106,7 +107,7 @@ class VideoReader:
     @property
     def end(self) -> float:
         """Seconds at which the last frame read so far stops being shown."""
-        return float(self.pts[-1] * self.time_base + self._last_duration)
+        return float((self.pts[-1] + self._last_duration) * self.time_base)
 
     @property
     def note_on_damage(self) -> str | None:
@@ -170,15 +171,13 @@ class VideoReader:
 
     def _time_stamp(self, frame: av.VideoFrame, before: list[int], clock: JoinedClock | None) -> int:
         """The frame's own, in ticks; from the rate where it has none, a tick later where it does not rise."""
-        step = max(1, round(1 / (self.rate * self.time_base)))
-        duration = frame.duration or step
-        self._last_duration = duration * self.time_base
+        self._last_duration = frame.duration or self._step
         ticks = frame.pts
         if ticks is not None and clock:
-            ticks = clock(ticks, duration)
+            ticks = clock(ticks, self._last_duration)
         if not before:
             return ticks or 0
-        return before[-1] + step if ticks is None else max(ticks, before[-1] + 1)
+        return before[-1] + self._step if ticks is None else max(ticks, before[-1] + 1)
 
 
 def write_video(
