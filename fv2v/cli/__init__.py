@@ -35,6 +35,7 @@ from fv2v.cli import (
     train,
 )
 from fv2v.cli.groups import spell_out
+from fv2v.cli.printable import printable
 
 # of click, or of the copy of click that typer has of its own
 USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -134,8 +135,8 @@ def _run() -> int:
 
 def _complain(message: str) -> int:
     """One line: of a list of faults the heading, the first, and how many there are. Returns the exit code."""
-    first, *rest = message.strip().splitlines()
+    first, *rest = message.strip().split("\n")
     if rest:
         first = f"{first} {rest[0].strip()}" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")
-    typer.echo(f"fv2v: {first}", err=True)
+    typer.echo(f"fv2v: {printable(first)}", err=True)
     return 2

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fv2v.cli.printable import printable
 from fv2v.progress import FrameProgress, StepProgress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
@@ -36,14 +37,14 @@ def frame_progress() -> Iterator[FrameProgress]:
 
 def print_report(report: "Report", more: str = "") -> None:
     """A line on stdout, with `more` at its end, and its notes."""
-    typer.echo(f"{report}{more}")
+    typer.echo(printable(f"{report}{more}"))
     print_notes(report)
 
 
 def print_notes(report: "Report") -> None:
     """On stderr a line for each note of a report."""
     for note in report.notes:
-        typer.echo(f"fv2v: note: {note}", err=True)
+        typer.echo(f"fv2v: note: {printable(note)}", err=True)
 
 
 @contextmanager

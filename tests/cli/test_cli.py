@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from tiny import TINY, TINY_VOX, lively
 
 from fv2v import __version__
+from fv2v.cli.printable import printable
 from fv2v.io.image import read_image, write_image
 from fv2v.io.video import read_video
 from fv2v.presets import PRESETS
@@ -328,3 +329,12 @@ def test_a_cat_is_no_portrait(fv2v, files, tmp_path):
         fv2v(*reenact(files, tmp_path / "out.mp4", portrait=cat)), "no_human_face.jpg: no face found"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_words_of_files_are_not_obeyed_by_the_terminal(fv2v, files, tmp_path):
+    refused = fv2v(*reenact(files, tmp_path / "out.mp4", portrait="a\x1b]0;title\x07\rb.png"))
+    assert_refused(refused, r"a\x1b]0;title\x07\rb.png: no such file")
+
+
+def test_a_message_is_not_endless():
+    assert printable("a" * 5000) == "a" * 2000 + "..."

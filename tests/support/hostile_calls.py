@@ -173,7 +173,7 @@ def calls(
             continue  # it copies what lies otherwise, by PyTorch, which ends the process
         at = tensors[which % len(tensors)]
         # without an affine, kernels multiply by the identity: an infinite keypoint is NaN along all axes
-        if kind == "strays" and names[at] in ("kp_source", "kp_driving"):
+        if kind == "strays" and names[at] == "kp_driving" and given["affine"] is None:
             continue
         if isinstance(values[at], Tensor):
             if values[at].layout is torch.strided and _is_bare(values[at]):
