@@ -61,16 +61,16 @@ def samples(path: Path, step: float, variant: str, rng: np.random.Generator) -> 
         size = 0.5 * rng.uniform() * np.abs(np.diff(numbers, axis=0)).mean(0)
         numbers = numbers + size * rng.normal(size=numbers.shape)
     whole = np.rint(numbers).astype(np.int64)
-    contexts = Contexts.after_refresh(whole[0])
+    contexts = Contexts.after_refresh(whole[0], quantizer.config.keypoints)
     seen = []
     for now in whole[1:]:
         change = now - contexts.numbers
         frame = Frame(contexts, quantizer.pose)
-        for group in quantizer.groups:
+        for group in quantizer.groups(quantizer.config.keypoints):
             frame.enter(group)
             frame.leave(group, change[group])
         seen.append((frame.features.copy(), change, frame.unit))
-        contexts = contexts.after(change, frame.expected)
+        contexts = contexts.after(change, frame.expected, quantizer.config.keypoints)
     x, y, unit = (np.concatenate(part) for part in zip(*seen, strict=True))
     return tuple(torch.from_numpy(part / scale).float() for part, scale in ((x, ONE), (y, 1), (unit, ONE)))
 

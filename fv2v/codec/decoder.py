@@ -32,6 +32,7 @@ class MotionDecoder:
         status: of the last packet: "new"; "late", of a frame older than the newest, kept as a reference;
             "duplicate"; or "lost": predicted from a frame that did not arrive. None before the first.
         number: of the newest frame; None before there is one.
+        keypoints: of how many, from the first on, it brought δ; those of the others are held.
         motion: its motion, on the CPU; before there is one a face at rest.
     """
 
@@ -44,6 +45,10 @@ class MotionDecoder:
         )
         self._network = network()
         self._kept: dict[int, _Decoded] = {}
+
+    @property
+    def keypoints(self) -> int:
+        return self.config.keypoints if self.number is None else self.contexts.keypoints
 
     @property
     def contexts(self) -> Contexts:
@@ -67,9 +72,13 @@ class MotionDecoder:
 
     def _decode(self, payload: bytes) -> str:
         coder = RangeDecoder(payload)
-        kind = packet.decode_kind(coder)
+        kind, keypoints = packet.decode_kind(coder), None
+        if kind == packet.KEYPOINTS:
+            keypoints, kind = coder.decode_bits(packet.KEYPOINTS_BITS), packet.decode_kind(coder)
+            if keypoints > self.config.keypoints or kind == packet.KEYPOINTS:
+                raise CodecError(f"damaged: {keypoints} keypoints, of {self.config.keypoints}")
         if kind == packet.REFRESH:
-            number, decoded = self._decode_whole(coder)
+            number, decoded = self._decode_whole(coder, keypoints)
             if self.number is not None and not number - self.number > -packet.KEPT:
                 self._kept, self.number = {}, None  # the sender began anew
         else:
@@ -83,7 +92,7 @@ class MotionDecoder:
             before = self._kept.get(number - back)
             if before is None:
                 return "lost"
-            decoded = self._decode_changes(coder, before)
+            decoded = self._decode_changes(coder, before, keypoints)
         if number in self._kept:
             return "duplicate"
         self._kept[number] = decoded
@@ -95,7 +104,7 @@ class MotionDecoder:
             del self._kept[old]
         return "new"
 
-    def _decode_whole(self, coder: RangeDecoder) -> tuple[int, _Decoded]:
+    def _decode_whole(self, coder: RangeDecoder, keypoints: int | None) -> tuple[int, _Decoded]:
         number, version = coder.decode_bits(32), coder.decode_bits(8)
         if version != packet.VERSION:
             raise CodecError(
@@ -104,18 +113,20 @@ class MotionDecoder:
         if coder.decode_bits(16) != fingerprint(self.config):
             raise CodecError(f"motion of another preset than {self.config.name!r}, or damaged")
         quantizer = Quantizer(self.config, (coder.decode_bits(24) + 1) / STEP_UNIT)
-        numbers = packet.decode_whole(coder, quantizer)
-        return number, _Decoded(Contexts.after_refresh(_checked(numbers, coder)), quantizer)
+        keypoints = self.config.keypoints if keypoints is None else keypoints
+        numbers = _checked(packet.decode_whole(coder, quantizer, keypoints), coder)
+        return number, _Decoded(Contexts.after_refresh(numbers, keypoints), quantizer)
 
-    def _decode_changes(self, coder: RangeDecoder, before: _Decoded) -> _Decoded:
+    def _decode_changes(self, coder: RangeDecoder, before: _Decoded, keypoints: int | None) -> _Decoded:
         quantizer = before.quantizer
+        keypoints = before.contexts.keypoints if keypoints is None else keypoints
         frame = Frame(before.contexts, quantizer.pose)
         changes = np.zeros(quantizer.size, np.int64)
-        for group in quantizer.groups:
+        for group in quantizer.groups(keypoints):
             changes[group] = Distribution.of(self._network, frame, group).decode(coder)
             frame.leave(group, changes[group])
         _checked(before.contexts.numbers + changes, coder)
-        return _Decoded(before.contexts.after(changes, frame.expected), quantizer)
+        return _Decoded(before.contexts.after(changes, frame.expected, keypoints), quantizer)
 
 
 def _checked(numbers: np.ndarray, coder: RangeDecoder) -> np.ndarray:

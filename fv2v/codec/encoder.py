@@ -29,6 +29,8 @@ class MotionEncoder:
         kbps: thousands of bits a second, headers of the network not counted, that are not to be exceeded on
             average: a dead zone grows as need be.
         fps: frames a second, for `kbps`.
+        keypoints: send δ of so many alone, from the first on; None: of all. The others' are held, 0 after a
+            refresh. It may be set anew before each frame.
 
     Attributes:
         number: of the frame that comes next.
@@ -47,6 +49,7 @@ class MotionEncoder:
         redundancy: int = 1,
         kbps: float | None = None,
         fps: float = 25.0,
+        keypoints: int | None = None,
     ) -> None:
         if quality is not None and step is not None:
             raise ValueError(f"expected a quality or a step, got {quality!r} and {step}")
@@ -60,12 +63,23 @@ class MotionEncoder:
         self.quantizer = Quantizer(config, step_of(default) if step is None else step)
         self.config, self.refresh = config, refresh
         self.number = 0
+        self.keypoints = config.keypoints if keypoints is None else keypoints
         self._rate = RateControl(DEAD_ZONE if adaptive else 0.0, kbps, fps)
         self._network = network()
         self._sent: dict[int, Contexts] = {}
         self._payloads: deque[bytes] = deque(maxlen=redundancy)
         self._acknowledged: int | None = None
         self._refreshed: int | None = None
+
+    @property
+    def keypoints(self) -> int:
+        return self._keypoints
+
+    @keypoints.setter
+    def keypoints(self, count: int) -> None:
+        if not 0 <= count <= self.config.keypoints:
+            raise ValueError(f"expected keypoints from 0 to {self.config.keypoints}, got {count}")
+        self._keypoints = count
 
     @property
     def contexts(self) -> Contexts:
@@ -100,6 +114,8 @@ class MotionEncoder:
             before = self._sent[reference]
             exact = self.quantizer.unwrap(exact, before.numbers)
             numbers = self._rate.round(exact, before.numbers)
+            held = slice(self.quantizer.end(self.keypoints), None)
+            numbers[held] = before.numbers[held]
         coder = RangeEncoder()
         if reference is None or numbers is None or np.abs(numbers).max() >= LIMIT:
             contexts = self._encode_whole(coder, np.rint(exact).astype(np.int64))
@@ -123,25 +139,33 @@ class MotionEncoder:
         return reference if reference in self._sent and self.number - reference <= packet.KEPT else None
 
     def _encode_whole(self, coder: RangeEncoder, numbers: np.ndarray) -> Contexts:
+        self._encode_keypoints(coder, self.config.keypoints)
         packet.encode_kind(coder, packet.REFRESH)
         coder.encode_bits(self.number & 0xFFFF_FFFF, 32)
         coder.encode_bits(packet.VERSION, 8)
         coder.encode_bits(fingerprint(self.config), 16)
         coder.encode_bits(self.quantizer.step_units - 1, 24)
-        packet.encode_whole(coder, numbers, self.quantizer)
+        numbers[self.quantizer.end(self.keypoints) :] = 0
+        packet.encode_whole(coder, numbers, self.quantizer, self.keypoints)
         self._refreshed = self.number
-        return Contexts.after_refresh(numbers)
+        return Contexts.after_refresh(numbers, self.keypoints)
 
     def _encode_changes(self, coder: RangeEncoder, reference: int, numbers: np.ndarray) -> Contexts:
-        back = self.number - reference
+        back, before = self.number - reference, self._sent[reference]
+        self._encode_keypoints(coder, before.keypoints)
         packet.encode_kind(coder, packet.PREDICTED if back == 1 else packet.OLDER)
         coder.encode_bits(self.number % packet.NUMBERS, packet.NUMBER_BITS)
         if back > 1:
             coder.encode_bits(back - 1, packet.BACK_BITS)
-        before = self._sent[reference]
         changes = numbers - before.numbers
         frame = Frame(before, self.quantizer.pose)
-        for group in self.quantizer.groups:
+        for group in self.quantizer.groups(self.keypoints):
             Distribution.of(self._network, frame, group).encode(coder, changes[group])
             frame.leave(group, changes[group])
-        return before.after(changes, frame.expected)
+        return before.after(changes, frame.expected, self.keypoints)
+
+    def _encode_keypoints(self, coder: RangeEncoder, understood: int) -> None:
+        """How many are sent, where the receiver would take it for another number."""
+        if self.keypoints != understood:
+            packet.encode_kind(coder, packet.KEYPOINTS)
+            coder.encode_bits(self.keypoints, packet.KEYPOINTS_BITS)

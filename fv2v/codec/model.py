@@ -70,10 +70,11 @@ class Contexts:
     fast: np.ndarray  # (P,)
     went: np.ndarray  # (P, 2) which way each went last: fades with time, one sooner than the other
     frames: np.ndarray  # (2,) how many frames `slow` and `fast` count
+    keypoints: int  # of how many, from the first on, δ was sent
     lively: int = 0  # whether the whole frame moved more than expected: 8 log2
 
     @classmethod
-    def after_refresh(cls, numbers: np.ndarray) -> "Contexts":
+    def after_refresh(cls, numbers: np.ndarray, keypoints: int) -> "Contexts":
         P = len(numbers)
         zeros = np.zeros(P, np.int64)
         return cls(
@@ -83,6 +84,7 @@ class Contexts:
             zeros,
             np.zeros((P, 2), np.int64),
             np.zeros(2, np.int64),
+            keypoints,
         )
 
     def digest_bytes(self) -> bytes:
@@ -90,7 +92,7 @@ class Contexts:
         parts = (getattr(self, field.name) for field in fields(self))
         return b"".join(np.asarray(part, np.int64).tobytes() for part in parts)
 
-    def after(self, changes: np.ndarray, expected: np.ndarray) -> "Contexts":
+    def after(self, changes: np.ndarray, expected: np.ndarray, keypoints: int) -> "Contexts":
         """The contexts after a frame that changed so, `expected` as `Frame` has it."""
         size = np.abs(changes)
         way = np.sign(changes)[:, None] * ONE
@@ -102,6 +104,7 @@ class Contexts:
             fast=self.fast - (self.fast >> FAST) + size * ONE,
             went=np.where(way, way, self.went * _FADE >> _FADE_BITS),
             frames=self.frames - (self.frames >> _FORGET) + ONE,
+            keypoints=keypoints,
             lively=_ratio(total, usual),
         )
 

@@ -3,6 +3,9 @@
 
 A payload is one range-coded string (range_coder.py):
 
+    KEYPOINTS   and 8 bits, where not as many keypoints are sent as in the frame that this one is predicted
+                from, or, in a refresh, as there are: how many. The δ of the others stay as they were, 0 in a
+                refresh, and are left out below
     kind        PREDICTED from the frame before, OLDER from an earlier one, REFRESH
     number      of the frame: its last 7 bits; in a refresh 32 bits
     PREDICTED   changes since that frame, by `Distribution.of` (model.py)
@@ -23,14 +26,21 @@ from fv2v.codec.model import OCTAVE, ONE, Distribution, logarithm
 from fv2v.codec.quantize import Quantizer
 from fv2v.codec.range_coder import TOTAL, CodecError, RangeDecoder, RangeEncoder
 
-VERSION = 1  # of all of this, model.npz included: whoever changes what bytes mean raises it
-PREDICTED, OLDER, REFRESH = range(3)
-NUMBER_BITS, BACK_BITS = 7, 6
+VERSION = 2  # of all of this, model.npz included: whoever changes what bytes mean raises it
+PREDICTED, OLDER, REFRESH, KEYPOINTS = range(4)
+NUMBER_BITS, BACK_BITS, KEYPOINTS_BITS = 7, 6, 8
 NUMBERS = 1 << NUMBER_BITS
 KEPT = 1 << BACK_BITS  # frames that both sides remember
 BUNDLE = 0xFF
 MOST_PAYLOADS = 16  # of a bundle
-_KINDS = (0, 60_000, 62_000, BUNDLE << 8, TOTAL)  # the last is no kind: a payload never begins with BUNDLE
+_KINDS = (
+    0,
+    60_000,
+    62_000,
+    65_000,
+    BUNDLE << 8,
+    TOTAL,
+)  # the last is no kind: a payload never begins with BUNDLE
 _SCALE_BITS, _SCALE_STEP = 6, OCTAVE // 2
 
 
@@ -40,14 +50,14 @@ def encode_kind(coder: RangeEncoder, kind: int) -> None:
 
 def decode_kind(coder: RangeDecoder) -> int:
     kind = coder.decode(_KINDS)
-    if kind > REFRESH:
+    if kind > KEYPOINTS:
         raise CodecError("not a packet of this codec")
     return kind
 
 
-def encode_whole(coder: RangeEncoder, numbers: np.ndarray, quantizer: Quantizer) -> None:
-    """Numbers that are predicted from nothing."""
-    for part in _classes(quantizer):
+def encode_whole(coder: RangeEncoder, numbers: np.ndarray, quantizer: Quantizer, keypoints: int) -> None:
+    """Numbers that are predicted from nothing, δ of the first `keypoints`."""
+    for part in _classes(quantizer, keypoints):
         values = numbers[part]
         mean = max(int(np.abs(values).sum()) * ONE // len(values), 1)
         code = min(max((int(logarithm(np.array(mean))) - OCTAVE) // _SCALE_STEP, 0), (1 << _SCALE_BITS) - 1)
@@ -55,23 +65,24 @@ def encode_whole(coder: RangeEncoder, numbers: np.ndarray, quantizer: Quantizer)
         _wide(code, len(values)).encode(coder, values)
 
 
-def decode_whole(coder: RangeDecoder, quantizer: Quantizer) -> np.ndarray:
+def decode_whole(coder: RangeDecoder, quantizer: Quantizer, keypoints: int) -> np.ndarray:
     numbers = np.zeros(quantizer.size, np.int64)
-    for part in _classes(quantizer):
+    for part in _classes(quantizer, keypoints):
         code = coder.decode_bits(_SCALE_BITS)
         numbers[part] = _wide(code, len(numbers[part])).decode(coder)
     return numbers
 
 
-def _classes(quantizer: Quantizer) -> Iterator[slice]:
-    pose, size = quantizer.pose, quantizer.size
+def _classes(quantizer: Quantizer, keypoints: int) -> Iterator[slice]:
+    pose, size = quantizer.pose, quantizer.end(keypoints)
     scaled = int(quantizer.config.head.scale)
     yield from (
         part
         for part in (slice(0, 3), slice(3, pose - scaled), slice(pose - scaled, pose))
         if part.stop > part.start
     )
-    yield from (slice(pose + axis, size, 3) for axis in range(3))
+    if keypoints:
+        yield from (slice(pose + axis, size, 3) for axis in range(3))
 
 
 def _wide(code: int, count: int) -> Distribution:

@@ -35,7 +35,6 @@ class Quantizer:
         step: the one in use.
         pose: how many numbers stand before δ.
         size: P, how many there are.
-        groups: numbers that are coded together: the pose, and two halves of δ.
 
     Raises:
         ValueError: a step out of range.
@@ -51,14 +50,22 @@ class Quantizer:
         self._scaled = config.head.scale
         self.pose = 3 + len(self._axes) + self._scaled
         self.size = self.pose + 3 * config.keypoints
-        middle = self.pose + (self.size - self.pose) // 2
         # which are sent of three angles, x, y and z of t, the scale and δ; and their units
         axes = [3 + axis for axis in self._axes]
         self._sent = np.array([0, 1, 2, *axes, *[6] * self._scaled, *range(7, 7 + 3 * config.keypoints)])
         units = np.ones(7 + 3 * config.keypoints)
         units[:3], units[6] = DEGREES, SCALES
         self._units = units[self._sent]
-        self.groups = (slice(0, self.pose), slice(self.pose, middle), slice(middle, self.size))
+
+    def end(self, keypoints: int) -> int:
+        """How many numbers are sent with δ of the first `keypoints`."""
+        return self.pose + 3 * keypoints
+
+    def groups(self, keypoints: int) -> list[slice]:
+        """The numbers that are coded together: the pose, and two halves of δ, of the first `keypoints`."""
+        middle, end = self.pose + (self.size - self.pose) // 2, self.end(keypoints)
+        parts = (0, self.pose), (self.pose, min(middle, end)), (middle, end)
+        return [slice(start, stop) for start, stop in parts if start < stop]
 
     def measure(self, motion: Motion) -> np.ndarray:
         """(P,) float64: the numbers of one frame, in steps.

@@ -18,7 +18,7 @@ from places import DATA
 
 import fv2v
 from fv2v.codec import CodecError, MotionDecoder, MotionEncoder
-from fv2v.codec.packet import VERSION
+from fv2v.codec.packet import KEYPOINTS, VERSION, encode_kind
 from fv2v.codec.quantize import DEGREES, Quantizer
 from fv2v.codec.range_coder import TOTAL, RangeDecoder, RangeEncoder
 from fv2v.geometry import rotation_from_euler, used_translation
@@ -101,9 +101,55 @@ def round_trips(config, frames, seed):
         if number % 50 == 0:
             encoder = MotionEncoder(config, step=10 ** rng.uniform(-4, -1), refresh=rng.choice([0, 7]))
             decoder = MotionDecoder(config)
+        if rng.random() < 0.1:
+            encoder.keypoints = rng.randint(0, config.keypoints)
         decoder.decode(encoder.encode(motion))
         assert decoder.status == "new"
         assert_in_step(encoder, decoder)
+
+
+def test_fewer_keypoints_are_sent():
+    """The first K alone: the others' expression is held, or 0 after a refresh."""
+    first, second, third, fourth = one_by_one(talking(STARTER, 4))
+    encoder, decoder = MotionEncoder(STARTER, step=1e-3), MotionDecoder(STARTER)
+    whole = decoder.decode(encoder.encode(first)).expression
+    encoder.keypoints = 5
+    fewer = encoder.encode(second)
+    got = decoder.decode(fewer).expression
+    assert decoder.keypoints == 5
+    assert (got - second.expression)[:, :5].abs().max() <= 5.1e-4
+    assert torch.equal(got[:, 5:], whole[:, 5:])
+    again = encoder.encode(third)  # 5 are understood now, and not said again
+    decoder.decode(again)
+    assert decoder.keypoints == 5
+    encoder.keypoints = STARTER.keypoints
+    got = decoder.decode(encoder.encode(fourth)).expression
+    assert (got - fourth.expression).abs().max() <= 5.1e-4
+    assert_in_step(encoder, decoder)
+    encoder.keypoints = 0
+    encoder.request_refresh()
+    got = MotionDecoder(STARTER).decode(encoder.encode(first))
+    assert torch.equal(got.expression, torch.zeros_like(got.expression))
+    assert (got.rotation - first.rotation).abs().max() < 1e-2
+
+
+def test_fewer_keypoints_are_fewer_bytes():
+    few, all_of_them = (sum(map(len, packets(keypoints=count)[1:])) for count in (5, STARTER.keypoints))
+    assert few < 0.6 * all_of_them
+
+
+@pytest.mark.parametrize("count", [-1, 23])
+def test_no_other_number_of_keypoints(count):
+    with pytest.raises(ValueError, match=f"expected keypoints from 0 to 22, got {count}"):
+        MotionEncoder(STARTER, keypoints=count)
+
+
+def test_more_keypoints_than_there_are_is_damage():
+    coder = RangeEncoder()
+    encode_kind(coder, KEYPOINTS)
+    coder.encode_bits(STARTER.keypoints + 1, 8)
+    with pytest.raises(CodecError, match="damaged: 23 keypoints, of 22"):
+        MotionDecoder(STARTER).decode(coder.finish())
 
 
 def test_angles_wrap():
@@ -278,7 +324,7 @@ def test_largest_displacement_at_the_default():
 
 
 if __name__ == "__main__":  # records the vectors, for a new VERSION
-    made = packets(frames=12, refresh=8)
+    made = packets(frames=12, refresh=8, keypoints=15)
     decoder = MotionDecoder(STARTER)
     for packet in made:
         decoder.decode(packet)

@@ -49,7 +49,7 @@ def test_no_feature_is_larger_than_said():
         for motion in one_by_one(wild(config, 20, seed=3)):
             encoder.encode(motion)
             frame = Frame(encoder.contexts, encoder.quantizer.pose)
-            for group in encoder.quantizer.groups:
+            for group in encoder.quantizer.groups(encoder.keypoints):
                 assert np.abs(frame.enter(group)).max() <= LARGEST
                 frame.leave(group, np.full(group.stop - group.start, LIMIT))
 
