@@ -39,6 +39,12 @@ Kbps = Annotated[
     float | None,
     typer.Option(help="At most so many kbit/s of motion, on average: small changes are left out."),
 ]
+Keypoints = Annotated[
+    int | None,
+    typer.Option(
+        help="Send the expression of so many keypoints alone, from the first on; by default of all."
+    ),
+]
 Refresh = Annotated[float, typer.Option(help="Seconds from one frame that decodes alone to the next.")]
 PortraitFormat = Annotated[
     str, typer.Option(metavar="smallest|avif|webp|jpeg", help="Of the portrait's picture.")
@@ -56,6 +62,7 @@ def encode(
     model: ModelOptions,
     quality: Quality = "75",
     kbps: Kbps = None,
+    keypoints: Keypoints = None,
     refresh: Refresh = 5.0,
     portrait_format: PortraitFormat = "smallest",
     portrait_psnr: PortraitPsnr = 40.0,
@@ -76,6 +83,7 @@ def encode(
     coding = CodingOptions(
         quality=_number(quality),
         kbps=kbps,
+        keypoints=keypoints,
         refresh=refresh,
         portrait_format=portrait_format,
         portrait_psnr=portrait_psnr,

@@ -46,6 +46,7 @@ class CodingOptions:
 
     quality: float | str = 75  # of the motion, as `MotionEncoder` takes it
     kbps: float | None = None  # of the motion, at most
+    keypoints: int | None = None  # how many, from the first on, move by more than the head; None: all
     refresh: float = 5.0  # seconds from one frame that decodes alone to the next
     portrait_format: str = "smallest"  # as `encode_portrait` takes it
     portrait_psnr: float = PSNR  # dB
@@ -57,7 +58,9 @@ class CodingOptions:
         if not self.refresh > 0:
             raise ValueError(f"expected more than 0 seconds between refreshes, got {self.refresh}")
         every = max(1, round(self.refresh * rate))
-        return MotionEncoder(config, self.quality, refresh=every, kbps=self.kbps, fps=rate)
+        return MotionEncoder(
+            config, self.quality, refresh=every, kbps=self.kbps, fps=rate, keypoints=self.keypoints
+        )
 
 
 def encode(

@@ -63,7 +63,7 @@ def test_the_motion_is_the_videos(files, reenactor):
 
 def test_from_motion_with_the_sound_of_a_file_as_opus(files, reenactor, tmp_path):
     coded, out = tmp_path / "talk.fv2v", tmp_path / "out.mp4"
-    options = CodingOptions(quality=50, refresh=0.1, portrait_format="jpeg", sound_kbps=24)
+    options = CodingOptions(quality=50, refresh=0.1, portrait_format="jpeg", sound_kbps=24, keypoints=2)
     encode(
         files / "portrait.png",
         files / "motion.npz",
@@ -76,6 +76,7 @@ def test_from_motion_with_the_sound_of_a_file_as_opus(files, reenactor, tmp_path
     )
     recording = read_recording(coded)
     assert (recording.portrait_format, recording.refreshes, len(recording.packets)) == ("jpeg", (0, 2, 4), 5)
+    assert not decode_motion(recording, reenactor.config).expression[:, 2:].any()
     decode(coded, out, reenactor=reenactor)
     assert audio_codec(out) == "opus"
     plain = read_recording(files / "talk.fv2v")
@@ -118,6 +119,7 @@ def test_packets_in_wrong_order_are_refused(files, reenactor, tmp_path):
     [
         ({"quality": 200}, "quality from 1 to 100"),
         ({"kbps": 0}, "kbps and fps above 0"),
+        ({"keypoints": 6}, "keypoints from 0 to 5, got 6"),
         ({"refresh": 0}, "more than 0 seconds between refreshes"),
         ({"portrait_format": "gif"}, "a format of the portrait"),
         ({"sound_kbps": 1}, "kbit/s of sound"),
