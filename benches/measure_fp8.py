@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints the table of fv2v/engine/README.md on FP8: the picture's error by the arithmetic of G's convolutions.
+"""Prints the table of fv2v/engine/README.md on FP8: the picture's error by the formats of G's convolutions.
 
 `python benches/measure_fp8.py`: a moved frame, networks on stock operators in float32, the inputs and weights
 of the generator's convolutions rounded to each format; sums stay in float32, as tensor cores keep them. FP8
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS / "support"), str(TESTS / "data")]
+sys.path.insert(0, str(TESTS / "support"))
+sys.path.insert(0, str(TESTS / "data"))
 import clips
 from release_weights import filled
 
@@ -25,6 +26,7 @@ from fv2v.geometry import View
 
 LARGEST = torch.finfo(torch.float8_e4m3fn).max
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+Rounding = Callable[[Tensor, tuple[int, ...]], Tensor]  # along some dimensions together
 
 
 def to_half(values: Tensor, dims: tuple[int, ...]) -> Tensor:
