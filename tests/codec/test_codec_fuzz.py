@@ -15,6 +15,7 @@ import sys
 
 import pytest
 from places import SUPPORT
+from processes import through_a_shell
 
 SECONDS = int(os.environ.get("FV2V_FUZZ_SECONDS", "200"))
 
@@ -22,7 +23,7 @@ SECONDS = int(os.environ.get("FV2V_FUZZ_SECONDS", "200"))
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has wheels for Linux alone")
 def test_only_the_documented_error():
-    command = [sys.executable, str(SUPPORT / "fuzz_codec.py"), str(SECONDS)]
+    command = through_a_shell([sys.executable, str(SUPPORT / "fuzz_codec.py"), str(SECONDS)])
     environment = os.environ | {"PYTHONPATH": str(SUPPORT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600 + 2 * SECONDS)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from places import ROOT, TESTS
+from processes import through_a_shell
 
 HERE = TESTS / "fuzz"
 SECONDS = int(os.environ.get("FV2V_FUZZ_SECONDS", "25"))
@@ -37,7 +38,7 @@ TARGETS = (
 def fuzz(target: str, *options: object, folder: Path) -> None:
     command = [sys.executable, HERE / "fuzz.py", target, *options, f"-artifact_prefix={folder}/"]
     result = subprocess.run(
-        list(map(str, command)),
+        through_a_shell(list(map(str, command))),
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
