@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 
-from fv2v.io.integrity import picture_format
+from fv2v.io.integrity import check_riff, picture_format
 from fv2v.io.limits import FRAME_PIXELS, LimitError
 from fv2v.io.picture_size import picture_size
 
@@ -42,6 +42,7 @@ def open_file(path: Path) -> av.container.InputContainer:
     Raises:
         ValueError: FFmpeg cannot read it, or it is none of the formats above. It begins with the path.
     """
+    check_riff(path)
     try:
         return av.open(url_of(path), options=OPTIONS)
     except (av.error.FFmpegError, UnicodeError) as error:

@@ -6,6 +6,8 @@ Decoders show what is left of a truncated file without an error.
 
 from pathlib import Path
 
+from fv2v.io.limits import ENTRIES
+
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 MP4_CONTENTS = (b"moov", b"mdat", b"moof")  # of what a film is made: the rest may be missing
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # ISO/IEC 23008-12, single pictures
@@ -32,6 +34,31 @@ def check_not_truncated(path: Path) -> None:
     actual = path.stat().st_size
     if stated > actual:
         raise ValueError(f"{path}: truncated: the file should have {stated} bytes, it has {actual}")
+
+
+def check_riff(path: Path) -> None:
+    """Raises ValueError if the words about a WAV or AVI file (a list of INFO) would reach beyond its end.
+
+    FFmpeg fills as much memory as one of them states, up to 4 GB, before it reads it.
+    """
+    actual, at = path.stat().st_size, 12
+    with path.open("rb") as file:
+        kind = file.read(4)
+        if kind not in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
+            return
+        for _ in range(ENTRIES):
+            file.seek(at)
+            head = file.read(12)
+            length = int.from_bytes(head[4:8], "big" if kind == b"RIFX" else "little")
+            listed = head[8:12] if head[:4] == b"LIST" else b""
+            if listed == b"INFO" and at + 8 + length > actual:
+                raise ValueError(
+                    f"{path}: damaged: {length} bytes of words about it from byte {at} on, of {actual} bytes"
+                )
+            entered = listed not in (b"", b"INFO", b"movi")
+            at += 12 if entered else 8 + length + length % 2
+            if len(head) < 8 or at > actual:
+                return
 
 
 def picture_format(path: Path) -> str | None:

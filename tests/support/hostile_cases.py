@@ -33,6 +33,7 @@ from hostile_files import (
     tensors,
     tiff,
     torch_zip,
+    wav,
     webp,
     weights,
 )
@@ -91,6 +92,12 @@ PICTURES: dict[str, Content] = {
     "four-bytes.png": lambda: b"\x1a\x45\xdf\xa3",
 }
 
+# words of 1.8 GB about a file: FFmpeg fills so much memory before it reads them
+WORDS = b"LIST\x1a\0\xfe\xffINFOISFT\x0e\0\x88\x6dno more than this"
+
+# words of 1.8 GB about a file: FFmpeg fills so much memory before it reads them
+WORDS = b"LIST\x1a\0\xfe\xffINFOISFT\x0e\0\x88\x6dno more than this"
+
 FILMS: dict[str, Content] = {
     "four-bytes.mkv": lambda: b"\x1a\x45\xdf\xa3",
     "size-of-nothing.mkv": lambda: b"\x1a\x45\xdf\xa3\x01" + bytes(20),
@@ -118,13 +125,18 @@ FILMS: dict[str, Content] = {
     "wide.y4m": lambda: b"YUV4MPEG2 W60000 H60000 F25:1 C420\nFRAME\n" + bytes(100),
     "noise.mp4": lambda: np.random.default_rng(0).bytes(1 << 16),
     "noise.ts": lambda: b"G" + np.random.default_rng(0).bytes(1 << 16),
+    "words.avi": lambda: b"RIFF\xff\xff\0\0AVI " + WORDS,
     "noise.avi": lambda: b"RIFF\xff\xff\xff\xffAVI LIST" + np.random.default_rng(0).bytes(1 << 12),
     "text.mp4": lambda: b"no film\n" * 99,
     "colon:.mp4": lambda: b"no film\n" * 99,
 }
 
-SOUNDS = {
-    f"sound-{name}": FILMS[name] for name in ("playlist.m3u8", "list.ffconcat", "noise.mp4", "four-bytes.mkv")
+SOUNDS: dict[str, Content] = {
+    **{f"sound-{name}": FILMS[name] for name in ("list.ffconcat", "noise.mp4", "four-bytes.mkv")},
+    "sound-playlist.m3u8": FILMS["playlist.m3u8"],
+    "words.wav": lambda: wav(WORDS),
+    "big-endian-words.wav": lambda: wav(WORDS, ">"),
+    "words-after-a-list.wav": lambda: wav(b"LIST\x0c\0\0\0adtl" + bytes(8) + WORDS),
 }
 
 FACES: dict[str, Content] = {

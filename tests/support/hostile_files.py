@@ -45,6 +45,13 @@ def webp(width: int, height: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 
+def wav(chunks: bytes, order: str = "<") -> bytes:
+    """With these before its samples, of which there are none; ">": big-endian but for `chunks`."""
+    form = b"fmt " + struct.pack(f"{order}IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+    body = b"WAVE" + form + chunks + b"data" + bytes(4)
+    return (b"RIFF" if order == "<" else b"RIFX") + struct.pack(f"{order}I", len(body)) + body
+
+
 def bmp(width: int, height: int) -> bytes:
     return b"BM" + struct.pack("<IIIIiiHHIIIIII", 54, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
 
