@@ -4,26 +4,35 @@
     python benches/bench_faces.py [--heads 40] [--detectors yuface haar]
 
 prints it for benches/README.md. Of drawn heads and the shipped painting (tests/support/posed_faces.py); with
-FV2V_MEDIA=folder of the paintings there, too. `pytest benches/bench_faces.py` times a detection in a picture
-640 pixels wide, and the search about a known face, as each frame of a video has it.
+FV2V_MEDIA=folder of the paintings there, too.
+
+`OMP_NUM_THREADS=1 pytest benches/bench_faces.py` times a detection in a picture 640 pixels wide, the search
+about a known face, and a frame's tracking in 1920x1080: a painting sways, or with FV2V_MEDIA a real clip.
 """
 
 import argparse
 import os
 from collections.abc import Iterable
+from itertools import islice
 
 import clips
 import cv2
+import numpy as np
 import pytest
+from measuring import TINY
 from posed_faces import UPRIGHT, PosedFace, drawn, is_found, painted, placed, textures, turned
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fv2v.face.detectors.base import FaceDetector
 from fv2v.face.detectors.choice import default_name, detector_named
+from fv2v.face.find import find_face
+from fv2v.face.tracking import FaceTracker
 from fv2v.io.image import read_image
+from fv2v.io.video import read_video
 
 PAINTINGS = {"pearl_earring": (480, 570, 375), "velata": (264, 315, 210)}  # x, y, height, read off by eye
 TEXTURES = 200
+FRAMES = 4 if TINY else 120
 
 
 @pytest.mark.parametrize("near", [False, True], ids=["whole picture", "about a known face"])
@@ -34,6 +43,36 @@ def test_detection(near: bool, benchmark: BenchmarkFixture) -> None:
     (face,) = detector(picture)
     benchmark(detector, picture, 1, face if near else None)
     cv2.setNumThreads(threads)
+
+
+def test_tracking(benchmark: BenchmarkFixture) -> None:
+    frames = [on_a_screen(frame) for frame in islice(clip(), FRAMES)]
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    start = find_face(frames[0])
+
+    def track() -> None:
+        tracker = FaceTracker(start)
+        for frame in frames:
+            tracker.update(frame)
+        assert tracker.missing == 0
+
+    benchmark.extra_info["frames"] = FRAMES
+    benchmark(track)
+    cv2.setNumThreads(threads)
+
+
+def clip() -> Iterable[np.ndarray]:
+    if "FV2V_MEDIA" in os.environ:
+        return read_video(clips.real("close_512_30fps.mp4"))
+    return clips.moving_picture(clips.portrait(), FRAMES, size=512)
+
+
+def on_a_screen(frame: np.ndarray) -> np.ndarray:
+    """A square frame in the middle of (1080, 1920, 3)."""
+    screen = np.full((1080, 1920, 3), 90, np.uint8)
+    screen[:, 420:1500] = cv2.resize(frame, (1080, 1080), interpolation=cv2.INTER_CUBIC)
+    return screen
 
 
 def faces() -> list[PosedFace]:

@@ -120,9 +120,13 @@ def _whole_folder(config: pytest.Config) -> bool:
     return not config.option.keyword and all(Path(arg).resolve() == HERE for arg in config.args)
 
 
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
 def _main(item: pytest.Item) -> bool:
     """An operator at the releases' volume, each direction, beside stock PyTorch; the stages of a frame."""
-    chosen = item.callspec.params if isinstance(item, pytest.Function) else {}
+    chosen = _parameters(item)
     if "volume" not in chosen:
         return item.module.__name__ == "bench_reenactor"
     backends = ("torch", *available(item.originalname.removeprefix("test_"), DEVICE)[:1])
@@ -130,7 +134,7 @@ def _main(item: pytest.Item) -> bool:
 
 
 def _stock_and_large(item: pytest.Item) -> bool:
-    chosen = item.callspec.params if isinstance(item, pytest.Function) else {}
+    chosen = _parameters(item)
     if chosen.get("backend") not in ("torch.compile", "reference"):
         return False
     volumes = item.module.VOLUMES
