@@ -15,7 +15,7 @@ from places import ROOT, TESTS
 from processes import through_a_shell
 
 HERE = TESTS / "fuzz"
-SECONDS = int(os.environ.get("FV2V_FUZZ_SECONDS", "25"))
+SECONDS = int(os.environ.get("FV2V_FUZZ_SECONDS", "60"))
 TARGETS = (
     "pictures",
     "films",
