@@ -12,9 +12,13 @@ about a known face, and a frame's tracking in 1920x1080: a painting sways, or wi
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # as a script
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 import clips
 import cv2
 import numpy as np
