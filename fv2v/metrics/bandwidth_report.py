@@ -19,6 +19,8 @@ from fv2v.metrics.report import Setting
 from fv2v.viz.sheet import Cell, cells, laid_out
 
 PLOTTER = "matplotlib"
+BYTES = {"total_bytes": "bytes a frame, the first included", "frame_bytes": "bytes a frame after the first"}
+TICKS = [digit * 10**power for power in range(5) for digit in (1, 2, 5)]
 
 
 def check_plots() -> None:
@@ -112,22 +114,30 @@ def _ratio(found: tuple[float, bool] | None) -> str:
 
 
 def _plot_curves(path: Path, study: Study) -> None:
+    """Each measure of likeness over bytes with the first frame, and over those after it."""
     names = [name for name in ("psnr", "ssim", "ms_ssim") if getattr(study.points[0], name) is not None]
-    figure, axes = _figure(len(names))
-    for axis, judge in zip(axes, names, strict=True):
-        for codec in study.settings:
-            points = sorted((p for p in study.points if p.codec == codec), key=lambda p: p.total_bytes)
-            axis.plot([p.total_bytes for p in points], [getattr(p, judge) for p in points], "o-", label=codec)
-        axis.set_xscale("log")
-        axis.set_xlabel("bytes a frame, the first included")
-        axis.set_ylabel({"psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}[judge])
-        axis.grid(alpha=0.3)
-    axes[0].legend()
+    figure, axes = _figure(len(names), rows=len(BYTES))
+    for row, (size, label) in zip(axes, BYTES.items(), strict=True):
+        for axis, judge in zip(row, names, strict=True):
+            for codec in study.settings:
+                points = [point for point in study.points if point.codec == codec]
+                points.sort(key=lambda point: getattr(point, size))
+                x, y = ([getattr(point, name) for point in points] for name in (size, judge))
+                axis.plot(x, y, "o-", label=codec)
+            axis.set_xscale("log")
+            least, most = axis.get_xlim()
+            ticks = [tick for tick in TICKS if least <= tick <= most]
+            axis.set_xticks(ticks, [f"{tick}" for tick in ticks])
+            axis.minorticks_off()
+            axis.set_xlabel(label)
+            axis.set_ylabel({"psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}[judge])
+            axis.grid(alpha=0.3)
+    axes[0][0].legend()
     figure.savefig(path, dpi=110)
 
 
 def _plot_sizes(path: Path, study: Study) -> None:
-    figure, (axis,) = _figure(1)
+    figure, ((axis,),) = _figure(1)
     for codec in study.settings:
         points = [p for p in study.points if p.codec == codec]
         ours = next((p for p in points if (p.codec, p.level) == (OURS, DEFAULT)), points[-1])
@@ -140,7 +150,8 @@ def _plot_sizes(path: Path, study: Study) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _figure(columns: int) -> tuple[Any, list[Any]]:
-    """A figure that needs no display."""
-    figure = importlib.import_module("matplotlib.figure").Figure((5 * columns, 4), layout="constrained")
-    return figure, list(np.atleast_1d(figure.subplots(1, columns)))
+def _figure(columns: int, rows: int = 1) -> tuple[Any, Any]:
+    """A figure that needs no display, and its axes (rows, columns)."""
+    size = 5 * columns, 4 * rows
+    figure = importlib.import_module("matplotlib.figure").Figure(size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)

@@ -164,6 +164,14 @@ PICTURES = {
     "fv2v/starter/painting.jpg": Picture(
         painting, "66b9417df43b5e92825cfd83f55922774eabcaf2308ed3a57941d40a315aa6c8"
     ),
+    "fv2v/codec/curves.png": Picture(
+        "curves.png of `fv2v bandwidth drawn`",
+        "7aa7a88130636458eb72f51fe5979d2a8c8adcd61568871c27fbce0409c5c807",
+    ),
+    "fv2v/codec/strip.png": Picture(
+        "strip.png of `fv2v bandwidth drawn`: drawn heads, and the starter's pictures of one",
+        "58361f62b4ef84464424484541ebbb10a02149f2c295a51ba9f8b284d6f64050",
+    ),
     "tests/data/mona_lisa.jpg": Picture(
         "Leonardo da Vinci's Mona Lisa, in the public domain, made smaller",
         "fa4db89e4dbbe2b53ac1745a07f1fff96fcdb77a61a9755e8a2596a6ad90e01b",
