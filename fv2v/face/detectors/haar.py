@@ -110,7 +110,7 @@ def _search(image: np.ndarray, longest: int, least: float = 0.0, neighbours: int
 
 
 @cache
-def _cascade() -> cv2.CascadeClassifier:
+def _cascade() -> "cv2.CascadeClassifier":  # OpenCV 5 has none, and needs none to be imported
     return cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"))
 
 
