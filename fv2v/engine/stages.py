@@ -84,10 +84,10 @@ def extract(
         dtype: of the networks.
         weights: what resizes it, prepared (`axis_weights`).
     """
-    config, images = networks.config, driving
+    config = networks.config
     if driving.dtype == torch.uint8:
-        images = to_images(driving, config.image_size, config.resize, weights)
-    return networks.extract(images.to(dtype))
+        return networks.extract(to_images(driving, config.image_size, config.resize, weights, dtype))
+    return networks.extract(driving.to(dtype))
 
 
 class ExtractGraph:

@@ -119,6 +119,14 @@ def test_our_own_presets_keep_theirs():
     assert torch.equal(as_batch([picture, picture[1:]], 32, torch.device("cpu"))[:1], torchs.clamp(0, 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("side", [32, 40])
+def test_images_of_another_dtype_are_rounded_once(side, dtype):
+    picture = torch.from_numpy(noise(side, side))[None]
+    for levels in (picture, picture.permute(0, 3, 1, 2).float() / 255):
+        assert torch.equal(to_images(levels, 32, dtype=dtype), to_images(levels, 32).to(dtype))
+
+
 def test_a_frame_runs_the_same_however_it_runs():
     reenactor = Reenactor(TINY_LIVEPORTRAIT, weights="random")
     source, frames = reenactor.encode(noise(48, 48)), [noise(47, 70), noise(33, 20)]
