@@ -56,7 +56,12 @@ class Counter(TorchDispatchMode):
             result = torch.empty_like(result, memory_format=LAST.get(result.dim()))  # as cuDNN does it
         if function.name() in NO_KERNEL or function.is_view:
             return result
-        inputs = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        read = {name: each for name, each in (kwargs or {}).items() if name != "out"}
+        inputs = [
+            each
+            for each in tree_leaves((args[function is aten.copy_.default :], read))
+            if isinstance(each, Tensor)
+        ]
         outputs = [each for each in tree_leaves(result) if isinstance(each, Tensor)]
         megabytes = 1e-6 * sum(map(_nbytes, (*inputs, *outputs)))
         launches = self.launches

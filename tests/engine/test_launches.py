@@ -61,3 +61,12 @@ def test_what_is_launched_inside_one_operation():
         with Counter() as counter:
             function()
         assert counter.launches.kernels == kernels
+
+
+def test_what_is_only_written_is_not_read():
+    ours, theirs = torch.zeros(250, dtype=torch.uint8), torch.ones(250, dtype=torch.uint8)
+    with Counter() as counter:
+        ours.copy_(theirs)
+        torch.div(theirs, 255, out=torch.empty(250))
+        ours.add_(theirs)
+    assert counter.launches.moved == pytest.approx(1e-6 * (2 * 250 + 5 * 250 + 3 * 250))
