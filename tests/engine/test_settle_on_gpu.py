@@ -68,10 +68,12 @@ def test_enlarging(conv, layout):
         x = x.contiguous(memory_format=LAST[x.dim()])
     expected = conv(interpolate(x, scale_factor=scale, mode="nearest")).relu()
     for module in (Phases(conv), Enlarged(FusedConv(conv, negative_slope=0.0))):
-        found = module(x)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-        if isinstance(module, Phases):
-            assert found.is_contiguous(memory_format=LAST[x.dim()])
+        beside = torch.randn_like(expected[:, :2])
+        for more in ([], [beside]):
+            found = module(x, *more)
+            torch.testing.assert_close(found, torch.cat([expected, *more], dim=1), rtol=0, atol=1e-12)
+            if isinstance(module, Phases):
+                assert found.is_contiguous(memory_format=LAST[x.dim()])
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01, 1.0])

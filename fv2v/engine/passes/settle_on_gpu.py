@@ -54,8 +54,8 @@ def settle_on_gpu(model: FaceVid2Vid) -> None:
 
 
 def _settle(module: Any) -> None:
-    if isinstance(module, Hourglass3d | Stage):
-        _join_activation(module)
+    if isinstance(module, Stage):
+        module.conv, module.activation = FusedConv(module.conv, negative_slope=0.0), nn.Identity()
     if isinstance(module, nn.Sequential):
         _join_relus(module)
         _join_biases([each for each in module if isinstance(each, blocks.ResBlock2d | blocks.ResBlock3d)])
@@ -69,7 +69,10 @@ def _settle(module: Any) -> None:
 
 
 class Phases(nn.Module):
-    """(B, C, [D,] H, W) -> (B, C', [D,] 2H, 2W): `conv` of the input enlarged twice, and ReLU."""
+    """(B, C, [D,] H, W) -> (B, C', [D,] 2H, 2W): `conv` of the input enlarged twice, and ReLU.
+
+    With `beside` it (B, C", [D,] 2H, 2W), as further channels of the result, which is written once.
+    """
 
     def __init__(self, conv: Any) -> None:
         super().__init__()
@@ -77,20 +80,39 @@ class Phases(nn.Module):
         self.weight = nn.Parameter(weight.contiguous(memory_format=LAST[weight.dim()]), requires_grad=False)
         self.bias = nn.Parameter(conv.bias.repeat(4), requires_grad=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
         ones = [1] * (x.dim() - 2)
-        return interleaved(convolution_relu(x, self.weight, self.bias, None, ones, ones), x)
+        return interleaved(convolution_relu(x, self.weight, self.bias, None, ones, ones), x, beside)
 
 
 class Enlarged(nn.Module):
-    """`conv` of a volume whose pictures are enlarged twice."""
+    """`Phases` by `conv` of a volume whose pictures are enlarged twice."""
 
     def __init__(self, conv: FusedConv) -> None:
         super().__init__()
         self.conv = conv
 
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        y = self.conv(_by_picture(partial(interpolate, scale_factor=2, mode="nearest"), x))
+        return y if beside is None else torch.cat([y, beside], dim=1)
+
+
+class Hourglass(nn.Module):
+    """`Hourglass3d`, whose ascending blocks write beside what the descending ones read."""
+
+    def __init__(self, hourglass: Any) -> None:
+        super().__init__()
+        self.down, self.up = hourglass.down, hourglass.up
+        self.conv = FusedConv(hourglass.conv, negative_slope=0.0)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(_by_picture(partial(interpolate, scale_factor=2, mode="nearest"), x))
+        skips = []
+        for block in self.down:
+            skips.append(x)
+            x = block(x)
+        for block in self.up:
+            x = block(x, skips.pop())
+        return self.conv(x)
 
 
 class Pooled(nn.Module):
@@ -146,8 +168,8 @@ class SmallResponseNorm(nn.Module):
         return torch.addcmul(self.beta, x, torch.addcmul(self.one, self.gamma, share))
 
 
-def interleaved(phases: Tensor, x: Tensor) -> Tensor:
-    """As `double_in_phases.interleave`, by one copy, to channels-last."""
+def interleaved(phases: Tensor, x: Tensor, beside: Tensor | None = None) -> Tensor:
+    """As `double_in_phases.interleave`, by one copy, to channels-last; further channels by one more."""
     B, H, W = len(x), *x.shape[-2:]
     phases = phases.unflatten(1, (2, 2, -1))
     first, rows, columns, *others, row, column = phases.stride()
@@ -155,9 +177,14 @@ def interleaved(phases: Tensor, x: Tensor) -> Tensor:
     shifted = phases.as_strided(
         (*phases.shape[:-2], H, W), (first, rows + row, columns + column, *others, row, column)
     )
-    shape = (B, *phases.shape[3:-2], 2 * H, 2 * W)
+    channels, *depth = phases.shape[3:-2]
+    more = 0 if beside is None else beside.shape[1]
+    shape = (B, channels + more, *depth, 2 * H, 2 * W)
     out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=LAST[x.dim()])
-    out.unflatten(-1, (W, 2)).unflatten(-3, (H, 2)).copy_(shifted.movedim((1, 2), (-3, -1)))
+    into = out[:, :channels].unflatten(-1, (W, 2)).unflatten(-3, (H, 2))
+    into.copy_(shifted.movedim((1, 2), (-3, -1)))
+    if beside is not None:
+        out[:, channels:].copy_(beside)
     return out
 
 
@@ -202,10 +229,6 @@ def _widened(conv: Any, inputs: int, outputs: int) -> Conv:
     return conv_of(nn.Conv3d, weight, pad(conv.bias, (0, outputs)), padding=conv.padding)
 
 
-def _join_activation(module: Any) -> None:
-    module.conv, module.activation = FusedConv(module.conv, negative_slope=0.0), nn.Identity()
-
-
 def _join_relus(layers: Any) -> None:
     """Convolutions that nothing but folded norms is between them and a ReLU."""
     latest = -1
@@ -243,6 +266,12 @@ def _plain(conv: Any) -> nn.Module:
     return conv.to(memory_format=LAST[conv.weight.dim()]) if conv.groups > 1 else FusedConv(conv)
 
 
+def _hourglass(hourglass: Any) -> nn.Module:
+    settled = Hourglass(hourglass)
+    _settle(settled)
+    return settled
+
+
 def _spade(block: Any) -> nn.Module:
     block.shared = Separate(block.shared)
     _settle(block)
@@ -259,6 +288,7 @@ REPLACED_BY: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     blocks.ResBlock3d: partial(Residual, make=FusedConv),
     blocks.ResBottleneck: _bottleneck,
     JoinedSpadeBlock: _spade,
+    Hourglass3d: _hourglass,
     ResponseNorm: SmallResponseNorm,
     nn.Conv2d: _plain,
     nn.Conv3d: _plain,
