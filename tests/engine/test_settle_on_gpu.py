@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from fv2v.engine import GPU_PASSES
 from fv2v.engine.passes.depth_in_kernels import FoldedTaps
-from fv2v.engine.passes.fused_convolution import LAST, FusedConv
+from fv2v.engine.passes.fused_convolution import LAST, FusedConv, PixelProduct
 from fv2v.engine.passes.settle_on_gpu import Enlarged, PaddedChannels, Phases, SmallResponseNorm
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
@@ -85,6 +85,15 @@ def test_sums_and_activations(slope, sums):
     expected = conv(x) + addend if sums else conv(x)
     found = FusedConv(conv, negative_slope=slope)(x, addend if sums else None)
     torch.testing.assert_close(found, nn.functional.leaky_relu(expected, slope), rtol=0, atol=1e-12)
+
+
+@torch.inference_mode()
+def test_a_product_of_pixels():
+    conv, x = nn.Conv2d(3, 5, 1).double(), torch.randn(2, 3, 4, 6).double()
+    for each in (x, x.contiguous(memory_format=torch.channels_last)):
+        found = PixelProduct(conv)(each)
+        torch.testing.assert_close(found, conv(x), rtol=0, atol=1e-12)
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

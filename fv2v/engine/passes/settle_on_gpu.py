@@ -7,7 +7,8 @@
   are put together by one copy; where the small picture is 2×2 that saves nothing, and needs 16/9 the weights.
 - Convolutions that fold a volume's depth into channels are as deep as it is (depth_in_kernels.py).
 - LivePortrait's M has 110 and 142 channels: they are padded to what tensor cores take, multiples of 8.
-- Biases of residual sums are added once; SPADE's convolutions have none where an instance norm takes it out.
+- Biases of residual sums are added once; SPADE's convolutions have none where an instance norm takes it out;
+  a 1×1 convolution after which no ReLU follows is a matrix product, which adds its own.
 - The response norms of ConvNeXt V2 read and write their input once.
 """
 
@@ -22,7 +23,15 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 from fv2v.engine.passes.depth_in_kernels import DepthConv, FoldedTaps
 from fv2v.engine.passes.double_in_phases import phase_weight
 from fv2v.engine.passes.fold_norms import children_of
-from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, conv_of, convolution_relu, frozen
+from fv2v.engine.passes.fused_convolution import (
+    LAST,
+    Conv,
+    FusedConv,
+    PixelProduct,
+    conv_of,
+    convolution_relu,
+    frozen,
+)
 from fv2v.engine.passes.join_spades import JoinedSpadeBlock
 from fv2v.engine.passes.settle_on_cpu import Bottleneck, Residual
 from fv2v.engine.passes.taps_in_channels import MULTIPLE
@@ -48,6 +57,7 @@ def settle_on_gpu(model: FaceVid2Vid) -> None:
         hourglass.up[0] = Enlarged(FusedConv(hourglass.up[0].conv, negative_slope=0.0))
     generator.warp = partial(generator.warp, memory_format=torch.channels_last_3d)
     generator.flatten, generator.project = nn.Identity(), DepthConv(generator.project, config.volume_depth)
+    generator.mix = PixelProduct(generator.mix)
     if isinstance(generator.decoder, SpadeDecoder):
         _drop_biases(generator.decoder)
     _settle(model)
