@@ -236,7 +236,8 @@ def _drop_biases(decoder: Any) -> None:
 def _widened(conv: Any, inputs: int, outputs: int) -> Conv:
     """With channels of zeros more."""
     weight = pad(conv.weight, (0, 0) * 3 + (0, inputs, 0, outputs))
-    return conv_of(nn.Conv3d, weight, pad(conv.bias, (0, outputs)), padding=conv.padding)
+    bias = None if conv.bias is None else pad(conv.bias, (0, outputs))
+    return conv_of(nn.Conv3d, weight, bias, padding=conv.padding)
 
 
 def _join_relus(layers: Any) -> None:
