@@ -9,7 +9,8 @@
 - LivePortrait's M has 110 and 142 channels: they are padded to what tensor cores take, multiples of 8.
 - Biases of residual sums are added once; SPADE's convolutions have none where an instance norm takes it out;
   a 1×1 convolution after which no ReLU follows is a matrix product, which adds its own.
-- The response norms of ConvNeXt V2 read and write their input once.
+- Norms that no convolution takes in are a product and a sum in one kernel, and the response norms of ConvNeXt
+  V2 read and write their input once.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,7 +69,10 @@ def _settle(module: Any) -> None:
         module.conv, module.activation = FusedConv(module.conv, negative_slope=0.0), nn.Identity()
     if isinstance(module, nn.Sequential):
         _join_relus(module)
-        _join_biases([each for each in module if isinstance(each, blocks.ResBlock2d | blocks.ResBlock3d)])
+        chain: Any = [each for each in module if isinstance(each, blocks.ResBlock2d | blocks.ResBlock3d)]
+        _join_biases(chain)
+        for block in chain:
+            block.norm1 = ChannelNorm(block.norm1)
     for name in children_of(module):
         child = module.get_submodule(name)
         make = REPLACED_BY.get(type(child))
@@ -162,6 +166,20 @@ class Separate(nn.Module):
 
     def forward(self, guide: Tensor) -> tuple[Tensor, ...]:
         return tuple(part(guide) for part in self.parts)
+
+
+class ChannelNorm(nn.Module):
+    """A batch norm as a scale and a shift: one kernel, where PyTorch's inverts the variances first, each time."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        shape = (1, -1, *(1 for _ in range(2 + isinstance(norm, nn.BatchNorm3d))))
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        self.scale = frozen(scale.view(shape))
+        self.shift = frozen((norm.bias - norm.running_mean * scale).view(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale)
 
 
 class SmallResponseNorm(nn.Module):
