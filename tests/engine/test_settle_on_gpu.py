@@ -15,7 +15,8 @@ from torch.nn.functional import interpolate
 from fv2v.engine import GPU_PASSES
 from fv2v.engine.passes.depth_in_kernels import FoldedTaps
 from fv2v.engine.passes.fused_convolution import LAST, FusedConv, PixelProduct
-from fv2v.engine.passes.settle_on_gpu import Enlarged, PaddedChannels, Phases, SmallResponseNorm
+from fv2v.engine.passes.scales_on_gpu import Coarsened, Phases
+from fv2v.engine.passes.settle_on_gpu import PaddedChannels, SmallResponseNorm
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.blocks import DepthConv2d
@@ -67,13 +68,23 @@ def test_enlarging(conv, layout):
     if layout == "channels-last":
         x = x.contiguous(memory_format=LAST[x.dim()])
     expected = conv(interpolate(x, scale_factor=scale, mode="nearest")).relu()
-    for module in (Phases(conv), Enlarged(FusedConv(conv, negative_slope=0.0))):
-        beside = torch.randn_like(expected[:, :2])
-        for more in ([], [beside]):
-            found = module(x, *more)
-            torch.testing.assert_close(found, torch.cat([expected, *more], dim=1), rtol=0, atol=1e-12)
-            if isinstance(module, Phases):
-                assert found.is_contiguous(memory_format=LAST[x.dim()])
+    for more in ([], [torch.randn_like(expected[:, :2])]):
+        found = Phases(conv)(x, *more)
+        torch.testing.assert_close(found, torch.cat([expected, *more], dim=1), rtol=0, atol=1e-12)
+        assert found.is_contiguous(memory_format=LAST[x.dim()])
+
+
+@pytest.mark.parametrize("side", [2, 4, 6])
+@torch.inference_mode()
+def test_pooling_and_enlarging(side):
+    conv = nn.Conv3d(3, 5, 3, padding=1).double()
+    x = torch.randn(2, 3, 4, side, side).double()
+    pooled = nn.functional.avg_pool3d(x, (1, 2, 2))
+    expected = conv(interpolate(pooled, scale_factor=(1, 2, 2), mode="nearest")).relu()
+    beside = torch.randn_like(expected[:, :2])
+    for each in (x, x.contiguous(memory_format=LAST[5])):
+        found = Coarsened(conv, side)(each, beside)
+        torch.testing.assert_close(found, torch.cat([expected, beside], dim=1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01, 1.0])
