@@ -100,7 +100,8 @@ def count(config: ModelConfig, passes: tuple[Callable[[Any], None], ...]) -> Lau
             driving = torch.empty(1, config.head.inputs, config.head.window)
         with Counter() as counter:
             extract(networks, driving, torch.half, None)
-            to_uint8(networks.synthesize(features, compressed, points, points, affine))
+            image = networks.synthesize(features, compressed, points, points, affine)
+            to_uint8(image, truncate=config.truncates, inside=True)
     return counter.launches
 
 

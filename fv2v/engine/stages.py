@@ -137,7 +137,7 @@ class RenderGraph:
         def function(*inputs: Tensor) -> Sequence[Tensor]:
             *placed, features, compressed, kp_source = inputs
             image = networks.synthesize(features, compressed, kp_source, *placed)
-            return image, to_uint8(image, truncate=networks.config.truncates)
+            return image, to_uint8(image, truncate=networks.config.truncates, inside=True)
 
         device = source.features.device
         self._captured = Captured(function, *_inputs(source, placement), device, by)

@@ -78,9 +78,12 @@ def to_images(
     return resized(images / 255 if levels else images, size, weights).clamp(0, 1).to(dtype)
 
 
-def to_uint8(images: Tensor, *, truncate: bool = False) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device: rounded, or truncated."""
-    levels = images.float().clamp(0, 1).mul(255)
+def to_uint8(images: Tensor, *, truncate: bool = False, inside: bool = False) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device: rounded, or truncated.
+
+    What is outside is clipped; `inside`: nothing is, as of a sigmoid.
+    """
+    levels = (images.float() if inside else images.float().clamp(0, 1)).mul(255)
     levels = (levels if truncate else levels.round()).to(torch.uint8)
     return levels.permute(0, 2, 3, 1).contiguous()
 

@@ -35,11 +35,14 @@ class JoinedHeads(nn.Module):
         binned = [angles[axis].bins for axis in geometry.euler_order]  # in the order of the product
         others = [head.translation, head.expression, head.scale, head.canonical]
         layers = [*binned, *(layer for layer in others if layer is not None)]
-        self.scaled, self.bins = head.scale is not None, pitch.bins.out_features
-        self.sizes = [3 * self.bins, *(layer.out_features for layer in layers[3:])]
+        self.bins = pitch.bins.out_features
         used = layers[0].weight.new_tensor([axis in geometry.translation for axis in "xyz"])
         weights, biases = ([getattr(layer, name) for layer in layers] for name in ("weight", "bias"))
         weights[3], biases[3] = weights[3] * used.unsqueeze(1), biases[3] * used
+        if head.scale is None:  # it is 1
+            weights.insert(5, torch.zeros_like(weights[3][:1]))
+            biases.insert(5, torch.ones_like(biases[3][:1]))
+        self.sizes = [3 * self.bins, *map(len, biases[3:])]
         weight = torch.cat(weights)
         self.heads = nn.utils.skip_init(
             nn.Linear, weight.shape[1], len(weight), device=weight.device, dtype=weight.dtype
@@ -68,16 +71,14 @@ class JoinedHeads(nn.Module):
     def forward(self, driving: Tensor) -> HeadEstimate:
         output = self.heads(self.trunk(driving))
         output = output.to(coordinate_dtype(output.dtype))
-        logits, translation, expression, *more = output.split(self.sizes, dim=1)
+        logits, translation, expression, scale, *canonical = output.split(self.sizes, dim=1)
         weights = logits.unflatten(1, (3, self.bins)).softmax(-1)
         radians = (weights @ self.angles)[..., None, None]  # (B, 3, 1, 1), expected over bins
         cosine, sine, rest = self.turns.unbind(1)
         turns = torch.addcmul(torch.addcmul(rest, radians.cos(), cosine), radians.sin(), sine)
         first, second, third = turns.unbind(1)  # (B, 3, 3) each
-        scale = more.pop(0) if self.scaled else torch.ones_like(translation[:, :1])
-        canonical = more.pop(0).unflatten(1, (-1, 3)) if more else None
         motion = Motion(first @ second @ third, translation, expression.unflatten(1, (-1, 3)), scale)
-        return HeadEstimate(motion, canonical)
+        return HeadEstimate(motion, canonical[0].unflatten(1, (-1, 3)) if canonical else None)
 
 
 def _turn(axis: int) -> Tensor:
