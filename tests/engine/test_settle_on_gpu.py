@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from fv2v.engine import GPU_PASSES
 from fv2v.engine.passes.depth_in_kernels import FoldedTaps
 from fv2v.engine.passes.fused_convolution import LAST, FusedConv, PixelProduct
-from fv2v.engine.passes.scales_on_gpu import Coarsened, Phases
+from fv2v.engine.passes.scales_on_gpu import Coarsened, Phases, Shuffle
 from fv2v.engine.passes.settle_on_gpu import PaddedChannels, SmallResponseNorm
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
@@ -96,6 +96,15 @@ def test_sums_and_activations(slope, sums):
     expected = conv(x) + addend if sums else conv(x)
     found = FusedConv(conv, negative_slope=slope)(x, addend if sums else None)
     torch.testing.assert_close(found, nn.functional.leaky_relu(expected, slope), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_pixel_shuffle(n):
+    x = torch.randn(2, 3 * n * n, 4, 5)
+    for each in (x, x.contiguous(memory_format=torch.channels_last)):
+        found = Shuffle(n)(each)
+        assert torch.equal(found, nn.functional.pixel_shuffle(x, n))
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

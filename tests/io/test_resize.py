@@ -132,9 +132,7 @@ def test_images_of_another_dtype_are_rounded_once(side, dtype):
 def test_what_is_inside_needs_no_clipping(truncate, dtype):
     images = torch.cat([torch.linspace(0, 1, 1530), torch.randn(6)]).to(dtype).view(1, 3, 32, 16)
     inside = images.clamp(0, 1)
-    assert torch.equal(
-        to_uint8(inside, truncate=truncate, inside=True), to_uint8(images, truncate=truncate)
-    )
+    assert torch.equal(to_uint8(inside, truncate=truncate, inside=True), to_uint8(images, truncate=truncate))
 
 
 def test_a_frame_runs_the_same_however_it_runs():

@@ -82,6 +82,22 @@ class Pooled(nn.Module):
         return avg_pool2d(y.movedim(2, 1).flatten(0, 1), 2).unflatten(0, (len(y), -1)).movedim(1, 2)
 
 
+class Shuffle(nn.Module):
+    """A pixel shuffle of n: (B, n² C, H, W) -> (B, C, nH, nW), by one copy, to channels-last."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, (B, channels, H, W) = self.n, x.shape
+        shape = B, channels // n**2, n * H, n * W
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        pixels = x.unflatten(1, (-1, n, n)).permute(0, 1, 4, 2, 5, 3)  # (B, C, H, n, W, n)
+        out.unflatten(-1, (W, n)).unflatten(-3, (H, n)).copy_(pixels)
+        return out
+
+
 def interleaved(phases: Tensor, x: Tensor, beside: Tensor | None = None) -> Tensor:
     """As `double_in_phases.interleave`, by one copy, to channels-last; further channels by one more."""
     B, H, W = len(x), *x.shape[-2:]

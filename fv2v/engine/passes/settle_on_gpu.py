@@ -26,7 +26,7 @@ from fv2v.engine.passes.depth_in_kernels import DepthConv, FoldedTaps
 from fv2v.engine.passes.fold_norms import children_of
 from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, PixelProduct, conv_of, frozen
 from fv2v.engine.passes.join_spades import JoinedSpadeBlock
-from fv2v.engine.passes.scales_on_gpu import Coarsened, Hourglass, Phases, Pooled
+from fv2v.engine.passes.scales_on_gpu import Coarsened, Hourglass, Phases, Pooled, Shuffle
 from fv2v.engine.passes.settle_on_cpu import Bottleneck, Residual
 from fv2v.engine.passes.taps_in_channels import MULTIPLE
 from fv2v.networks import FaceVid2Vid, blocks
@@ -210,6 +210,10 @@ def _hourglass(hourglass: Any) -> nn.Module:
     return settled
 
 
+def _shuffle(shuffle: Any) -> nn.Module:
+    return Shuffle(shuffle.upscale_factor) if shuffle.upscale_factor > 1 else nn.Identity()
+
+
 def _spade(block: Any) -> nn.Module:
     block.shared = Separate(block.shared)
     _settle(block)
@@ -226,6 +230,7 @@ REPLACED_BY: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     blocks.ResBlock3d: partial(Residual, make=FusedConv),
     blocks.ResBottleneck: _bottleneck,
     JoinedSpadeBlock: _spade,
+    nn.PixelShuffle: _shuffle,
     Hourglass3d: _hourglass,
     ResponseNorm: SmallResponseNorm,
     nn.Conv2d: _plain,
