@@ -60,7 +60,7 @@ def settle_on_gpu(model: FaceVid2Vid) -> None:
 
 def _settle(module: Any) -> None:
     if isinstance(module, Stage):
-        module.conv, module.activation = FusedConv(module.conv, negative_slope=0.0), nn.Identity()
+        _join_activation(module)
     if isinstance(module, nn.Sequential):
         _join_relus(module)
         chain: Any = [each for each in module if isinstance(each, blocks.ResBlock2d | blocks.ResBlock3d)]
@@ -165,6 +165,10 @@ def _widened(conv: Any, inputs: int, outputs: int) -> Conv:
     weight = pad(conv.weight, (0, 0) * 3 + (0, inputs, 0, outputs))
     bias = None if conv.bias is None else pad(conv.bias, (0, outputs))
     return conv_of(nn.Conv3d, weight, bias, padding=conv.padding)
+
+
+def _join_activation(module: Any) -> None:
+    module.conv, module.activation = FusedConv(module.conv, negative_slope=0.0), nn.Identity()
 
 
 def _join_relus(layers: Any) -> None:
