@@ -26,8 +26,9 @@ from fv2v.engine.passes.fold_norms import fold_norms
 from fv2v.engine.passes.fused_convolution import FusedConv
 from fv2v.engine.passes.join_heads import join_heads
 from fv2v.engine.passes.join_spades import join_spades
+from fv2v.engine.passes.scales_on_gpu import Phases
 from fv2v.engine.passes.settle_on_cpu import settle_on_cpu
-from fv2v.engine.passes.settle_on_gpu import Phases, settle_on_gpu
+from fv2v.engine.passes.settle_on_gpu import settle_on_gpu
 from fv2v.engine.passes.taps_in_channels import taps_in_channels
 from fv2v.networks import FaceVid2Vid
 

@@ -3,10 +3,11 @@
 
 An operation counts as one kernel; views, and memory that is only reserved, as none. A convolution's bias is a
 kernel of its own in PyTorch, and its input or output in another layout than cuDNN's, in half precision
-channels-last, is one more each.
+channels-last, is one more each. So are others that PyTorch's CUDA code launches inside one operation, see
+`_launched`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,12 +56,17 @@ class Counter(TorchDispatchMode):
             result = torch.empty_like(result, memory_format=LAST.get(result.dim()))  # as cuDNN does it
         if function.name() in NO_KERNEL or function.is_view:
             return result
-        inputs = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        read = {name: each for name, each in (kwargs or {}).items() if name != "out"}
+        inputs = [
+            each
+            for each in tree_leaves((args[function is aten.copy_.default :], read))
+            if isinstance(each, Tensor)
+        ]
         outputs = [each for each in tree_leaves(result) if isinstance(each, Tensor)]
         megabytes = 1e-6 * sum(map(_nbytes, (*inputs, *outputs)))
         launches = self.launches
         if function not in CONVOLUTIONS:
-            launches.others += 1
+            launches.others += _launched(function, inputs)
             launches.moved += megabytes
             return result
         launches.convolutions += 1
@@ -94,8 +100,20 @@ def count(config: ModelConfig, passes: tuple[Callable[[Any], None], ...]) -> Lau
             driving = torch.empty(1, config.head.inputs, config.head.window)
         with Counter() as counter:
             extract(networks, driving, torch.half, None)
-            to_uint8(networks.synthesize(features, compressed, points, points, affine))
+            image = networks.synthesize(features, compressed, points, points, affine)
+            to_uint8(image, truncate=config.truncates, inside=True)
     return counter.launches
+
+
+def _launched(function: Any, inputs: Sequence[Tensor]) -> int:
+    """Kernels of an operation that is no convolution."""
+    if function is aten.cat.default and inputs[0].dim() > 4:
+        return len(inputs)  # volumes: each is copied by itself
+    if function is aten.native_batch_norm.default:
+        return 2  # one of them for 1 / sqrt(var + eps) of the channels
+    if function is aten.col2im.default and not inputs[0].is_contiguous():
+        return 2
+    return 1
 
 
 def _is_last(tensor: Tensor) -> bool:

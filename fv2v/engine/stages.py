@@ -84,10 +84,10 @@ def extract(
         dtype: of the networks.
         weights: what resizes it, prepared (`axis_weights`).
     """
-    config, images = networks.config, driving
+    config = networks.config
     if driving.dtype == torch.uint8:
-        images = to_images(driving, config.image_size, config.resize, weights)
-    return networks.extract(images.to(dtype))
+        return networks.extract(to_images(driving, config.image_size, config.resize, weights, dtype))
+    return networks.extract(driving.to(dtype))
 
 
 class ExtractGraph:
@@ -137,7 +137,7 @@ class RenderGraph:
         def function(*inputs: Tensor) -> Sequence[Tensor]:
             *placed, features, compressed, kp_source = inputs
             image = networks.synthesize(features, compressed, kp_source, *placed)
-            return image, to_uint8(image, truncate=networks.config.truncates)
+            return image, to_uint8(image, truncate=networks.config.truncates, inside=True)
 
         device = source.features.device
         self._captured = Captured(function, *_inputs(source, placement), device, by)

@@ -47,31 +47,43 @@ def as_batch(
 
 
 def to_images(
-    pictures: Tensor, size: int, resize: str = TRIANGLE, weights: AxisWeights | None = None
+    pictures: Tensor,
+    size: int,
+    resize: str = TRIANGLE,
+    weights: AxisWeights | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """(B, H, W, 3) uint8, or (B, 3, H, W) in [0, 1] -> (B, 3, size, size) float32 in [0, 1].
+    """(B, H, W, 3) uint8, or (B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1].
 
     The device stays. Pictures that are not square are squeezed, as in the releases.
 
     Args:
         resize: by which kernel, as `ModelConfig.resize`.
         weights: `axis_weights` of these pictures, where they are prepared already.
+        dtype: of the result, rounded from float32.
     """
     levels = pictures.dtype == torch.uint8
-    images = pictures.permute(0, 3, 1, 2).float() if levels else pictures
+    images = pictures.permute(0, 3, 1, 2) if levels else pictures
     H, W = images.shape[2:]
     if H == W == size:
-        return images / 255 if levels else images
+        if not levels:
+            return images.to(dtype)
+        # one operation, where conversion, quotient and rounding would each be one
+        return torch.div(images, 255, out=torch.empty_like(images, dtype=dtype))
+    images = images.float()
     if weights is None:
         weights = axis_weights(resize, (H, W), size, images.device)
     if resize == AREA and levels:  # of levels, which come out as levels in OpenCV
-        return (resized(images, size, weights) + 0.5).floor().clamp(0, 255) / 255
-    return resized(images / 255 if levels else images, size, weights).clamp(0, 1)
+        return ((resized(images, size, weights) + 0.5).floor().clamp(0, 255) / 255).to(dtype)
+    return resized(images / 255 if levels else images, size, weights).clamp(0, 1).to(dtype)
 
 
-def to_uint8(images: Tensor, *, truncate: bool = False) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device: rounded, or truncated."""
-    levels = images.float().clamp(0, 1).mul(255)
+def to_uint8(images: Tensor, *, truncate: bool = False, inside: bool = False) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8, on the same device: rounded, or truncated.
+
+    What is outside is clipped; `inside`: nothing is, as of a sigmoid.
+    """
+    levels = (images.float() if inside else images.float().clamp(0, 1)).mul(255)
     levels = (levels if truncate else levels.round()).to(torch.uint8)
     return levels.permute(0, 2, 3, 1).contiguous()
 

@@ -57,7 +57,7 @@ class Runner:
     def images(self, pictures: Tensor) -> Tensor:
         """What `as_batch` returns, as the networks take it: (B, 3, n, n) in [0, 1], n = `image_size`."""
         config = self.config
-        return to_images(pictures.to(self.device), config.image_size, config.resize).to(self.dtype)
+        return to_images(pictures.to(self.device), config.image_size, config.resize, dtype=self.dtype)
 
     def levels(self, images: Tensor) -> Tensor:
         """What `render` returns as (B, n, n, 3) uint8, rounded or truncated as the preset's release does."""

@@ -44,3 +44,29 @@ def test_what_counts():
     assert (theirs.convolutions, theirs.biases, theirs.layouts, theirs.others) == (1, 1, 2, 1)
     assert (ours.convolutions, ours.biases, ours.layouts) == (1, 0, 0)
     assert theirs.convolved == pytest.approx(4e-6 * (8 * 36 + 16 * 36 + 16 * 8 * 9 + 16))
+
+
+@torch.no_grad()
+def test_what_is_launched_inside_one_operation():
+    volumes, taps = torch.randn(2, 1, 3, 4, 4, 4), torch.randn(1, 9, 16)
+    inner = taps.mT.contiguous().mT
+    norm = nn.BatchNorm2d(3).eval()
+    for function, kernels in (
+        (lambda: torch.cat((*volumes,), dim=1), 2),
+        (lambda: torch.cat((*volumes[:, :, :, 0],), dim=1), 1),
+        (lambda: norm(volumes[0, :, :, 0]), 2),
+        (lambda: nn.functional.fold(taps, (4, 4), 3, padding=1), 1),
+        (lambda: nn.functional.fold(inner, (4, 4), 3, padding=1), 2),
+    ):
+        with Counter() as counter:
+            function()
+        assert counter.launches.kernels == kernels
+
+
+def test_what_is_only_written_is_not_read():
+    ours, theirs = torch.zeros(250, dtype=torch.uint8), torch.ones(250, dtype=torch.uint8)
+    with Counter() as counter:
+        ours.copy_(theirs)
+        torch.div(theirs, 255, out=torch.empty(250))
+        ours.add_(theirs)
+    assert counter.launches.moved == pytest.approx(1e-6 * (2 * 250 + 5 * 250 + 3 * 250))

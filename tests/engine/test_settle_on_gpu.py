@@ -14,8 +14,9 @@ from torch.nn.functional import interpolate
 
 from fv2v.engine import GPU_PASSES
 from fv2v.engine.passes.depth_in_kernels import FoldedTaps
-from fv2v.engine.passes.fused_convolution import LAST, FusedConv
-from fv2v.engine.passes.settle_on_gpu import Enlarged, PaddedChannels, Phases, SmallResponseNorm
+from fv2v.engine.passes.fused_convolution import LAST, FusedConv, PixelProduct
+from fv2v.engine.passes.scales_on_gpu import Coarsened, Phases, Shuffle
+from fv2v.engine.passes.settle_on_gpu import PaddedChannels, SmallResponseNorm
 from fv2v.geometry import place
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.blocks import DepthConv2d
@@ -67,11 +68,23 @@ def test_enlarging(conv, layout):
     if layout == "channels-last":
         x = x.contiguous(memory_format=LAST[x.dim()])
     expected = conv(interpolate(x, scale_factor=scale, mode="nearest")).relu()
-    for module in (Phases(conv), Enlarged(FusedConv(conv, negative_slope=0.0))):
-        found = module(x)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-        if isinstance(module, Phases):
-            assert found.is_contiguous(memory_format=LAST[x.dim()])
+    for more in ([], [torch.randn_like(expected[:, :2])]):
+        found = Phases(conv)(x, *more)
+        torch.testing.assert_close(found, torch.cat([expected, *more], dim=1), rtol=0, atol=1e-12)
+        assert found.is_contiguous(memory_format=LAST[x.dim()])
+
+
+@pytest.mark.parametrize("side", [2, 4, 6])
+@torch.inference_mode()
+def test_pooling_and_enlarging(side):
+    conv = nn.Conv3d(3, 5, 3, padding=1).double()
+    x = torch.randn(2, 3, 4, side, side).double()
+    pooled = nn.functional.avg_pool3d(x, (1, 2, 2))
+    expected = conv(interpolate(pooled, scale_factor=(1, 2, 2), mode="nearest")).relu()
+    beside = torch.randn_like(expected[:, :2])
+    for each in (x, x.contiguous(memory_format=LAST[5])):
+        found = Coarsened(conv, side)(each, beside)
+        torch.testing.assert_close(found, torch.cat([expected, beside], dim=1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01, 1.0])
@@ -83,6 +96,24 @@ def test_sums_and_activations(slope, sums):
     expected = conv(x) + addend if sums else conv(x)
     found = FusedConv(conv, negative_slope=slope)(x, addend if sums else None)
     torch.testing.assert_close(found, nn.functional.leaky_relu(expected, slope), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_pixel_shuffle(n):
+    x = torch.randn(2, 3 * n * n, 4, 5)
+    for each in (x, x.contiguous(memory_format=torch.channels_last)):
+        found = Shuffle(n)(each)
+        assert torch.equal(found, nn.functional.pixel_shuffle(x, n))
+        assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def test_a_product_of_pixels():
+    conv, x = nn.Conv2d(3, 5, 1).double(), torch.randn(2, 3, 4, 6).double()
+    for each in (x, x.contiguous(memory_format=torch.channels_last)):
+        found = PixelProduct(conv)(each)
+        torch.testing.assert_close(found, conv(x), rtol=0, atol=1e-12)
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from tiny import TINY_LIVEPORTRAIT, TINY_VOX, uncaptured
 from fv2v import Reenactor
 from fv2v.export import driving_input
 from fv2v.face.crop import Box, cut
-from fv2v.io.tensors import as_batch, to_images
+from fv2v.io.tensors import as_batch, to_images, to_uint8
 from fv2v.presets import PRESETS
 
 SIZES = [  # (H, W): a half, other parts, each axis by itself, larger, mixed, and hardly anything
@@ -117,6 +117,22 @@ def test_our_own_presets_keep_theirs():
     torchs = torch.nn.functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
     assert torch.equal(to_images(torch.from_numpy(picture)[None], 32), torchs.clamp(0, 1))
     assert torch.equal(as_batch([picture, picture[1:]], 32, torch.device("cpu"))[:1], torchs.clamp(0, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("side", [32, 40])
+def test_images_of_another_dtype_are_rounded_once(side, dtype):
+    picture = torch.from_numpy(noise(side, side))[None]
+    for levels in (picture, picture.permute(0, 3, 1, 2).float() / 255):
+        assert torch.equal(to_images(levels, 32, dtype=dtype), to_images(levels, 32).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("truncate", [True, False])
+def test_what_is_inside_needs_no_clipping(truncate, dtype):
+    images = torch.cat([torch.linspace(0, 1, 1530), torch.randn(6)]).to(dtype).view(1, 3, 32, 16)
+    inside = images.clamp(0, 1)
+    assert torch.equal(to_uint8(inside, truncate=truncate, inside=True), to_uint8(images, truncate=truncate))
 
 
 def test_a_frame_runs_the_same_however_it_runs():

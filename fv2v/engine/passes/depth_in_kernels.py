@@ -8,10 +8,11 @@ output channel of 7×7×C·D weights, and is a convolution to its 49 taps, which
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold, pad
 
-from fv2v.engine.passes.fused_convolution import FusedConv, conv_of
+from fv2v.engine.passes.fused_convolution import FusedConv, conv_of, frozen
 from fv2v.engine.passes.taps_in_channels import MULTIPLE
 
 
@@ -44,11 +45,16 @@ class FoldedTaps(nn.Module):
         taps = conv.weight[0].flatten(1).flip(1).T.unflatten(1, (-1, depth))[..., None, None]
         self.taps = len(taps)
         self.conv = _deep(pad(taps, (0, 0) * 4 + (0, -self.taps % MULTIPLE)), None, (0, 0))
-        self.bias = conv.bias
+        bias = taps.new_zeros(self.taps, 1, 1)
+        bias[self.taps // 2] = conv.bias  # of the middle tap, which every pixel has
+        self.bias = frozen(bias)
 
     def forward(self, volume: Tensor) -> Tensor:
         taps = self.conv(volume).squeeze(2)[:, : self.taps]
-        return fold(taps.flatten(2), taps.shape[2:], **self.place) + self.bias
+        # `fold` reads contiguous memory, and would copy any other: the sum is that copy
+        summed = torch.empty(taps.shape, dtype=taps.dtype, device=taps.device)
+        torch.add(taps, self.bias, out=summed)
+        return fold(summed.flatten(2), taps.shape[2:], **self.place)
 
 
 def _deep(weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> FusedConv:

@@ -66,6 +66,21 @@ class FusedConv(nn.Module):
         return y if self.negative_slope == 1 else leaky_relu(y, self.negative_slope)
 
 
+class PixelProduct(nn.Module):
+    """A 1×1 convolution of a channels-last picture as a matrix product, whose call takes the bias."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.linear = nn.utils.skip_init(
+            nn.Linear, conv.in_channels, conv.out_channels, device=conv.weight.device, dtype=conv.weight.dtype
+        )
+        assert conv.bias is not None
+        self.linear.weight, self.linear.bias = frozen(conv.weight.flatten(1)), frozen(conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 def conv_of(kind: type[Conv], weight: Tensor, bias: Tensor | None, *, padding: Any) -> Conv:
     """A convolution of such weights."""
     made, read, *size = weight.shape

@@ -5,6 +5,8 @@ Separate heads are some fifty operations on a few numbers each, whose launches c
 arithmetic. Here they are a dozen operations of stock PyTorch.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -20,8 +22,10 @@ def join_heads(model: FaceVid2Vid) -> None:
 class JoinedHeads(nn.Module):
     """As `HeadEstimator`: what the trunk reads, (B, ...) -> `HeadEstimate`."""
 
-    # (3, 3, 3, 3): the three matrices of `_turn` for each factor of the product; integers, kept by `.half()`
+    # constants, in the coordinates' dtype: (3, 3, 3, 3) the three matrices of `_turn` for each factor of the
+    # product, and (bins,) the angle that each bin stands for, in radians
     turns: Tensor
+    angles: Tensor
 
     def __init__(self, head: HeadEstimator) -> None:
         super().__init__()
@@ -31,11 +35,14 @@ class JoinedHeads(nn.Module):
         binned = [angles[axis].bins for axis in geometry.euler_order]  # in the order of the product
         others = [head.translation, head.expression, head.scale, head.canonical]
         layers = [*binned, *(layer for layer in others if layer is not None)]
-        self.scaled, self.bins = head.scale is not None, pitch.bins.out_features
-        self.sizes = [3 * self.bins, *(layer.out_features for layer in layers[3:])]
+        self.bins = pitch.bins.out_features
         used = layers[0].weight.new_tensor([axis in geometry.translation for axis in "xyz"])
         weights, biases = ([getattr(layer, name) for layer in layers] for name in ("weight", "bias"))
         weights[3], biases[3] = weights[3] * used.unsqueeze(1), biases[3] * used
+        if head.scale is None:  # it is 1
+            weights.insert(5, torch.zeros_like(weights[3][:1]))
+            biases.insert(5, torch.ones_like(biases[3][:1]))
+        self.sizes = [3 * self.bins, *map(len, biases[3:])]
         weight = torch.cat(weights)
         self.heads = nn.utils.skip_init(
             nn.Linear, weight.shape[1], len(weight), device=weight.device, dtype=weight.dtype
@@ -44,32 +51,40 @@ class JoinedHeads(nn.Module):
         self.heads.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
         last = pitch.per_bin * (self.bins - 1) - pitch.offset
         self.first, self.last = (degrees / 180 * geometry.pi for degrees in (-pitch.offset, last))
-        turns = torch.stack([_turn("xyz".index(axis)) for axis in geometry.euler_order])
-        self.register_buffer("turns", turns, persistent=False)
+        self.order = geometry.euler_order
+        for name in ("turns", "angles"):
+            self.register_buffer(name, torch.empty(0), persistent=False)
+        self._set_constants()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "JoinedHeads":
+        """What `.half()` and `.to()` do, but that constants are made anew rather than rounded to half."""
+        super()._apply(*args, **kwargs)
+        self._set_constants()
+        return self
+
+    def _set_constants(self) -> None:
+        weight = self.heads.weight
+        place: Any = {"device": weight.device, "dtype": coordinate_dtype(weight.dtype)}
+        self.turns = torch.stack([_turn("xyz".index(axis)) for axis in self.order]).to(**place)
+        self.angles = torch.linspace(self.first, self.last, self.bins, **place)
 
     def forward(self, driving: Tensor) -> HeadEstimate:
         output = self.heads(self.trunk(driving))
         output = output.to(coordinate_dtype(output.dtype))
-        logits, translation, expression, *more = output.split(self.sizes, dim=1)
+        logits, translation, expression, scale, *canonical = output.split(self.sizes, dim=1)
         weights = logits.unflatten(1, (3, self.bins)).softmax(-1)
-        angles = torch.linspace(self.first, self.last, self.bins, device=output.device, dtype=output.dtype)
-        radians = (weights @ angles)[..., None, None]  # (B, 3, 1, 1), expected over bins
-        cosine, sine, rest = self.turns.to(output.dtype).unbind(1)
+        radians = (weights @ self.angles)[..., None, None]  # (B, 3, 1, 1), expected over bins
+        cosine, sine, rest = self.turns.unbind(1)
         turns = torch.addcmul(torch.addcmul(rest, radians.cos(), cosine), radians.sin(), sine)
         first, second, third = turns.unbind(1)  # (B, 3, 3) each
-        scale = more.pop(0) if self.scaled else torch.ones_like(translation[:, :1])
-        canonical = more.pop(0).unflatten(1, (-1, 3)) if more else None
         motion = Motion(first @ second @ third, translation, expression.unflatten(1, (-1, 3)), scale)
-        return HeadEstimate(motion, canonical)
+        return HeadEstimate(motion, canonical[0].unflatten(1, (-1, 3)) if canonical else None)
 
 
 def _turn(axis: int) -> Tensor:
-    """Three matrices: a rotation about x, y or z is cos × the first + sin × the second + the third.
-
-    Integers, because `.half()` converts the model's floating-point buffers.
-    """
+    """Three matrices: a rotation about x, y or z is cos × the first + sin × the second + the third."""
     following, last = (axis + 1) % 3, (axis + 2) % 3
-    parts = torch.zeros(3, 3, 3, dtype=torch.int8)
+    parts = torch.zeros(3, 3, 3)
     parts[0, following, following] = parts[0, last, last] = 1
     parts[1, last, following], parts[1, following, last] = 1, -1
     parts[2, axis, axis] = 1

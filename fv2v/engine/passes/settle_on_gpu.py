@@ -2,13 +2,16 @@
 """The last pass on a GPU: channels-last memory throughout, and as few kernels as PyTorch and cuDNN allow.
 
 - Convolutions take their ReLU, and bottlenecks their sum, into cuDNN's call (fused_convolution.py).
-- A volume is pooled, enlarged and interleaved as D pictures beside each other, in the layout that it has.
+- A volume is pooled and interleaved as D pictures beside each other, in the layout that it has.
 - A block that enlarges convolves in phases (double_in_phases.py), whose ReLU is in the convolution and which
-  are put together by one copy; where the small picture is 2×2 that saves nothing, and needs 16/9 the weights.
+  are put together by one copy; where the small picture is 2×2 that saves nothing, and needs 16/9 the weights:
+  there one product of matrices pools and enlarges (scales_on_gpu.py).
 - Convolutions that fold a volume's depth into channels are as deep as it is (depth_in_kernels.py).
 - LivePortrait's M has 110 and 142 channels: they are padded to what tensor cores take, multiples of 8.
-- Biases of residual sums are added once; SPADE's convolutions have none where an instance norm takes it out.
-- The response norms of ConvNeXt V2 read and write their input once.
+- Biases of residual sums are added once; SPADE's convolutions have none where an instance norm takes it out;
+  a 1×1 convolution after which no ReLU follows is a matrix product, which adds its own.
+- Norms that no convolution takes in are a product and a sum in one kernel, and the response norms of ConvNeXt
+  V2 read and write their input once.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +20,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch.nn.functional import pad
 
 from fv2v.engine.passes.depth_in_kernels import DepthConv, FoldedTaps
-from fv2v.engine.passes.double_in_phases import phase_weight
 from fv2v.engine.passes.fold_norms import children_of
-from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, conv_of, convolution_relu, frozen
+from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, PixelProduct, conv_of, frozen
 from fv2v.engine.passes.join_spades import JoinedSpadeBlock
+from fv2v.engine.passes.scales_on_gpu import Coarsened, Hourglass, Phases, Pooled, Shuffle
 from fv2v.engine.passes.settle_on_cpu import Bottleneck, Residual
 from fv2v.engine.passes.taps_in_channels import MULTIPLE
 from fv2v.networks import FaceVid2Vid, blocks
@@ -45,20 +48,25 @@ def settle_on_gpu(model: FaceVid2Vid) -> None:
     smallest = config.image_size // config.volume_stride >> len(config.dense_motion.widths)
     if smallest < SMALLEST:
         hourglass = getattr(motion.hourglass, "module", motion.hourglass)
-        hourglass.up[0] = Enlarged(FusedConv(hourglass.up[0].conv, negative_slope=0.0))
+        hourglass.down[-1] = FusedConv(hourglass.down[-1].conv, negative_slope=0.0)
+        hourglass.up[0] = Coarsened(hourglass.up[0].conv, 2 * smallest)
     generator.warp = partial(generator.warp, memory_format=torch.channels_last_3d)
     generator.flatten, generator.project = nn.Identity(), DepthConv(generator.project, config.volume_depth)
+    generator.mix = PixelProduct(generator.mix)
     if isinstance(generator.decoder, SpadeDecoder):
         _drop_biases(generator.decoder)
     _settle(model)
 
 
 def _settle(module: Any) -> None:
-    if isinstance(module, Hourglass3d | Stage):
+    if isinstance(module, Stage):
         _join_activation(module)
     if isinstance(module, nn.Sequential):
         _join_relus(module)
-        _join_biases([each for each in module if isinstance(each, blocks.ResBlock2d | blocks.ResBlock3d)])
+        chain: Any = [each for each in module if isinstance(each, blocks.ResBlock2d | blocks.ResBlock3d)]
+        _join_biases(chain)
+        for block in chain:
+            block.norm1 = ChannelNorm(block.norm1)
     for name in children_of(module):
         child = module.get_submodule(name)
         make = REPLACED_BY.get(type(child))
@@ -66,42 +74,6 @@ def _settle(module: Any) -> None:
             setattr(module, name, make(child))
         else:
             _settle(child)
-
-
-class Phases(nn.Module):
-    """(B, C, [D,] H, W) -> (B, C', [D,] 2H, 2W): `conv` of the input enlarged twice, and ReLU."""
-
-    def __init__(self, conv: Any) -> None:
-        super().__init__()
-        weight = phase_weight(conv.weight)
-        self.weight = nn.Parameter(weight.contiguous(memory_format=LAST[weight.dim()]), requires_grad=False)
-        self.bias = nn.Parameter(conv.bias.repeat(4), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        ones = [1] * (x.dim() - 2)
-        return interleaved(convolution_relu(x, self.weight, self.bias, None, ones, ones), x)
-
-
-class Enlarged(nn.Module):
-    """`conv` of a volume whose pictures are enlarged twice."""
-
-    def __init__(self, conv: FusedConv) -> None:
-        super().__init__()
-        self.conv = conv
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(_by_picture(partial(interpolate, scale_factor=2, mode="nearest"), x))
-
-
-class Pooled(nn.Module):
-    """`conv`, then the mean over 2×2."""
-
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        self.conv = FusedConv(block.conv, negative_slope=0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _by_picture(partial(avg_pool2d, kernel_size=2), self.conv(x))
 
 
 class PaddedChannels(nn.Module):
@@ -132,6 +104,20 @@ class Separate(nn.Module):
         return tuple(part(guide) for part in self.parts)
 
 
+class ChannelNorm(nn.Module):
+    """A batch norm as a scale and a shift: one kernel, where PyTorch's own inverts variances in one more."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        shape = (1, -1, *(1 for _ in range(2 + isinstance(norm, nn.BatchNorm3d))))
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        self.scale = frozen(scale.view(shape))
+        self.shift = frozen((norm.bias - norm.running_mean * scale).view(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale)
+
+
 class SmallResponseNorm(nn.Module):
     """`ResponseNorm` as x (1 + γ N) + β: of the large tensor one norm, and one product and sum."""
 
@@ -144,28 +130,6 @@ class SmallResponseNorm(nn.Module):
         size = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
         share = size / (size.mean(dim=-1, keepdim=True) + 1e-6)
         return torch.addcmul(self.beta, x, torch.addcmul(self.one, self.gamma, share))
-
-
-def interleaved(phases: Tensor, x: Tensor) -> Tensor:
-    """As `double_in_phases.interleave`, by one copy, to channels-last."""
-    B, H, W = len(x), *x.shape[-2:]
-    phases = phases.unflatten(1, (2, 2, -1))
-    first, rows, columns, *others, row, column = phases.stride()
-    # an odd phase is a row or a column further on
-    shifted = phases.as_strided(
-        (*phases.shape[:-2], H, W), (first, rows + row, columns + column, *others, row, column)
-    )
-    shape = (B, *phases.shape[3:-2], 2 * H, 2 * W)
-    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=LAST[x.dim()])
-    out.unflatten(-1, (W, 2)).unflatten(-3, (H, 2)).copy_(shifted.movedim((1, 2), (-3, -1)))
-    return out
-
-
-def _by_picture(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """A function of pictures, also on those of a volume; of channels-last memory without copies."""
-    if x.dim() == 4:
-        return function(x)
-    return function(x.movedim(2, 1).flatten(0, 1)).unflatten(0, (len(x), -1)).movedim(1, 2)
 
 
 def _pad_channels(motion: Any, depth: int) -> None:
@@ -199,7 +163,8 @@ def _drop_biases(decoder: Any) -> None:
 def _widened(conv: Any, inputs: int, outputs: int) -> Conv:
     """With channels of zeros more."""
     weight = pad(conv.weight, (0, 0) * 3 + (0, inputs, 0, outputs))
-    return conv_of(nn.Conv3d, weight, pad(conv.bias, (0, outputs)), padding=conv.padding)
+    bias = None if conv.bias is None else pad(conv.bias, (0, outputs))
+    return conv_of(nn.Conv3d, weight, bias, padding=conv.padding)
 
 
 def _join_activation(module: Any) -> None:
@@ -243,6 +208,16 @@ def _plain(conv: Any) -> nn.Module:
     return conv.to(memory_format=LAST[conv.weight.dim()]) if conv.groups > 1 else FusedConv(conv)
 
 
+def _hourglass(hourglass: Any) -> nn.Module:
+    settled = Hourglass(hourglass)
+    _settle(settled)
+    return settled
+
+
+def _shuffle(shuffle: Any) -> nn.Module:
+    return Shuffle(shuffle.upscale_factor) if shuffle.upscale_factor > 1 else nn.Identity()
+
+
 def _spade(block: Any) -> nn.Module:
     block.shared = Separate(block.shared)
     _settle(block)
@@ -259,6 +234,8 @@ REPLACED_BY: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     blocks.ResBlock3d: partial(Residual, make=FusedConv),
     blocks.ResBottleneck: _bottleneck,
     JoinedSpadeBlock: _spade,
+    nn.PixelShuffle: _shuffle,
+    Hourglass3d: _hourglass,
     ResponseNorm: SmallResponseNorm,
     nn.Conv2d: _plain,
     nn.Conv3d: _plain,

@@ -24,7 +24,8 @@ def taps_in_channels(model: FaceVid2Vid) -> None:
 class TapsInChannels(nn.Module):
     """(B, C, D, H, W) -> (B, k, K+1, D, H, W), for `mask_head`: the taps along x of a padded convolution.
 
-    The bias is added to the middle tap. Channels are padded with zeros to `MULTIPLE`; they are dropped after.
+    The bias is added to the middle tap, and no other is read for it. Channels are padded with zeros to
+    `MULTIPLE`; they are dropped after.
     """
 
     def __init__(self, conv: nn.Conv3d) -> None:
@@ -32,9 +33,7 @@ class TapsInChannels(nn.Module):
         flows, channels, *_, self.taps = conv.weight.shape
         self.channels = self.taps * flows
         weight = conv.weight.movedim(-1, 0).flatten(0, 1).unsqueeze(-1)  # (k (K+1), C, k, k, 1)
-        bias = weight.new_zeros(self.taps, flows)
-        if conv.bias is not None:
-            bias[self.taps // 2] = conv.bias
+        self.bias = nn.Parameter(_bias(conv), requires_grad=False)
         more = -self.channels % MULTIPLE
         self.conv = nn.utils.skip_init(
             nn.Conv3d,
@@ -42,12 +41,20 @@ class TapsInChannels(nn.Module):
             self.channels + more,
             tuple(weight.shape[2:]),
             padding=(*conv.padding[:2], 0),
+            bias=False,
             device=weight.device,
             dtype=weight.dtype,
         )
         padded = torch.cat((weight, weight.new_zeros(more, *weight.shape[1:])))
         self.conv.weight = nn.Parameter(padded, requires_grad=False)
-        self.conv.bias = nn.Parameter(torch.cat((bias.flatten(), bias.new_zeros(more))), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)[:, : self.channels].unflatten(1, (self.taps, -1))
+        taps = self.conv(x)[:, : self.channels].unflatten(1, (self.taps, -1))
+        taps[:, self.taps // 2].add_(self.bias)
+        return taps
+
+
+def _bias(conv: nn.Conv3d) -> Tensor:
+    """(K+1, 1, 1, 1)"""
+    bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+    return bias[:, None, None, None]
