@@ -28,6 +28,8 @@ LACKED=(av) # by machines that have PyTorch and what is common beside it
 GPU_TESTS=(tests/kernels tests/networks tests/engine) # where cases for a GPU are
 FRAMES=(benches/bench_reenactor.py benches/bench_rewrites.py benches/bench_peers.py benches/bench_soak.py)
 
+OPERATORS=(benches/bench_{keypoint_flow,warp_candidates,compose_flow,warp3d,compose_warp,mask_head,soft_argmax3d,modulate,training}.py)
+
 usage() {
   echo "gpu.sh: expected one of tests, sanitizers, benches, wheels FOLDER; got ${*:-nothing}" >&2
   exit 2
@@ -167,7 +169,7 @@ bench() { # stage, which rows, then files or options
 
 frames() { bench frames "not torch.compile" --full "${FRAMES[@]}"; }
 
-operators() { bench operators "not reference and not torch.compile" benches "${FRAMES[@]/#/--ignore=}"; }
+operators() { bench operators "not reference and not torch.compile" "${OPERATORS[@]}"; }
 
 compiled() { # a compilation takes a minute: whole frames at batch 1, then operators at the smallest volumes
   bench compiled "torch.compile and not (128x128 or batch or channels) and (whole or not reenactor)" \
