@@ -6,18 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import (
-    BatchSize,
-    Crop,
-    Detector,
-    DrivingFace,
-    Face,
-    Frames,
-    ModelOptions,
-    Portrait,
-    Sound,
-    chosen_face,
-)
+from fv2v.cli.options import BatchSize, Crop, Detector, DrivingFace, Face, ModelOptions, Portrait, chosen_face
+from fv2v.cli.output_options import Frames, Overwrite, Sound, free_name
 
 Driving = Annotated[
     Path,
@@ -67,6 +57,7 @@ def encode(
     driving_face: DrivingFace = "1",
     detector: Detector = None,
     batch_size: BatchSize = 1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Code PORTRAIT and the motion and sound of DRIVING as a small file, for `fv2v decode`."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -85,7 +76,7 @@ def encode(
         report = run(
             portrait,
             driving,
-            output,
+            free_name(output, overwrite),
             coding=coding,
             sound=sound,
             frames=frames,

@@ -14,14 +14,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
 Portrait = Annotated[
     Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
 ]
-Video = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
-]
-Picture = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
-]
 OwnCoefficients = Annotated[
     Path | None,
     typer.Option(
@@ -30,25 +22,6 @@ OwnCoefficients = Annotated[
         help="The portrait's own 3DMM coefficients, for presets that read them; the first row counts.",
         show_default=False,
     ),
-]
-Sound = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Video or sound file whose sound goes along; a file of motion or coefficients has none.",
-        show_default=False,
-    ),
-]
-Codec = Annotated[
-    str,
-    typer.Option(
-        metavar="libx264|libopenh264|vp9|av1",
-        help="How the video is encoded: H.264 by x264 (GPL) or OpenH264, VP9 or AV1, where FFmpeg has it.",
-    ),
-]
-Frames = Annotated[
-    int | None,
-    typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
 ]
 Strict = Annotated[
     bool,

@@ -8,16 +8,8 @@ import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import Lost, MotionOptions
-from fv2v.cli.options import (
-    Codec,
-    FaceOptions,
-    Frames,
-    ModelOptions,
-    Portrait,
-    Strict,
-    Video,
-    ViewOptions,
-)
+from fv2v.cli.options import FaceOptions, ModelOptions, Portrait, Strict, ViewOptions
+from fv2v.cli.output_options import SpanOptions, VideoOutput
 
 Driving = Annotated[
     Path,
@@ -28,16 +20,15 @@ Driving = Annotated[
 def reenact(
     portrait: Portrait,
     driving: Driving,
-    output: Video,
+    film: VideoOutput,
+    span: SpanOptions,
     model: ModelOptions,
     motion: MotionOptions,
     view: ViewOptions,
     editing: VideoEditOptions,
     faces: FaceOptions,
-    frames: Frames = None,
     strict: Strict = False,
     lost: Lost = "hold",
-    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -47,13 +38,13 @@ def reenact(
         report = run(
             portrait,
             driving,
-            output,
+            film.path(),
             view=view.view(),
             still=editing.still,
-            frames=frames,
+            **span.span_arguments(),
+            **film.encoding_arguments(),
             strict=strict,
             lost=lost,
-            codec=codec,
             progress=progress,
             **editing.keywords(),
             **faces.face_arguments(),

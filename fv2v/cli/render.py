@@ -8,16 +8,8 @@ import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import MotionOptions
-from fv2v.cli.options import (
-    Codec,
-    ModelOptions,
-    OwnCoefficients,
-    Portrait,
-    PortraitOptions,
-    Sound,
-    Video,
-    ViewOptions,
-)
+from fv2v.cli.options import ModelOptions, OwnCoefficients, Portrait, PortraitOptions, ViewOptions
+from fv2v.cli.output_options import Sound, SpanOptions, VideoOutput
 
 MotionFile = Annotated[
     Path,
@@ -33,7 +25,8 @@ MotionFile = Annotated[
 def render(
     portrait: Portrait,
     motion: MotionFile,
-    output: Video,
+    film: VideoOutput,
+    span: SpanOptions,
     model: ModelOptions,
     transfer: MotionOptions,
     view: ViewOptions,
@@ -41,7 +34,6 @@ def render(
     faces: PortraitOptions,
     source_coefficients: OwnCoefficients = None,
     sound: Sound = None,
-    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -51,12 +43,13 @@ def render(
         report = run(
             portrait,
             motion,
-            output,
+            film.path(),
             source_coefficients=source_coefficients,
             sound=sound,
+            **span.span_arguments(),
+            **film.encoding_arguments(),
             view=view.view(),
             still=editing.still,
-            codec=codec,
             progress=progress,
             **editing.keywords(motion),
             **faces.face_arguments(),

@@ -10,10 +10,11 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.lost import check_lost
 from fv2v.face.portrait import crop_portrait
-from fv2v.io.encoders import DEFAULT, check_codec
-from fv2v.io.paths import PathLike, check_output
+from fv2v.io.encoders import Encoding
+from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
-from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.io.timing import Span
+from fv2v.io.video import check_film
 from fv2v.motion.edit import EditMaker
 from fv2v.pipelines.anchor import anchor_of_video, motions_with_rest, read_anchor
 from fv2v.pipelines.driving import DrivingVideo
@@ -41,6 +42,8 @@ def reenact(
     reenactor: Reenactor | None = None,
     still: PathLike | None = None,
     frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     strict: bool = False,
     crop: bool = True,
     face: Any = 1,
@@ -50,7 +53,9 @@ def reenact(
     device: str | None = None,
     dtype: str = "float32",
     edit_from: EditMaker | None = None,
-    codec: str = DEFAULT,
+    codec: str | None = None,
+    crf: int | None = None,
+    encoder_preset: str | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -63,11 +68,13 @@ def reenact(
     Args:
         portrait: a picture with a face.
         driving: a video of a face, in any container that PyAV reads.
-        output: .mp4, .m4v, .mov or .mkv.
+        output: as `fv2v.write_video` takes it.
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is loaded already, in place of those four.
         still: a picture of a face whose expression `edit` blends in.
-        frames: stop after so many; the sound is cut to match.
+        start, end: take what the video shows from `start` to before `end`, in seconds since its first frame;
+            sound is cut to match. Frames, seconds and rows that other options name count from there.
+        frames: stop after so many.
         strict: refuse a video with a damaged frame. By default the damage is concealed, and one of the
             report's `notes` counts and times such frames.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
@@ -80,7 +87,7 @@ def reenact(
         edit_from: makes `edit` of how far the eyes and lips of the portrait, and of the video in each frame,
             are open; of a face of which 203 landmarks are not known it gets None. They are where `face` gives
             them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md).
-        codec: of the video, a key of `fv2v.io.encoders.ENCODERS`.
+        codec, crf, encoder_preset: as `fv2v.write_video` takes them.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
@@ -93,8 +100,9 @@ def reenact(
     """
     options = AnimationOptions(**animation)
     check_lost(lost)
-    output = check_output(output, VIDEO_SUFFIXES, paths_given(portrait, driving, still))
-    check_codec(codec, output)
+    span = Span(start, end, frames)
+    encoding = Encoding(codec, crf, encoder_preset)
+    output = check_film(output, encoding, paths_given(portrait, driving, still))
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     started = time.perf_counter()
@@ -102,7 +110,7 @@ def reenact(
     cropped = crop_portrait(portrait, crop, faces.choose(face))
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
     given = read_anchor(options.anchor, crop)
-    video = DrivingVideo(driving, crop, faces.choose(driving_face), frames, strict)
+    video = DrivingVideo(driving, crop, faces.choose(driving_face), span, strict)
     if edit_from is not None:
         options = replace(options, edit=edit_from(openness_of(cropped), video.openness_of_frames()))
     searched = time.perf_counter() - started
@@ -125,7 +133,7 @@ def reenact(
             still=cropped_still,
             paste_back=paste_back,
             searched=searched,
-            codec=codec,
+            encoding=encoding,
             progress=progress,
         )
     driver = Stages(

@@ -10,15 +10,16 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.audio import check_sound
-from fv2v.io.encoders import DEFAULT, check_codec
-from fv2v.io.paths import PathLike, check_output
-from fv2v.io.timing import Timing
-from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.io.encoders import Encoding
+from fv2v.io.paths import PathLike
+from fv2v.io.timing import WHOLE, Span, Timing
+from fv2v.io.video import check_film
 from fv2v.motion.coefficients import driving_coefficients, holds_coefficients, read_coefficients
-from fv2v.motion.edit import EditMaker
+from fv2v.motion.edit import Edit, EditMaker
 from fv2v.motion.npz import read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
 from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
+from fv2v.pipelines.extract import motion_of_rows
 from fv2v.pipelines.faces import FaceFinder, openness_of
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
@@ -43,6 +44,9 @@ def render(
     reenactor: Reenactor | None = None,
     source_coefficients: PathLike | None = None,
     sound: PathLike | None = None,
+    frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     still: PathLike | None = None,
     crop: bool = True,
     face: Any = 1,
@@ -50,7 +54,9 @@ def render(
     device: str | None = None,
     dtype: str = "float32",
     edit_from: EditMaker | None = None,
-    codec: str = DEFAULT,
+    codec: str | None = None,
+    crf: int | None = None,
+    encoder_preset: str | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -60,14 +66,14 @@ def render(
         portrait: a picture with a face.
         motion: .npz as `extract` writes it; .pkl, a template of LivePortrait, for its preset; or coefficients
             as `fv2v.read_coefficients` reads them, 25 rows a second, for a preset that they drive.
-        output: .mp4, .m4v, .mov or .mkv.
+        output: as `fv2v.write_video` takes it.
         source_coefficients: a file of the portrait's own, where the preset is driven by them; its first row
             counts.
         sound: a file whose sound goes along, cut where the motion ends; a file of motion has none.
+        frames, start, end: as `reenact` takes them; but edits, one a frame, are those of the whole motion.
         preset, weights, reenactor, device, dtype: as `reenact` takes them; the preset that the motion is of.
-        still, face, paste_back, progress, animation: as `reenact` takes them.
         edit_from: as `reenact` takes it; of the driver it gets None.
-        still, face, paste_back, codec, progress, animation: as `reenact` takes them.
+        still, face, paste_back, codec, crf, encoder_preset, progress, animation: as `reenact` takes them.
         crop: cut the square around the face out of portrait and still. False takes their middle squares.
 
     Raises:
@@ -77,13 +83,18 @@ def render(
     """
     options = AnimationOptions(**animation)
     inputs = paths_given(portrait, motion, source_coefficients, sound, still)
-    output = check_output(output, VIDEO_SUFFIXES, inputs)
-    check_codec(codec, output)
+    encoding = Encoding(codec, crf, encoder_preset)
+    output = check_film(output, encoding, inputs)
+    span = Span(start, end, frames)
     rows = sequence = own = None
     if holds_coefficients(motion):
         rows = read_coefficients(motion)
+        timing = Timing.even(len(rows), COEFFICIENT_RATE)
     else:
         sequence = read_motion(motion)
+        timing = sequence.timing
+    taken = span.of(timing)
+    timing = timing.part(taken)
     if sound is not None:
         check_sound(sound)
     if source_coefficients is not None:
@@ -110,31 +121,41 @@ def render(
         options = replace(options, edit=edit_from(openness_of(cropped), None))
     searched = time.perf_counter() - started
     reenactor = model.load()
+    options = _edited(options, taken)
     if sequence is None:
-        frames: Any = driving_coefficients(rows, own)
-        timing = Timing.even(len(frames), COEFFICIENT_RATE)
+        driver: Any = driving_coefficients(rows, own)
+        if span != WHOLE:
+            driver = motion_of_rows(reenactor, driver, taken, options.batch_size)
     else:
-        frames, timing = sequence.motion, sequence.timing
+        sequence = sequence.part(span)
+        driver = sequence.motion
         if given is not None:
             anchor = anchor_of_motion(given, reenactor, sequence, cropped.image)
             options = replace(options, anchor=anchor)
     report = render_to_file(
         reenactor,
         cropped,
-        frames,
+        driver,
         output,
         options,
         like=timing,
-        total=len(frames),
+        total=len(driver),
         coefficients=own,
         still=cropped_still,
         sound=sound,
         paste_back=paste_back,
         searched=searched,
-        codec=codec,
+        encoding=encoding,
         progress=progress,
     )
     return replace(report, notes=(*report.notes, *faces.notes))
+
+
+def _edited(options: AnimationOptions, taken: slice) -> AnimationOptions:
+    """The edits of those frames alone, where each has its own."""
+    if options.edit is None or isinstance(options.edit, Edit):
+        return options
+    return replace(options, edit=list(options.edit)[taken])
 
 
 def _check_inputs(

@@ -11,12 +11,13 @@ import numpy as np
 from fv2v.face.portrait import CroppedPortrait
 from fv2v.geometry import Motion
 from fv2v.io.audio import note_on_sound
-from fv2v.io.encoders import DEFAULT
+from fv2v.io.encoders import Encoding
 from fv2v.io.h264 import note_on_size
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Timing
-from fv2v.io.video import VideoReader, write_video
+from fv2v.io.video import write_video
+from fv2v.io.video_reader import VideoReader
 from fv2v.motion.edit import with_still
 from fv2v.pipelines.report import Report, Stages
 from fv2v.progress import FrameProgress
@@ -35,12 +36,12 @@ def render_to_file(
     *,
     like: VideoReader | Timing,
     total: int | None,
+    encoding: Encoding,
     coefficients: np.ndarray | None = None,
     still: CroppedPortrait | None = None,
     sound: PathLike | None = None,
     paste_back: bool = False,
     searched: float = 0.0,
-    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Animate a portrait and write the video.
@@ -56,7 +57,7 @@ def render_to_file(
         sound: a file whose sound goes along.
         paste_back: write the whole portrait, with the face put back into it.
         searched: seconds that finding faces took before.
-        codec: of the video, as `write_video` takes it.
+        encoding: how the film is encoded.
         progress: called after each frame.
     """
     started = time.perf_counter()
@@ -72,7 +73,15 @@ def render_to_file(
         ready = Timed(ahead)
         finished = map(portrait.with_face, ready) if paste_back else ready
         writing = time.perf_counter()
-        count = write_video(output, _counted(finished, total, progress), like=like, sound=sound, codec=codec)
+        count = write_video(
+            output,
+            _counted(finished, total, progress),
+            like=like,
+            sound=sound,
+            codec=encoding.codec,
+            crf=encoding.crf,
+            encoder_preset=encoding.preset,
+        )
         written = time.perf_counter() - writing - ready.seconds
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
     large = note_on_size(portrait.picture.shape[:2]) if paste_back else None

@@ -164,7 +164,7 @@ def test_the_command_and_each_option_of_it(fv2v, files, tmp_path):
         ["--roll", "0,40"],
         ["--no-crop"],
     ):
-        code, _, err = fv2v(*command(files, tmp_path / "more.mp4"), *options)
+        code, _, err = fv2v(*command(files, tmp_path / "more.mp4"), *options, "--overwrite")
         assert (code, err) == (0, "")
         after = frames_of(tmp_path / "more.mp4")
         assert after.shape == before.shape
@@ -226,7 +226,7 @@ def test_sound_goes_along_and_is_cut_to_match(fv2v, files, tmp_path, name, codec
         ({"roll": "nan"}, "expected an angle in degrees"),
         ({"fps": "0"}, "fps from 1 to 1000, got 0"),
         ({"expression_scale": "inf"}, "finite expression_scale, got inf"),
-        ({"frames": "3"}, "--frames"),
+        ({"lost": "hold"}, "--lost"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(fv2v, files, tmp_path, changed, message):
