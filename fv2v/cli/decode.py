@@ -8,7 +8,7 @@ import typer
 
 from fv2v.cli.motion_options import MotionOptions
 from fv2v.cli.options import ModelOptions, ViewOptions
-from fv2v.cli.output_options import SpanOptions, VideoOutput
+from fv2v.cli.output_options import Sound, SpanOptions, VideoOutput
 
 Coded = Annotated[
     Path, typer.Argument(metavar="CODED", help="What `fv2v encode` wrote: .fv2v.", show_default=False)
@@ -22,6 +22,7 @@ def decode(
     model: ModelOptions,
     transfer: MotionOptions,
     view: ViewOptions,
+    sound: Sound = None,
 ) -> None:
     """Render the film that a .fv2v file stands for, with its time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -34,6 +35,7 @@ def decode(
             **span.span_arguments(),
             **film.encoding_arguments(),
             view=view.view(),
+            sound=sound,
             progress=progress,
             **transfer.animation_arguments(),
             **model.reenactor_arguments(),

@@ -7,13 +7,22 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.options import BatchSize, Crop, Detector, DrivingFace, Face, ModelOptions, Portrait, chosen_face
-from fv2v.cli.output_options import Frames, Overwrite, Sound, free_name
+from fv2v.cli.output_options import Frames, Overwrite, free_name
 
 Driving = Annotated[
     Path,
     typer.Argument(
         metavar="DRIVING",
         help="Video of the face whose motion is taken; or motion that `fv2v extract` wrote.",
+        show_default=False,
+    ),
+]
+SoundFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--sound",
+        metavar="FILE",
+        help="Video or sound file whose sound goes along, where DRIVING is motion, which has none.",
         show_default=False,
     ),
 ]
@@ -50,7 +59,7 @@ def encode(
     portrait_format: PortraitFormat = "smallest",
     portrait_psnr: PortraitPsnr = 40.0,
     sound_kbps: SoundKbps = None,
-    sound: Sound = None,
+    sound: SoundFile = None,
     frames: Frames = None,
     crop: Crop = True,
     face: Face = "1",

@@ -22,13 +22,15 @@ Picture = Annotated[
     typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
 ]
 Sound = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="FILE",
-        help="Video or sound file whose sound goes along; a file of motion or coefficients has none.",
+        metavar="FILE|driving|none",
+        help="Sound that goes along: of a video or sound file, of DRIVING (the default, where it has any; "
+        "motion has none, but for .fv2v), or none.",
         show_default=False,
     ),
 ]
+Compare = Annotated[bool, typer.Option("--compare", help="Write portrait, driver and result side by side.")]
 Codec = Annotated[
     str | None,
     typer.Option(

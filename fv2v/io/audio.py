@@ -23,6 +23,9 @@ STRICT_FORMATS = {
     "mov": PLAYABLE - {"opus", "flac"},
     "ipod": {"aac", "ac3", "alac"},
 }
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".m4v": "ipod", ".webm": "webm"}  # FFmpeg's names
+ENCODED = {"webm": "libopus"}  # what others are encoded to; aac elsewhere
+SILENT = (".gif", ".webp", ".png")  # animations and pictures
 AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
 TRIES = 16  # packets by which a track is judged: some codecs give no sound for the first few
 
@@ -57,15 +60,27 @@ def sound_track(path: Path) -> int | None:
     return next((number for number in range(count) if _decodes(path, number)), None)
 
 
-def note_on_sound(path: Path) -> str | None:
-    """A line for the user where sound of a video is left out because it cannot be decoded."""
+def note_on_sound(path: Path, suffix: str = ".mkv") -> str | None:
+    """A line for the user where sound of a file does not go into a film of that ending, or not as it is."""
     with open_file(path) as container:
         count = len(container.streams.audio)
     chosen = sound_track(path)
+    if chosen is not None and suffix in SILENT:
+        return f"{path}: its sound is left out, which {suffix} does not hold"
     if not count or chosen == 0:
-        return None
+        return None if chosen is None else _note_on_codec(path, suffix)
     instead = "the film is silent" if chosen is None else f"track {chosen + 1} is taken"
     return f"{path}: the sound track cannot be decoded (unknown codec or damaged); {instead}"
+
+
+def _note_on_codec(path: Path, suffix: str) -> str | None:
+    """A line where the first track is encoded anew."""
+    with open_file(path) as container:
+        codec = container.streams.audio[0].codec_context.codec.canonical_name
+    name = FORMATS.get(suffix, "")
+    if codec in STRICT_FORMATS.get(name, codec):
+        return None
+    return f"{path}: its sound ({codec}) is encoded anew as {ENCODED.get(name, 'aac')}, for {suffix}"
 
 
 class AudioCopy:
@@ -107,7 +122,7 @@ class AudioCopy:
             self._stream = output.add_stream_from_template(stream)
         else:
             self._copies = False
-            encoder = "libopus" if output.format.name == "webm" else "aac"
+            encoder = ENCODED.get(output.format.name, "aac")
             rate = 48000 if encoder == "libopus" else min(stream.rate, 48000)
             layout = stream.layout.name if stream.layout.name in AAC_LAYOUTS else None
             if layout is None:  # players need one that AAC has a number for; Matroska's PCM states none

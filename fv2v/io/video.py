@@ -14,15 +14,15 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fv2v.io.audio import AudioCopy, check_sound
+from fv2v.io.audio import SILENT, AudioCopy, check_sound
 from fv2v.io.container import url_of
 from fv2v.io.encoders import TICKS, Encoding, frame_maker, video_stream
+from fv2v.io.frame_folder import FrameFolder, is_frames
 from fv2v.io.paths import PathLike, check_new_folder, check_output, whole_file, whole_folder
 from fv2v.io.timing import Span, Timing, as_rate
 from fv2v.io.video_reader import VideoReader
 
 FILES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif", ".webp")
-SILENT = (".gif", ".webp", ".png")
 FRAME_NAME = "%04d.png"  # of a folder whose frames no pattern names
 LATE = Fraction(1, 10)  # seconds: a start sooner than this is kept, exact as it is
 
@@ -34,22 +34,33 @@ def read_video(
     start: float | None = None,
     end: float | None = None,
     strict: bool = False,
+    fps: float | None = None,
 ) -> VideoReader:
     """A video to iterate over, in any container and codec that PyAV reads.
 
     Args:
-        path: the file.
+        path: the file; or a folder of pictures, or a pattern of their names, as frames/%04d.png.
         frames: stop after this many frames; None reads all.
         start, end: read what is shown from `start` to before `end`, in seconds since the first frame.
         strict: stop with a ValueError at a damaged frame. By default FFmpeg conceals the damage, and the
             reader's `damaged` says where.
+        fps: frames a second of a folder of pictures, 25 where it is left out; a film has its own.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: empty, truncated or not a video, no frames in it or in the part asked for, or a part that
             cannot be.
     """
-    return VideoReader(path, Span(start, end, frames), strict=strict)
+    return open_film(path, Span(start, end, frames), strict, fps)
+
+
+def open_film(path: PathLike, span: Span, strict: bool = False, fps: float | None = None) -> VideoReader:
+    """`read_video` with the part as one value."""
+    if is_frames(path):
+        return FrameFolder(path, fps, span)
+    if fps is not None:
+        raise ValueError(f"{path}: expected fps for a folder of frames alone; a film has its own time stamps")
+    return VideoReader(path, span, strict=strict)
 
 
 def write_video(
@@ -72,10 +83,10 @@ def write_video(
         path: .mp4, .m4v, .mov, .mkv or .webm; an animation, .gif or .webp; or for PNGs a new folder, or a
             pattern of their names in it, as out/%04d.png. Matroska and WebP round time stamps to
             milliseconds, GIF to hundredths; animations and PNGs have no sound. FFmpeg holds a whole .webp
-            in memory.
+            in memory, and joins frames of it that hardly differ.
         frames: (H, W, 3) uint8 RGB, all of one size; taken one at a time.
         like: the reader whose frames these were made from, one for one: its time stamps are kept exactly (in
-            Matroska to the millisecond) and its sound is copied, cut to match where the reader reads a part.
+            Matroska to the millisecond) and its `sound` is copied, cut to match where it reads a part.
             A `Timing` has time stamps alone; the film begins with the first.
         fps: frames a second where there is no `like`; 25 if neither is given.
         sound: a file whose sound is added, cut where the frames end; not with a reader, which has its own.
@@ -127,7 +138,7 @@ def check_film(path: PathLike, encoding: Encoding, inputs: Iterable[PathLike] = 
     path = Path(path)
     if path.suffix.lower() == ".png" and not re.fullmatch(r"[^%]*%(0[1-9])?d[^%]*", path.name):
         raise ValueError(f"{path}: expected a pattern of frames, as {path.parent / FRAME_NAME}")
-    if not path.suffix or path.is_dir():
+    if path.suffix.lower() not in (*FILES, ".png") and (not path.suffix or path.is_dir()):
         path = path / FRAME_NAME
     if path.suffix.lower() == ".png":
         encoding.check(path)
@@ -153,7 +164,8 @@ def _encode(
         rate = like.rate if like else fps
         stream = video_stream(output, codec, encoding.options(codec), first.shape, rate, ticks)
         to_frame = frame_maker(codec, first.shape)
-        shifts = like.shifts if isinstance(like, VideoReader) else None
+        foreign = not isinstance(like, VideoReader) or sound != like.path
+        shifts = like.shifts if isinstance(like, VideoReader) and not foreign else None
         audio = AudioCopy(sound, output, shifts) if sound and path.suffix.lower() not in SILENT else None
         try:
             count, begin, last = 0, _beginning(like, audio, time_base), -1
@@ -169,7 +181,7 @@ def _encode(
                 count += 1
             output.mux(stream.encode(None))
             if audio:
-                whole = isinstance(like, VideoReader) and like.span.ends_with_the_film
+                whole = isinstance(like, VideoReader) and like.span.ends_with_the_film and not foreign
                 end = like.end if like else float(count * time_base)
                 audio.advance(float("inf") if whole else end - float(begin * time_base))
                 audio.finish()

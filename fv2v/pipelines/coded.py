@@ -30,7 +30,7 @@ from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.extract import extract_motion
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report
-from fv2v.pipelines.write import SPARE, paths_given, render_to_file
+from fv2v.pipelines.write import SPARE, chosen_sound, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -159,6 +159,7 @@ def decode(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    sound: PathLike | None = None,
     device: str | None = None,
     dtype: str = "float32",
     progress: FrameProgress | None = None,
@@ -171,7 +172,7 @@ def decode(
     Args:
         coded: .fv2v.
         output, codec, crf, encoder_preset: as `fv2v.write_video` takes them.
-        frames, start, end: as `fv2v.reenact` takes them.
+        frames, start, end, sound: as `fv2v.reenact` takes them.
         preset, weights, reenactor, device, dtype: as `fv2v.reenact` takes them; of the preset that was coded.
         progress, animation: as `fv2v.reenact` takes them.
 
@@ -181,7 +182,7 @@ def decode(
     """
     options = AnimationOptions(**animation)
     encoding = Encoding(codec, crf, encoder_preset)
-    output = check_film(output, encoding, [coded])
+    output = check_film(output, encoding, paths_given(coded, sound))
     recording = read_recording(coded)
     taken = Span(start, end, frames).of(recording.timing)
     given = read_anchor(options.anchor, crop=True)
@@ -192,7 +193,7 @@ def decode(
         dtype,
         reenactor,
         driven_by=None,
-        requirements=[partial(_check_preset, recording), options.check],
+        requirements=[partial(check_preset, recording), options.check],
     )
     model.check()
     picture = decode_portrait(recording.portrait)
@@ -204,7 +205,7 @@ def decode(
         sequence = MotionSequence(motion, timing, reenactor.config.name)
         options = replace(options, anchor=anchor_of_motion(given, reenactor, sequence, picture))
     with tempfile.TemporaryDirectory() as folder:
-        sound = _sound_file(recording, Path(folder))
+        sound = chosen_sound(sound, coded, sound_file(recording, Path(folder)))
         report = render_to_file(
             reenactor,
             CroppedPortrait(picture, picture, box),
@@ -241,7 +242,7 @@ def _check_coding(coding: CodingOptions, sequence: MotionSequence | None, config
     check_portrait_format(coding.portrait_format)
 
 
-def _check_preset(recording: Recording, config: ModelConfig) -> None:
+def check_preset(recording: Recording, config: ModelConfig) -> None:
     """Whether a preset's weights can show a recording; its first packet says whose motion it is."""
     if config.driven_by == "coefficients":
         raise ValueError(
@@ -256,8 +257,8 @@ def _check_preset(recording: Recording, config: ModelConfig) -> None:
         ) from None
 
 
-def _sound_file(recording: Recording, folder: Path) -> Path | None:
-    """Where the sound was put; None: there is none, or too little of it arrived."""
+def sound_file(recording: Recording, folder: Path) -> Path | None:
+    """The file in `folder` where the sound was put; None: there is none, or too little of it arrived."""
     path = folder / "sound.mka"
     path.write_bytes(recording.sound)
     try:

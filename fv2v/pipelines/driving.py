@@ -19,7 +19,7 @@ from fv2v.face.tracking import SteadyCrop
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
 from fv2v.io.timing import WHOLE, Span
-from fv2v.io.video_reader import VideoReader
+from fv2v.io.video import open_film
 from fv2v.motion.ratios import Openness
 
 EYES_OPEN = 0.5  # of their usual openness: below, they blink
@@ -44,6 +44,7 @@ class DrivingVideo:
         face: which one, as `fv2v.face.portrait.choose_face` takes it.
         span: which part is read. Faces that are given frame by frame are those of this part.
         strict: whether a damaged frame is an error.
+        fps: as `read_video` takes it.
 
     Attributes:
         reader: the video's own frames, times and sound.
@@ -56,10 +57,16 @@ class DrivingVideo:
     """
 
     def __init__(
-        self, path: PathLike, crop: bool, face: Any, span: Span = WHOLE, strict: bool = False
+        self,
+        path: PathLike,
+        crop: bool,
+        face: Any,
+        span: Span = WHOLE,
+        strict: bool = False,
+        fps: float | None = None,
     ) -> None:
         choice = choose_face(face, crop)
-        self.reader = reader = VideoReader(path, span, strict=strict)
+        self.reader = reader = open_film(path, span, strict, fps)
         if choice.landmarks and not isinstance(choice.detector, GivenFaces):
             choice = replace(choice, detector=marked(reader, choice, str(reader.path)))
         self._detector = choice.detector

@@ -8,7 +8,6 @@ from typing import Any
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
-from fv2v.io.audio import check_sound
 from fv2v.io.encoders import Encoding
 from fv2v.io.paths import PathLike
 from fv2v.io.timing import WHOLE, Span, Timing
@@ -17,7 +16,7 @@ from fv2v.motion.coefficients import driving_coefficients, pose_views, read_coef
 from fv2v.pipelines.extract import motion_of_rows
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
-from fv2v.pipelines.write import paths_given, render_to_file
+from fv2v.pipelines.write import chosen_sound, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -66,7 +65,7 @@ def talk(
         pitch, yaw, roll: hold the head at so many degrees, or walk it through a list of them at constant
             speed, as SadTalker does, which stops short of the last one; what is left out stays the driver's.
         fps: frames a second; SadTalker makes 25 rows of them.
-        sound: a file whose sound goes along, cut where the frames end; coefficients have none.
+        sound: a file whose sound goes along, cut where the frames end, or "none"; coefficients have none.
         frames, start, end: as `reenact` takes them.
         crop: cut the square around the face out of the portrait. False takes its middle square.
         face, paste_back: as `reenact` takes them.
@@ -84,8 +83,7 @@ def talk(
     if not 1 <= fps <= 1000:
         raise ValueError(f"expected fps from 1 to 1000, got {fps}")
     span = Span(start, end, frames)
-    if sound is not None:
-        check_sound(sound)
+    sound = chosen_sound(sound, coefficients, None)
     model = ModelChoice(preset, weights, device, dtype, reenactor, driven_by="coefficients")
     model.check()
     own = read_coefficients(source_coefficients)[0]

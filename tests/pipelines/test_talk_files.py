@@ -236,5 +236,6 @@ def test_a_mistake_is_one_line_and_nothing_is_written(fv2v, files, tmp_path, cha
 
 def test_reenact_names_the_command_for_coefficients(fv2v, tmp_path):
     known = ["-o", tmp_path / "out.mp4", "-w", "random", "-p", "sadtalker-512"]
-    result = fv2v("reenact", clips.PORTRAIT, clips.PORTRAIT, *known)
+    film = clips.write_clip(tmp_path / "film.mp4", clips.moving_picture(clips.portrait(), 2))
+    result = fv2v("reenact", clips.PORTRAIT, film, *known)
     assert_refused(result, "'sadtalker-512' is driven by 3DMM coefficients, no pictures: expected fv2v talk")
