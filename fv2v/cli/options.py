@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fv2v.cli.printable import printable
+
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
     from fv2v.face.portrait import FaceChoice
     from fv2v.geometry import View
@@ -110,9 +112,10 @@ class WeightsOptions:
             "--weights",
             "-w",
             metavar="PATH|random",
-            help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; "
-            "once a file for a release of several. `random` runs untrained ones, for timing and plumbing: "
-            "the pictures are grey. Left out: the starter's, which ship and learned on drawn heads alone.",
+            help="Trained weights: a release's .pth.tar, or the folder with its files or one above it, or "
+            "our .safetensors; once a file for a release of several. `random` runs untrained ones, for "
+            "timing and plumbing: the pictures are grey. Left out: the starter's, which ship and learned on "
+            "drawn heads alone.",
         ),
     ] = None
     preset: Annotated[
@@ -140,7 +143,19 @@ class WeightsOptions:
 
             typer.echo(f"fv2v: {STARTER_NOTE}", err=True)
             preset = "starter"
+        if isinstance(weights, str) and Path(weights).is_dir():
+            _tell_found(Path(weights))
         return {"preset": preset or None, "weights": weights}
+
+
+def _tell_found(folder: Path) -> None:
+    """A line on stderr where weights were not in the folder itself, but further below."""
+    from fv2v.checkpoints import in_folder
+
+    files = in_folder(folder)
+    if any(folder not in list(file.parents)[:2] for file in files):
+        names = ", ".join(str(file.relative_to(folder)) for file in files)
+        typer.echo(f"fv2v: weights found in {printable(str(folder))}: {printable(names)}", err=True)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ STRICT_FORMATS = {
     "ipod": {"aac", "ac3", "alac"},
 }
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".m4v": "ipod", ".webm": "webm"}  # FFmpeg's names
-ENCODED = {"webm": "libopus"}  # what others are encoded to; aac elsewhere
+ENCODED = {"webm": "libopus"}  # what other codecs become, by FFmpeg's name; aac elsewhere
 SILENT = (".gif", ".webp", ".png")  # animations and pictures
 AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
 TRIES = 16  # packets by which a track is judged: some codecs give no sound for the first few
