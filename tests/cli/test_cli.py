@@ -148,9 +148,9 @@ def test_convert(fv2v, files, tmp_path):
         ({"driving": str(clips.PORTRAIT)}, "of a picture that drives a picture comes: expected .png, .jpg"),
         ({"fps": "30"}, "driving.mp4: expected fps for a folder of frames alone"),
         ({"sound": "source"}, "sound: the source is a picture, which has none"),
-        ({"sound": "faceless.mp4"}, "faceless.mp4: expected a file with sound, found none in it"),
+        ({"sound": str(clips.PORTRAIT)}, "mona_lisa.jpg: expected a file with sound, found none in it"),
         ({"driving": "faceless.mp4"}, "faceless.mp4: no face found in the first 4 frames"),
-        ({"driving": "."}, "expected a file, got a folder"),
+        ({"driving": "."}, "cut.jpg: truncated"),  # a folder of frames
         ({"frames": "0"}, "expected at least 1 frame"),
         ({"frames": "-3"}, "expected at least 1 frame"),
         ({"frames": "many"}, "valid integer"),
