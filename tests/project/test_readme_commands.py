@@ -80,7 +80,10 @@ def test_runs(words, fv2v, folder, tmp_path, monkeypatch):
     assert code == 0
     assert not err or ("part.webm" in words and "its sound (aac) is encoded anew as libopus" in err)
     if words[0] in ("info", "doctor"):
-        assert len(out.splitlines()) > 5
+        assert (
+            len(out.splitlines()) > 5
+            or out == "vox.safetensors: weights of the preset 'tiny', written by fv2v\n"
+        )
     else:
         assert set(tmp_path.iterdir()) - before, "it wrote a file"
 
