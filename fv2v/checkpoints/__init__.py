@@ -15,7 +15,7 @@ from types import ModuleType
 import torch
 from safetensors import SafetensorError
 
-from fv2v.checkpoints import liveportrait, native, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import liveportrait, native, sadtalker, search, zhanglonghao1992
 from fv2v.checkpoints.renames import to_release
 from fv2v.checkpoints.storage import Checkpoint, is_safetensors, misfits
 from fv2v.config import ModelConfig
@@ -29,6 +29,7 @@ __all__ = [
     "Weights",
     "convert",
     "find",
+    "in_folder",
     "load",
     "random",
     "save",
@@ -75,10 +76,11 @@ def random(config: ModelConfig) -> FaceVid2Vid:
 def load(weights: Weights, config: ModelConfig | None = None) -> FaceVid2Vid:
     """The model in the file, folder or files `weights`, on the CPU, in the files' dtype.
 
-    Taken are zhanglonghao1992's `.pth.tar` with either generator; SadTalker's `.safetensors` and its mapping
-    network's `.pth.tar`, as two paths or a folder with both; LivePortrait's five `.pth` files, as five paths
-    or their folder, or the one above it; our own `.safetensors`. Files may have other names and be of the
-    other format, as ComfyUI's are: what they hold decides.
+    Taken are zhanglonghao1992's `.pth.tar` with either generator; SadTalker's `.safetensors`, or the
+    `.pth.tar` of its first versions, and its mapping network's `.pth.tar`, as two paths or a folder with
+    both; LivePortrait's five `.pth` files, as five paths or their folder; our own `.safetensors`; or any
+    folder above the one set of them that is there. Files may have other names and be of the other format, as
+    ComfyUI's are: what they hold decides.
 
     `config` says what the caller expects; left out, the files tell. SadTalker's two sizes differ in the
     file's name only, and `config` decides where there is one. SadTalker's presets are for either of its
@@ -136,11 +138,12 @@ def find(weights: Weights, config: ModelConfig | None = None) -> list[Path]:
     paths = [Path(weights)] if isinstance(weights, str | os.PathLike) else [Path(path) for path in weights]
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]
-        paths = liveportrait.find(folder) or sadtalker.find(folder, config)
+        paths = in_folder(folder, config)
         if not paths:
             raise ValueError(
                 f"{folder}: expected a file of weights, or a folder with SadTalker's two "
-                f"({sadtalker.EXAMPLE}) or LivePortrait's five ({', '.join(liveportrait.FILES)})"
+                f"({sadtalker.EXAMPLE}) or LivePortrait's five ({', '.join(liveportrait.FILES)}), "
+                "or one above it"
             )
     for path in paths:
         check_input(path)
@@ -155,6 +158,20 @@ def find(weights: Weights, config: ModelConfig | None = None) -> list[Path]:
             f"got {given}"
         )
     return paths
+
+
+def in_folder(folder: Path, config: ModelConfig | None = None) -> list[Path]:
+    """The files of the release in a folder, or else below it; none where there is none.
+
+    ValueError for a part of a release, or several.
+    """
+    try:
+        own = liveportrait.find(folder) or sadtalker.find(folder, config) or search.whole_set(folder, config)
+    except ValueError:
+        if below := search.search(folder, config):
+            return below
+        raise
+    return own or search.search(folder, config)
 
 
 def _read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:

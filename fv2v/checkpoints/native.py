@@ -44,6 +44,12 @@ def release(path: Path) -> str | None:
         return file.metadata.get("release")
 
 
+def preset_of(path: Path) -> str:
+    """The name of its preset. ValueError as `read`."""
+    with open_safetensors(path) as file:
+        return _config(file, path, None).name
+
+
 def read(path: Path, asked: ModelConfig | None) -> Checkpoint:
     """The checkpoint. ValueError for a file not of fv2v, of another version, or of another config."""
     with open_safetensors(path) as file:

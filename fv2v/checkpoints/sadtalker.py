@@ -4,13 +4,17 @@
 The renderer's file is flat: `kp_extractor.` and `generator.` run here; `audio2exp.`, `audio2pose.`,
 `face_3drecon.` and what else it holds are carried along, as is what the mapping's file holds beside it. The
 two are known by what they hold, and only files that do not tell by their names. The two sizes have the same
-tensors: only a preset or the file's name tells them apart.
+tensors: only a preset or the file's name tells them apart. The first versions' renderer, for 256 pixels, is
+`facevid2vid_00189-model.pth.tar`, a dict of networks, whose `kp_detector` is `kp_extractor` here.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from fv2v.checkpoints.renames import (
     APPEARANCE,
@@ -47,6 +51,7 @@ MAPPING_NEEDED = (
 )
 
 _RENDERER = ("kp_extractor", "generator")
+_OLD, _OLD_NAMES = "first renderer", ("kp_detector", "generator")
 _FLAT = "renderer"  # what `others` calls the renderer's tensors that do not run
 _MAPPING: Renames = [("first.0", "head.trunk.first"), ("encoder{i}.1", "head.trunk.residual.{i}"), *heads()]
 
@@ -71,8 +76,7 @@ def find(folder: Path, config: ModelConfig | None) -> list[Path]:
     Raises:
         ValueError: one of the two is missing, or nothing tells which of several is meant.
     """
-    parts = {path: part(path) for path in weights_in(folder)}
-    renderers, mappings = ([path for path in parts if parts[path] == kind] for kind in (_FLAT, "mapping"))
+    renderers, mappings = _renderers_and_mappings(folder)
     if not renderers and not mappings:
         return []
     if not renderers:
@@ -97,11 +101,25 @@ def find(folder: Path, config: ModelConfig | None) -> list[Path]:
     ]
 
 
+def holds_both(folder: Path) -> bool:
+    """Whether a renderer and a mapping network are in a folder."""
+    return all(_renderers_and_mappings(folder))
+
+
+def _renderers_and_mappings(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The first versions' renderer counts beside a mapping network, and where there is no other."""
+    parts = {path: part(path) for path in weights_in(folder)}
+    renderers, mappings, old = ([p for p in parts if parts[p] == kind] for kind in (_FLAT, "mapping", _OLD))
+    return renderers or (old if mappings else []), mappings
+
+
 def part(path: Path) -> str | None:
-    """Which of the two a file is, "renderer" or "mapping"; None for another."""
+    """Which of the two a file is, "renderer", "first renderer" or "mapping"; None for another."""
     names = {name.partition(".")[0] for name in outline(path)}
     if names.issuperset(_RENDERER):
         return _FLAT
+    if names.issuperset(_OLD_NAMES):
+        return _OLD
     if "mapping" in names:
         return "mapping"
     by_name = {"SadTalker*.safetensors": _FLAT, "mapping*.pth.tar": "mapping"}
@@ -116,8 +134,9 @@ def is_pair(files: Sequence[Path]) -> bool:
 def read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
     """Renderer and mapping, in any order. ValueError for files that are not those, or of unknown size."""
     renderer, mapping = sorted(files, key=lambda path: not _is_renderer(path))
-    size = config.image_size if config else _size_in_name(renderer)
-    flat = read_file(renderer)
+    is_old = part(renderer) == _OLD
+    size = config.image_size if config else 256 if is_old else _size_in_name(renderer)
+    flat = _flattened(read_file(renderer)) if is_old else read_file(renderer)
     if not is_state_dict(flat):  # of another layout, in which the error below will say so
         flat = {}
     networks = {
@@ -142,6 +161,17 @@ def read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
     found = _config(size, 73 if first is not None and first.shape[1:2] == (73,) else 70)
     label = f"{renderer.name} with {mapping.name}"
     return Checkpoint(label, NAME, found, to_ours(networks, renames(found)), {_FLAT: rest, **beside})
+
+
+def _flattened(stored: Any) -> dict[str, Tensor]:
+    """The first versions' networks as the later file has them, without what only training needs."""
+    networks = nested(stored) if is_state_dict(stored) else state_dicts(stored)
+    names = {"kp_detector": _RENDERER[0], "generator": _RENDERER[1]}
+    return {
+        f"{names[network]}.{key}": tensor
+        for network in networks.keys() & names.keys()
+        for key, tensor in networks[network].items()
+    }
 
 
 def write(networks: Networks, others: Networks, config: ModelConfig, target: Path) -> None:
@@ -178,7 +208,7 @@ def _size_in_name(renderer: Path) -> int:
 
 def _is_renderer(path: Path) -> bool:
     kind = part(path)
-    return kind == _FLAT if kind else path.suffix.lower() == ".safetensors"
+    return kind in (_FLAT, _OLD) if kind else path.suffix.lower() == ".safetensors"
 
 
 def _inputs(mapping: Path) -> int | None:

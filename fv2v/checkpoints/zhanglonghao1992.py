@@ -75,7 +75,7 @@ def configs() -> list[ModelConfig]:
 
 
 def holds(path: Path) -> bool:
-    """Whether a .safetensors has its networks, flat."""
+    """Whether a file has its networks, of a .safetensors flat."""
     return {name.partition(".")[0] for name in outline(path)} >= set(NETWORKS)
 
 

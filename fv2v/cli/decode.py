@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.motion_options import MotionOptions
-from fv2v.cli.options import ModelOptions, Video, ViewOptions
+from fv2v.cli.options import ModelOptions, ViewOptions
+from fv2v.cli.output_options import Sound, SpanOptions, VideoOutput
 
 Coded = Annotated[
     Path, typer.Argument(metavar="CODED", help="What `fv2v encode` wrote: .fv2v.", show_default=False)
@@ -15,7 +16,13 @@ Coded = Annotated[
 
 
 def decode(
-    coded: Coded, output: Video, model: ModelOptions, transfer: MotionOptions, view: ViewOptions
+    coded: Coded,
+    film: VideoOutput,
+    span: SpanOptions,
+    model: ModelOptions,
+    transfer: MotionOptions,
+    view: ViewOptions,
+    sound: Sound = None,
 ) -> None:
     """Render the film that a .fv2v file stands for, with its time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -24,8 +31,11 @@ def decode(
     with frame_progress() as progress:
         report = run(
             coded,
-            output,
+            film.path(),
+            **span.span_arguments(),
+            **film.encoding_arguments(),
             view=view.view(),
+            sound=sound,
             progress=progress,
             **transfer.animation_arguments(),
             **model.reenactor_arguments(),

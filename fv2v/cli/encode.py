@@ -6,24 +6,23 @@ from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import (
-    BatchSize,
-    Crop,
-    Detector,
-    DrivingFace,
-    Face,
-    Frames,
-    ModelOptions,
-    Portrait,
-    Sound,
-    chosen_face,
-)
+from fv2v.cli.options import BatchSize, Crop, Detector, DrivingFace, Face, ModelOptions, Portrait, chosen_face
+from fv2v.cli.output_options import Frames, Overwrite, free_name
 
 Driving = Annotated[
     Path,
     typer.Argument(
         metavar="DRIVING",
         help="Video of the face whose motion is taken; or motion that `fv2v extract` wrote.",
+        show_default=False,
+    ),
+]
+SoundFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--sound",
+        metavar="FILE",
+        help="Video or sound file whose sound goes along, where DRIVING is motion, which has none.",
         show_default=False,
     ),
 ]
@@ -67,13 +66,14 @@ def encode(
     portrait_format: PortraitFormat = "smallest",
     portrait_psnr: PortraitPsnr = 40.0,
     sound_kbps: SoundKbps = None,
-    sound: Sound = None,
+    sound: SoundFile = None,
     frames: Frames = None,
     crop: Crop = True,
     face: Face = "1",
     driving_face: DrivingFace = "1",
     detector: Detector = None,
     batch_size: BatchSize = 1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Code PORTRAIT and the motion and sound of DRIVING as a small file, for `fv2v decode`."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -93,7 +93,7 @@ def encode(
         report = run(
             portrait,
             driving,
-            output,
+            free_name(output, overwrite),
             coding=coding,
             sound=sound,
             frames=frames,

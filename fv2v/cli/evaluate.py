@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.options import BatchSize, ModelOptions
+from fv2v.cli.output_options import Overwrite, free_name
 from fv2v.cli.tables import print_table
 
 QUICK_IDENTITIES, QUICK_FRAMES = 4, 6
@@ -84,6 +85,7 @@ def evaluate(
     trust: Trust = False,
     quick: Quick = False,
     batch_size: BatchSize = 1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure a model by the paper's protocols, compared with the unchanged source and with true keypoints.
 
@@ -93,6 +95,9 @@ def evaluate(
     from fv2v.metrics.evaluate import MetricNetworkFiles, measure
     from fv2v.metrics.report import tables
 
+    for path in (output, sheet):
+        if path is not None:
+            free_name(path, overwrite)
     if quick:
         identities, frames = identities or QUICK_IDENTITIES, min(frames, QUICK_FRAMES)
     with frame_progress() as progress:

@@ -12,12 +12,12 @@ from fv2v.cli.options import (
     Crop,
     Detector,
     DrivingFace,
-    Frames,
     ModelOptions,
     OwnCoefficients,
     Strict,
     chosen_face,
 )
+from fv2v.cli.output_options import Overwrite, SpanOptions, free_name
 
 Driving = Annotated[
     Path,
@@ -44,14 +44,15 @@ def extract(
     driving: Driving,
     output: MotionFile,
     model: ModelOptions,
+    span: SpanOptions,
     source_coefficients: OwnCoefficients = None,
-    frames: Frames = None,
     strict: Strict = False,
     lost: Lost = "hold",
     crop: Crop = True,
     driving_face: DrivingFace = "1",
     detector: Detector = None,
     batch_size: BatchSize = 1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Keep the motion of the face in DRIVING in a file, for `fv2v render`: time stamps with it, no sound."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -60,9 +61,9 @@ def extract(
     with frame_progress() as progress:
         report = run(
             driving,
-            output,
+            free_name(output, overwrite),
             source_coefficients=source_coefficients,
-            frames=frames,
+            **span.span_arguments(),
             strict=strict,
             lost=lost,
             crop=crop,

@@ -13,11 +13,11 @@ from fv2v.cli.options import (
     Face,
     ModelOptions,
     OwnCoefficients,
-    Picture,
     Portrait,
     Relative,
     chosen_face,
 )
+from fv2v.cli.output_options import PictureOutput
 
 Driving = Annotated[
     Path,
@@ -42,7 +42,7 @@ FrameNumbers = Annotated[
 def inspect(
     portrait: Portrait,
     driving: Driving,
-    output: Picture,
+    output: PictureOutput,
     model: ModelOptions,
     source_coefficients: OwnCoefficients = None,
     frame: FrameNumbers = None,
@@ -59,7 +59,7 @@ def inspect(
     report = run(
         portrait,
         driving,
-        output,
+        output.path(),
         source_coefficients=source_coefficients,
         frames=frame or (),
         relative=relative,

@@ -44,7 +44,10 @@ class MotionOptions(TransferOptions):
 
     def animation_arguments(self) -> dict[str, Any]:
         """These options, as `AnimationOptions` takes them."""
-        return super().animation_arguments() | {"anchor": frame_or_file(self.anchor)}
+        return super().animation_arguments() | {
+            "anchor": frame_or_file(self.anchor),
+            "steady": self.steady or None,
+        }
 
 
 def frame_or_file(anchor: str | None) -> int | float | str | None:

@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fv2v.cli.printable import printable
+
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
     from fv2v.face.portrait import FaceChoice
     from fv2v.geometry import View
 
 Portrait = Annotated[
     Path, typer.Argument(metavar="PORTRAIT", help="Picture with the face to be shown.", show_default=False)
-]
-Video = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Video to write: .mp4, .m4v, .mov or .mkv.", show_default=False),
-]
-Picture = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
 ]
 OwnCoefficients = Annotated[
     Path | None,
@@ -30,25 +24,6 @@ OwnCoefficients = Annotated[
         help="The portrait's own 3DMM coefficients, for presets that read them; the first row counts.",
         show_default=False,
     ),
-]
-Sound = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Video or sound file whose sound goes along; a file of motion or coefficients has none.",
-        show_default=False,
-    ),
-]
-Codec = Annotated[
-    str,
-    typer.Option(
-        metavar="libx264|libopenh264|vp9|av1",
-        help="How the video is encoded: H.264 by x264 (GPL) or OpenH264, VP9 or AV1, where FFmpeg has it.",
-    ),
-]
-Frames = Annotated[
-    int | None,
-    typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
 ]
 Strict = Annotated[
     bool,
@@ -137,9 +112,10 @@ class WeightsOptions:
             "--weights",
             "-w",
             metavar="PATH|random",
-            help="Trained weights: a release's .pth.tar, or the folder with its files, or our .safetensors; "
-            "once a file for a release of several. `random` runs untrained ones, for timing and plumbing: "
-            "the pictures are grey. Left out: the starter's, which ship and learned on drawn heads alone.",
+            help="Trained weights: a release's .pth.tar, or the folder with its files or one above it, or "
+            "our .safetensors; once a file for a release of several. `random` runs untrained ones, for "
+            "timing and plumbing: the pictures are grey. Left out: the starter's, which ship and learned on "
+            "drawn heads alone.",
         ),
     ] = None
     preset: Annotated[
@@ -167,7 +143,19 @@ class WeightsOptions:
 
             typer.echo(f"fv2v: {STARTER_NOTE}", err=True)
             preset = "starter"
+        if isinstance(weights, str) and Path(weights).is_dir():
+            _tell_found(Path(weights))
         return {"preset": preset or None, "weights": weights}
+
+
+def _tell_found(folder: Path) -> None:
+    """A line on stderr where weights were not in the folder itself, but further below."""
+    from fv2v.checkpoints import in_folder
+
+    files = in_folder(folder)
+    if any(folder not in list(file.parents)[:2] for file in files):
+        names = ", ".join(str(file.relative_to(folder)) for file in files)
+        typer.echo(f"fv2v: weights found in {printable(str(folder))}: {printable(names)}", err=True)
 
 
 @dataclass(frozen=True)

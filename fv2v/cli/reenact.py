@@ -8,38 +8,44 @@ import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import Lost, MotionOptions
-from fv2v.cli.options import (
-    Codec,
-    FaceOptions,
-    Frames,
-    ModelOptions,
-    Portrait,
-    Strict,
-    Video,
-    ViewOptions,
-)
+from fv2v.cli.options import FaceOptions, ModelOptions, OwnCoefficients, Portrait, Strict, ViewOptions
+from fv2v.cli.output_options import Compare, Sound, SpanOptions, VideoOutput
 
 Driving = Annotated[
     Path,
-    typer.Argument(metavar="DRIVING", help="Video of the face whose motion is taken.", show_default=False),
+    typer.Argument(
+        metavar="DRIVING",
+        help="What moves the face: a film; a folder or pattern of frames, as frames/%04d.png; motion, as "
+        "`fv2v render` takes it; or a picture, of which a picture comes.",
+        show_default=False,
+    ),
+]
+
+
+Fps = Annotated[
+    float | None,
+    typer.Option(help="Frames a second of a folder of frames, 25 by default.", show_default=False),
 ]
 
 
 def reenact(
     portrait: Portrait,
     driving: Driving,
-    output: Video,
+    film: VideoOutput,
+    span: SpanOptions,
     model: ModelOptions,
     motion: MotionOptions,
     view: ViewOptions,
     editing: VideoEditOptions,
     faces: FaceOptions,
-    frames: Frames = None,
+    sound: Sound = None,
+    fps: Fps = None,
+    compare: Compare = False,
+    source_coefficients: OwnCoefficients = None,
     strict: Strict = False,
     lost: Lost = "hold",
-    codec: Codec = "libx264",
 ) -> None:
-    """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
+    """Move PORTRAIT as the face in DRIVING moves, and write the film: same frames, time stamps and sound."""
     from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.reenact import reenact as run
 
@@ -47,15 +53,19 @@ def reenact(
         report = run(
             portrait,
             driving,
-            output,
+            film.path(),
             view=view.view(),
             still=editing.still,
-            frames=frames,
+            **span.span_arguments(),
+            **film.encoding_arguments(),
+            sound=sound,
+            fps=fps,
+            compare=compare,
+            source_coefficients=source_coefficients,
             strict=strict,
             lost=lost,
-            codec=codec,
             progress=progress,
-            **editing.keywords(),
+            **editing.keywords(driving if driving.suffix.lower() in (".npz", ".pkl") else None),
             **faces.face_arguments(),
             **motion.animation_arguments(),
             **model.reenactor_arguments(),

@@ -8,23 +8,15 @@ import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import MotionOptions
-from fv2v.cli.options import (
-    Codec,
-    ModelOptions,
-    OwnCoefficients,
-    Portrait,
-    PortraitOptions,
-    Sound,
-    Video,
-    ViewOptions,
-)
+from fv2v.cli.options import ModelOptions, OwnCoefficients, Portrait, PortraitOptions, ViewOptions
+from fv2v.cli.output_options import Compare, Sound, SpanOptions, VideoOutput
 
 MotionFile = Annotated[
     Path,
     typer.Argument(
         metavar="MOTION",
-        help="What `fv2v extract` wrote; LivePortrait's .pkl, for its preset; or 3DMM coefficients, 25 rows "
-        "a second, for SadTalker's.",
+        help="What `fv2v extract` wrote; LivePortrait's .pkl, for its preset; 3DMM coefficients, 25 rows a "
+        "second, for SadTalker's; or .fv2v.",
         show_default=False,
     ),
 ]
@@ -33,7 +25,8 @@ MotionFile = Annotated[
 def render(
     portrait: Portrait,
     motion: MotionFile,
-    output: Video,
+    film: VideoOutput,
+    span: SpanOptions,
     model: ModelOptions,
     transfer: MotionOptions,
     view: ViewOptions,
@@ -41,7 +34,7 @@ def render(
     faces: PortraitOptions,
     source_coefficients: OwnCoefficients = None,
     sound: Sound = None,
-    codec: Codec = "libx264",
+    compare: Compare = False,
 ) -> None:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -51,14 +44,16 @@ def render(
         report = run(
             portrait,
             motion,
-            output,
+            film.path(),
             source_coefficients=source_coefficients,
             sound=sound,
+            compare=compare,
+            **span.span_arguments(),
+            **film.encoding_arguments(),
             view=view.view(),
             still=editing.still,
-            codec=codec,
             progress=progress,
-            **editing.keywords(motion),
+            **editing.keywords(motion if motion.suffix.lower() != ".fv2v" else None),
             **faces.face_arguments(),
             **transfer.animation_arguments(),
             **model.reenactor_arguments(),

@@ -7,15 +7,8 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.edit_options import EditOptions
-from fv2v.cli.options import (
-    FaceOptions,
-    ModelOptions,
-    Picture,
-    PictureOptions,
-    Portrait,
-    PortraitOptions,
-    ViewOptions,
-)
+from fv2v.cli.options import FaceOptions, ModelOptions, PictureOptions, Portrait, PortraitOptions, ViewOptions
+from fv2v.cli.output_options import PictureOutput
 
 Driving = Annotated[
     Path,
@@ -28,7 +21,7 @@ Driving = Annotated[
 def imitate(
     portrait: Portrait,
     driving: Driving,
-    output: Picture,
+    output: PictureOutput,
     model: ModelOptions,
     transfer: PictureOptions,
     view: ViewOptions,
@@ -42,7 +35,7 @@ def imitate(
     report = run(
         portrait,
         driving,
-        output,
+        output.path(),
         view=view.view(),
         edit=editing.edit(),
         **faces.face_arguments(),
@@ -53,11 +46,13 @@ def imitate(
     print_notes(report)
 
 
-def frontalize(portrait: Portrait, output: Picture, model: ModelOptions, faces: PortraitOptions) -> None:
+def frontalize(
+    portrait: Portrait, output: PictureOutput, model: ModelOptions, faces: PortraitOptions
+) -> None:
     """Turn the face in PORTRAIT to the front."""
     from fv2v.cli.progress import print_notes
     from fv2v.pipelines.stills import frontalize as run
 
-    report = run(portrait, output, **faces.face_arguments(), **model.reenactor_arguments())
+    report = run(portrait, output.path(), **faces.face_arguments(), **model.reenactor_arguments())
     typer.echo(f"{report.output}: written")
     print_notes(report)

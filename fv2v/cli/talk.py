@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import BatchSize, Codec, ModelOptions, Portrait, PortraitOptions, Sound, Video
+from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions
+from fv2v.cli.output_options import Sound, SpanOptions, VideoOutput
 
 DEGREES, WALK = (
     "DEGREES",
@@ -40,7 +41,8 @@ Fps = Annotated[float, typer.Option(help="Frames a second.")]
 def talk(
     portrait: Portrait,
     coefficients: Coefficients,
-    output: Video,
+    film: VideoOutput,
+    span: SpanOptions,
     source_coefficients: SourceCoefficients,
     model: ModelOptions,
     faces: PortraitOptions,
@@ -52,7 +54,6 @@ def talk(
     fps: Fps = 25.0,
     sound: Sound = None,
     batch_size: BatchSize = 1,
-    codec: Codec = "libx264",
 ) -> None:
     """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row."""
     from fv2v.cli.progress import frame_progress, print_report
@@ -62,7 +63,9 @@ def talk(
         report = run(
             portrait,
             coefficients,
-            output,
+            film.path(),
+            **span.span_arguments(),
+            **film.encoding_arguments(),
             source_coefficients=source_coefficients,
             still=still,
             expression_scale=expression_scale,
@@ -72,7 +75,6 @@ def talk(
             fps=fps,
             sound=sound,
             batch_size=batch_size,
-            codec=codec,
             progress=progress,
             **faces.face_arguments(),
             **model.reenactor_arguments(by_coefficients=True),

@@ -17,7 +17,15 @@ from fv2v.io.timing import JoinedClock
 
 # Into these containers go only codecs that browsers and phones play; the muxer would take more (PCM, Vorbis).
 PLAYABLE = {"aac", "mp3", "opus", "flac", "ac3", "eac3", "alac"}
-STRICT_FORMATS = {"mp4": PLAYABLE, "mov": PLAYABLE - {"opus", "flac"}, "ipod": {"aac", "ac3", "alac"}}
+STRICT_FORMATS = {
+    "webm": {"opus", "vorbis"},
+    "mp4": PLAYABLE,
+    "mov": PLAYABLE - {"opus", "flac"},
+    "ipod": {"aac", "ac3", "alac"},
+}
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".m4v": "ipod", ".webm": "webm"}  # FFmpeg's names
+ENCODED = {"webm": "libopus"}  # what other codecs become, by FFmpeg's name; aac elsewhere
+SILENT = (".gif", ".webp", ".png")  # animations and pictures
 AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
 TRIES = 16  # packets by which a track is judged: some codecs give no sound for the first few
 
@@ -52,27 +60,40 @@ def sound_track(path: Path) -> int | None:
     return next((number for number in range(count) if _decodes(path, number)), None)
 
 
-def note_on_sound(path: Path) -> str | None:
-    """A line for the user where sound of a video is left out because it cannot be decoded."""
+def note_on_sound(path: Path, suffix: str = ".mkv") -> str | None:
+    """A line for the user where sound of a file does not go into a film of that ending, or not as it is."""
     with open_file(path) as container:
         count = len(container.streams.audio)
     chosen = sound_track(path)
+    if chosen is not None and suffix in SILENT:
+        return f"{path}: its sound is left out, which {suffix} does not hold"
     if not count or chosen == 0:
-        return None
+        return None if chosen is None else _note_on_codec(path, suffix)
     instead = "the film is silent" if chosen is None else f"track {chosen + 1} is taken"
     return f"{path}: the sound track cannot be decoded (unknown codec or damaged); {instead}"
+
+
+def _note_on_codec(path: Path, suffix: str) -> str | None:
+    """A line where the first track is encoded anew."""
+    with open_file(path) as container:
+        codec = container.streams.audio[0].codec_context.codec.canonical_name
+    name = FORMATS.get(suffix, "")
+    if codec in STRICT_FORMATS.get(name, codec):
+        return None
+    return f"{path}: its sound ({codec}) is encoded anew as {ENCODED.get(name, 'aac')}, for {suffix}"
 
 
 class AudioCopy:
     """The first sound track of `source` that can be decoded, as a stream of `output`.
 
     Packets follow as the pictures advance. They are copied where the container takes their codec, and
-    otherwise re-encoded to AAC; those that cannot be decoded then are left out. Reading stays just ahead of
-    the pictures: memory does not grow with the length. Without sound, nothing is copied.
+    otherwise re-encoded to AAC, for WebM to Opus; those that cannot be decoded then are left out. Reading
+    stays just ahead of the pictures: memory does not grow with the length. Without sound, nothing is copied.
 
     Attributes:
         start: seconds at which it starts, on the clock of the source; None: there is no sound.
         shift: seconds to take off that clock, to be set before the first `advance`.
+        cut: seconds on that clock before which nothing is copied, to be set then, too; None: all is.
     """
 
     def __init__(
@@ -81,6 +102,7 @@ class AudioCopy:
         """`shifts`: those of the picture where recordings are joined, as far as it has been read."""
         self.start: Fraction | None = None
         self.shift = Fraction(0)
+        self.cut: Fraction | None = None
         self._output, self._shifts = output, shifts
         self._copies = True
         self._raw: av.Packet | None = None  # read, and not yet on the clock of the first recording
@@ -100,11 +122,12 @@ class AudioCopy:
             self._stream = output.add_stream_from_template(stream)
         else:
             self._copies = False
-            rate = min(stream.rate, 48000)
+            encoder = ENCODED.get(output.format.name, "aac")
+            rate = 48000 if encoder == "libopus" else min(stream.rate, 48000)
             layout = stream.layout.name if stream.layout.name in AAC_LAYOUTS else None
             if layout is None:  # players need one that AAC has a number for; Matroska's PCM states none
                 layout = "mono" if stream.layout.nb_channels == 1 else "stereo"
-            self._stream = output.add_stream("aac", rate=rate, layout=layout)
+            self._stream = cast(av.AudioStream, output.add_stream(encoder, rate=rate, layout=layout))
         self._next = self._read(last=False)
         if self._next is not None:
             self.start = _start(self._next)
@@ -125,7 +148,8 @@ class AudioCopy:
             if start is not None and start - self.shift >= seconds:
                 return
             packet, self._next = self._next, None
-            self._write(packet)
+            if self.cut is None or start is None or start >= self.cut:
+                self._write(packet)
 
     def finish(self) -> None:
         """Flush the encoder, where there is one."""

@@ -64,7 +64,7 @@ def open_video(path: Path) -> av.container.InputContainer:
             raise ValueError(f"{path}: expected a video, found a still picture") from None
         raise
     pictures = video_streams(container)
-    one_picture = container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
+    one_picture = _is_pipe(container)
     if pictures and not one_picture and pictures[0].codec_context is not None:
         context = pictures[0].codec_context
         if context.width * context.height > FRAME_PIXELS:
@@ -83,6 +83,23 @@ def open_video(path: Path) -> av.container.InputContainer:
         found = "a codec that FFmpeg does not know"
     container.close()
     raise ValueError(f"{path}: expected a video, found {found}")
+
+
+def is_one_picture(path: Path) -> bool:
+    """Whether it is a still picture, and neither a film nor an animation, of which there may be one frame."""
+    name = picture_format(path)
+    if name:
+        return name != "animated WebP"
+    try:
+        with open_file(path) as container:
+            return _is_pipe(container)
+    except ValueError:
+        return is_still(path)
+
+
+def _is_pipe(container: av.container.InputContainer) -> bool:
+    """Whether FFmpeg takes it for a picture."""
+    return container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
 
 
 def is_still(path: Path) -> bool:

@@ -2,6 +2,8 @@
 """Pictures as video: the encoders that fv2v offers, of those that FFmpeg was built with."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -21,59 +23,158 @@ ENCODERS: dict[str, dict[str, dict[str, str]]] = {
         "libsvtav1": {"crf": "24", "preset": "8"},
         "libaom-av1": {"crf": "24", "b": "0", "cpu-used": "6", "row-mt": "1"},
     },
+    "gif": {"gif": {}},
+    "webp": {"libwebp_anim": {"quality": "90"}},
+    "png": {"png": {}},
 }
-CONTAINERS = {"vp9": (".mp4", ".mkv"), "av1": (".mp4", ".mkv")}  # H.264 goes into all
+FILMS = (".mp4", ".m4v", ".mov", ".mkv")  # what H.264 goes into
+CONTAINERS = {
+    "libx264": FILMS,
+    "libopenh264": FILMS,
+    "vp9": (".mp4", ".mkv", ".webm"),
+    "av1": (".mp4", ".mkv", ".webm"),
+    "gif": (".gif",),
+    "webp": (".webp",),
+    "png": (".png",),
+}
+BY_SUFFIX = {".webm": "vp9", ".gif": "gif", ".webp": "webp", ".png": "png"}  # H.264 elsewhere
+COARSEST = {"libx264": 51, "libvpx-vp9": 63, "libsvtav1": 63, "libaom-av1": 63}  # crf; the finest is 0
+_X264 = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo"
+SPEEDS: dict[str, tuple[str, list[str]]] = {  # FFmpeg's name of the option, and its values
+    "libx264": ("preset", _X264.split()),
+    "libvpx-vp9": ("cpu-used", [str(i) for i in range(9)]),
+    "libsvtav1": ("preset", [str(i) for i in range(14)]),
+    "libaom-av1": ("cpu-used", [str(i) for i in range(9)]),
+}
+TICKS = {"gif": Fraction(1, 100), "webp": Fraction(1, 1000)}  # seconds, where the format has but one
+PICTURES = {"gif": "pal8", "webp": "bgra", "png": "rgb24"}  # formats of pixels that halve no colours
 SMALL = 64  # pixels a side; x264's look-ahead reads memory that nobody wrote in films smaller than this
 BITS = 0.2  # a pixel, for libopenh264, which has no constant quality
 
 
-def check_codec(codec: str, path: Path) -> None:
-    """Check that a video in `codec`, a key of `ENCODERS`, can be written to `path`.
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a film is encoded; what is left out is as the file's ending and the encoder have it."""
 
-    Raises:
-        ValueError: no such codec, none in this FFmpeg, or none for such a file.
-    """
-    present = [name for name in ENCODERS if _encoder(name)]
-    if codec not in present:
-        why = "this FFmpeg has no such encoder" if codec in ENCODERS else "unknown"
-        raise ValueError(f"codec: expected one of {', '.join(present)}; got {codec!r} ({why})")
-    suffixes = CONTAINERS.get(codec)
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise ValueError(f"{path}: {codec} goes into {' or '.join(suffixes)}, got {path.suffix!r}")
+    codec: str | None = None  # a key of `ENCODERS`
+    crf: int | None = None  # constant quality: 0 is the finest, x264's default here 18, VP9's and AV1's 24
+    preset: str | None = None  # how fast: x264's names, SVT-AV1's 0 to 13, VP9's 0 to 8
+
+    def codec_of(self, path: Path) -> str:
+        """The codec of the file `path`."""
+        return self.codec or BY_SUFFIX.get(path.suffix.lower(), DEFAULT)
+
+    def check(self, path: Path) -> None:
+        """Check that a film can be written to `path` so.
+
+        Raises:
+            ValueError: no such codec, none in this FFmpeg, or none for such a file; or options that it does
+                not have.
+        """
+        codec = self.codec_of(path)
+        present = [name for name in ENCODERS if _encoder(name)]
+        if codec not in present:
+            why = "this FFmpeg has no such encoder" if codec in ENCODERS else "unknown"
+            raise ValueError(f"codec: expected one of {', '.join(present)}; got {codec!r} ({why})")
+        suffixes = CONTAINERS[codec]
+        if path.suffix.lower() not in suffixes:
+            raise ValueError(f"{path}: {codec} goes into {' or '.join(suffixes)}, got {path.suffix!r}")
+        encoder = _encoder(codec)
+        coarsest = COARSEST.get(encoder)
+        if self.crf is not None and not (coarsest and 0 <= self.crf <= coarsest):
+            expected = f"0 to {coarsest} for {codec}" if coarsest else f"none: {codec} has no such option"
+            raise ValueError(f"crf: expected {expected}, got {self.crf}")
+        _, speeds = SPEEDS.get(encoder, ("", []))
+        if self.preset is not None and self.preset not in speeds:
+            expected = f"one of {', '.join(speeds)}" if speeds else f"none: {codec} has no such option"
+            raise ValueError(f"encoder preset: expected {expected}; got {self.preset!r}")
+
+    def options(self, codec: str) -> dict[str, str]:
+        """What the encoder of a codec is told."""
+        encoder = _encoder(codec)
+        options = dict(ENCODERS[codec][encoder])
+        if self.crf is not None:
+            options["crf"] = str(self.crf)
+        if self.preset is not None:
+            options[SPEEDS[encoder][0]] = self.preset
+        return options
 
 
 def video_stream(
     output: av.container.OutputContainer,
     codec: str,
+    options: dict[str, str],
     shape: tuple[int, ...],
     rate: Fraction,
     time_base: Fraction,
 ) -> av.VideoStream:
-    """A stream for pictures of (H, W, 3), odd sizes made even; `codec` as `check_codec` takes it."""
+    """A stream for pictures of (H, W, 3); `options` as `Encoding.options` has them."""
     encoder = _encoder(codec)
     if encoder == "libsvtav1":  # it would write to stderr what it does, not errors alone
         os.environ.setdefault("SVT_LOG", "1")
-    options = dict(ENCODERS[codec][encoder])
     if encoder == "libx264" and min(shape[:2]) < SMALL:
-        options["rc-lookahead"] = "0"  # or the same frames would not always give the same bytes
+        options = options | {"rc-lookahead": "0"}  # or the same frames would not always give the same bytes
     stream = cast(av.VideoStream, output.add_stream(encoder, rate=rate, options=options))
     context = stream.codec_context
+    context.time_base = time_base
+    if codec in PICTURES:
+        context.height, context.width = shape[:2]
+        context.pix_fmt = PICTURES[codec]
+        return stream
     context.height, context.width = (n + n % 2 for n in shape[:2])
     if codec == "libopenh264":
         context.bit_rate = round(BITS * context.height * context.width * rate)
     context.pix_fmt = "yuv420p"
-    context.time_base = time_base
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = ColorRange.MPEG
     return stream
+
+
+def frame_maker(codec: str, shape: tuple[int, ...]) -> Callable[[np.ndarray], av.VideoFrame]:
+    """What turns (H, W, 3) uint8 RGB of that shape into the frames that a codec takes."""
+    if codec == "gif":
+        return _Palettes(shape)
+    if codec in PICTURES:
+        return lambda image: _rgb(image).reformat(format=PICTURES[codec])
+    return to_frame
+
+
+class _Palettes:
+    """GIF's frames: each has the 256 colours that suit it best."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._graph = graph = av.filter.Graph()
+        H, W = shape[:2]
+        source = graph.add_buffer(width=W, height=H, format=av.VideoFormat("rgb24"), time_base=TICKS["gif"])
+        split = graph.add("split")
+        colours, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1")
+        sink = graph.add("buffersink")
+        source.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(colours, 1)
+        colours.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+        self._count = 0
+
+    def __call__(self, image: np.ndarray) -> av.VideoFrame:
+        frame = _rgb(image)
+        frame.pts, self._count = self._count, self._count + 1
+        self._graph.push(frame)
+        return cast(av.VideoFrame, self._graph.pull())
 
 
 def to_frame(image: np.ndarray) -> av.VideoFrame:
     """(H, W, 3) uint8 RGB, its last row or column repeated where the size is odd."""
     H, W, _ = image.shape
     even = np.pad(image, ((0, H % 2), (0, W % 2), (0, 0)), mode="edge")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    return _rgb(even).reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+
+
+def _rgb(image: np.ndarray) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
 
 
 def _encoder(codec: str) -> str:

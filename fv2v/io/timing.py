@@ -49,10 +49,80 @@ class Timing:
         rate = as_rate(fps)
         return cls(tuple(range(frames)), 1 / rate, rate)
 
+    def part(self, frames: slice) -> "Timing":
+        """The time stamps of those frames."""
+        return Timing(self.pts[frames], self.time_base, self.rate)
+
     @property
     def end(self) -> float:
         """Seconds at which the last frame stops being shown, had it the average duration."""
         return float(self.pts[-1] * self.time_base + 1 / self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which part of a film is taken: the frames shown from `start` to before `end`, `frames` of them at most.
+
+    Seconds since the film's first frame, exact to a microsecond; None: from the first, to the last, all.
+
+    Raises:
+        ValueError: numbers below 0, an end that is not after the start, or less than one frame.
+    """
+
+    start: float | Fraction | None = None
+    end: float | Fraction | None = None
+    frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.frames < 1:
+            raise ValueError(f"expected at least 1 frame to be asked for, got frames={self.frames}")
+        for name in ("start", "end"):
+            seconds = getattr(self, name)
+            if seconds is None:
+                continue
+            if not 0 <= seconds <= LONGEST:
+                raise ValueError(f"{name}: expected seconds from 0 to {LONGEST}, got {seconds}")
+            object.__setattr__(self, name, Fraction(seconds).limit_denominator(1_000_000))
+        if self.end is not None and self.end <= (self.start or 0):
+            raise ValueError(f"expected an end after the start, got {self}")
+
+    def __str__(self) -> str:
+        end = "the end" if self.end is None else f"{float(self.end):g} s"
+        return f"from {float(self.start or 0):g} s to {end}"
+
+    @property
+    def ends_with_the_film(self) -> bool:
+        """Whether the last frame is taken."""
+        return self.end is None and self.frames is None
+
+    def is_before(self, seconds: Fraction) -> bool:
+        """Whether a frame shown then comes before this part."""
+        return self.start is not None and seconds < self.start
+
+    def is_over(self, seconds: Fraction) -> bool:
+        """Whether a frame shown then comes after this part."""
+        return self.end is not None and seconds >= self.end
+
+    def length(self, total: int | None, rate: Fraction) -> int | None:
+        """About how many frames it has, of `total` at that rate; None: not known."""
+        if total is not None:
+            total = max(1, total - round((self.start or 0) * rate))
+        counts = [total, self.frames]
+        if self.end is not None:
+            counts.append(max(1, round((self.end - (self.start or 0)) * rate)))
+        return min((count for count in counts if count is not None), default=None)
+
+    def of(self, timing: Timing) -> slice:
+        """Which frames those are. ValueError where there are none."""
+        seconds = [(ticks - timing.pts[0]) * timing.time_base for ticks in timing.pts]
+        first = sum(map(self.is_before, seconds))
+        last = len(seconds) - sum(map(self.is_over, seconds))
+        if first >= last:
+            raise ValueError(f"expected frames {self}, there are none")
+        return slice(first, last if self.frames is None else min(last, first + self.frames))
+
+
+WHOLE = Span()
 
 
 class JoinedClock:

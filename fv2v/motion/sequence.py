@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fv2v.config import ModelConfig
 from fv2v.geometry import Motion, check_motion
-from fv2v.io.timing import Timing
+from fv2v.io.timing import Span, Timing
 from fv2v.presets import PRESETS
 
 SKEW = 0.05  # how far R Rᵀ may be from the identity: averages of rotations are not quite rotations
@@ -53,6 +53,12 @@ class MotionSequence:
 
     def __len__(self) -> int:
         return len(self.motion)
+
+    def part(self, span: Span) -> "MotionSequence":
+        """Those frames of it, with their time stamps. ValueError where there are none."""
+        taken = span.of(self.timing)
+        ratios = (None if each is None else each[taken] for each in (self.eyes, self.lips))
+        return MotionSequence(self.motion[taken], self.timing.part(taken), self.preset, *ratios)
 
     def __repr__(self) -> str:
         T, K, _ = self.motion.expression.shape

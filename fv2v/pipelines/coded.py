@@ -18,10 +18,11 @@ from fv2v.face.crop import middle_square, resized
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.audio import check_sound
+from fv2v.io.encoders import Encoding
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch
-from fv2v.io.timing import Timing
-from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.io.timing import Span
+from fv2v.io.video import check_film
 from fv2v.motion.npz import MOTION_SUFFIXES, read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
 from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
@@ -29,7 +30,7 @@ from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.extract import extract_motion
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report
-from fv2v.pipelines.write import SPARE, paths_given, render_to_file
+from fv2v.pipelines.write import SPARE, chosen_sound, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -102,7 +103,8 @@ def encode(
     from_file = Path(driving).suffix.lower() in MOTION_SUFFIXES
     if sound is not None and not from_file:
         raise ValueError(f"{driving} is a video, whose own sound goes along: expected no other, got {sound}")
-    sequence = read_motion(driving) if from_file else None
+    span = Span(frames=frames)
+    sequence = read_motion(driving).part(span) if from_file else None
     model = ModelChoice(
         preset,
         weights,
@@ -119,14 +121,14 @@ def encode(
     cropped = crop_portrait(portrait, crop, face)
     missing = 0
     if sequence is None:
-        video = DrivingVideo(driving, crop, driving_face, frames)
+        video = DrivingVideo(driving, crop, driving_face, span)
         reenactor = model.load()
         with Prefetch(video.crops(reenactor.config), batch_size + SPARE) as ahead:
             motion = extract_motion(reenactor, ahead, batch_size, video.reader.length, progress)
         timing, missing, sound = video.reader.timing, len(video.lost), driving
     else:
         reenactor = model.load()
-        motion, timing = _first(sequence, frames)
+        motion, timing = sequence.motion, sequence.timing
     config = reenactor.config
     encoder = coding.encoder(config, float(timing.rate))
     packets = [encoder.encode(motion[i : i + 1]) for i in range(len(motion))]
@@ -154,6 +156,13 @@ def decode(
     *,
     weights: Weights | None = None,
     reenactor: Reenactor | None = None,
+    frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    codec: str | None = None,
+    crf: int | None = None,
+    encoder_preset: str | None = None,
+    sound: PathLike | None = None,
     device: str | None = None,
     dtype: str = "float32",
     progress: FrameProgress | None = None,
@@ -165,7 +174,8 @@ def decode(
 
     Args:
         coded: .fv2v.
-        output: .mp4, .m4v, .mov or .mkv.
+        output, codec, crf, encoder_preset: as `fv2v.write_video` takes them.
+        frames, start, end, sound: as `fv2v.reenact` takes them.
         preset, weights, reenactor, device, dtype: as `fv2v.reenact` takes them; of the preset that was coded.
         progress, animation: as `fv2v.reenact` takes them.
 
@@ -174,8 +184,10 @@ def decode(
         ValueError: a file that cannot be used, or of another preset; one line that says why.
     """
     options = AnimationOptions(**animation)
-    output = check_output(output, VIDEO_SUFFIXES, [coded])
+    encoding = Encoding(codec, crf, encoder_preset)
+    output = check_film(output, encoding, paths_given(coded, sound))
     recording = read_recording(coded)
+    taken = Span(start, end, frames).of(recording.timing)
     given = read_anchor(options.anchor, crop=True)
     model = ModelChoice(
         preset,
@@ -184,31 +196,33 @@ def decode(
         dtype,
         reenactor,
         driven_by=None,
-        requirements=[partial(_check_preset, recording), options.check],
+        requirements=[partial(check_preset, recording), options.check],
     )
     model.check()
     picture = decode_portrait(recording.portrait)
     reenactor = model.load()
-    motion = decode_motion(recording, reenactor.config)
+    whole = decode_motion(recording, reenactor.config)
+    motion, timing = whole[taken], recording.timing.part(taken)
     box = middle_square(picture)
     if given is not None:
-        sequence = MotionSequence(motion, recording.timing, reenactor.config.name)
+        sequence = MotionSequence(motion, timing, reenactor.config.name)
         options = replace(options, anchor=anchor_of_motion(given, reenactor, sequence, picture))
     with tempfile.TemporaryDirectory() as folder:
-        sound = _sound_file(recording, Path(folder))
+        sound = chosen_sound(sound, coded, sound_file(recording, Path(folder)))
         report = render_to_file(
             reenactor,
             CroppedPortrait(picture, picture, box),
             motion,
             output,
             options,
-            like=recording.timing,
+            like=timing,
             total=len(motion),
             sound=sound,
+            encoding=encoding,
             progress=progress,
         )
     if recording.truncated:
-        note = f"{coded}: cut short after {len(motion)} frames"
+        note = f"{coded}: cut short after {len(whole)} frames"
         report = replace(report, notes=(*report.notes, note))
     return report
 
@@ -231,15 +245,7 @@ def _check_coding(coding: CodingOptions, sequence: MotionSequence | None, config
     check_portrait_format(coding.portrait_format)
 
 
-def _first(sequence: MotionSequence, frames: int | None) -> tuple[Motion, Timing]:
-    """Up to so many frames of a sequence."""
-    if frames is not None and frames < 1:
-        raise ValueError(f"expected at least 1 frame to be asked for, got frames={frames}")
-    timing = sequence.timing
-    return sequence.motion[:frames], Timing(timing.pts[:frames], timing.time_base, timing.rate)
-
-
-def _check_preset(recording: Recording, config: ModelConfig) -> None:
+def check_preset(recording: Recording, config: ModelConfig) -> None:
     """Whether a preset's weights can show a recording; its first packet says whose motion it is."""
     if config.driven_by == "coefficients":
         raise ValueError(
@@ -254,8 +260,8 @@ def _check_preset(recording: Recording, config: ModelConfig) -> None:
         ) from None
 
 
-def _sound_file(recording: Recording, folder: Path) -> Path | None:
-    """Where the sound was put; None: there is none, or too little of it arrived."""
+def sound_file(recording: Recording, folder: Path) -> Path | None:
+    """The file in `folder` where the sound was put; None: there is none, or too little of it arrived."""
     path = folder / "sound.mka"
     path.write_bytes(recording.sound)
     try:

@@ -18,7 +18,8 @@ from fv2v.face.portrait import choose_face
 from fv2v.face.tracking import SteadyCrop
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
-from fv2v.io.video import read_video
+from fv2v.io.timing import WHOLE, Span
+from fv2v.io.video import open_film
 from fv2v.motion.ratios import Openness
 
 EYES_OPEN = 0.5  # of their usual openness: below, they blink
@@ -41,8 +42,9 @@ class DrivingVideo:
         crop: cut the square around the face, which is followed, or of landmarks their mean square; False: the
             middle squares, and no face is looked for.
         face: which one, as `fv2v.face.portrait.choose_face` takes it.
-        frames: how many to read at most.
+        span: which part is read. Faces that are given frame by frame are those of this part.
         strict: whether a damaged frame is an error.
+        fps: as `read_video` takes it.
 
     Attributes:
         reader: the video's own frames, times and sound.
@@ -55,13 +57,19 @@ class DrivingVideo:
     """
 
     def __init__(
-        self, path: PathLike, crop: bool, face: Any, frames: int | None = None, strict: bool = False
+        self,
+        path: PathLike,
+        crop: bool,
+        face: Any,
+        span: Span = WHOLE,
+        strict: bool = False,
+        fps: float | None = None,
     ) -> None:
         choice = choose_face(face, crop)
-        self.reader = reader = read_video(path, frames=frames, strict=strict)
+        self.reader = reader = open_film(path, span, strict, fps)
         if choice.landmarks and not isinstance(choice.detector, GivenFaces):
             choice = replace(choice, detector=marked(reader, choice, str(reader.path)))
-        self._detector, self._frames = choice.detector, frames
+        self._detector = choice.detector
         self.first: FirstFace | None = None
         if crop:
             awake = self._awake(choice.detector)
@@ -122,7 +130,7 @@ class DrivingVideo:
         size, resize, detector = config.image_size, config.resize, self._detector
         if self.first is None:
             return None, middle_crops(frames, size, resize)
-        square = detector.square(self._frames) if isinstance(detector, GivenFaces) else None
+        square = detector.square(self.reader.span.frames) if isinstance(detector, GivenFaces) else None
         if square is not None:
             fixed = FixedCrop(frames, square, size, detector, resize)
             return fixed, fixed

@@ -17,7 +17,7 @@ from fv2v.face.lost import check_lost
 from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch
-from fv2v.io.timing import Timing
+from fv2v.io.timing import Span, Timing
 from fv2v.motion.coefficients import (
     COEFFICIENT_SUFFIXES,
     driving_coefficients,
@@ -51,6 +51,8 @@ def extract(
     reenactor: Reenactor | None = None,
     source_coefficients: PathLike | None = None,
     frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     strict: bool = False,
     crop: bool = True,
     driving_face: Any = 1,
@@ -73,7 +75,8 @@ def extract(
             is known are at rest, which the report then says.
         preset, weights, reenactor, device, dtype: as `reenact` takes them.
         source_coefficients: a file of the portrait's own, for weights that read its crop as well (73).
-        frames, strict, crop, driving_face, progress: as `reenact` takes them.
+        frames, start, end, strict, crop, driving_face, progress: as `reenact` takes them; the time stamps are
+            still those of the video.
         lost: "hold" or "drive", as `reenact` has them.
         batch_size: frames whose motion is read at once.
 
@@ -85,8 +88,7 @@ def extract(
     check_lost(lost, "hold", "drive")
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
-    if frames is not None and frames < 1:
-        raise ValueError(f"expected at least 1 frame to be asked for, got frames={frames}")
+    span = Span(start, end, frames)
     by_coefficients = Path(driving).suffix.lower() in COEFFICIENT_SUFFIXES
     model = ModelChoice(
         preset,
@@ -105,7 +107,7 @@ def extract(
     driver = (
         _read_rows(driving, source_coefficients)
         if by_coefficients
-        else DrivingVideo(driving, crop, faces.choose(driving_face), frames, strict)
+        else DrivingVideo(driving, crop, faces.choose(driving_face), span, strict)
     )
     searched = time.perf_counter() - started
     reenactor = model.load()
@@ -117,10 +119,11 @@ def extract(
         missing, found = len(driver.lost), [driver.reader.note_on_damage, driver.note_on_others]
     else:
         head = reenactor.config.head
-        windows = driving_windows(driver[:, : head.inputs], head)[:frames]
+        timing = Timing.even(len(driver), COEFFICIENT_RATE)
+        taken = span.of(timing)
+        windows, timing = driving_windows(driver[:, : head.inputs], head)[taken], timing.part(taken)
         motion = extract_motion(reenactor, windows, batch_size, len(windows), progress)
-        timing, openness, spans = Timing.even(len(windows), COEFFICIENT_RATE), None, ()
-        missing, found = 0, []
+        openness, spans, missing, found = None, (), 0, []
     eyes = lips = None
     if openness is not None:
         eyes, lips = torch.from_numpy(openness).float().split((2, 1), dim=1)
@@ -137,6 +140,13 @@ def _read_rows(driving: PathLike, source_coefficients: PathLike | None) -> np.nd
     if source_coefficients is None:
         return rows
     return driving_coefficients(rows, read_coefficients(source_coefficients)[0])
+
+
+def motion_of_rows(reenactor: Reenactor, rows: np.ndarray, taken: slice, batch_size: int) -> Motion:
+    """The motion of those rows of (T, 70 or 73) coefficients, each read with the rows around it."""
+    head = reenactor.config.head
+    windows = driving_windows(rows[:, : head.inputs], head)[taken]
+    return extract_motion(reenactor, windows, batch_size, len(windows), None)
 
 
 def extract_motion(

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fv2v.checkpoints import liveportrait, native
+from fv2v.checkpoints import in_folder, liveportrait, native
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_release_faces
 from fv2v.face.portrait import CroppedPortrait, FaceChoice
@@ -72,7 +72,7 @@ def _liveportrait_files(model: ModelChoice) -> Sequence[Path]:
         return ()
     files = [Path(weights)] if isinstance(weights, str | os.PathLike) else [Path(path) for path in weights]
     if len(files) == 1 and files[0].is_dir():
-        files = liveportrait.find(files[0])
+        files = in_folder(files[0])
     return files if files and all(map(_is_liveportraits, files)) else ()
 
 

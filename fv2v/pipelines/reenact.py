@@ -4,23 +4,30 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.lost import check_lost
 from fv2v.face.portrait import crop_portrait
-from fv2v.io.encoders import DEFAULT, check_codec
-from fv2v.io.paths import PathLike, check_output
+from fv2v.io.encoders import Encoding
+from fv2v.io.image import IMAGE_SUFFIXES
+from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
-from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.io.timing import Span
+from fv2v.io.video import check_film
 from fv2v.motion.edit import EditMaker
 from fv2v.pipelines.anchor import anchor_of_video, motions_with_rest, read_anchor
+from fv2v.pipelines.compare import SideBySide
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.faces import FaceFinder, openness_of
+from fv2v.pipelines.kinds import FILM, MOTION, PICTURE, kind_of
 from fv2v.pipelines.model import ModelChoice
+from fv2v.pipelines.render import render
 from fv2v.pipelines.report import Report, Stages
-from fv2v.pipelines.write import SPARE, paths_given, render_to_file
+from fv2v.pipelines.stills import imitate
+from fv2v.pipelines.write import SPARE, chosen_sound, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -41,20 +48,31 @@ def reenact(
     reenactor: Reenactor | None = None,
     still: PathLike | None = None,
     frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     strict: bool = False,
     crop: bool = True,
     face: Any = 1,
     driving_face: Any = 1,
+    source_coefficients: PathLike | None = None,
+    sound: PathLike | None = None,
+    fps: float | None = None,
+    compare: bool = False,
     lost: str = "hold",
     paste_back: bool = False,
     device: str | None = None,
     dtype: str = "float32",
     edit_from: EditMaker | None = None,
-    codec: str = DEFAULT,
+    codec: str | None = None,
+    crf: int | None = None,
+    encoder_preset: str | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
-    """Move a portrait as a video does: the video's frame count, time stamps and sound, the portrait's face.
+    """Move a portrait as a driver does: its frame count, time stamps and sound, the portrait's face.
+
+    Of a picture that drives the output is a picture, as `imitate` makes it; by motion from a file it is moved
+    as `render` does it. What follows is of a video.
 
     Decoding and cropping, the networks, and encoding run at the same time, each in a thread. Memory does not
     grow with the video's length. Frames in which the driver's face is not seen do not drive (`lost`); the
@@ -62,12 +80,19 @@ def reenact(
 
     Args:
         portrait: a picture with a face.
-        driving: a video of a face, in any container that PyAV reads.
-        output: .mp4, .m4v, .mov or .mkv.
+        driving: a video of a face, in any container that PyAV reads, a folder of pictures or a pattern of
+            their names, as frames/%04d.png; a picture; or motion, as `render` takes it.
+        output: as `fv2v.write_video` takes it.
         preset, weights, device, dtype: as `Reenactor` takes them.
         reenactor: one that is loaded already, in place of those four.
         still: a picture of a face whose expression `edit` blends in.
-        frames: stop after so many; the sound is cut to match.
+        start, end: take what the video shows from `start` to before `end`, in seconds since its first frame;
+            sound is cut to match. Frames, seconds and rows that other options name count from there.
+        frames: stop after so many.
+        source_coefficients: as `render` takes it.
+        sound: a file whose sound goes along; "driving", the driver's own, which is the default; or "none".
+        fps: frames a second of a folder of pictures, 25 by default.
+        compare: write the portrait, the driver and the result side by side.
         strict: refuse a video with a damaged frame. By default the damage is concealed, and one of the
             report's `notes` counts and times such frames.
         crop: cut the square around the face out of portrait and video. False takes their middle squares.
@@ -80,7 +105,7 @@ def reenact(
         edit_from: makes `edit` of how far the eyes and lips of the portrait, and of the video in each frame,
             are open; of a face of which 203 landmarks are not known it gets None. They are where `face` gives
             them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md).
-        codec: of the video, a key of `fv2v.io.encoders.ENCODERS`.
+        codec, crf, encoder_preset: as `fv2v.write_video` takes them.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
@@ -93,8 +118,47 @@ def reenact(
     """
     options = AnimationOptions(**animation)
     check_lost(lost)
-    output = check_output(output, VIDEO_SUFFIXES, paths_given(portrait, driving, still))
-    check_codec(codec, output)
+    kind = kind_of(driving)
+    if kind != FILM:
+        _check_given(driving, kind, fps=fps, strict=strict or None, lost=None if lost == "hold" else lost)
+    made_as: Any = {"weights": weights, "reenactor": reenactor, "crop": crop, "face": face}
+    made_as |= {"paste_back": paste_back, "device": device, "dtype": dtype}
+    if kind == PICTURE:
+        if Path(output).suffix.lower() not in IMAGE_SUFFIXES:
+            expected = ", ".join(IMAGE_SUFFIXES)
+            raise ValueError(f"{output}: of a picture that drives a picture comes: expected {expected}")
+        _check_given(
+            driving, kind, start=start, end=end, frames=frames, still=still, sound=sound, codec=codec
+        )
+        _check_given(driving, kind, crf=crf, encoder_preset=encoder_preset, compare=compare or None)
+        _check_given(driving, kind, source_coefficients=source_coefficients, eyes_and_lips=edit_from)
+        return imitate(portrait, driving, output, preset, driving_face=driving_face, **made_as, **animation)
+    if kind == MOTION:
+        _check_given(driving, kind, driving_face=None if driving_face == 1 else driving_face)
+        return render(
+            portrait,
+            driving,
+            output,
+            preset,
+            source_coefficients=source_coefficients,
+            sound=sound,
+            frames=frames,
+            start=start,
+            end=end,
+            still=still,
+            edit_from=edit_from,
+            codec=codec,
+            crf=crf,
+            encoder_preset=encoder_preset,
+            compare=compare,
+            progress=progress,
+            **made_as,
+            **animation,
+        )
+    _check_given(driving, kind, source_coefficients=source_coefficients)
+    span = Span(start, end, frames)
+    encoding = Encoding(codec, crf, encoder_preset)
+    output = check_film(output, encoding, paths_given(portrait, driving, still, sound))
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     started = time.perf_counter()
@@ -102,7 +166,8 @@ def reenact(
     cropped = crop_portrait(portrait, crop, faces.choose(face))
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
     given = read_anchor(options.anchor, crop)
-    video = DrivingVideo(driving, crop, faces.choose(driving_face), frames, strict)
+    video = DrivingVideo(driving, crop, faces.choose(driving_face), span, strict, fps)
+    video.reader.sound = chosen_sound(sound, driving, video.reader.sound)
     if edit_from is not None:
         options = replace(options, edit=edit_from(openness_of(cropped), video.openness_of_frames()))
     searched = time.perf_counter() - started
@@ -112,6 +177,8 @@ def reenact(
     config = reenactor.config
     rests = lost == "source"  # else a gap has a crop, too
     crops: Iterator[Any] = video.crops_with_gaps(config) if rests else video.crops(config, lost)
+    beside = SideBySide(cropped.picture if paste_back else cropped.image) if compare else None
+    crops = beside.remembering(crops) if beside else crops
     with Prefetch(crops, options.batch_size + SPARE) as ahead:
         drivers = Timed(ahead)
         report = render_to_file(
@@ -123,9 +190,10 @@ def reenact(
             like=video.reader,
             total=video.reader.length,
             still=cropped_still,
+            beside=beside,
             paste_back=paste_back,
             searched=searched,
-            codec=codec,
+            encoding=encoding,
             progress=progress,
         )
     driver = Stages(
@@ -136,3 +204,10 @@ def reenact(
     )
     report = report.with_driver(driver, len(video.lost), video.reader.note_on_damage, video.note_on_others)
     return replace(report, notes=(*report.notes, *faces.notes), lost=lost, spans=video.lost_spans)
+
+
+def _check_given(driving: PathLike, kind: str, **given: Any) -> None:
+    """ValueError for an option that such a driver leaves nothing to do; those not given are None."""
+    name = next((name for name, value in given.items() if value is not None), None)
+    if name is not None:
+        raise ValueError(f"{driving} is {kind}: expected no {name.replace('_', ' ')} with it")

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """A portrait driven by motion from a file."""
 
+import tempfile
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
-from fv2v.io.audio import check_sound
-from fv2v.io.encoders import DEFAULT, check_codec
-from fv2v.io.paths import PathLike, check_output
-from fv2v.io.timing import Timing
-from fv2v.io.video import VIDEO_SUFFIXES
-from fv2v.motion.coefficients import driving_coefficients, holds_coefficients, read_coefficients
-from fv2v.motion.edit import EditMaker
-from fv2v.motion.npz import read_motion
-from fv2v.motion.sequence import MotionSequence, check_fits
+from fv2v.io.encoders import Encoding
+from fv2v.io.paths import PathLike
+from fv2v.io.timing import Span
+from fv2v.io.video import check_film
+from fv2v.motion.coefficients import read_coefficients
+from fv2v.motion.edit import Edit, EditMaker
 from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
+from fv2v.pipelines.compare import SideBySide
 from fv2v.pipelines.faces import FaceFinder, openness_of
-from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
+from fv2v.pipelines.model import ModelChoice
+from fv2v.pipelines.motion_file import MotionFile
 from fv2v.pipelines.report import Report
-from fv2v.pipelines.write import paths_given, render_to_file
+from fv2v.pipelines.write import chosen_sound, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -43,6 +44,10 @@ def render(
     reenactor: Reenactor | None = None,
     source_coefficients: PathLike | None = None,
     sound: PathLike | None = None,
+    compare: bool = False,
+    frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     still: PathLike | None = None,
     crop: bool = True,
     face: Any = 1,
@@ -50,7 +55,9 @@ def render(
     device: str | None = None,
     dtype: str = "float32",
     edit_from: EditMaker | None = None,
-    codec: str = DEFAULT,
+    codec: str | None = None,
+    crf: int | None = None,
+    encoder_preset: str | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -58,16 +65,19 @@ def render(
 
     Args:
         portrait: a picture with a face.
-        motion: .npz as `extract` writes it; .pkl, a template of LivePortrait, for its preset; or coefficients
-            as `fv2v.read_coefficients` reads them, 25 rows a second, for a preset that they drive.
-        output: .mp4, .m4v, .mov or .mkv.
+        motion: .npz as `extract` writes it; .pkl, a template of LivePortrait, for its preset; coefficients
+            as `fv2v.read_coefficients` reads them, 25 rows a second, for a preset that they drive; or .fv2v,
+            of which the motion and the sound are taken.
+        output: as `fv2v.write_video` takes it.
         source_coefficients: a file of the portrait's own, where the preset is driven by them; its first row
             counts.
-        sound: a file whose sound goes along, cut where the motion ends; a file of motion has none.
+        sound: a file whose sound goes along, cut where the motion ends, or "none"; of motion .fv2v alone has
+            its own.
+        compare: write portrait and result side by side.
+        frames, start, end: as `reenact` takes them; but edits, one a frame, are those of the whole motion.
         preset, weights, reenactor, device, dtype: as `reenact` takes them; the preset that the motion is of.
-        still, face, paste_back, progress, animation: as `reenact` takes them.
         edit_from: as `reenact` takes it; of the driver it gets None.
-        still, face, paste_back, codec, progress, animation: as `reenact` takes them.
+        still, face, paste_back, codec, crf, encoder_preset, progress, animation: as `reenact` takes them.
         crop: cut the square around the face out of portrait and still. False takes their middle squares.
 
     Raises:
@@ -77,26 +87,23 @@ def render(
     """
     options = AnimationOptions(**animation)
     inputs = paths_given(portrait, motion, source_coefficients, sound, still)
-    output = check_output(output, VIDEO_SUFFIXES, inputs)
-    check_codec(codec, output)
-    rows = sequence = own = None
-    if holds_coefficients(motion):
-        rows = read_coefficients(motion)
-    else:
-        sequence = read_motion(motion)
-    if sound is not None:
-        check_sound(sound)
-    if source_coefficients is not None:
-        own = read_coefficients(source_coefficients)[0]
+    encoding = Encoding(codec, crf, encoder_preset)
+    output = check_film(output, encoding, inputs)
+    span = Span(start, end, frames)
+    moved_by = MotionFile.read(motion)
+    taken = span.of(moved_by.timing)
+    sound = chosen_sound(sound, motion, moved_by.path if moved_by.has_sound else None)
+    own = None if source_coefficients is None else read_coefficients(source_coefficients)[0]
     model = ModelChoice(
         preset,
         weights,
         device,
         dtype,
         reenactor,
-        driven_by=None if rows is None else "coefficients",
+        driven_by=moved_by.driven_by,
         requirements=[
-            partial(_check_inputs, sequence, own is not None, still is not None),
+            moved_by.check,
+            partial(_check_inputs, own is not None, still is not None),
             options.check,
         ],
     )
@@ -110,39 +117,42 @@ def render(
         options = replace(options, edit=edit_from(openness_of(cropped), None))
     searched = time.perf_counter() - started
     reenactor = model.load()
-    if sequence is None:
-        frames: Any = driving_coefficients(rows, own)
-        timing = Timing.even(len(frames), COEFFICIENT_RATE)
-    else:
-        frames, timing = sequence.motion, sequence.timing
-        if given is not None:
-            anchor = anchor_of_motion(given, reenactor, sequence, cropped.image)
-            options = replace(options, anchor=anchor)
-    report = render_to_file(
-        reenactor,
-        cropped,
-        frames,
-        output,
-        options,
-        like=timing,
-        total=len(frames),
-        coefficients=own,
-        still=cropped_still,
-        sound=sound,
-        paste_back=paste_back,
-        searched=searched,
-        codec=codec,
-        progress=progress,
-    )
+    options = _edited(options, taken)
+    sequence = moved_by.sequence(reenactor, span)
+    if sequence is not None and given is not None:
+        anchor = anchor_of_motion(given, reenactor, sequence, cropped.image)
+        options = replace(options, anchor=anchor)
+    driver = sequence.motion if sequence else moved_by.rows(reenactor, own, span, options.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        report = render_to_file(
+            reenactor,
+            cropped,
+            driver,
+            output,
+            options,
+            like=moved_by.timing.part(taken),
+            total=len(driver),
+            coefficients=own,
+            still=cropped_still,
+            sound=moved_by.sound_in(Path(folder)) if sound == moved_by.path else sound,
+            beside=SideBySide(cropped.picture if paste_back else cropped.image) if compare else None,
+            paste_back=paste_back,
+            searched=searched,
+            encoding=encoding,
+            progress=progress,
+        )
     return replace(report, notes=(*report.notes, *faces.notes))
 
 
-def _check_inputs(
-    sequence: MotionSequence | None, has_coefficients: bool, has_still: bool, config: ModelConfig
-) -> None:
-    """Whether the preset is moved by such motion, and what of the portrait it reads beside its picture."""
-    if sequence is not None:
-        check_fits(sequence, config)
+def _edited(options: AnimationOptions, taken: slice) -> AnimationOptions:
+    """The edits of those frames alone, where each has its own."""
+    if options.edit is None or isinstance(options.edit, Edit):
+        return options
+    return replace(options, edit=list(options.edit)[taken])
+
+
+def _check_inputs(has_coefficients: bool, has_still: bool, config: ModelConfig) -> None:
+    """What of the portrait the preset reads beside its picture."""
     if config.driven_by == "pictures":
         if has_coefficients:
             raise ValueError(

@@ -15,6 +15,7 @@ from fv2v.geometry import Source
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
 from fv2v.io.paths import PathLike, check_output
 from fv2v.pipelines.faces import FaceFinder
+from fv2v.pipelines.kinds import PICTURE, kind_of
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.reenactor import Reenactor
@@ -49,6 +50,9 @@ def imitate(
     """
     options = AnimationOptions(**animation)
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
+    kind = kind_of(driving)
+    if kind != PICTURE:
+        raise ValueError(f"{driving}: expected a picture, found {kind}, which fv2v reenact takes")
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     faces = FaceFinder(model, crop)

@@ -8,15 +8,15 @@ from typing import Any
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
-from fv2v.io.audio import check_sound
-from fv2v.io.encoders import DEFAULT, check_codec
-from fv2v.io.paths import PathLike, check_output
-from fv2v.io.timing import Timing
-from fv2v.io.video import VIDEO_SUFFIXES
+from fv2v.io.encoders import Encoding
+from fv2v.io.paths import PathLike
+from fv2v.io.timing import WHOLE, Span, Timing
+from fv2v.io.video import check_film
 from fv2v.motion.coefficients import driving_coefficients, pose_views, read_coefficients
+from fv2v.pipelines.extract import motion_of_rows
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
-from fv2v.pipelines.write import paths_given, render_to_file
+from fv2v.pipelines.write import chosen_sound, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -38,13 +38,18 @@ def talk(
     roll: float | Sequence[float] | None = None,
     fps: float = COEFFICIENT_RATE,
     sound: PathLike | None = None,
+    frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
     crop: bool = True,
     face: Any = 1,
     paste_back: bool = False,
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
-    codec: str = DEFAULT,
+    codec: str | None = None,
+    crf: int | None = None,
+    encoder_preset: str | None = None,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row.
@@ -52,7 +57,7 @@ def talk(
     Args:
         portrait: a picture with a face.
         coefficients: the driver's, a file as `fv2v.read_coefficients` reads it.
-        output: .mp4, .m4v, .mov or .mkv.
+        output: as `fv2v.write_video` takes it.
         preset, weights, device, dtype: as `Reenactor` takes them; a preset that coefficients drive.
         source_coefficients: a file of the portrait's own; its first row counts.
         reenactor: one that is loaded already, in place of preset, weights, device and dtype.
@@ -60,11 +65,12 @@ def talk(
         pitch, yaw, roll: hold the head at so many degrees, or walk it through a list of them at constant
             speed, as SadTalker does, which stops short of the last one; what is left out stays the driver's.
         fps: frames a second; SadTalker makes 25 rows of them.
-        sound: a file whose sound goes along, cut where the frames end; coefficients have none.
+        sound: a file whose sound goes along, cut where the frames end, or "none"; coefficients have none.
+        frames, start, end: as `reenact` takes them.
         crop: cut the square around the face out of the portrait. False takes its middle square.
         face, paste_back: as `reenact` takes them.
         batch_size: frames rendered at once.
-        codec: of the video, a key of `fv2v.io.encoders.ENCODERS`.
+        codec, crf, encoder_preset: as `fv2v.write_video` takes them.
         progress: called after each frame.
 
     Raises:
@@ -72,35 +78,40 @@ def talk(
         ValueError: a file that cannot be used, in one line that says why.
     """
     inputs = paths_given(portrait, coefficients, source_coefficients, sound)
-    output = check_output(output, VIDEO_SUFFIXES, inputs)
-    check_codec(codec, output)
+    encoding = Encoding(codec, crf, encoder_preset)
+    output = check_film(output, encoding, inputs)
     if not 1 <= fps <= 1000:
         raise ValueError(f"expected fps from 1 to 1000, got {fps}")
-    if sound is not None:
-        check_sound(sound)
+    span = Span(start, end, frames)
+    sound = chosen_sound(sound, coefficients, None)
     model = ModelChoice(preset, weights, device, dtype, reenactor, driven_by="coefficients")
     model.check()
     own = read_coefficients(source_coefficients)[0]
-    rows = driving_coefficients(
+    rows: Any = driving_coefficients(
         read_coefficients(coefficients), own, expression_scale=expression_scale, still=still
     )
     views = pose_views(len(rows), pitch=pitch, yaw=yaw, roll=roll)
-    options = AnimationOptions(view=views, batch_size=batch_size)
+    timing = Timing.even(len(rows), fps)
+    taken = span.of(timing)
+    options = AnimationOptions(view=views and views[taken], batch_size=batch_size)
     started = time.perf_counter()
     cropped = crop_portrait(portrait, crop, face)
     searched = time.perf_counter() - started
+    reenactor = model.load()
+    if span != WHOLE:
+        rows = motion_of_rows(reenactor, rows, taken, batch_size)
     return render_to_file(
-        model.load(),
+        reenactor,
         cropped,
         rows,
         output,
         options,
-        like=Timing.even(len(rows), fps),
+        like=timing.part(taken),
         total=len(rows),
         coefficients=own,
         sound=sound,
         paste_back=paste_back,
         searched=searched,
-        codec=codec,
+        encoding=encoding,
         progress=progress,
     )

@@ -10,14 +10,16 @@ import numpy as np
 
 from fv2v.face.portrait import CroppedPortrait
 from fv2v.geometry import Motion
-from fv2v.io.audio import note_on_sound
-from fv2v.io.encoders import DEFAULT
+from fv2v.io.audio import check_sound, note_on_sound
+from fv2v.io.encoders import Encoding
 from fv2v.io.h264 import note_on_size
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Timing
-from fv2v.io.video import VideoReader, write_video
+from fv2v.io.video import write_video
+from fv2v.io.video_reader import VideoReader
 from fv2v.motion.edit import with_still
+from fv2v.pipelines.compare import SideBySide
 from fv2v.pipelines.report import Report, Stages
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
@@ -35,12 +37,13 @@ def render_to_file(
     *,
     like: VideoReader | Timing,
     total: int | None,
+    encoding: Encoding,
     coefficients: np.ndarray | None = None,
     still: CroppedPortrait | None = None,
     sound: PathLike | None = None,
+    beside: SideBySide | None = None,
     paste_back: bool = False,
     searched: float = 0.0,
-    codec: str = DEFAULT,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Animate a portrait and write the video.
@@ -53,10 +56,11 @@ def render_to_file(
         total: how many frames there will be, where known.
         coefficients: (70 or 73,), the portrait's own, where the preset reads them.
         still: a face whose expression `options.edit` blends in.
-        sound: a file whose sound goes along.
+        sound: a file whose sound goes along, where `like` is no video.
+        beside: puts source and driver beside each picture.
         paste_back: write the whole portrait, with the face put back into it.
         searched: seconds that finding faces took before.
-        codec: of the video, as `write_video` takes it.
+        encoding: how the film is encoded.
         progress: called after each frame.
     """
     started = time.perf_counter()
@@ -70,14 +74,23 @@ def render_to_file(
     images = Timed(reenactor.animate(source, frames, options.at_rate(float(like.rate))))
     with Prefetch(images, options.batch_size + SPARE) as ahead:
         ready = Timed(ahead)
-        finished = map(portrait.with_face, ready) if paste_back else ready
+        finished: Iterable[np.ndarray] = map(portrait.with_face, ready) if paste_back else ready
+        finished = map(beside, finished) if beside else finished
         writing = time.perf_counter()
-        count = write_video(output, _counted(finished, total, progress), like=like, sound=sound, codec=codec)
+        count = write_video(
+            output,
+            _counted(finished, total, progress),
+            like=like,
+            sound=sound,
+            codec=encoding.codec,
+            crf=encoding.crf,
+            encoder_preset=encoding.preset,
+        )
         written = time.perf_counter() - writing - ready.seconds
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
     large = note_on_size(portrait.picture.shape[:2]) if paste_back else None
     unseen = (f"the portrait: {remark}" for remark in portrait.remarks)
-    notes = (large, _note_on_sound(like, sound), *unseen)
+    notes = (large, _note_on_sound(like, sound, output), *unseen)
     return Report(
         output,
         count,
@@ -88,9 +101,35 @@ def render_to_file(
     )
 
 
-def _note_on_sound(like: VideoReader | Timing, sound: PathLike | None) -> str | None:
-    path = like.path if isinstance(like, VideoReader) else sound
-    return None if path is None else note_on_sound(Path(path))
+def _note_on_sound(like: VideoReader | Timing, sound: PathLike | None, output: Path) -> str | None:
+    path = like.sound if isinstance(like, VideoReader) else sound
+    return None if path is None else note_on_sound(Path(path), output.suffix.lower())
+
+
+def chosen_sound(sound: PathLike | None, driving: PathLike, own: Path | None) -> Path | None:
+    """The file whose sound goes along with a film; None: none does.
+
+    Args:
+        sound: a file; "driving", the driver's own; "none"; None: the driver's own, if it has any.
+        driving: the driver, which errors name.
+        own: the file of its sound; None: it is of a kind that has none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: one without sound, or the sound of what has none.
+    """
+    if sound is None:
+        return own
+    if sound == "none":
+        return None
+    if sound == "source":
+        raise ValueError("sound: the source is a picture, which has none; expected a file, driving or none")
+    if sound != "driving":
+        check_sound(sound)
+        return Path(sound)
+    if own is None:
+        raise ValueError(f"sound: {driving} has none; expected a file with sound, or none")
+    return own
 
 
 def paths_given(*paths: PathLike | None) -> list[PathLike]:

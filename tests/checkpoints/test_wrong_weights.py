@@ -169,7 +169,7 @@ def test_weights_that_do_not_fit_are_no_model(fv2v, release, tmp_path, monkeypat
         ("sadtalker", [MAPPING], [RENDERER, MAPPING], f"{MAPPING}: no such file"),
         ("sadtalker", [], [MAPPING, MAPPING], "expected one file of weights, SadTalker's two"),
         ("zlh", [], [ZLH, ZLH, ZLH], "or LivePortrait's five; got "),
-        ("zlh", [], ["."], "expected a file of weights, or a folder with SadTalker's two"),
+        ("zlh", [ZLH], ["."], "expected a file of weights, or a folder with SadTalker's two"),
     ],
 )
 def test_half_a_release_is_told_by_what_is_missing(

@@ -89,7 +89,9 @@ def test_options_reach_the_picture(fv2v, files, tmp_path):
         ["--no-crop"],
     ):
         code, _, err = fv2v(
-            *[tmp_path / "more.mp4" if p == tmp_path / "plain.mp4" else p for p in plain], *options
+            *[tmp_path / "more.mp4" if p == tmp_path / "plain.mp4" else p for p in plain],
+            *options,
+            "--overwrite",
         )
         assert (code, err) == (0, "")
         after = np.stack(list(read_video(tmp_path / "more.mp4")))
@@ -143,9 +145,12 @@ def test_convert(fv2v, files, tmp_path):
         ({"driving": "empty.mp4"}, "empty.mp4: the file is empty (0 bytes)"),
         ({"driving": "cut.mp4"}, "cut.mp4: truncated: the file should have"),
         ({"driving": "text.mp4"}, "text.mp4: not a video that FFmpeg can read"),
-        ({"driving": str(clips.PORTRAIT)}, "expected a video, found a still picture"),
+        ({"driving": str(clips.PORTRAIT)}, "of a picture that drives a picture comes: expected .png, .jpg"),
+        ({"fps": "30"}, "driving.mp4: expected fps for a folder of frames alone"),
+        ({"sound": "source"}, "sound: the source is a picture, which has none"),
+        ({"sound": str(clips.PORTRAIT)}, "mona_lisa.jpg: expected a file with sound, found none in it"),
         ({"driving": "faceless.mp4"}, "faceless.mp4: no face found in the first 4 frames"),
-        ({"driving": "."}, "expected a file, got a folder"),
+        ({"driving": "."}, "cut.jpg: truncated"),  # a folder of frames
         ({"frames": "0"}, "expected at least 1 frame"),
         ({"frames": "-3"}, "expected at least 1 frame"),
         ({"frames": "many"}, "valid integer"),
@@ -170,9 +175,16 @@ def test_convert(fv2v, files, tmp_path):
         ({"output": "absent/out.mp4"}, "does not exist; make it first"),
         ({"output": "file/out.mp4"}, "is a file, expected a folder"),
         ({"output": "/proc/out.mp4"}, "cannot write to the folder /proc"),  # not even root can
-        ({"output": "driving.mp4"}, "driving.mp4: expected a new file, this is the input"),
-        ({"output": "out.webm"}, "ends in .mp4, .m4v, .mov, .mkv, got '.webm'"),
-        ({"output": "."}, "got ''"),
+        ({"output": "driving.mp4"}, "driving.mp4: is there already; choose another name, or replace it with"),
+        ({"start": "1:75"}, "--start: expected seconds, or h:m:s as 1:02:03.5; got '1:75'"),
+        ({"end": "soon"}, "--end: expected seconds, or h:m:s"),
+        ({"start": "0.4", "end": "0.2"}, "expected an end after the start, got from 0.4 s to 0.2 s"),
+        ({"start": "9"}, "driving.mp4: expected frames from 9 s to the end, the video has none there"),
+        ({"output": "out.avi"}, "ends in .mp4, .m4v, .mov, .mkv, .webm, .gif, .webp, got '.avi'"),
+        ({"output": "out.png"}, "out.png: expected a pattern of frames, as "),
+        ({"output": "."}, "expected the name of a new folder, or an empty one"),
+        ({"crf": "99"}, "crf: expected 0 to 51 for libx264, got 99"),
+        ({"encoder_preset": "warp"}, "encoder preset: expected one of ultrafast, "),
         ({"colour": "red"}, "--colour"),
     ],
 )
@@ -192,7 +204,11 @@ def test_a_mistake_is_one_line_and_nothing_is_written(fv2v, files, changed, mess
         (["convert", "foreign.pth.tar", "out.safetensors"], "is not laid out as a release"),
         (["convert", "tiny.safetensors", "out.safetensors", "-p", "vox-256"], "holds a 'tiny-vox' model"),
         (["convert", "tiny.safetensors", "tiny.safetensors"], "this is the input tiny.safetensors; choose"),
-        (["frontalize", "faceless.png", "-o", "faceless.png", "-w", "absent"], "this is the input faceless"),
+        (["frontalize", "faceless.png", "-o", "faceless.png"], "faceless.png: is there already; choose"),
+        (
+            ["frontalize", "faceless.png", "-o", "faceless.png", "--overwrite", "-w", "absent"],
+            "this is the input faceless",
+        ),
         (["convert", "tiny.safetensors", "out.bin"], "ends in .safetensors or .pth.tar, or a folder's"),
         (["convert", "tiny.safetensors", "absent/out.safetensors"], "does not exist; make it first"),
         (["bench", "--against", "absent.json"], "no such file"),

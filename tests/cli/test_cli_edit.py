@@ -32,7 +32,7 @@ def reenacted(fv2v, files, tmp_path):
     def run(*options: object) -> np.ndarray:
         output = tmp_path / "out.mp4"
         inputs = (clips.PORTRAIT, files / "driving.mp4", "--no-crop", "-w", files / "tiny.safetensors")
-        code, _, err = fv2v("reenact", *inputs, "-o", output, *options)
+        code, _, err = fv2v("reenact", *inputs, "-o", output, "--overwrite", *options)
         assert (code, err) == (0, "")
         return np.stack(list(read_video(output)))
 
@@ -83,6 +83,7 @@ def test_a_template_tells_how_open_its_eyes_and_lips_are(fv2v, files, tmp_path):
         files / "tiny.safetensors",
         "-o",
         tmp_path / "out.mp4",
+        "--overwrite",
     )
     options = ("--lips", "driver", "--portrait-open", "0.3,0.3,0.1")
     made = []
@@ -102,7 +103,7 @@ def test_a_picture_is_imitated_in_part(fv2v, files, tmp_path):
     inputs = (clips.PORTRAIT, files / "still.png", "--no-crop", "-w", files / "tiny.safetensors")
     made = []
     for options in ([], ["--region", "lips"], ["--strength", 0]):
-        code, _, err = fv2v("imitate", *inputs, "-o", tmp_path / "out.png", *options)
+        code, _, err = fv2v("imitate", *inputs, "-o", tmp_path / "out.png", "--overwrite", *options)
         assert (code, err) == (0, "")
         made.append(read_image(tmp_path / "out.png"))
     assert not any(np.array_equal(made[i], made[j]) for i, j in ((0, 1), (0, 2), (1, 2)))

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every codec: what is written is read with its time stamps and colours; or one line says why not."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
-from clips import moving_picture, portrait
+from clips import moving_picture, portrait, write_clip
+from output_files import packets
+from PIL import Image
 
-from fv2v.io.encoders import DEFAULT, ENCODERS
+from fv2v.io.encoders import CONTAINERS, DEFAULT, ENCODERS
+from fv2v.io.image import read_image
 from fv2v.io.timing import Timing
 from fv2v.io.video import read_video, write_video
 
@@ -14,8 +19,10 @@ HERE = [codec for codec, encoders in ENCODERS.items() if av.codecs_available & e
 NAMES = {"libx264": "h264", "libopenh264": "h264", "vp9": "vp9", "av1": "av1"}
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-@pytest.mark.parametrize("codec", HERE)
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [(codec, suffix) for codec in NAMES for suffix in CONTAINERS[codec] if codec in HERE],
+)
 def test_what_is_written_is_read(codec, suffix, tmp_path, capfd):
     frames = moving_picture(portrait(), 4, size=64)
     timing = Timing((0, 40, 90, 130), 1 / Timing.even(1, 1000).rate, Timing.even(1, 25).rate)
@@ -38,11 +45,69 @@ def test_small_films_are_written_without_a_look_ahead(side, settings, tmp_path):
     assert settings in path.read_bytes()  # x264 states its options in the stream
 
 
+@pytest.mark.parametrize("name", ["out.gif", "out.webp"])
+def test_animations_keep_their_times(name, tmp_path):
+    frames = moving_picture(portrait(), 6, size=63)
+    timing = Timing((40, 80, 130, 170, 175, 215), Fraction(1, 1000), Fraction(25))
+    assert write_video(tmp_path / name, frames, like=timing) == 6
+    with Image.open(tmp_path / name) as made:
+        assert (made.n_frames, made.size, made.info.get("loop")) == (6, (63, 63), 0)
+        durations = []
+        for number, frame in enumerate(frames):
+            made.seek(number)
+            assert np.abs(np.array(made.convert("RGB")).astype(int) - frame).mean() < 6
+            durations.append(made.info["duration"])
+    shown = np.cumsum(durations[:-1])
+    np.testing.assert_allclose(shown, [40, 90, 130, 135, 175], atol=10 if name == "out.gif" else 1)
+
+
+@pytest.mark.parametrize("name", ["out", "a 100% copy", "out/%03d.png", "out/of 10%05d.png"])
+def test_a_folder_of_pngs_holds_the_frames_bit_for_bit(name, tmp_path):
+    frames = moving_picture(portrait(), 3, size=33)
+    path = tmp_path / name
+    assert write_video(path, frames) == 3
+    folder = path.parent if path.suffix else path
+    pattern = path.name if path.suffix else "%04d.png"
+    assert sorted(each.name for each in folder.iterdir()) == [pattern % number for number in range(3)]
+    for number, frame in enumerate(frames):
+        assert np.array_equal(read_image(folder / (pattern % number)), frame)
+    assert [each.name for each in tmp_path.iterdir()] == [folder.name]
+    with pytest.raises(ValueError, match="expected the name of a new folder, or an empty one"):
+        write_video(path, frames)
+
+
+def test_quality_and_speed_reach_the_encoder(tmp_path):
+    frames = moving_picture(portrait(), 4, size=64)
+    for codec in [codec for codec in ("libx264", "vp9", "av1") if codec in HERE]:
+        sizes = []
+        for crf in (10, 24, 45):
+            write_video(tmp_path / "out.mkv", frames, codec=codec, crf=crf)
+            sizes.append((tmp_path / "out.mkv").stat().st_size)
+        assert sizes == sorted(sizes, reverse=True)
+        assert len(set(sizes)) == 3
+    write_video(tmp_path / "out.mp4", frames, encoder_preset="ultrafast")
+    assert b"subme=0" in (tmp_path / "out.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("audio", ["aac", "pcm_s16le", "libopus"])
+def test_sound_of_webm_is_opus(audio, tmp_path):
+    frames = moving_picture(portrait(), 25, size=32)
+    source = read_video(write_clip(tmp_path / "in.mkv", frames, audio=audio))
+    write_video(tmp_path / "out.webm", source, like=source)
+    with av.open(str(tmp_path / "out.webm")) as made:
+        (stream,) = made.streams.audio
+        assert stream.codec_context.codec.canonical_name == "opus"
+        seconds = sum(frame.samples for frame in made.decode(stream)) / stream.rate
+    assert seconds == pytest.approx(1, abs=0.08)
+    if audio == "libopus":  # copied
+        assert packets(tmp_path / "out.webm")[5][1] == packets(tmp_path / "in.mkv")[5][1]
+
+
 def test_what_cannot_be_written_is_told_before(tmp_path, monkeypatch):
     frames = np.zeros((1, 16, 16, 3), np.uint8)
     with pytest.raises(ValueError, match=r"codec: expected one of libx264, .*; got 'x265' \(unknown\)"):
         write_video(tmp_path / "out.mp4", frames, codec="x265")
-    with pytest.raises(ValueError, match=r"out\.mov: vp9 goes into \.mp4 or \.mkv, got '\.mov'"):
+    with pytest.raises(ValueError, match=r"out\.mov: vp9 goes into \.mp4 or \.mkv or \.webm, got"):
         write_video(tmp_path / "out.mov", frames, codec="vp9")
     monkeypatch.setattr(av, "codecs_available", {"libvpx-vp9"})
     with pytest.raises(

@@ -228,7 +228,8 @@ def test_bad_outputs_are_refused(tmp_path):
     for path, error, message in [
         (tmp_path / "absent" / "out.mp4", FileNotFoundError, "does not exist; make it first"),
         (file / "out.mp4", ValueError, "is a file, expected a folder"),
-        (tmp_path / "out.webm", ValueError, r"ends in \.mp4, \.m4v, \.mov, \.mkv, got '\.webm'"),
+        (tmp_path / "out.avi", ValueError, r"ends in \.mp4, .*, \.webp, got '\.avi'"),
+        (tmp_path, ValueError, "expected the name of a new folder, or an empty one"),
         (tmp_path / "folder.mp4", ValueError, "got a folder"),
         (Path("/proc/out.mp4"), ValueError, "cannot write to the folder /proc"),  # not even root can
     ]:

@@ -215,7 +215,7 @@ def test_the_commands(fv2v, files, tmp_path):
         ["--no-crop"],
         ["--strength", 9],
     ):
-        assert fv2v(*command(files, "render", tmp_path / "more.mp4"), *options)[0] == 0
+        assert fv2v(*command(files, "render", tmp_path / "more.mp4"), *options, "--overwrite")[0] == 0
         assert not np.array_equal(before, frames_of(tmp_path / "more.mp4")), options
     more = {"input": "driver.npz", "weights": "tiny-sadtalker.safetensors"}
     code, _, err = fv2v(*command(files, "extract", tmp_path / "talk.npz", **more))

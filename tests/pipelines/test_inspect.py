@@ -90,7 +90,7 @@ def test_a_picture_drives_a_sheet(fv2v, folder, tmp_path):
     reenactor = Reenactor(weights=weights, optimize=False)
     source = reenactor.encode(folder / "portrait.png")
     assert_shows(cell(sheet, 0, 2), reenactor.imitate(source, folder / "still.png"))
-    code, _, _ = fv2v("inspect", *inputs, "--absolute", "-o", tmp_path / "sheet.png")
+    code, _, _ = fv2v("inspect", *inputs, "--absolute", "--overwrite", "-o", tmp_path / "sheet.png")
     absolute = reenactor.imitate(source, folder / "still.png", relative=False)
     assert_shows(cell(read_image(tmp_path / "sheet.png"), 0, 2), absolute)
     assert not np.array_equal(read_image(tmp_path / "sheet.png"), sheet)
@@ -125,8 +125,8 @@ def test_three_frames_of_a_video_or_as_many_as_it_has(folder, tmp_path):
         ({"driving": "absent.mp4"}, "absent.mp4: no such file"),
         ({"driving": "driver.npy"}, "expected the coefficients of both faces, or of neither"),
         ({"--source-coefficients": "own.npy"}, "driving.mp4, and of the portrait own.npy"),
-        ({"-o": "driving.mp4"}, "ends in .png, .jpg, .jpeg, .webp"),
-        ({"-o": "still.png", "driving": "still.png"}, "expected a new file, this is the input"),
+        ({"-o": "out.mp4"}, "ends in .png, .jpg, .jpeg, .webp"),
+        ({"-o": "still.png", "driving": "still.png"}, "still.png: is there already; choose another name"),
         ({"-w": "tiny-sadtalker.safetensors"}, "driven by 3DMM coefficients, no pictures"),
         ({"--face": 2}, "takes the middle square: expected no face to be chosen"),
         ({"--driving-face": 2}, "takes the middle square: expected no face to be chosen"),

@@ -49,6 +49,9 @@ def folder(tmp_path_factory) -> Path:
     rest = len(picture) - len(smaller)
     write_image(folder / "group.jpg", np.hstack([picture, np.pad(smaller, ((0, rest), (0, 0), (0, 0)))]))
     clips.write_clip(folder / "driving.mp4", clips.moving_picture(picture, 3), audio="aac")
+    (folder / "frames").mkdir()
+    for number, frame in enumerate(clips.moving_picture(picture, 3)):
+        write_image(folder / "frames" / f"{number:04d}.png", frame)
     box = np.array([20.0, 20, 200, 200])
     np.save(folder / "face.npy", box)
     np.savetxt(folder / "boxes.csv", np.stack([box] * 3), delimiter=",")
@@ -68,15 +71,19 @@ def folder(tmp_path_factory) -> Path:
 def test_runs(words, fv2v, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    if "motion.npz" in words and words[0] == "render":
+    if "motion.npz" in words and words[0] != "extract":
         fv2v("extract", "driving.mp4", "-o", "motion.npz", "-w", "vox.safetensors")
     if "talk.fv2v" in words and words[0] in ("decode", "info"):
         fv2v("encode", "portrait.png", "driving.mp4", "-o", "talk.fv2v", "-w", "vox.safetensors")
     before = set(tmp_path.iterdir())
     code, out, err = fv2v(*(RELEASES.get(word, word) for word in words))
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert not err or ("part.webm" in words and "its sound (aac) is encoded anew as libopus" in err)
     if words[0] in ("info", "doctor"):
-        assert len(out.splitlines()) > 5
+        assert (
+            len(out.splitlines()) > 5
+            or out == "vox.safetensors: weights of the preset 'tiny', written by fv2v\n"
+        )
     else:
         assert set(tmp_path.iterdir()) - before, "it wrote a file"
 

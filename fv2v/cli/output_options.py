@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written, and of which part of a film or of motion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Video = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Film to write: .mp4, .m4v, .mov, .mkv, .webm; .gif or .webp; or for PNGs a new folder, or "
+        "a pattern, as out/%04d.png.",
+        show_default=False,
+    ),
+]
+Picture = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Picture to write: .png, .jpg or .webp.", show_default=False),
+]
+Sound = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|driving|none",
+        help="Sound that goes along: of a video or sound file, of DRIVING (the default, where it has any; "
+        "motion has none, but for .fv2v), or none.",
+        show_default=False,
+    ),
+]
+Compare = Annotated[bool, typer.Option("--compare", help="Write portrait, driver and result side by side.")]
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        metavar="libx264|libopenh264|vp9|av1",
+        help="How the film is encoded, where FFmpeg has it: H.264 by x264 (GPL), the default, or OpenH264, "
+        "VP9, the default of .webm, or AV1.",
+        show_default=False,
+    ),
+]
+Crf = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Constant quality, 0 the finest: of x264 to 51, 18 by default; of VP9 and AV1 to 63, 24 by "
+        "default.",
+        show_default=False,
+    ),
+]
+EncoderPreset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|NUMBER",
+        help="Speed for size: of x264 ultrafast to placebo, of VP9 0 to 8, of AV1 0 to 13, the fastest.",
+        show_default=False,
+    ),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option("--frames", "-n", help="Stop after so many frames; the sound is cut to match."),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS|H:M:S",
+        help="Begin there, counted from the first frame; the sound is cut to match. Frame numbers and rows "
+        "of other options count from there.",
+        show_default=False,
+    ),
+]
+End = Annotated[
+    str | None, typer.Option(metavar="SECONDS|H:M:S", help="Stop there; as --start.", show_default=False)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what --output names, where it is there already.")
+]
+
+
+@dataclass(frozen=True)
+class SpanOptions:
+    """Which part of a film or of motion is taken."""
+
+    start: Start = None
+    end: End = None
+    frames: Frames = None
+
+    def span_arguments(self) -> dict[str, Any]:
+        """These options, as `fv2v.reenact` takes them."""
+        start, end = seconds("start", self.start), seconds("end", self.end)
+        return {"start": start, "end": end, "frames": self.frames}
+
+
+@dataclass(frozen=True)
+class VideoOutput:
+    """The film that is written."""
+
+    output: Video
+    overwrite: Overwrite = False
+    codec: Codec = None
+    crf: Crf = None
+    encoder_preset: EncoderPreset = None
+
+    def path(self) -> Path:
+        """The file's name, which is free or may be taken."""
+        return free_name(self.output, self.overwrite)
+
+    def encoding_arguments(self) -> dict[str, Any]:
+        """How it is encoded, as `fv2v.reenact` takes it."""
+        return {"codec": self.codec, "crf": self.crf, "encoder_preset": self.encoder_preset}
+
+
+@dataclass(frozen=True)
+class PictureOutput:
+    """The picture that is written."""
+
+    output: Picture
+    overwrite: Overwrite = False
+
+    def path(self) -> Path:
+        """The file's name, which is free or may be taken."""
+        return free_name(self.output, self.overwrite)
+
+
+def free_name(output: Path, overwrite: bool) -> Path:
+    """`output`; ValueError where a file of that name is there and must not be replaced."""
+    if output.is_file() and not overwrite:
+        raise ValueError(f"{output}: is there already; choose another name, or replace it with --overwrite")
+    return output
+
+
+def seconds(name: str, value: str | None) -> float | None:
+    """The value of `--start`: seconds, or hours, minutes and seconds with colons between them."""
+    if value is None:
+        return None
+    parts = value.split(":")
+    try:
+        *whole, last = parts
+        numbers = [*map(int, whole), float(last)]
+        if len(parts) > 3 or not min(numbers) >= 0 or max(numbers[1:], default=0) >= 60:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--{name}: expected seconds, or h:m:s as 1:02:03.5; got {value!r}") from None
+    return sum(number * 60**power for power, number in enumerate(reversed(numbers)))

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a file or a folder is, in a line. No tensors are read, and of films and motion the first frames."""
+
+from pathlib import Path
+
+from fv2v.checkpoints import in_folder, liveportrait, native, sadtalker, zhanglonghao1992
+from fv2v.checkpoints.storage import outline
+from fv2v.io.container import is_one_picture, open_video, video_streams
+from fv2v.io.frame_folder import FrameFolder
+from fv2v.io.image import read_image
+from fv2v.io.paths import PathLike, check_input
+from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES, holds_coefficients, read_coefficients
+from fv2v.motion.npz import MOTION_SUFFIXES, read_motion
+
+
+def about(path: PathLike) -> str:
+    """The line, without the name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file or folder that fv2v reads nothing in.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _folder(path)
+    suffix = check_input(path).suffix.lower()
+    if weights := _weights(path):
+        return weights
+    if suffix in COEFFICIENT_SUFFIXES and holds_coefficients(path):
+        rows, columns = read_coefficients(path).shape
+        return f"3DMM coefficients, {rows} rows of {columns}"
+    if suffix in MOTION_SUFFIXES:
+        return f"motion: {read_motion(path)!r}"
+    if is_one_picture(path):
+        height, width, _ = read_image(path).shape
+        return f"a picture of {width} x {height} pixels"
+    return _film(path)
+
+
+def _folder(path: Path) -> str:
+    if files := in_folder(path):
+        parts = (f"{file.relative_to(path)} ({_weights(file)})" for file in files)
+        return f"weights: {'; '.join(parts)}"
+    frames = FrameFolder(path)
+    height, width = frames.size
+    return f"{frames.length} frames of {width} x {height} pixels"
+
+
+def _weights(path: Path) -> str | None:
+    """Whose they are; None for a file that holds none."""
+    if native.is_ours(path):
+        return f"weights of the preset {native.preset_of(path)!r}, written by fv2v"
+    if zhanglonghao1992.holds(path):
+        return f"weights of {zhanglonghao1992.NAME}'s release: {', '.join(zhanglonghao1992.NETWORKS)}"
+    known = [(each.NAME, each.part(path)) for each in (liveportrait, sadtalker)]
+    found = next((f"weights of {name}'s release: {part}" for name, part in known if part), None)
+    names = outline(path)
+    if found is None and names:
+        return f"tensors of no release that fv2v knows: {', '.join(list(names)[:3])}, ..."
+    return found
+
+
+def _film(path: Path) -> str:
+    with open_video(path) as film:
+        stream = video_streams(film)[0]
+        context = stream.codec_context
+        seconds = (film.duration or 0) / 1e6
+        rate = float(stream.average_rate or 0)
+        tracks = [track.codec_context for track in film.streams.audio]
+        sound = ", ".join(track.codec.canonical_name for track in tracks if track) or "none"
+        return (
+            f"a film of {context.width} x {context.height} pixels, {seconds:.2f} s, {rate:g} frames a "
+            f"second, {context.codec.canonical_name}, sound: {sound}"
+        )

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a driver is: told by the file, so that one command takes what people have."""
+
+from pathlib import Path
+
+from fv2v.codec.file import SUFFIX as CODED
+from fv2v.io.container import is_one_picture
+from fv2v.io.frame_folder import is_frames
+from fv2v.io.paths import PathLike, check_input
+from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES
+from fv2v.motion.npz import MOTION_SUFFIXES
+
+FILM, PICTURE, MOTION = "a film", "a picture", "motion"
+MOTION_FILES = {*MOTION_SUFFIXES, *COEFFICIENT_SUFFIXES, CODED}
+
+
+def kind_of(driving: PathLike) -> str:
+    """`FILM`, also a folder or a pattern of frames, `PICTURE`, or `MOTION`, coded or as coefficients too.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty.
+    """
+    if is_frames(driving):
+        return FILM
+    path = check_input(Path(driving))
+    if path.suffix.lower() in MOTION_FILES:
+        return MOTION
+    return PICTURE if is_one_picture(path) else FILM
