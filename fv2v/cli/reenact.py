@@ -18,6 +18,7 @@ from fv2v.cli.options import (
     Video,
     ViewOptions,
 )
+from fv2v.jobs.call import Call
 
 Driving = Annotated[
     Path,
@@ -38,26 +39,22 @@ def reenact(
     strict: Strict = False,
     lost: Lost = "hold",
     codec: Codec = "libx264",
-) -> None:
+) -> Call:
     """Move PORTRAIT as the face in DRIVING moves, and write the video: same frames, time stamps and sound."""
-    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.reenact import reenact as run
 
-    with frame_progress() as progress:
-        report = run(
-            portrait,
-            driving,
-            output,
-            view=view.view(),
-            still=editing.still,
-            frames=frames,
-            strict=strict,
-            lost=lost,
-            codec=codec,
-            progress=progress,
-            **editing.keywords(),
-            **faces.face_arguments(),
-            **motion.animation_arguments(),
-            **model.reenactor_arguments(),
-        )
-    print_report(report)
+    arguments = {
+        "portrait": portrait,
+        "driving": driving,
+        "output": output,
+        "view": view.view(),
+        "still": editing.still,
+        "frames": frames,
+        "strict": strict,
+        "lost": lost,
+        "codec": codec,
+        **editing.keywords(),
+        **faces.face_arguments(),
+        **motion.animation_arguments(),
+    }
+    return Call(run, model.reenactor_arguments(), arguments)

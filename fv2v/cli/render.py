@@ -18,6 +18,7 @@ from fv2v.cli.options import (
     Video,
     ViewOptions,
 )
+from fv2v.jobs.call import Call
 
 MotionFile = Annotated[
     Path,
@@ -42,25 +43,21 @@ def render(
     source_coefficients: OwnCoefficients = None,
     sound: Sound = None,
     codec: Codec = "libx264",
-) -> None:
+) -> Call:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
-    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.render import render as run
 
-    with frame_progress() as progress:
-        report = run(
-            portrait,
-            motion,
-            output,
-            source_coefficients=source_coefficients,
-            sound=sound,
-            view=view.view(),
-            still=editing.still,
-            codec=codec,
-            progress=progress,
-            **editing.keywords(motion),
-            **faces.face_arguments(),
-            **transfer.animation_arguments(),
-            **model.reenactor_arguments(),
-        )
-    print_report(report)
+    arguments = {
+        "portrait": portrait,
+        "motion": motion,
+        "output": output,
+        "source_coefficients": source_coefficients,
+        "sound": sound,
+        "view": view.view(),
+        "still": editing.still,
+        "codec": codec,
+        **editing.keywords(motion),
+        **faces.face_arguments(),
+        **transfer.animation_arguments(),
+    }
+    return Call(run, model.reenactor_arguments(), arguments)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.options import BatchSize, Codec, ModelOptions, Portrait, PortraitOptions, Sound, Video
+from fv2v.jobs.call import Call
 
 DEGREES, WALK = (
     "DEGREES",
@@ -53,31 +54,27 @@ def talk(
     sound: Sound = None,
     batch_size: BatchSize = 1,
     codec: Codec = "libx264",
-) -> None:
+) -> Call:
     """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row."""
-    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.talk import talk as run
 
-    with frame_progress() as progress:
-        report = run(
-            portrait,
-            coefficients,
-            output,
-            source_coefficients=source_coefficients,
-            still=still,
-            expression_scale=expression_scale,
-            pitch=_degrees("pitch", pitch),
-            yaw=_degrees("yaw", yaw),
-            roll=_degrees("roll", roll),
-            fps=fps,
-            sound=sound,
-            batch_size=batch_size,
-            codec=codec,
-            progress=progress,
-            **faces.face_arguments(),
-            **model.reenactor_arguments(by_coefficients=True),
-        )
-    print_report(report)
+    arguments = {
+        "portrait": portrait,
+        "coefficients": coefficients,
+        "output": output,
+        "source_coefficients": source_coefficients,
+        "still": still,
+        "expression_scale": expression_scale,
+        "pitch": _degrees("pitch", pitch),
+        "yaw": _degrees("yaw", yaw),
+        "roll": _degrees("roll", roll),
+        "fps": fps,
+        "sound": sound,
+        "batch_size": batch_size,
+        "codec": codec,
+        **faces.face_arguments(),
+    }
+    return Call(run, model.reenactor_arguments(by_coefficients=True), arguments)
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:
