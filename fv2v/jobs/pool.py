@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
@@ -55,7 +55,7 @@ class _Process:
 
 
 def carry_out(
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     workers: int,
     call_of: CallOf,
     progress: Callable[[float], None] = lambda running: None,
@@ -73,9 +73,11 @@ def carry_out(
     """
     waiting, deaths = deque(jobs), Counter[Job]()
     threads = None if workers == 1 else max(1, _threads() // workers)
-    processes = [_Process(call_of, threads) for _ in range(min(workers, len(waiting)))]
+    processes: list[_Process] = []
     parts: dict[Job, float] = {}
     try:
+        while len(processes) < min(workers, len(jobs)):
+            processes.append(_Process(call_of, threads))
         while True:
             for process in processes:
                 if process.job is None and waiting:

@@ -244,3 +244,20 @@ def test_only_one_batch_works_in_a_folder(fv2v, inputs, tmp_path):
         result = fv2v("batch", jobs, "-o", tmp_path / "out", "-w", inputs / "tiny.safetensors")
         assert_refused(result, "another batch works there")
         other.communicate("")
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_worker_stays_flat(inputs, tmp_path):
+    """Over 200 clips of 40 portraits, of which it keeps 16."""
+    rows = batches.plain_rows(inputs, 200)
+    for i, row in enumerate(rows):
+        row["portrait"] = str(tmp_path / f"p{i % 40}.png")
+    for i in range(40):
+        write_image(tmp_path / f"p{i}.png", np.roll(read_image(inputs / "p0.png"), i, axis=1))
+    worker, used = Worker(call_of), []
+    for job in jobs_of(inputs, tmp_path / "out", rows):
+        worker.run(job.words)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        used.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+    assert used[-1] - used[60] < 20, "megabytes"
+    print(f"after 60 clips {used[60]:.0f} MB, after 200 {used[-1]:.0f} MB")
