@@ -77,9 +77,11 @@ def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | 
                 raise ValueError(f"the id is that of row {other}, which is made; expected another one")
             output = results.output(identity)
             wish = read(row.values, output)
-            for path in map(check_input, wish.inputs):
-                if maker := makers.get(os.path.realpath(path)):
-                    raise ValueError(f"{path}: row {maker} makes this file: expected inputs that are there")
+            for path in wish.inputs:
+                check_input(path)
+            for value in _texts(wish.options):
+                if maker := makers.get(os.path.realpath(value)):
+                    raise ValueError(f"{value}: row {maker} makes this file: expected inputs that are there")
             key = _key(wish, contents)
         except (ValueError, OSError) as error:
             yield Refused(identity, row.number, shown(error))
@@ -90,6 +92,14 @@ def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | 
 def _identity(row: Row) -> str | None:
     value = row.values.get("id")
     return None if value is None or value == "" or isinstance(value, bool | list) else str(value)
+
+
+def _texts(options: Mapping[str, Any]) -> Iterator[str]:
+    """The options' values that may name files."""
+    for value in options.values():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, str | Path):
+                yield str(each)
 
 
 def _fault_of(identity: str) -> str | None:

@@ -188,10 +188,16 @@ def test_no_job_reads_what_another_one_makes(tmp_path, monkeypatch):
         Path(file).write_bytes(b"content")
     Path("out").mkdir()
     Path("out/a.mp4").write_bytes(b"content")
-    one, other = planned(Path("out"), GOOD | {"id": "a"}, GOOD | {"id": "b", "driving": "./out/a.mp4"})
+    rows = [
+        GOOD | {"id": "a"},
+        GOOD | {"id": "b", "driving": "./out/a.mp4"},
+        GOOD | {"id": "c", "still": "out/a.mp4"},
+    ]
+    one, *others = planned(Path("out"), *rows)
     assert isinstance(one, Job)
-    assert isinstance(other, Refused)
-    assert "row 1 makes this file" in other.error
+    for other in others:
+        assert isinstance(other, Refused)
+        assert "row 1 makes this file" in other.error
 
 
 def test_folders_are_paired(fv2v, tmp_path):
