@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from processes import make_once
 from refusals import assert_refused
+from tiny import TINY_SADTALKER, coefficients, lively
 
 from fv2v.cli.rows import call_of, read_values
 from fv2v.io.hidden import NAME
@@ -26,6 +27,7 @@ from fv2v.jobs.pool import TRIES, carry_out
 from fv2v.jobs.results import LINES, open_results
 from fv2v.jobs.table import Row
 from fv2v.jobs.worker import Worker
+from fv2v.reenactor import Reenactor
 
 COMMAND = [sys.executable, "-m", "fv2v", "batch"]
 
@@ -111,9 +113,46 @@ def test_every_row_is_made_once_as_the_single_command_makes_it(fv2v, inputs, mix
 def jobs_of(inputs: Path, folder: Path, rows: list[dict]) -> list[Job]:
     weights = {"weights": str(inputs / "tiny.safetensors")}
     with open_results(folder) as results:
-        planned = list(plan([Row(i, row | weights) for i, row in enumerate(rows, 1)], results, read_values))
+        planned = list(plan([Row(i, weights | row) for i, row in enumerate(rows, 1)], results, read_values))
     assert all(isinstance(each, Job) for each in planned), planned
     return planned
+
+
+def test_motion_and_coefficients_drive_as_their_commands_have_it(fv2v, inputs, tmp_path):
+    weights, talking = inputs / "tiny.safetensors", tmp_path / "talking.safetensors"
+    fv2v("extract", inputs / "d0.mp4", "-o", tmp_path / "m.npz", "--no-crop", "-w", weights)
+    lively(Reenactor(TINY_SADTALKER, weights="random")).save(talking)
+    np.save(tmp_path / "c.npy", coefficients(3))
+    portrait, file = {"portrait": str(inputs / "p0.png"), "crop": "false"}, str(tmp_path / "c.npy")
+    talk = portrait | {"coefficients": file, "source-coefficients": file, "yaw": "-10,10"}
+    rows = [
+        portrait | {"id": "render", "motion": str(tmp_path / "m.npz"), "relative": True},
+        talk | {"id": "talk", "weights": str(talking)},
+        talk | {"id": "weightless", "weights": None},
+    ]
+    *jobs, weightless = jobs_of(inputs, tmp_path / "out", rows)
+    worker = Worker(call_of)
+    for job in jobs:
+        assert worker.run(job.words).output == job.output
+    with pytest.raises(ValueError, match="weights"):
+        worker.run(weightless.words)
+    one, command = tmp_path / "one.mp4", [inputs / "p0.png", "--no-crop", "-o", tmp_path / "one.mp4", "-w"]
+    fv2v("render", *command, weights, tmp_path / "m.npz", "--relative")
+    assert one.read_bytes() == (tmp_path / "out" / "render.mp4").read_bytes()
+    fv2v("talk", *command, talking, file, "--source-coefficients", file, "--yaw", "-10,10")
+    assert one.read_bytes() == (tmp_path / "out" / "talk.mp4").read_bytes()
+
+
+def test_portraits_are_encoded_once(inputs, tmp_path, monkeypatch):
+    """Of two portraits in six clips two are encoded; another picture of the same size is another portrait."""
+    encoded = []
+    encode = Reenactor.encode
+    monkeypatch.setattr(Reenactor, "encode", lambda *given: encoded.append(1) or encode(*given))
+    worker = Worker(call_of)
+    for job in jobs_of(inputs, tmp_path / "out", batches.plain_rows(inputs, 6)):
+        worker.run(job.words)
+    assert len(encoded) == 2
+    assert len(set(batches.made(tmp_path / "out").values())) == 6
 
 
 def test_a_worker_that_dies_costs_its_clip_a_second_try(inputs, tmp_path):
