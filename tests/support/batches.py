@@ -37,7 +37,7 @@ def plain_rows(inputs: Path, count: int) -> list[dict[str, Any]]:
             "id": f"clip-{i:02}",
             "portrait": str(inputs / f"p{i % 2}.png"),
             "driving": str(inputs / f"d{i // 2 % 2}.mp4"),
-            "yaw": i,
+            "yaw": i % 90,
             "crop": False,
         }
         for i in range(count)
