@@ -74,7 +74,7 @@ def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | 
             if fault := _fault_of(identity):
                 raise ValueError(f"expected an id that is a file's name, got {shown(identity)!r}: {fault}")
             if (other := first[identity.casefold()]) != row.number:
-                raise ValueError(f"the id is that of row {other}, which is made; expected another one")
+                raise ValueError(f"the id is that of row {other}, too: expected another one")
             output = results.output(identity)
             wish = read(row.values, output)
             for path in wish.inputs:
