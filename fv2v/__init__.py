@@ -4,7 +4,7 @@
 The rooms, from the top. A module imports from its own layer and from those below, never upwards:
 
     cli                                       the commands, one file each
-    live, pipelines, training, metrics        streams; whole files; learning; measuring
+    jobs, live, pipelines, training, metrics  many clips; streams; whole files; learning; measuring
     reenactor, export, losses, diagnostics    the Reenactor; other runtimes; the paper's losses; this machine
     engine, checkpoints, viz, codec           inference form; weights of every release; pictures of internals;
                                               motion as a bitstream

@@ -16,6 +16,7 @@ import typer
 
 from fv2v.cli import (
     bandwidth,
+    batch,
     bench,
     convert,
     decode,
@@ -34,6 +35,7 @@ from fv2v.cli import (
     talk,
     train,
 )
+from fv2v.cli.calls import carried_out
 from fv2v.cli.groups import spell_out
 from fv2v.cli.printable import printable
 
@@ -47,12 +49,13 @@ app = typer.Typer(
 )
 for _command in (  # in the order of `fv2v --help`
     demo.demo,
-    reenact.reenact,
+    carried_out(reenact.reenact),
     stills.imitate,
-    talk.talk,
+    carried_out(talk.talk),
     stills.frontalize,
     extract.extract,
-    render.render,
+    carried_out(render.render),
+    batch.batch,
     encode.encode,
     decode.decode,
     inspect.inspect,

@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Any
 
-Command = Callable[..., None]
+Command = Callable[..., Any]
 
 
 def spell_out(command: Command) -> Command:
@@ -25,12 +25,12 @@ def spell_out(command: Command) -> Command:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     @wraps(command)
-    def run(**given: Any) -> None:
+    def run(**given: Any) -> Any:
         taken = {
             name: group(**{field.name: given.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
         }
-        command(**given, **taken)
+        return command(**given, **taken)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run

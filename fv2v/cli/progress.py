@@ -2,7 +2,7 @@
 """How far a long command has come, and what came of it, on the terminal."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fv2v.cli.printable import printable
-from fv2v.progress import FrameProgress, StepProgress
+from fv2v.progress import BatchProgress, FrameProgress, StepProgress
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
     from fv2v.pipelines.report import Report
@@ -78,6 +78,22 @@ def step_progress(every: int) -> Iterator[StepProgress]:
             since = done, now
 
         yield show
+
+
+@contextmanager
+def batch_progress() -> Iterator[tuple[BatchProgress, Callable[[str], None]]]:
+    """A bar over all clips on stderr, where that is a terminal, and what prints a line above it."""
+    console = Console(stderr=True, soft_wrap=True)
+    with _bar(console) as bar:
+        task = bar.add_task("reading", total=None, rate="")
+
+        def show(done: float, total: int) -> None:
+            bar.update(task, description="clips", completed=done, total=total)
+
+        def complain(line: str) -> None:
+            console.print(line, highlight=False, markup=False, emoji=False)
+
+        yield show, complain
 
 
 def _bar(console: Console) -> Progress:

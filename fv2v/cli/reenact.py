@@ -10,6 +10,7 @@ from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import Lost, MotionOptions
 from fv2v.cli.options import FaceOptions, ModelOptions, OwnCoefficients, Portrait, Strict, ViewOptions
 from fv2v.cli.output_options import Compare, Sound, SpanOptions, VideoOutput
+from fv2v.jobs.call import Call
 
 Driving = Annotated[
     Path,
@@ -44,30 +45,26 @@ def reenact(
     source_coefficients: OwnCoefficients = None,
     strict: Strict = False,
     lost: Lost = "hold",
-) -> None:
+) -> Call:
     """Move PORTRAIT as the face in DRIVING moves, and write the film: same frames, time stamps and sound."""
-    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.reenact import reenact as run
 
-    with frame_progress() as progress:
-        report = run(
-            portrait,
-            driving,
-            film.path(),
-            view=view.view(),
-            still=editing.still,
-            **span.span_arguments(),
-            **film.encoding_arguments(),
-            sound=sound,
-            fps=fps,
-            compare=compare,
-            source_coefficients=source_coefficients,
-            strict=strict,
-            lost=lost,
-            progress=progress,
-            **editing.keywords(driving if driving.suffix.lower() in (".npz", ".pkl") else None),
-            **faces.face_arguments(),
-            **motion.animation_arguments(),
-            **model.reenactor_arguments(),
-        )
-    print_report(report)
+    arguments = {
+        "portrait": portrait,
+        "driving": driving,
+        "output": film.path(),
+        "view": view.view(),
+        "still": editing.still,
+        **span.span_arguments(),
+        **film.encoding_arguments(),
+        "sound": sound,
+        "fps": fps,
+        "compare": compare,
+        "source_coefficients": source_coefficients,
+        "strict": strict,
+        "lost": lost,
+        **editing.keywords(driving if driving.suffix.lower() in (".npz", ".pkl") else None),
+        **faces.face_arguments(),
+        **motion.animation_arguments(),
+    }
+    return Call(run, model.reenactor_arguments(), arguments)

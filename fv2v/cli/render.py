@@ -10,6 +10,7 @@ from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import MotionOptions
 from fv2v.cli.options import ModelOptions, OwnCoefficients, Portrait, PortraitOptions, ViewOptions
 from fv2v.cli.output_options import Compare, Sound, SpanOptions, VideoOutput
+from fv2v.jobs.call import Call
 
 MotionFile = Annotated[
     Path,
@@ -35,27 +36,23 @@ def render(
     source_coefficients: OwnCoefficients = None,
     sound: Sound = None,
     compare: Compare = False,
-) -> None:
+) -> Call:
     """Move PORTRAIT by MOTION from a file, and write the video: a frame for each of its frames."""
-    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.render import render as run
 
-    with frame_progress() as progress:
-        report = run(
-            portrait,
-            motion,
-            film.path(),
-            source_coefficients=source_coefficients,
-            sound=sound,
-            compare=compare,
-            **span.span_arguments(),
-            **film.encoding_arguments(),
-            view=view.view(),
-            still=editing.still,
-            progress=progress,
-            **editing.keywords(motion if motion.suffix.lower() != ".fv2v" else None),
-            **faces.face_arguments(),
-            **transfer.animation_arguments(),
-            **model.reenactor_arguments(),
-        )
-    print_report(report)
+    arguments = {
+        "portrait": portrait,
+        "motion": motion,
+        "output": film.path(),
+        "source_coefficients": source_coefficients,
+        "sound": sound,
+        "compare": compare,
+        **span.span_arguments(),
+        **film.encoding_arguments(),
+        "view": view.view(),
+        "still": editing.still,
+        **editing.keywords(motion if motion.suffix.lower() != ".fv2v" else None),
+        **faces.face_arguments(),
+        **transfer.animation_arguments(),
+    }
+    return Call(run, model.reenactor_arguments(), arguments)

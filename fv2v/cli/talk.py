@@ -8,6 +8,7 @@ import typer
 
 from fv2v.cli.options import BatchSize, ModelOptions, Portrait, PortraitOptions
 from fv2v.cli.output_options import Sound, SpanOptions, VideoOutput
+from fv2v.jobs.call import Call
 
 DEGREES, WALK = (
     "DEGREES",
@@ -54,32 +55,28 @@ def talk(
     fps: Fps = 25.0,
     sound: Sound = None,
     batch_size: BatchSize = 1,
-) -> None:
+) -> Call:
     """Move PORTRAIT by 3DMM COEFFICIENTS, as SadTalker does, and write the video: a frame a row."""
-    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.talk import talk as run
 
-    with frame_progress() as progress:
-        report = run(
-            portrait,
-            coefficients,
-            film.path(),
-            **span.span_arguments(),
-            **film.encoding_arguments(),
-            source_coefficients=source_coefficients,
-            still=still,
-            expression_scale=expression_scale,
-            pitch=_degrees("pitch", pitch),
-            yaw=_degrees("yaw", yaw),
-            roll=_degrees("roll", roll),
-            fps=fps,
-            sound=sound,
-            batch_size=batch_size,
-            progress=progress,
-            **faces.face_arguments(),
-            **model.reenactor_arguments(by_coefficients=True),
-        )
-    print_report(report)
+    arguments = {
+        "portrait": portrait,
+        "coefficients": coefficients,
+        "output": film.path(),
+        **span.span_arguments(),
+        **film.encoding_arguments(),
+        "source_coefficients": source_coefficients,
+        "still": still,
+        "expression_scale": expression_scale,
+        "pitch": _degrees("pitch", pitch),
+        "yaw": _degrees("yaw", yaw),
+        "roll": _degrees("roll", roll),
+        "fps": fps,
+        "sound": sound,
+        "batch_size": batch_size,
+        **faces.face_arguments(),
+    }
+    return Call(run, model.reenactor_arguments(by_coefficients=True), arguments)
 
 
 def _degrees(name: str, angles: str | None) -> list[float] | None:

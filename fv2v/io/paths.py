@@ -51,7 +51,7 @@ def check_output(path: PathLike, suffixes: Collection[str], inputs: Iterable[Pat
     for other in map(Path, inputs):
         if path.exists() and other.exists() and path.samefile(other):
             raise ValueError(f"{path}: expected a new file, this is the input {other}; choose another name")
-    _check_place(path)
+    check_place(path)
     return path
 
 
@@ -65,8 +65,24 @@ def check_new_folder(path: PathLike) -> Path:
     path = Path(path).absolute()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"{path}: expected the name of a new folder, or an empty one; choose another name")
-    _check_place(path)
+    check_place(path)
     return path
+
+
+def check_place(path: Path) -> None:
+    """Check that something can be written under the name `path`. Nothing is written yet.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        ValueError: the folder is a file, or cannot be written to.
+    """
+    folder = path.parent
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{path}: {folder} is a file, expected a folder")
+    if not folder.exists():
+        raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
+    with hidden_folder(path):
+        pass
 
 
 @contextmanager
@@ -111,13 +127,3 @@ def _of_the_target(error: OSError, hidden: Path, path: Path) -> OSError:
     if error.errno is None or not (name is None or Path(os.fsdecode(name)).is_relative_to(hidden)):
         return error
     return OSError(error.errno, error.strerror, str(path))
-
-
-def _check_place(path: Path) -> None:
-    folder = path.parent
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{path}: {folder} is a file, expected a folder")
-    if not folder.exists():
-        raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
-    with hidden_folder(path):
-        pass

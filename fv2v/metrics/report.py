@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results and the setting they were measured in: as JSON, and as tables for the terminal."""
 
-import hashlib
 import json
 import platform
 import re
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from fv2v import checkpoints
 from fv2v.extras import install_hint
+from fv2v.io.digest import sha256_of
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.metrics.evaluation import Results
 from fv2v.metrics.pictures import ms_ssim_scales
@@ -25,7 +25,6 @@ from fv2v.metrics.scores import Likeness, MotionError, Protocols
 from fv2v.reenactor import Reenactor
 
 SUFFIXES = (".json",)
-CHUNK = 1 << 20  # bytes read at once
 PROTOCOLS = {
     "same_identity": "same identity",
     "free_view": "free view ±20°",
@@ -134,11 +133,8 @@ def describe(
 
 def weights_file(path: Path) -> WeightsFile:
     """A file's name, and the checksum that identifies it."""
-    path, digest = check_input(path), hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return WeightsFile(path.name, digest.hexdigest())
+    path = check_input(path)
+    return WeightsFile(path.name, sha256_of(path))
 
 
 def tables(report: Report) -> list[Table]:

@@ -25,11 +25,11 @@ NONE = "none"  # None in a config file: TOML has no such value
 PAPER = "face-vid2vid-256"  # the preset that a model's table starts from, where it names none
 
 
-def read_table(path: PathLike) -> dict[str, Any]:
-    """The contents of a TOML file. ValueError with the line for a file that is no TOML."""
+def read_table(path: PathLike, most: int = CONFIG) -> dict[str, Any]:
+    """The contents of a TOML file of at most `most` bytes. ValueError with the line where it is no TOML."""
     path = check_input(path)
     with reading(path, "no TOML that can be read: its tables are nested too deep"):
-        check_bytes(path, CONFIG, "bytes of a config")
+        check_bytes(path, most, "bytes of TOML")
         text = path.read_bytes().decode()
         check_limit("characters of a line", max(map(len, text.splitlines()), default=0), LINE)
         try:

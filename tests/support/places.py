@@ -14,6 +14,7 @@ README = ROOT / "README.md"
 MANUALS = [
     README,
     ROOT / "fv2v" / "pipelines" / "README.md",
+    ROOT / "fv2v" / "jobs" / "README.md",
     ROOT / "fv2v" / "checkpoints" / "README.md",
     ROOT / "fv2v" / "live" / "README.md",
     ROOT / "fv2v" / "codec" / "README.md",

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pipeline with its arguments, before it runs: what a command line asks for."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:  # torch takes seconds to import, and commands name this class
+    from fv2v.pipelines.report import Report
+
+
+class Call(NamedTuple):
+    """`run(**arguments, **model)` animates a portrait; one that has the model passes `reenactor` for it."""
+
+    run: "Callable[..., Report]"
+    model: dict[str, Any]  # preset, weights, device and dtype, as `Reenactor` takes them
+    arguments: dict[str, Any]  # all others but `progress`

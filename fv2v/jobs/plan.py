@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From rows to jobs: what each is to make of which files, and the key that tells whether that was made."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fv2v.io.digest import sha256_of
+from fv2v.io.limits import shown
+from fv2v.io.paths import check_input
+from fv2v.jobs.results import Results
+from fv2v.jobs.table import Row
+
+LONGEST = 200  # bytes of an id: file systems take 255, and a suffix follows
+
+
+class Wish(NamedTuple):
+    """A row as its command understands it."""
+
+    words: tuple[str, ...]  # the command line
+    inputs: tuple[Path, ...]  # files that it cannot do without
+    options: Mapping[str, Any]  # by name, those inputs too, without what has its default value
+
+
+# Of a row's values and the clip's path; a ValueError for values that the command does not take.
+Reader = Callable[[Mapping[str, Any], Path], Wish]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A clip to be made."""
+
+    identity: str
+    row: int
+    words: tuple[str, ...]  # the command line that makes it
+    output: Path
+    key: str  # the same for the same options and the same content of the input files
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that cannot be a job."""
+
+    identity: str | None
+    row: int
+    error: str
+
+
+def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | Refused]:
+    """A job or a refusal for each row, in their order. Reads the input files, each once, and renders nothing.
+
+    Of rows of one id the first is a job and the others are refused, as is one that reads a clip that another
+    row makes: no job waits for another.
+    """
+    rows, contents = list(rows), _Contents()
+    first: dict[str, int] = {}
+    makers: dict[str, int] = {}
+    for row in rows:
+        identity = _identity(row)
+        if identity is not None and _fault_of(identity) is None:
+            first.setdefault(identity.casefold(), row.number)
+            makers.setdefault(os.path.realpath(results.output(identity)), row.number)
+    for row in rows:
+        identity = _identity(row)
+        try:
+            if row.fault:
+                raise ValueError(row.fault)
+            if identity is None:
+                raise ValueError("expected an id, by which the clip is named")
+            if fault := _fault_of(identity):
+                raise ValueError(f"expected an id that is a file's name, got {shown(identity)!r}: {fault}")
+            if (other := first[identity.casefold()]) != row.number:
+                raise ValueError(f"the id is that of row {other}, too: expected another one")
+            output = results.output(identity)
+            wish = read(row.values, output)
+            for path in wish.inputs:
+                check_input(path)
+            for value in _texts(wish.options):
+                if maker := makers.get(os.path.realpath(value)):
+                    raise ValueError(f"{value}: row {maker} makes this file: expected inputs that are there")
+            key = _key(wish, contents)
+        except (ValueError, OSError) as error:
+            yield Refused(identity, row.number, shown(error))
+            continue
+        yield Job(identity, row.number, wish.words, output, key)
+
+
+def _identity(row: Row) -> str | None:
+    value = row.values.get("id")
+    return None if value is None or value == "" or isinstance(value, bool | list) else str(value)
+
+
+def _texts(options: Mapping[str, Any]) -> Iterator[str]:
+    """The options' values that may name files."""
+    for value in options.values():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, str | Path):
+                yield str(each)
+
+
+def _fault_of(identity: str) -> str | None:
+    """Why an id names no file, on any system; None where it does."""
+    if not identity.isprintable() or any(each in '/\\:*?"<>|' for each in identity):
+        return 'it has one of / \\ : * ? " < > |, or what cannot be printed'
+    if identity[0] in ". " or identity[-1] in ". ":
+        return "it begins or ends with a point or a blank"
+    if len(os.fsencode(identity)) > LONGEST:
+        return f"it has more than {LONGEST} bytes"
+    return None
+
+
+def _key(wish: Wish, contents: "_Contents") -> str:
+    options = {name: contents.in_place_of(name, value) for name, value in sorted(wish.options.items())}
+    return hashlib.sha256(json.dumps([wish.words[0], options]).encode()).hexdigest()
+
+
+class _Contents:
+    """What files hold, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def in_place_of(self, name: str, value: Any) -> Any:
+        """An option's value, where it names a file the digest of its content.
+
+        So does a folder of weights, with the names of the files in it.
+        """
+        if isinstance(value, list | tuple):
+            return [self.in_place_of(name, each) for each in value]
+        if not isinstance(value, str | Path):
+            return value
+        path = Path(value)
+        if path.is_file():
+            return self._digest(path)
+        if name == "weights" and path.is_dir():
+            files = sorted(each for each in path.rglob("*") if each.is_file())
+            return {str(each.relative_to(path)): self._digest(each) for each in files}
+        return str(value)
+
+    def _digest(self, path: Path) -> str:
+        known = os.path.realpath(path)
+        if known not in self._known:
+            self._known[known] = sha256_of(path)
+        return self._known[known]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A batch: what of its rows is not made yet is made, and each adds a line to results.jsonl."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from fv2v.io.paths import PathLike
+from fv2v.jobs.plan import Job, Reader, Refused, plan
+from fv2v.jobs.pool import carry_out
+from fv2v.jobs.results import DONE, FAILED, Results, open_results
+from fv2v.jobs.table import Row
+from fv2v.jobs.worker import CallOf
+from fv2v.progress import BatchProgress
+
+Complain = Callable[[str], None]  # takes a line about a row that failed
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of the rows of a batch."""
+
+    rows: int
+    made: int = 0
+    kept: int = 0  # made before, of the same inputs with the same options
+    failed: int = 0
+    frames: int = 0  # of those made
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.made} made, {self.kept} kept, {self.failed} failed of {self.rows}"
+        if left := self.rows - self.made - self.kept - self.failed:
+            text += f", {left} not begun"
+        return f"{text}; {self.frames} frames in {self.seconds:.1f} s"
+
+
+def run_batch(
+    rows: Sequence[Row],
+    folder: PathLike,
+    read: Reader,
+    call_of: CallOf,
+    *,
+    workers: int = 1,
+    fail_fast: bool = False,
+    complain: Complain = lambda line: None,
+    progress: BatchProgress | None = None,
+) -> Summary:
+    """Make the clips of a table in a folder, each whole or not at all.
+
+    A clip is kept that its folder has of the same options and the same content of inputs. A row that fails
+    is a line in results.jsonl, and the others go on. Whatever ends this function, also a kill, leaves what is
+    done, and the next call goes on from there.
+
+    Args:
+        rows: from `read_rows` or `pair_rows`.
+        folder: for the clips, `ID.mp4`, and results.jsonl; made where there is none.
+        read: how a row's command understands it.
+        call_of: what a command line of `read` asks for; a function that processes find by its name.
+        workers: processes, which divide the threads of this machine.
+        fail_fast: end at the first row that fails.
+        complain: called with a line for each row that failed.
+        progress: called with the clips done, those under way in part, and their number.
+
+    Raises:
+        FileNotFoundError, ValueError: as `open_results`; workers below 1.
+    """
+    if workers < 1:
+        raise ValueError(f"--workers: expected 1 or more, got {workers}")
+    started, summary = time.perf_counter(), Summary(len(rows))
+    with open_results(folder) as results:
+        jobs = _jobs_left(rows, results, read, summary, fail_fast, complain)
+        if not (fail_fast and summary.failed):
+            _carry_out(jobs, results, workers, call_of, summary, fail_fast, complain, progress)
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+def _jobs_left(
+    rows: Sequence[Row], results: Results, read: Reader, summary: Summary, fail_fast: bool, complain: Complain
+) -> list[Job]:
+    """The jobs of which no clip is there; rows that are none are counted and written down."""
+    left = []
+    for each in plan(rows, results, read):
+        if isinstance(each, Job):
+            if results.has(each.identity, each.key):
+                summary.kept += 1
+            else:
+                left.append(each)
+            continue
+        _fail(each, each.error, results, summary, complain)
+        if fail_fast:
+            break
+    return left
+
+
+def _carry_out(
+    jobs: Sequence[Job],
+    results: Results,
+    workers: int,
+    call_of: CallOf,
+    summary: Summary,
+    fail_fast: bool,
+    complain: Complain,
+    progress: BatchProgress | None,
+) -> None:
+    ended = 0
+
+    def tell(running: float = 0.0) -> None:
+        if progress is not None:
+            progress(ended + running, len(jobs))
+
+    tell()
+    with closing(carry_out(jobs, workers, call_of, tell)) as outcomes:
+        for job, outcome in outcomes:
+            ended += 1
+            if outcome.error:
+                _fail(job, outcome.error, results, summary, complain)
+                if fail_fast:
+                    return
+            else:
+                results.add(_line(job, DONE) | {"key": job.key, "output": job.output.name} | outcome.facts)
+                summary.made += 1
+                summary.frames += outcome.facts["frames"]
+            tell()
+
+
+def _fail(job: Job | Refused, error: str, results: Results, summary: Summary, complain: Complain) -> None:
+    results.add(_line(job, FAILED) | {"error": error})
+    summary.failed += 1
+    complain(f"row {job.row}{f' ({job.identity})' if job.identity else ''}: {error}")
+
+
+def _line(job: Job | Refused, status: str) -> dict[str, Any]:
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"id": job.identity, "row": job.row, "status": status, "at": now}
