@@ -92,7 +92,16 @@ def test_every_row_is_made_once_as_the_single_command_makes_it(fv2v, inputs, mix
     for i, options in ((0, ["--no-crop"]), (3, ["--paste-back"]), (6, ["--no-crop"])):
         row = rows[i]
         more = ["-w", inputs / "tiny.safetensors", "--yaw", row["yaw"]]
-        fv2v("reenact", row["portrait"], row["driving"], "-o", tmp_path / "one.mp4", *options, *more)
+        fv2v(
+            "reenact",
+            row["portrait"],
+            row["driving"],
+            "-o",
+            tmp_path / "one.mp4",
+            "--overwrite",
+            *options,
+            *more,
+        )
         assert (tmp_path / "one.mp4").read_bytes() == first[f"clip-{i:02}.mp4"]
 
     times = {path: path.stat().st_mtime_ns for path in output.glob("*.mp4")}
@@ -136,7 +145,8 @@ def test_motion_and_coefficients_drive_as_their_commands_have_it(fv2v, inputs, t
         assert worker.run(job.words).output == job.output
     with pytest.raises(ValueError, match="weights"):
         worker.run(weightless.words)
-    one, command = tmp_path / "one.mp4", [inputs / "p0.png", "--no-crop", "-o", tmp_path / "one.mp4", "-w"]
+    one = tmp_path / "one.mp4"
+    command = [inputs / "p0.png", "--no-crop", "--overwrite", "-o", one, "-w"]
     fv2v("render", *command, weights, tmp_path / "m.npz", "--relative")
     assert one.read_bytes() == (tmp_path / "out" / "render.mp4").read_bytes()
     fv2v("talk", *command, talking, file, "--source-coefficients", file, "--yaw", "-10,10")
