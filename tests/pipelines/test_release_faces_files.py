@@ -152,7 +152,7 @@ def test_other_weights_and_whole_pictures_are_not_looked_at_by_it(fv2v, marks, t
     model.save(tmp_path / "own.safetensors")
     for weights, more in (
         (tmp_path / "own.safetensors", []),
-        (marks / "liveportrait/tiny.safetensors", ["--no-crop"]),
+        (marks / "liveportrait/tiny.safetensors", ["--no-crop", "--overwrite"]),
     ):
         done = fv2v("frontalize", clips.PORTRAIT, "-o", tmp_path / "out.png", "-w", weights, *more)
         assert done[::2] == (0, "")
