@@ -64,6 +64,7 @@ COMMANDS = {
             "{in}/b.mp4",
             "-o",
             "{out}/o.mp4",
+            "--overwrite",
             "--no-crop",
             "-w",
             "{in}/tiny.safetensors",
@@ -71,7 +72,17 @@ COMMANDS = {
         ("o.mp4",),
     ),
     "extract": Command(
-        ("extract", "{in}/b.mp4", "-o", "{out}/o.npz", "--no-crop", "-w", "{in}/tiny.safetensors"), ("o.npz",)
+        (
+            "extract",
+            "{in}/b.mp4",
+            "-o",
+            "{out}/o.npz",
+            "--overwrite",
+            "--no-crop",
+            "-w",
+            "{in}/tiny.safetensors",
+        ),
+        ("o.npz",),
     ),
     "convert": Command(("convert", "{in}/tiny.safetensors", "{out}/o.safetensors"), ("o.safetensors",)),
     "export --onnx": Command(

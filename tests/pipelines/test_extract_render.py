@@ -250,7 +250,7 @@ def test_the_commands(fv2v, files, tmp_path):
             "expected at least 1 frame",
         ),
         ("render", {"input": "absent.npz"}, "absent.npz: no such file"),
-        ("render", {"input": "driving.mp4"}, "expected motion, a file that ends in .npz, .pkl; got '.mp4'"),
+        ("render", {"input": "driving.mp4"}, "a file of motion, found a film, which fv2v reenact takes"),
         ("render", {"input": "driver.npy"}, "'tiny-vox' is driven by pictures"),
         ("render", {"batch_size": 0}, "expected batch_size >= 1, got 0"),
         ("render", {"sound": "absent.mp4"}, "absent.mp4: no such file"),

@@ -56,7 +56,17 @@ def marks(folder) -> Path:
 
 def command(folder: Path, out: Path, *options: object) -> tuple[object, ...]:
     weights = folder / "liveportrait" / "tiny.safetensors"
-    return "reenact", folder / "portrait.png", folder / "driving.mp4", "-o", out, "-w", weights, *options
+    return (
+        "reenact",
+        folder / "portrait.png",
+        folder / "driving.mp4",
+        "-o",
+        out,
+        "--overwrite",
+        "-w",
+        weights,
+        *options,
+    )
 
 
 def test_eyes_lips_and_paste_back_need_no_landmarks_from_elsewhere(fv2v, marks, tmp_path):
@@ -93,7 +103,7 @@ def test_given_landmarks_of_203_points_tell_how_open_the_driver_is(fv2v, marks, 
 def test_a_template_gets_the_drivers_ratios(fv2v, marks, tmp_path):
     weights = marks / "liveportrait" / "tiny.safetensors"
     out = tmp_path / "out.npz"
-    code, _, err = fv2v("extract", marks / "driving.mp4", "-o", out, "-w", weights)
+    code, _, err = fv2v("extract", marks / "driving.mp4", "-o", out, "--overwrite", "-w", weights)
     assert (code, err) == (0, f"fv2v: note: {LICENCE}\n")
     motion, points = read_motion(out), np.load(marks / "driving203.npy")
     assert np.abs(motion.eyes.numpy() - [eye_ratios(each) for each in points]).max() < 1e-6
@@ -113,7 +123,18 @@ def test_a_line_says_what_is_missing_and_what_is_used(fv2v, marks, tmp_path, mon
     made = []
     try:
         for more in ([], ["--face", marks / "portrait106.npy"]):
-            made.append(fv2v("frontalize", clips.PORTRAIT, "-o", tmp_path / "out.png", "-w", weights, *more))
+            made.append(
+                fv2v(
+                    "frontalize",
+                    clips.PORTRAIT,
+                    "-o",
+                    tmp_path / "out.png",
+                    "--overwrite",
+                    "-w",
+                    weights,
+                    *more,
+                )
+            )
     finally:
         if name != "onnxruntime":
             kept.rename(marks / name)
@@ -131,7 +152,7 @@ def test_other_weights_and_whole_pictures_are_not_looked_at_by_it(fv2v, marks, t
     model.save(tmp_path / "own.safetensors")
     for weights, more in (
         (tmp_path / "own.safetensors", []),
-        (marks / "liveportrait/tiny.safetensors", ["--no-crop"]),
+        (marks / "liveportrait/tiny.safetensors", ["--no-crop", "--overwrite"]),
     ):
         done = fv2v("frontalize", clips.PORTRAIT, "-o", tmp_path / "out.png", "-w", weights, *more)
         assert done[::2] == (0, "")
