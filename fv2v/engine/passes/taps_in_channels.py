@@ -50,11 +50,10 @@ class TapsInChannels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         taps = self.conv(x)[:, : self.channels].unflatten(1, (self.taps, -1))
-        taps[:, self.taps // 2].add_(self.bias)
+        taps[:, self.taps // 2].add_(self.bias[:, None, None, None])
         return taps
 
 
 def _bias(conv: nn.Conv3d) -> Tensor:
-    """(K+1, 1, 1, 1)"""
-    bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-    return bias[:, None, None, None]
+    """(K+1,)"""
+    return conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
