@@ -51,7 +51,7 @@ def to_images(
     size: int,
     resize: str = TRIANGLE,
     weights: AxisWeights | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """(B, H, W, 3) uint8, or (B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1].
 
@@ -60,9 +60,10 @@ def to_images(
     Args:
         resize: by which kernel, as `ModelConfig.resize`.
         weights: `axis_weights` of these pictures, where they are prepared already.
-        dtype: of the result, rounded from float32.
+        dtype: of the result, rounded from float32, or from what pictures in [0, 1] have; None: not rounded.
     """
     levels = pictures.dtype == torch.uint8
+    dtype = dtype or (torch.float32 if levels else pictures.dtype)
     images = pictures.permute(0, 3, 1, 2) if levels else pictures
     H, W = images.shape[2:]
     if H == W == size:
@@ -70,7 +71,7 @@ def to_images(
             return images.to(dtype)
         # one operation, where conversion, quotient and rounding would each be one
         return torch.div(images, 255, out=torch.empty_like(images, dtype=dtype))
-    images = images.float()
+    images = images.float() if levels else images
     if weights is None:
         weights = axis_weights(resize, (H, W), size, images.device)
     if resize == AREA and levels:  # of levels, which come out as levels in OpenCV

@@ -178,15 +178,18 @@ def test_broken_files_are_named_once_and_passed_over(tmp_path, caplog):
     assert all(same(fresh[draw], pairs) for draw, pairs in zip(reversed(draws), reversed(first), strict=True))
 
 
-def test_hostile_files_are_passed_over(tmp_path):
+@pytest.mark.parametrize("kind", ["films", "folders of pictures"])
+def test_hostile_files_are_passed_over(kind, tmp_path):
     """Clips that ask for gigabytes or name other files, and such pictures in folders of frames."""
     numbered_clip(tmp_path / "whole.mp4", 1)
-    for name, content in hostile_cases.FILMS.items():
-        (tmp_path / f"{Path(name).stem.replace(':', '')}.mkv").write_bytes(content())
-    for name, content in hostile_cases.PICTURES.items():
-        frame_folder(tmp_path / name, 2, 2)
-        for picture in (tmp_path / name).iterdir():
-            picture.write_bytes(content())
+    if kind == "films":
+        for name, content in hostile_cases.FILMS.items():
+            (tmp_path / f"{Path(name).stem.replace(':', '')}.mkv").write_bytes(content())
+    else:
+        for name, content in hostile_cases.PICTURES.items():
+            frame_folder(tmp_path / name, 2, 2)
+            for picture in (tmp_path / name).iterdir():
+                picture.write_bytes(content())
     data = VideoFolder(tmp_path, SIZE)
     pairs = [data[Draw(index, 0)] for index in range(len(data))]
     assert {who for pair in pairs for who, _ in shown(pair)} == {1}

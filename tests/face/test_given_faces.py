@@ -28,6 +28,7 @@ from fv2v.face.landmarks import (
 from fv2v.face.portrait import FaceChoice, choose_face, crop_portrait
 from fv2v.face.tracking import SteadyCrop
 from fv2v.io.image import read_image, write_image
+from fv2v.io.timing import Span
 from fv2v.io.video import read_video
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.reenact import reenact
@@ -272,7 +273,7 @@ def test_landmarks_place_a_drivers_square_as_the_release_does(driver, tmp_path):
         assert (made[:, 0, 0] == 0).all()
     half = replace(LIVEPORTRAIT, image_size=128)
     if len(known) == 4:  # of a part of the video, the part's mean
-        first = np.stack(list(DrivingVideo(path, True, marks, frames=2).crops(half)))
+        first = np.stack(list(DrivingVideo(path, True, marks, Span(frames=2)).crops(half)))
         expected = releases_crops(np.stack(list(read_video(path, frames=2))), known[:2], 128)
         assert np.abs(first.astype(int) - expected).max() <= 1
 

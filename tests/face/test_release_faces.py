@@ -15,6 +15,7 @@ from fv2v.face.detectors.liveportrait import LivePortraitFaces
 from fv2v.face.landmarks import crop_by_landmarks, eye_and_lip, square_around, upright_square
 from fv2v.face.portrait import FaceChoice, crop_portrait
 from fv2v.io.image import write_image
+from fv2v.io.timing import Span
 from fv2v.io.video import read_video
 from fv2v.motion.ratios import Openness
 from fv2v.pipelines.driving import DrivingVideo
@@ -200,7 +201,7 @@ def test_a_video_is_cropped_by_the_mean_of_203_landmarks(faces, tmp_path):
     assert (made == expected).all()
     opened = video.openness_of_frames()
     assert opened == [Openness.of(each) for each in marks]
-    first = DrivingVideo(path, True, faces, frames=3)
+    first = DrivingVideo(path, True, faces, Span(frames=3))
     assert np.abs(first.openness(3) - given.openness(3)).max() == 0
 
 

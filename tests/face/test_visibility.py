@@ -67,7 +67,7 @@ def test_inspect_tells_of_both_faces(tmp_path, fv2v):
     assert first.startswith("the portrait: ")
     assert first.endswith("of the face lies outside the picture: that part is guessed")
     assert second.startswith("driving: the head is turned by about ")
-    code, out, err = fv2v("inspect", portrait, driving, "-o", sheet, "-p", "starter")
+    code, out, err = fv2v("inspect", portrait, driving, "-o", sheet, "--overwrite", "-p", "starter")
     assert (code, out) == (0, f"{sheet}: written\n")
     assert f"fv2v: note: {first}\n" in err
     write_image(driving, np.full((64, 64, 3), WALL, np.uint8))

@@ -63,7 +63,7 @@ def test_frames_say_what_they_cost(tiny):
         if has_layers:
             assert info["floor_share"] == pytest.approx(info["floor"] / row["stats"]["median"], rel=0.01)
             assert info["gflop"] / info["floor"] == pytest.approx(info["GFLOP/s alone"], rel=0.1, abs=0.1)
-            assert info["gflop"] <= info["gflop_before"]
+            assert info["gflop"] <= 1.001 * info["gflop_before"]  # joined heads say their scale of 1, too
 
 
 def test_a_rewrite_has_a_number(tiny):
