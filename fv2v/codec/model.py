@@ -19,7 +19,8 @@ from math import isqrt
 
 import numpy as np
 
-from fv2v.codec.range_coder import TOTAL, TOTAL_BITS, RangeDecoder, RangeEncoder
+from fv2v.codec.quantize import LIMIT
+from fv2v.codec.range_coder import TOTAL, TOTAL_BITS, CodecError, RangeDecoder, RangeEncoder
 
 ONE = 256  # of features, centres and scales
 WEIGHT_BITS = 12  # of the network's weights after the point
@@ -252,16 +253,18 @@ class Distribution:
                 coder.encode_bits(rest[i], shifts[i])
 
     def decode(self, coder: RangeDecoder) -> np.ndarray:
-        """(n,) changes."""
+        """(n,) changes, or a CodecError: damaged bytes can say more than 64 bits hold."""
         rows, shifts = self._starts(_INDICES).tolist(), self._shift.tolist()
         changes = []
-        for row, shift in zip(rows, shifts, strict=True):
+        for first, row, shift in zip(self._first.tolist(), rows, shifts, strict=True):
             cell = coder.decode(row) - BINS
             if cell in (-BINS, BINS):
                 beyond = coder.decode_number()
                 cell += beyond if cell > 0 else -beyond
-            changes.append((cell << shift) + (coder.decode_bits(shift) if shift else 0))
-        return self._first + np.array(changes, np.int64)
+            changes.append(first + (cell << shift) + (coder.decode_bits(shift) if shift else 0))
+        if max(map(abs, changes), default=0) >= 2 * LIMIT:
+            raise CodecError("damaged: numbers larger than any that are sent")
+        return np.array(changes, np.int64)
 
 
 def _clip(values: np.ndarray, least: int, most: int) -> np.ndarray:

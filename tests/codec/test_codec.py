@@ -18,6 +18,7 @@ from places import DATA
 
 import fv2v
 from fv2v.codec import CodecError, MotionDecoder, MotionEncoder
+from fv2v.codec.model import Distribution
 from fv2v.codec.packet import KEYPOINTS, VERSION, encode_kind
 from fv2v.codec.quantize import DEGREES, Quantizer
 from fv2v.codec.range_coder import TOTAL, RangeDecoder, RangeEncoder
@@ -150,6 +151,30 @@ def test_more_keypoints_than_there_are_is_damage():
     coder.encode_bits(STARTER.keypoints + 1, 8)
     with pytest.raises(CodecError, match="damaged: 23 keypoints, of 22"):
         MotionDecoder(STARTER).decode(coder.finish())
+
+
+# found by fuzzing: a scale of 2^33 steps a cell and a place far beyond the outermost are more than 64 bits
+TOO_LARGE = "f2300000001a979635000000e52a50a20c0d1291d84f7aef60763227ed8ef52598542e27"
+TOO_LARGE += 31 * "ff" + "6003000000000000ffffffffb5cccc93"
+
+
+def test_numbers_of_more_than_64_bits_are_damage():
+    with pytest.raises(CodecError, match="damaged"):
+        MotionDecoder(fv2v.preset("vox-256")).decode(bytes.fromhex(TOO_LARGE))
+
+
+@pytest.mark.parametrize(("bits", "told"), [(30, False), (31, True), (45, True), (60, True)])
+def test_changes_of_more_than_two_frames_can_be_apart_are_damage(bits, told):
+    near = np.full(1, 8 * 41)
+    widest = Distribution(np.zeros(1, np.int64), np.array([near, near]), np.zeros(1, np.int64))
+    coder = RangeEncoder()
+    widest.encode(coder, np.array([-(1 << bits)]))
+    decoder = RangeDecoder(coder.finish())
+    if told:
+        with pytest.raises(CodecError, match="larger than any that are sent"):
+            widest.decode(decoder)
+    else:
+        assert widest.decode(decoder).tolist() == [-(1 << bits)]
 
 
 def test_angles_wrap():
