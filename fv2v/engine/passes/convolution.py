@@ -9,7 +9,7 @@ from fv2v_kernels import outputs_innermost, winograd_conv
 
 MOST_BYTES = 40 << 20  # of weights: above, Winograd's transform of them costs more than it saves
 FEWEST_READ = 16  # input channels: below, the transforms cost more than they save
-FEWEST_MADE = 8  # output channels: below, too many of the 16 lanes that compute them are idle
+FEWEST_MADE = {3: 8, 7: 3}  # output channels of a kernel: below, too many of the 16 lanes for them are idle
 
 Conv = nn.Conv2d | nn.Conv3d
 
@@ -95,9 +95,10 @@ def products(module: nn.Module, out: Tensor) -> int:
     """Multiplications by weights for the output `out` of a linear layer or of any convolution here."""
     if isinstance(module, WinogradConv):
         taps = module.weight.shape[-1]
-        points, tile = {3: (36, 4), 7: (64, 2)}[taps]
         outputs = out.numel() * (4 if module.pooling else 1)
-        return outputs * module.weight[0].numel() * points // (taps * tile) ** 2
+        flat = outputs * module.weight[0].numel() * {3: 36, 7: 169}[taps] // (4 * taps) ** 2
+        deep = module.weight.shape[2:] == (3, 3, 3) and out.shape[2] > 1  # four products for two of three taps
+        return flat * 2 // 3 if deep else flat
     weight = module.weight
     assert isinstance(weight, Tensor)
     outputs = out.numel() * (4 if isinstance(module, DirectConv) and module.pooling else 1)
@@ -108,13 +109,14 @@ def _suits_winograd(conv: Conv) -> bool:
     *_, height, width = conv.kernel_size
     same = (
         height == width
-        and height in (3, 7)
+        and height in FEWEST_MADE
         and conv.groups == 1
         and set(conv.stride) == {1}
         and conv.padding == tuple(size // 2 for size in conv.kernel_size)
     )
-    enough = conv.in_channels >= FEWEST_READ and conv.out_channels >= FEWEST_MADE
-    return same and enough and conv.weight.nbytes <= MOST_BYTES
+    if not same or conv.weight.nbytes > MOST_BYTES:
+        return False
+    return conv.in_channels >= FEWEST_READ and conv.out_channels >= FEWEST_MADE[height]
 
 
 def _ordered(weight: Tensor, place: tuple[list[int], list[int], list[int], int], x: Tensor) -> Tensor:
