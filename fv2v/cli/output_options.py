@@ -12,7 +12,7 @@ Video = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Film to write: .mp4, .m4v, .mov, .mkv, .webm; .gif or .webp; or for PNGs a new folder, or "
+        help="What to write: .mp4, .mov, .mkv, .webm, .gif. Also .m4v or .webp; or for PNGs a new folder, or "
         "a pattern, as out/%04d.png.",
         show_default=False,
     ),
@@ -25,7 +25,7 @@ Sound = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|driving|none",
-        help="Sound that goes along: of a video or sound file, of DRIVING (the default, where it has any; "
+        help="Sound that goes along. Of a video or sound file, of DRIVING (the default, where it has any; "
         "motion has none, but for .fv2v), or none.",
         show_default=False,
     ),
@@ -35,7 +35,7 @@ Codec = Annotated[
     str | None,
     typer.Option(
         metavar="libx264|libopenh264|vp9|av1",
-        help="How the film is encoded, where FFmpeg has it: H.264 by x264 (GPL), the default, or OpenH264, "
+        help="How the film is encoded. Where FFmpeg has it: H.264 by x264 (GPL), the default, or OpenH264, "
         "VP9, the default of .webm, or AV1.",
         show_default=False,
     ),
@@ -44,7 +44,7 @@ Crf = Annotated[
     int | None,
     typer.Option(
         metavar="NUMBER",
-        help="Constant quality, 0 the finest: of x264 to 51, 18 by default; of VP9 and AV1 to 63, 24 by "
+        help="Constant quality, 0 the finest. Of x264 to 51, 18 by default; of VP9 and AV1 to 63, 24 by "
         "default.",
         show_default=False,
     ),
@@ -53,7 +53,7 @@ EncoderPreset = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|NUMBER",
-        help="Speed for size: of x264 ultrafast to placebo, of VP9 0 to 8, of AV1 0 to 13, the fastest.",
+        help="Speed for size. Of x264 ultrafast to placebo, of VP9 0 to 8, of AV1 0 to 13, the fastest.",
         show_default=False,
     ),
 ]
@@ -74,7 +74,11 @@ End = Annotated[
     str | None, typer.Option(metavar="SECONDS|H:M:S", help="Stop there; as --start.", show_default=False)
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what --output names, where it is there already.")
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace what --output names. Without it, what is there already stays, and the command ends.",
+    ),
 ]
 
 

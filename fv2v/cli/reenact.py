@@ -16,7 +16,7 @@ Driving = Annotated[
     Path,
     typer.Argument(
         metavar="DRIVING",
-        help="What moves the face: a film; a folder or pattern of frames, as frames/%04d.png; motion, as "
+        help="What moves the face: a film, a folder or pattern of frames, as frames/%04d.png; motion, as "
         "`fv2v render` takes it; or a picture, of which a picture comes.",
         show_default=False,
     ),

@@ -262,34 +262,6 @@ def test_an_interrupt_is_no_traceback(files, tmp_path, kind):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        (),
-        ("demo",),
-        ("reenact",),
-        ("imitate",),
-        ("talk",),
-        ("frontalize",),
-        ("extract",),
-        ("render",),
-        ("inspect",),
-        ("export",),
-        ("synthesize",),
-        ("train",),
-        ("evaluate",),
-        ("convert",),
-        ("info",),
-        ("doctor",),
-        ("bench",),
-    ],
-)
-def test_help_is_there(fv2v, command):
-    code, out, err = fv2v(*command, "--help")
-    assert (code, err) == (0, "")
-    assert "Usage: fv2v" in out
-
-
 def test_the_version(fv2v):
     assert fv2v("--version") == (0, f"fv2v {__version__}\n", "")
 
@@ -318,18 +290,6 @@ def test_help_does_not_wait_for_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("set()\n")
-
-
-def test_each_option_is_explained(fv2v, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    _, out, _ = fv2v("reenact", "--help")
-    options = (
-        "output weights preset relative absolute yaw pitch roll view-mode frames adapt-scale crop no-crop "
-        "batch-size device dtype"
-    )
-    for name in options.split():
-        assert f"--{name}" in out
-    assert "the sound is cut to match" in out
 
 
 def test_info_lists_the_presets(fv2v):
