@@ -161,7 +161,7 @@ def test_the_key_is_of_content_and_options(tmp_path, monkeypatch):
     for file in ("p.png", "same.png", "d.mp4", "still.png"):
         Path(file).write_bytes(b"content")
     Path("weights").mkdir()
-    Path("weights/a").write_bytes(b"1")
+    Path("weights/a.pth").write_bytes(b"1")
     base = GOOD | {"weights": "weights"}
 
     def keys(*rows: dict) -> list[str]:
@@ -177,7 +177,7 @@ def test_the_key_is_of_content_and_options(tmp_path, monkeypatch):
         base | {"yaw": 0}, base | {"still": "still.png"}, base | {"relative": False}, base | {"face": 2}
     )
     assert len({*same, *others}) == 5
-    for file in ("p.png", "d.mp4", "still.png", "weights/a"):
+    for file in ("p.png", "d.mp4", "still.png", "weights/a.pth"):
         before = keys(base | {"still": "still.png"})
         Path(file).write_bytes(b"other")
         assert keys(base | {"still": "still.png"}) != before, file
