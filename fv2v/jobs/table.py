@@ -15,6 +15,7 @@ from fv2v.io.paths import PathLike, check_input
 
 ROWS = 1 << 18
 LONGEST = 1 << 16  # characters of a row
+LINES = 1 << 20  # of a file, empty ones too
 NAMES = 256  # with a value, in a row
 TOML = 1 << 22  # bytes: its parser is slow
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # in a folder of portraits
@@ -100,8 +101,10 @@ def _files_in(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 def _lines(file: IO[str]) -> Iterator[str]:
     """The lines of a file, which a limit keeps from being longer than a row may be."""
+    number = 0
     while line := file.readline(LONGEST + 1):
         check_limit("characters of a line", len(line), LONGEST)
+        check_limit("lines", number := number + 1, LINES)
         yield line
 
 

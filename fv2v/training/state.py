@@ -112,6 +112,8 @@ def set_aside(folder: Path, others: Iterable[Path]) -> Path | None:
 
 def _is_whole(path: Path) -> bool:
     """Whether each tensor, and the structure around them, has the CRC-32 that it was written with."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         check_torch(path)
         with zipfile.ZipFile(path) as archive:

@@ -13,8 +13,8 @@ import hostile_cases
 import numpy as np
 import torch
 from hostile_files import mat, matrix, motion, packed, saved, template, torch_zip, weights
+from hostile_folders import STATE, folder
 from safetensors.torch import save
-from several import BETWEEN, FIRST_STATE
 from tiny import TINY
 
 from fv2v.codec.file import Recording, encoded
@@ -131,8 +131,9 @@ def folders() -> dict[str, bytes]:
         "mixed": (1, ["1.png", "01.png", "a/", "3.jpg>1.png"], [picture, larger]),
         "pattern": (2, ["f%03d.png", "xf001.png", "xf002.png"], [picture]),
         "videos": (3, ["id10001/a/1.png", "id10001/a/2.png", "train/b/1.png", "c>train"], [picture]),
-        "states": (4, [FIRST_STATE, "step-00000002.pt"], [pickle.dumps(state, 2)]),
+        "states": (4, [STATE, "step-00000002.pt"], [pickle.dumps(state, 2)]),
         "recording": (5, ["a.fv2v"], [b"".join(encoded(recording))]),
+        "pipes": (4, [f"{STATE}|", "1.mp4|"], []),
         "weights": (0, ["models/vox/a.safetensors", "models/b>models"], [ours]),
         "snapshot": (
             0,
@@ -140,10 +141,7 @@ def folders() -> dict[str, bytes]:
             [ours, torch_zip(pickle.dumps({"generator": {}}, 2)), ours, b"1"],
         ),
     }
-    return {
-        name: bytes([kind]) + BETWEEN.join([b"\n".join(map(str.encode, names)), *contents])
-        for name, (kind, names, contents) in made.items()
-    }
+    return {name: bytes([kind]) + folder(names, *contents) for name, (kind, names, contents) in made.items()}
 
 
 def of(target: str, folder: Path) -> dict[str, bytes]:

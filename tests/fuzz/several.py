@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hostile_files import torch_zip
+from hostile_folders import unpacked
 
 from fv2v.cli.rows import call_of, read_values
 from fv2v.codec.file import read_recording
@@ -23,10 +23,8 @@ from fv2v.jobs.table import read_rows
 from fv2v.pipelines.coded import sound_file
 from fv2v.training.state import latest
 
-BETWEEN = b"\n\n\n\n"  # two files of a folder
 INPUTS = ("p.png", "d.mp4", "m.npz", "c.npy")  # that rows of jobs may name
 PLANNED = 16  # rows of a table, at most
-FIRST_STATE = "step-00000001.pt"
 
 
 def read_jobs(path: Path) -> None:
@@ -55,34 +53,13 @@ def read_jobs(path: Path) -> None:
 def read_folder(path: Path) -> None:
     """Frames, weights, videos for training, its checkpoints, or a recording, with its table.
 
-    After the first byte come names, a line each, NAME/ for a folder and NAME>OTHER for a symbolic link, then
-    the files' contents.
+    After the first byte comes a folder, as hostile_folders.py has it.
     """
     data = path.read_bytes()
     read = FOLDERS[data[0] % len(FOLDERS) if data else 0]
-    head, *contents = data[1:].split(BETWEEN)
     folder = _emptied(path.with_suffix(""))
-    for number, line in enumerate(head.split(b"\n")[:99]):
-        with suppress(OSError, ValueError):  # names that no file has
-            _put(folder, os.fsdecode(line), contents[number % len(contents)] if contents else b"")
+    unpacked(data[1:], folder)
     read(folder)
-
-
-def _put(folder: Path, line: str, content: bytes) -> None:
-    name, arrow, other = line.partition(">")
-    file = folder / _inside(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if arrow:
-        file.symlink_to(folder / _inside(other))
-    elif name.endswith("/"):
-        file.mkdir()
-    else:
-        # with the checksums of what was changed
-        file.write_bytes(torch_zip(content) if file.name == FIRST_STATE else content)
-
-
-def _inside(name: str) -> str:
-    return "/".join(part for part in name.split("/") if part not in ("", ".."))
 
 
 def _read_frames(folder: Path) -> None:
