@@ -145,6 +145,6 @@ STATES: dict[str, Content] = {
     "folder": lambda: folder([f"{STATE}/"]),
     "loop": lambda: folder([f"{STATE}>{STATE}"]),
     "inflates": lambda: folder(
-        ["step-00000002.pt"], torch_zip(b"\x80\x02}.", {f"data/{i}": bytes(1 << 28) for i in range(4)}, 8)
+        ["step-00000002.pt"], torch_zip(b"\x80\x02}.", {f"data/{i}": bytes(1 << 28) for i in range(2)}, 8)
     ),
 }
