@@ -43,7 +43,7 @@ from fv2v.motion.ratios import read_openness
 from fv2v.training.config import read_config
 from fv2v.training.state import latest
 
-SECONDS, MEGABYTES = 5, 1024
+PATIENCE = 300  # seconds: with what else the machine does, until a process is ended that waits
 
 
 def _read_shards(path: Path) -> None:
@@ -119,7 +119,7 @@ def in_a_process(work: Callable[[], object], output: Path) -> tuple[int, resourc
     """What became of it: its exit code, or less than 0 for a signal; and what it took."""
     child = os.fork()
     if child == 0:
-        signal.alarm(10 * SECONDS)
+        signal.alarm(PATIENCE)
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
