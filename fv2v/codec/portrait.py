@@ -4,6 +4,7 @@
 import cv2
 import numpy as np
 
+from fv2v.codec.file import PICTURES
 from fv2v.codec.range_coder import CodecError
 from fv2v.io.limits import LimitError
 from fv2v.io.picture_size import picture_size
@@ -42,7 +43,10 @@ def check_portrait_format(kind: str) -> None:
 
 
 def decode_portrait(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8. CodecError for bytes that are no picture, or one of more than `limits.PIXELS`."""
+    """(H, W, 3) uint8. CodecError for bytes that are no such picture, or more than `limits.PIXELS`."""
+    # of others, headers have OpenCV give gigabytes to a few bytes
+    if not any(data[at:].startswith(mark) for at, mark in PICTURES.values()):
+        raise CodecError(f"damaged: the portrait is no picture in {', '.join(PICTURES)}")
     image = None
     try:
         if picture_size(data) is not None:

@@ -10,7 +10,7 @@ import clips
 import numpy as np
 import pytest
 from codec_cases import one_by_one, talking
-from hostile_files import png
+from hostile_files import jpeg, png
 from rich.console import Console
 
 import fv2v
@@ -131,7 +131,11 @@ def test_portrait(kind):
 
 def test_a_portrait_larger_than_any_picture_is_not_decoded():
     with pytest.raises(CodecError, match="at most 67108864 pixels"):
-        decode_portrait(png(30_000, 30_000))
+        decode_portrait(jpeg(30_000, 30_000))
+    lying = png(4, 4).replace(b"\0\0\0\x09IDAT", b"\x7f\xff\xff\xffIDAT")  # found by fuzzing
+    assert lying != png(4, 4)
+    with pytest.raises(CodecError, match="no picture in avif, webp, jpeg"):
+        decode_portrait(lying)
 
 
 def test_a_name_in_a_file_is_text_to_the_terminal(tmp_path):

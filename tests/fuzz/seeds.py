@@ -120,12 +120,13 @@ def jobs() -> dict[str, bytes]:
 
 def folders() -> dict[str, bytes]:
     picture = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+    portrait = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
     larger = cv2.imencode(".png", np.zeros((5, 4, 3), np.uint8))[1].tobytes()
     ours = weights(TINY.as_dict())
     learner = {"model": {}, "average": {}, "discriminator": {}, "optimisers": [], "scalers": []}
     state = {"format": FORMAT, "step": 1, "config": {}, "random": []}
     state |= {"learner": learner | {"average_steps": 1}}
-    recording = Recording("vox-256", 15, Timing.even(3, 25), picture, [b"abc"] * 3, b"sound")
+    recording = Recording("vox-256", 15, Timing.even(3, 25), portrait, [b"abc"] * 3, b"sound")
     made = {
         "frames": (0, ["1.png", "2.png"], [picture]),
         "mixed": (1, ["1.png", "01.png", "a/", "3.jpg>1.png"], [picture, larger]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import clips
 import pytest
 import torch
-from hostile_files import png
+from hostile_files import jpeg
 from motion_samples import moving
 from output_files import audio_codec, leftovers, packets
 from tiny import TINY, TINY_SADTALKER, TINY_VOX, pictures
@@ -117,7 +117,7 @@ def test_packets_in_wrong_order_are_refused(files, reenactor, tmp_path):
 
 
 def test_a_portrait_that_is_no_picture_is_refused(files, reenactor, tmp_path):
-    recording = replace(read_recording(files / "talk.fv2v"), portrait=png(30_000, 30_000))
+    recording = replace(read_recording(files / "talk.fv2v"), portrait=jpeg(30_000, 30_000))
     write_recording(tmp_path / "bad.fv2v", recording)
     with pytest.raises(ValueError, match=r"bad\.fv2v: damaged: .* at most 67108864 pixels"):
         decode(tmp_path / "bad.fv2v", tmp_path / "out.mp4", reenactor=reenactor)

@@ -4,7 +4,7 @@
 import json
 from typing import Any
 
-from hostile_files import Content, png
+from hostile_files import Content, chunk, jpeg, png
 
 from fv2v.codec.file import HEADER, INDEX, MOTION, PORTRAIT, SOUND
 
@@ -138,7 +138,8 @@ RECORDINGS: dict[str, Content] = {
     "no-time.fv2v": _recording(b"\3abc"),
     "late.fv2v": _recording(_record(MOTION, b"\xfe" + b"\xff" * 7 + b"\x7fabc")),
     "standing.fv2v": _recording(FRAME, FRAME),
-    "wide.fv2v": _recording(FRAME, portrait=png(60_000, 60_000)),
+    "wide.fv2v": _recording(FRAME, portrait=jpeg(60_000, 60_000)),
+    "png.fv2v": _recording(FRAME, portrait=png(4, 4)[:33] + b"\x7f\xff\xff\xff" + chunk(b"IDAT", b"")[4:]),
     "portrait.fv2v": _recording(FRAME, portrait=b"no picture"),
     "time-base.fv2v": _recording(FRAME, time_base=[1, 0]),
     "time-base-large.fv2v": _recording(FRAME, time_base=[10**400, 1]),
