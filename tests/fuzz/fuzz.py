@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One fuzz target a reader: `python fuzz.py READER [SEEDS ...] [-max_total_time=60 ...]`.
+"""One fuzz target a reader: `python fuzz.py READER [SEEDS ...] [-max_total_time=60 ...]`, with
+PYTHONPATH=tests/fuzz:tests/support.
 
 A target may raise ValueError, and an OSError of the disk. Any other exception, a signal, more than
 `MEGABYTES` or `SECONDS` for one input ends the run, with the input in a file `crash-…`.

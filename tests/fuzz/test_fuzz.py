@@ -42,7 +42,7 @@ def fuzz(target: str, *options: object, folder: Path) -> None:
     result = subprocess.run(
         through_a_shell(list(map(str, command))),
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SUPPORT)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, (HERE, SUPPORT)))},
         capture_output=True,
         text=True,
     )
