@@ -111,8 +111,8 @@ def check(files: Sequence[Path]) -> None:
     parts = [part(path) for path in files]
     if missing := [f"{network}.pth" for network in _SIGNS if network not in parts]:
         raise ValueError(
-            f"LivePortrait's weights are five files; missing: {', '.join(missing)}. Give the folder that "
-            f"holds them all, directly, in base_models and retargeting_models, or in {_ABOVE}"
+            f"{files[0].parent}: LivePortrait's weights are five files; missing: {', '.join(missing)}. Give "
+            f"the folder that holds them all, directly, in base_models and retargeting_models, or in {_ABOVE}"
         )
     if len(parts) != len(FILES):
         raise ValueError(f"expected LivePortrait's five files, once each, got {', '.join(map(str, files))}")

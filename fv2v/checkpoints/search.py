@@ -11,6 +11,7 @@ from fv2v.config import ModelConfig
 
 DEPTH = 7  # folders below the one that is given
 MOST = 2000  # folders that are looked into
+NAME = 256  # characters of a snapshot's name
 PASSED_OVER = {
     "blobs",
     "refs",
@@ -46,7 +47,7 @@ def search(folder: Path, config: ModelConfig | None) -> list[Path]:
     """
     sets: list[tuple[Path, list[Path]]] = []
     done: set[Path] = set()
-    for below in _folders(folder):
+    for below in folders_below(folder):
         if done.isdisjoint((below, *below.parents)) and (files := whole_set(below, config)):
             sets.append((below, files))
             done.add(below)
@@ -56,19 +57,25 @@ def search(folder: Path, config: ModelConfig | None) -> list[Path]:
     return sets[0][1] if sets else []
 
 
-def _folders(top: Path) -> Iterator[Path]:
-    """The folders below, from the top down; of a HuggingFace snapshot that which `main` names."""
+def folders_below(top: Path) -> Iterator[Path]:
+    """The folders below, from the top down, each once; of a HuggingFace snapshot that which `main` names.
+
+    ValueError where there are more than `MOST`.
+    """
     level = [top]
+    known = {os.path.realpath(top)}  # links may name a folder again, also one that is above
     count = 0
     for _ in range(DEPTH):
         following: list[Path] = []
         for folder in level:
-            main = folder.parent / "refs" / "main"
-            named = main.read_text().strip() if folder.name == "snapshots" and main.is_file() else None
+            named = _named_by_main(folder)
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_dir())
             kept = [name for name in names if name[0] != "." and name not in PASSED_OVER]
-            following += [folder / name for name in ([named] if named in kept else kept) if name]
+            for name in [named] if named in kept else kept:
+                if (real := os.path.realpath(folder / name)) not in known:
+                    known.add(real)
+                    following.append(folder / name)
         count += len(following)
         if count > MOST:
             raise ValueError(
@@ -76,3 +83,12 @@ def _folders(top: Path) -> Iterator[Path]:
             )
         yield from following
         level = following
+
+
+def _named_by_main(folder: Path) -> str:
+    """Which of a HuggingFace repository's snapshots is the current one; "" where nothing tells."""
+    main = folder.parent / "refs" / "main"
+    if folder.name != "snapshots" or not main.is_file():
+        return ""
+    with main.open(errors="replace") as file:
+        return file.read(NAME).strip()

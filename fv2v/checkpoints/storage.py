@@ -56,26 +56,25 @@ def weights_in(folder: Path) -> list[Path]:
 def outline(path: Path) -> dict[str, Any]:
     """The names in a file, and in the dicts in it: what tells a network. No tensor is read.
 
-    Values are shapes, outlines of dicts, or None. {} for a file that cannot be read, or not but as a whole.
+    Values are shapes, dicts of shapes, or None. {} for a file that cannot be read, or not but as a whole.
     """
     try:
         if is_safetensors(path):
             with TensorFile(path) as file:
                 return {**file.shapes}
         if zipfile.is_zipfile(path):
-            _check_torch(path)
-            return _outline(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+            check_torch(path)
+            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            dicts = {name: _shapes(stored[name]) for name in stored if isinstance(stored[name], Mapping)}
+            return _shapes(stored) | dicts
     except Exception:  # as in `read_torch`; who reads it will say what is wrong
         pass
     return {}
 
 
-def _outline(stored: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in stored.items() if isinstance(stored, Mapping) else ():
-        if isinstance(name, str):
-            found[name] = _outline(value) if isinstance(value, Mapping) else getattr(value, "shape", None)
-    return found
+def _shapes(stored: Any) -> dict[str, Any]:
+    items = stored.items() if isinstance(stored, Mapping) else ()
+    return {name: getattr(value, "shape", None) for name, value in items if isinstance(name, str)}
 
 
 def read_file(path: Path, expected: str = "a release's own file, whole, or a .safetensors of fv2v") -> Any:
@@ -98,7 +97,7 @@ def read_torch(path: Path, expected: str = "a release's own file, whole, or a .s
     `expected` is what the error then asks for.
     """
     try:
-        _check_torch(path)
+        check_torch(path)
         stored = torch.load(path, map_location="cpu", weights_only=True)
         check_limit("bytes of tensors", _bytes(stored), max(path.stat().st_size, VIEWS))
         return stored
@@ -110,8 +109,8 @@ def read_torch(path: Path, expected: str = "a release's own file, whole, or a .s
         ) from error
 
 
-def _check_torch(path: Path) -> None:
-    """What `torch.load` may ask for: ValueError for more than `torch.save` writes."""
+def check_torch(path: Path) -> None:
+    """What a file asks of `torch.load`: ValueError for more than `torch.save` writes."""
     check_bytes(path, WEIGHTS, "bytes of tensors")
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
@@ -139,12 +138,17 @@ def _check_legacy(data: bytes) -> None:
 
 def _bytes(stored: Any) -> int:
     """Of all tensors: a view may say that it is larger than what it is a view of."""
-    if isinstance(stored, Tensor):
-        if stored.layout != torch.strided or stored.device.type != "cpu":
-            raise ValueError("a tensor that is not stored in the file")
-        return stored.numel() * stored.element_size()
-    values = stored.values() if isinstance(stored, Mapping) else stored if isinstance(stored, list) else ()
-    return sum(map(_bytes, values))
+    total, left, known = 0, [stored], set[int]()
+    while left:
+        each = left.pop()
+        if isinstance(each, Tensor):
+            if each.layout != torch.strided or each.device.type != "cpu":
+                raise ValueError("a tensor that is not stored in the file")
+            total += each.numel() * each.element_size()
+        elif isinstance(each, Mapping | list) and id(each) not in known:
+            known.add(id(each))  # one that holds another twice, and so on, would be walked through for hours
+            left += each.values() if isinstance(each, Mapping) else each
+    return total
 
 
 def write_torch(stored: Mapping[str, Any], path: Path) -> None:

@@ -34,7 +34,7 @@ MAGIC, END = b"fv2v", b"2v2f"
 VERSION = 1
 MOTION, HEADER, PORTRAIT, SOUND, INDEX = range(250, 255)
 LARGEST = 1 << 28  # bytes of a record: what says more is damaged
-FRAMES = 1 << 24
+FRAMES = 1 << 22  # 38 hours at 30 a second
 PICTURES = {"avif": (4, b"ftyp"), "webp": (8, b"WEBP"), "jpeg": (0, b"\xff\xd8\xff")}  # where, what they have
 
 

@@ -4,7 +4,10 @@
 import cv2
 import numpy as np
 
+from fv2v.codec.file import PICTURES
 from fv2v.codec.range_coder import CodecError
+from fv2v.io.limits import LimitError
+from fv2v.io.picture_size import picture_size
 
 FORMATS = {
     "avif": (".avif", cv2.IMWRITE_AVIF_QUALITY),
@@ -40,11 +43,18 @@ def check_portrait_format(kind: str) -> None:
 
 
 def decode_portrait(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8. CodecError for bytes that are no picture."""
+    """(H, W, 3) uint8. CodecError for bytes that are no such picture, or more than `limits.PIXELS`."""
+    # of others, headers have OpenCV give gigabytes to a few bytes
+    if not any(data[at:].startswith(mark) for at, mark in PICTURES.values()):
+        raise CodecError(f"damaged: the portrait is no picture in {', '.join(PICTURES)}")
+    image = None
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if picture_size(data) is not None:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except LimitError as error:
+        raise CodecError(f"damaged: a portrait that cannot be: {error}") from None
     except cv2.error:
-        image = None
+        pass
     if image is None:
         raise CodecError("damaged: the portrait is no picture that OpenCV can read")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

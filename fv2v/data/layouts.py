@@ -12,7 +12,8 @@
 | TalkingHead-1KH                  | VIDEO_NNNN_S*_E*_L*_T*_R*_B*.mp4                    | the source video |
 
 A folder may hold several of these. Hidden files and folders are skipped, and so is everything beside a folder
-`cropped_clips`: in TalkingHead-1KH those are the videos that the clips were cut from.
+`cropped_clips`: in TalkingHead-1KH those are the videos that the clips were cut from. A folder that several
+symbolic links name is read once, in the order of names.
 """
 
 import os
@@ -77,9 +78,15 @@ def frame_files(folder: Path) -> list[Path]:
 
 def _videos(root: Path) -> list[str]:
     found: list[Path] = []
+    read: set[str] = set()  # else links that name a folder above them would be followed again and again
     for path, folders, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(path)) in read:
+            folders.clear()
+            continue
+        read.add(real)
         folder = Path(path).relative_to(root)
-        folders[:] = [CROPPED] if CROPPED in folders else [name for name in folders if name[0] != "."]
+        kept = [CROPPED] if CROPPED in folders else [name for name in folders if name[0] != "."]
+        folders[:] = sorted(kept)
         if folders == [CROPPED]:
             continue
         clips = [folder / name for name in files if _is(name, CLIP_SUFFIXES)]

@@ -14,6 +14,7 @@ from fv2v.data.layouts import find_items, frame_files, split_folder
 from fv2v.data.pairs import Draw, Pairs
 from fv2v.face.crop import cut, middle_square
 from fv2v.io.image import read_image
+from fv2v.io.limits import shown
 from fv2v.io.paths import PathLike
 from fv2v.io.random_access import Choice, read_frames
 from fv2v.io.video import read_video
@@ -118,7 +119,7 @@ class VideoFolder:
             if path not in self.broken:
                 self.broken[path] = reason
                 if get_worker_info() is None:  # the parent process logs those of its workers
-                    logger.warning("%s: skipped: %s", path, reason)
+                    logger.warning("%s: skipped: %s", shown(path), shown(reason))
 
     def read(self, path: Path, choose: Choice) -> Tensor:
         """The chosen frames of one of the videos, (B, 3, size, size) uint8. Errors as `read_frames`."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a `.fv2v` file spends its bytes on."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from fv2v.codec.file import read_recording
+from fv2v.io.limits import shown
 from fv2v.io.paths import PathLike
 
 
@@ -24,10 +26,11 @@ def recording_tables(path: PathLike) -> list[Table]:
         "sound": len(recording.sound),
     }
     cut = ", cut short" if recording.truncated else ""
-    table = Table(
-        title=f"{path}: {recording.preset}, {frames} frames of {recording.keypoints} keypoints, "
-        f"{seconds:.2f} s, {len(recording.refreshes)} that decode alone{cut}"
+    title = (
+        f"{path}: {recording.preset}, {frames} frames of {recording.keypoints} keypoints, {seconds:.2f} s, "
+        f"{len(recording.refreshes)} that decode alone{cut}"
     )
+    table = Table(title=escape(shown(title)))
     for heading in ("part", "bytes", "bytes a frame", "kbit/s"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
     for name, size in (parts | {"all": sum(parts.values())}).items():

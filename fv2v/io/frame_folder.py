@@ -95,7 +95,12 @@ def _by_pattern(pattern: Path) -> list[Path]:
     before, after = pattern.name[: number.start()], pattern.name[number.end() :]
     digits = r"\d+" if number[1] is None else rf"\d{{{number[1]},}}"
     name = re.compile(re.escape(before) + f"({digits})" + re.escape(after))
-    found = {int(match[1]): file for file in pattern.parent.iterdir() if (match := name.fullmatch(file.name))}
+    found: dict[int, Path] = {}
+    for file in pattern.parent.iterdir():
+        if match := name.fullmatch(file.name):
+            other = found.setdefault(int(match[1]), file)
+            if other != file:
+                raise ValueError(f"{pattern}: expected a file a number, got {other.name} and {file.name}")
     if not found:
         raise ValueError(f"{pattern}: expected frames, no file has such a name")
     for last, following in zip(sorted(found), sorted(found)[1:], strict=False):

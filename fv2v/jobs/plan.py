@@ -127,7 +127,7 @@ class _Contents:
     def in_place_of(self, name: str, value: Any) -> Any:
         """An option's value, where it names a file the digest of its content.
 
-        So does a folder of weights, with the names of the files in it.
+        So does a folder of weights, with the names of the files in it that may be such.
         """
         if isinstance(value, list | tuple):
             return [self.in_place_of(name, each) for each in value]
@@ -137,7 +137,10 @@ class _Contents:
         if path.is_file():
             return self._digest(path)
         if name == "weights" and path.is_dir():
-            files = sorted(each for each in path.rglob("*") if each.is_file())
+            from fv2v.checkpoints.search import folders_below  # which imports torch, for seconds
+            from fv2v.checkpoints.storage import weights_in
+
+            files = [file for folder in (path, *folders_below(path)) for file in weights_in(folder)]
             return {str(each.relative_to(path)): self._digest(each) for each in files}
         return str(value)
 

@@ -69,6 +69,9 @@ def open_results(folder: PathLike) -> Iterator[Results]:
     if not folder.exists():
         check_place(folder)
         folder.mkdir(exist_ok=True)
+    for path in (folder / LINES, folder / LOCK):
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: expected a file, got a folder, a pipe or a device")
     check_place(folder / LINES)
     lock = lock_file(folder / LOCK)
     if lock is None:

@@ -15,6 +15,8 @@ from fv2v.io.paths import PathLike, check_input
 
 ROWS = 1 << 18
 LONGEST = 1 << 16  # characters of a row
+LINES = 1 << 20  # of a file, empty ones too
+NAMES = 256  # with a value, in a row
 TOML = 1 << 22  # bytes: its parser is slow
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # in a folder of portraits
 DRIVERS = {  # in a folder of drivers: the name by which a row has such a file
@@ -99,8 +101,10 @@ def _files_in(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 def _lines(file: IO[str]) -> Iterator[str]:
     """The lines of a file, which a limit keeps from being longer than a row may be."""
+    number = 0
     while line := file.readline(LONGEST + 1):
         check_limit("characters of a line", len(line), LONGEST)
+        check_limit("lines", number := number + 1, LINES)
         yield line
 
 
@@ -122,6 +126,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         lines = csv.reader(_lines(file), strict=True)
         try:
             names = [name.strip() for name in next(lines, [])]
+            check_limit("columns", len(names), NAMES)
             if "id" not in names or len(set(names)) != len(names):
                 raise ValueError(
                     "expected the names of the columns in the first line, each once, id among them; got "
@@ -148,6 +153,7 @@ def _toml_rows(path: Path) -> Iterator[Row]:
     rows = defaults.pop("jobs", [])
     if not isinstance(rows, list):
         raise ValueError("expected tables [[jobs]], a clip each")
+    check_limit("names above the tables", len(defaults), NAMES)
     for number, values in enumerate(rows, 1):
         yield _row(number, {**defaults, **values} if isinstance(values, dict) else values)
 
@@ -155,10 +161,20 @@ def _toml_rows(path: Path) -> Iterator[Row]:
 def _row(number: int, values: Any) -> Row:
     """A row of values that JSON or TOML had."""
     if not isinstance(values, dict):
-        return Row(number, fault=f"expected names with values, got {shown(repr(values)[:80])}")
+        return Row(number, fault=f"expected names with values, got {type(values).__name__}")
+    if len(values) > NAMES:
+        return Row(number, fault=f"expected at most {NAMES} names, got {len(values)}")
     for name, value in values.items():
-        each = value if isinstance(value, list) else [value]
-        if not all(isinstance(one, str | int | float | None) for one in each):
-            kind = type(value).__name__
-            return Row(number, values, f"{shown(name)}: expected a text, a number, true or false, got {kind}")
+        for each in value if isinstance(value, list) else [value]:
+            if expected := _expected_in_place_of(each):
+                known = {"id": values["id"]} if isinstance(values.get("id"), str) else {}
+                fault = f"{shown(name)}: expected {expected}, got {type(value).__name__}"
+                return Row(number, known, fault)
     return Row(number, values)
+
+
+def _expected_in_place_of(value: Any) -> str:
+    """What no row may have such a value for; "" where it may."""
+    if isinstance(value, int) and abs(value) >= 1 << 63:  # of which Python may refuse to make a text
+        return "a number of at most 64 bits"
+    return "" if isinstance(value, str | int | float | None) else "a text, a number, true or false"

@@ -19,6 +19,7 @@ from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.audio import check_sound
 from fv2v.io.encoders import Encoding
+from fv2v.io.limits import reading
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch
 from fv2v.io.timing import Span
@@ -199,9 +200,11 @@ def decode(
         requirements=[partial(check_preset, recording), options.check],
     )
     model.check()
-    picture = decode_portrait(recording.portrait)
+    with reading(Path(coded), "damaged: no portrait that can be decoded"):
+        picture = decode_portrait(recording.portrait)
     reenactor = model.load()
-    whole = decode_motion(recording, reenactor.config)
+    with reading(Path(coded), "damaged: no motion that can be decoded"):
+        whole = decode_motion(recording, reenactor.config)
     motion, timing = whole[taken], recording.timing.part(taken)
     box = middle_square(picture)
     if given is not None:

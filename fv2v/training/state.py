@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fv2v.checkpoints.storage import read_torch
+from fv2v.checkpoints.storage import check_torch, read_torch
 from fv2v.io.paths import whole_file
 from fv2v.training.learner import LearnerState
 
@@ -89,6 +89,8 @@ def read(path: Path) -> TrainingState:
         if stored.pop("format") != FORMAT:
             raise KeyError
         state = TrainingState(**stored | {"learner": LearnerState(**stored["learner"])})
+        if type(state.step) is not int:
+            raise TypeError
     except (AttributeError, KeyError, TypeError):
         raise ValueError(f"{path.name} is no training checkpoint of this version of fv2v") from None
     if path.name != f"step-{state.step:08d}.pt":
@@ -110,7 +112,10 @@ def set_aside(folder: Path, others: Iterable[Path]) -> Path | None:
 
 def _is_whole(path: Path) -> bool:
     """Whether each tensor, and the structure around them, has the CRC-32 that it was written with."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
+        check_torch(path)
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
     except Exception:  # damaged bytes make zipfile raise nearly anything

@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fv2v.config import ModelConfig
-from fv2v.io.limits import CONFIG, LINE, check_bytes, check_limit, reading
+from fv2v.io.limits import CONFIG, DOTS, LINE, check_bytes, check_limit, reading
 from fv2v.io.paths import PathLike, check_input
 from fv2v.presets import preset
 
@@ -30,8 +30,9 @@ def read_table(path: PathLike, most: int = CONFIG) -> dict[str, Any]:
     path = check_input(path)
     with reading(path, "no TOML that can be read: its tables are nested too deep"):
         check_bytes(path, most, "bytes of TOML")
-        text = path.read_bytes().decode()
-        check_limit("characters of a line", max(map(len, text.splitlines()), default=0), LINE)
+        lines = (text := path.read_bytes().decode()).splitlines()
+        check_limit("characters of a line", max(map(len, lines), default=0), LINE)
+        check_limit("steps through names with dots", sum(line.count(".") ** 2 for line in lines), DOTS)
         try:
             return tomllib.loads(text)
         except ValueError as error:

@@ -135,6 +135,19 @@ def test_a_snapshot_is_the_one_that_main_names(small, tmp_path):
     assert checkpoints.find(tmp_path / "hub") == [repository / "snapshots" / "222" / "anything.safetensors"]
 
 
+def test_links_and_odd_names_lead_nowhere(small, tmp_path):
+    """Each folder is looked into once, whatever links there are, and what `main` names may be no text."""
+    found = checkpoints.find(small)
+    for i in range(9):
+        (small / "models" / f"link{i}").symlink_to(small)
+    assert checkpoints.find(small) == found
+    repository = tmp_path / "hub" / "models--a--b"
+    shutil.copytree(small / "models" / "vox" / "v1", repository / "snapshots" / "111")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_bytes(b"\xff" * 9999)
+    assert len(checkpoints.find(tmp_path / "hub")) == 1
+
+
 def test_info_tells_what_a_path_is(small, fv2v, tmp_path):
     frames = clips.moving_picture(clips.portrait(), 5, size=64)
     film = clips.write_clip(tmp_path / "film.mp4", frames, audio="aac")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import clips
+import hostile_folders
 import pytest
 import torch
 from refusals import assert_refused
@@ -184,6 +185,17 @@ def test_half_a_release_is_told_by_what_is_missing(
     weights = [part for path in given for part in ("--weights", path)]
     assert_refused(fv2v("frontalize", clips.PORTRAIT, "-o", "out.png", *weights), message)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("case", ["dicts", "dicts-below", "itself"])
+def test_dicts_that_hold_one_another_are_walked_through_once(tmp_path, case):
+    """Of 60 that hold the one before it twice, or one that holds itself."""
+    hostile_folders.unpacked(hostile_folders.WEIGHTS[case](), tmp_path)
+    with pytest.raises(ValueError, match="expected a file of weights, or a folder"):
+        checkpoints.load(tmp_path)
+    for file in tmp_path.glob("*.pth"):
+        with pytest.raises(ValueError, match="is not laid out as a release"):
+            checkpoints.load(file)
 
 
 def test_liveportraits_files_are_five_once_each(tmp_path):

@@ -22,8 +22,8 @@ SECONDS = int(os.environ.get("FV2V_FUZZ_SECONDS", "60"))
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has wheels for Linux alone")
-def test_only_the_documented_error():
-    command = through_a_shell([sys.executable, str(SUPPORT / "fuzz_codec.py"), str(SECONDS)])
+def test_only_the_documented_error(tmp_path):
+    command = through_a_shell([sys.executable, str(SUPPORT / "fuzz_codec.py"), str(SECONDS), str(tmp_path)])
     environment = os.environ | {"PYTHONPATH": str(SUPPORT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600 + 2 * SECONDS)
     assert done.returncode == 0, done.stderr[-2000:]

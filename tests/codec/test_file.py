@@ -10,12 +10,15 @@ import clips
 import numpy as np
 import pytest
 from codec_cases import one_by_one, talking
+from hostile_files import jpeg, png
+from rich.console import Console
 
 import fv2v
 from fv2v import Timing
 from fv2v.codec import CodecError, MotionEncoder
 from fv2v.codec.file import MAGIC, Recording, encoded, parse, read_recording, records, write_recording
 from fv2v.codec.portrait import FORMATS, decode_portrait, encode_portrait
+from fv2v.diagnostics.coded import recording_tables
 
 STARTER = fv2v.preset("starter")
 STEADY = Timing.even(30, 25)
@@ -124,3 +127,21 @@ def test_portrait(kind):
         assert len(data) == min(len(encode_portrait(image, 36, each)) for each in FORMATS)
     with pytest.raises(CodecError, match="the portrait is no picture"):
         decode_portrait(data[:20])
+
+
+def test_a_portrait_larger_than_any_picture_is_not_decoded():
+    with pytest.raises(CodecError, match="at most 67108864 pixels"):
+        decode_portrait(jpeg(30_000, 30_000))
+    lying = png(4, 4).replace(b"\0\0\0\x09IDAT", b"\x7f\xff\xff\xffIDAT")  # found by fuzzing
+    assert lying != png(4, 4)
+    with pytest.raises(CodecError, match="no picture in avif, webp, jpeg"):
+        decode_portrait(lying)
+
+
+def test_a_name_in_a_file_is_text_to_the_terminal(tmp_path):
+    named = Recording("[/red]\x1b[31m[bold", 5, STEADY, b"picture", [b"a"] * 30)
+    write_recording(tmp_path / "talk.fv2v", named)
+    (table,) = recording_tables(tmp_path / "talk.fv2v")
+    console = Console(file=io.StringIO(), width=300)
+    console.print(table)
+    assert ": [/red]\N{REPLACEMENT CHARACTER}[31m[bold, 30 frames" in console.file.getvalue()

@@ -13,6 +13,7 @@ import torch
 from numbered import numbered, numbered_clip, who_and_frame
 
 from fv2v.data import open_data
+from fv2v.data.layouts import find_items
 from fv2v.data.pairs import Draw, Pairs
 from fv2v.data.videos import VideoFolder
 from fv2v.face.crop import cut, middle_square
@@ -121,6 +122,18 @@ def test_what_talking_head_1kh_was_cut_from_is_passed_over(tmp_path):
     data = VideoFolder(tmp_path, SIZE)
     assert len(data) == 1
     assert drawn(data, 0) == {2}
+
+
+def test_links_are_followed_once(tmp_path):
+    """Also those that lead up again: each would double what there is to walk through."""
+    numbered_clip(tmp_path / "elsewhere" / "a.mp4", 1)
+    data = tmp_path / "data"
+    frame_folder(data / "person", 2)
+    for name in ("again", "up"):
+        (data / name).symlink_to(data)
+    (data / "b").symlink_to(tmp_path / "elsewhere")
+    (data / "c").symlink_to(tmp_path / "elsewhere")
+    assert find_items(data, grouped=False) == [["b/a.mp4"], ["person"]]
 
 
 def test_pictures_beside_clips_are_no_video(tmp_path):

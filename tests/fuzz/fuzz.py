@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One fuzz target a reader: `python fuzz.py READER [SEEDS ...] [-max_total_time=60 ...]`.
+"""One fuzz target a reader: `python fuzz.py READER [SEEDS ...] [-max_total_time=60 ...]`, with
+PYTHONPATH=tests/fuzz:tests/support.
 
 A target may raise ValueError, and an OSError of the disk. Any other exception, a signal, more than
 `MEGABYTES` or `SECONDS` for one input ends the run, with the input in a file `crash-…`.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,8 +16,13 @@ import atheris
 import torch
 
 with atheris.instrument_imports(
-    include=["fv2v.io", "fv2v.motion", "fv2v.face", "fv2v.data", "fv2v.training"]
+    include=[
+        *("fv2v.io", "fv2v.motion", "fv2v.face", "fv2v.data", "fv2v.training"),
+        *("fv2v.jobs", "fv2v.cli.rows"),
+    ]
 ):
+    from several import read_folder, read_jobs
+
     from fv2v.data.shards import HeadShards
     from fv2v.face.detectors.given import read_faces
     from fv2v.io.audio import check_sound
@@ -70,13 +77,23 @@ TARGETS: dict[str, tuple[str, Callable[[Path], object]]] = {  # the file's endin
     "configs": (".toml", lambda path: read_config(path, ["data=clips", "output=run"])),
     "weights": (".safetensors", checkpoints.load),
     "torch": (".pth", read_torch),
+    "jobs": (".jobs", read_jobs),
+    "folders": (".folder", read_folder),
 }
 
 
 def main() -> None:
-    name, *options = sys.argv[1:]
+    """The fuzzing is a child's, since libFuzzer ends its process at once: somebody has to tidy up."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        child = os.fork()
+        if child == 0:
+            fuzz(Path(folder), *sys.argv[1:])
+        _, status = os.waitpid(child, 0)
+    sys.exit(os.waitstatus_to_exitcode(status) and 1)
+
+
+def fuzz(folder: Path, name: str, *options: str) -> None:
     suffix, read = TARGETS[name]
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     path = folder / f"input{suffix}"
 
     def one(data: bytes) -> None:

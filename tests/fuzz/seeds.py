@@ -12,12 +12,16 @@ import cv2
 import hostile_cases
 import numpy as np
 import torch
-from hostile_files import mat, matrix, motion, packed, saved, template, weights
+from hostile_files import mat, matrix, motion, packed, saved, template, torch_zip, weights
+from hostile_folders import STATE, folder
 from safetensors.torch import save
 from tiny import TINY
 
+from fv2v.codec.file import Recording, encoded
 from fv2v.data.synthetic import LANDMARKS
+from fv2v.io.timing import Timing
 from fv2v.networks import FaceVid2Vid  # noqa: F401  so that what it imports is not fuzzed
+from fv2v.training.state import FORMAT
 
 HAND_MADE = {  # by target: of which reader's hostile files are seeds, too
     "pictures": "picture",
@@ -98,6 +102,49 @@ def coefficients() -> dict[str, bytes]:
     return {"stored": mat(good), "packed": mat(packed(good))}
 
 
+def jobs() -> dict[str, bytes]:
+    rows = [
+        {"id": "a", "portrait": "p.png", "driving": "d.mp4", "yaw": -20.5, "strength": ["3=0.5", "1=2"]},
+        {"id": 7, "portrait": "p.png", "motion": "m.npz", "crop": False, "weights": "p.png", "still": None},
+        {"id": "c", "portrait": "p.png", "coefficients": "c.npy", "source-coefficients": "c.npy"},
+        {"id": "d", "portrait": "p.png", "driving": "out/a.mp4", "weights": "out", "smooth": 0.5},
+    ]
+    done = {"id": "a", "row": 1, "status": "done", "key": "k", "sha256": "0", "output": "a.mp4"}
+    return {
+        "lines": b"\0" + b"".join(json.dumps(row).encode() + b"\n" for row in rows),
+        "columns": b'\1id,portrait,driving,yaw\na,p.png,d.mp4,-20\nb,"p.png",d.mp4,\n',
+        "tables": b"\2relative = true\n[[jobs]]\nid = 'a'\nportrait = 'p.png'\ndriving = 'd.mp4'\nface = 2\n",
+        "results": b"\3" + json.dumps(done).encode() + b'\n{"id": "b", "st',
+    }
+
+
+def folders() -> dict[str, bytes]:
+    picture = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+    portrait = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
+    larger = cv2.imencode(".png", np.zeros((5, 4, 3), np.uint8))[1].tobytes()
+    ours = weights(TINY.as_dict())
+    learner = {"model": {}, "average": {}, "discriminator": {}, "optimisers": [], "scalers": []}
+    state = {"format": FORMAT, "step": 1, "config": {}, "random": []}
+    state |= {"learner": learner | {"average_steps": 1}}
+    recording = Recording("vox-256", 15, Timing.even(3, 25), portrait, [b"abc"] * 3, b"sound")
+    made = {
+        "frames": (0, ["1.png", "2.png"], [picture]),
+        "mixed": (1, ["1.png", "01.png", "a/", "3.jpg>1.png"], [picture, larger]),
+        "pattern": (2, ["f%03d.png", "xf001.png", "xf002.png"], [picture]),
+        "videos": (3, ["id10001/a/1.png", "id10001/a/2.png", "train/b/1.png", "c>train"], [picture]),
+        "states": (4, [STATE, "step-00000002.pt"], [pickle.dumps(state, 2)]),
+        "recording": (5, ["a.fv2v"], [b"".join(encoded(recording))]),
+        "pipes": (4, [f"{STATE}|", "1.mp4|"], []),
+        "weights": (0, ["models/vox/a.safetensors", "models/b>models"], [ours]),
+        "snapshot": (
+            0,
+            ["a/snapshots/1/b.sft>a/blobs/c", "a/snapshots/2/b.bin", "a/blobs/c", "a/refs/main"],
+            [ours, torch_zip(pickle.dumps({"generator": {}}, 2)), ours, b"1"],
+        ),
+    }
+    return {name: bytes([kind]) + folder(names, *contents) for name, (kind, names, contents) in made.items()}
+
+
 def of(target: str, folder: Path) -> dict[str, bytes]:
     """The seeds of a target, by name."""
     made: dict[str, Callable[[], dict[str, bytes]]] = {
@@ -116,6 +163,8 @@ def of(target: str, folder: Path) -> dict[str, bytes]:
         "configs": lambda: {"a": b"[model]\npreset = 'vox-256'\n[optimiser]\nlr = 0.1\nbetas = [0.5, 0.9]\n"},
         "weights": lambda: {"a": weights(TINY.as_dict())},
         "torch": torch_files,
+        "jobs": jobs,
+        "folders": folders,
     }
     found = made[target]()
     by_hand = hostile_cases.CASES.get(HAND_MADE.get(target, ""), {})

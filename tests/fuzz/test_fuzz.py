@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from places import ROOT, TESTS
+from places import ROOT, SUPPORT, TESTS
 from processes import through_a_shell
 
 HERE = TESTS / "fuzz"
@@ -32,6 +32,8 @@ TARGETS = (
     "configs",
     "weights",
     "torch",
+    "jobs",
+    "folders",
 )
 
 
@@ -40,7 +42,7 @@ def fuzz(target: str, *options: object, folder: Path) -> None:
     result = subprocess.run(
         through_a_shell(list(map(str, command))),
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, (HERE, SUPPORT)))},
         capture_output=True,
         text=True,
     )

@@ -14,6 +14,7 @@ from processes import make_once
 
 SECONDS, MEGABYTES = 5, 1024
 LIBPNG = "libpng "  # how lines begin that libpng prints past OpenCV, which offers no way to stop it
+SKIPPED = ": skipped: "  # in lines about videos that training passes over
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def readings(tmp_path_factory) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_there_are_enough():
-    assert sum(map(len, hostile_cases.CASES.values())) > 300
+    assert sum(map(len, hostile_cases.CASES.values())) > 450
 
 
 @pytest.mark.slow
@@ -39,10 +40,11 @@ def test_there_are_enough():
 def test_hostile_files_are_refused_in_one_line(readings, reader):
     wrong = {}
     for name, found in readings[reader].items():
-        lines = [line for line in found["said"].splitlines() if not line.startswith(LIBPNG)]
+        said = [line for line in found["said"].splitlines() if not line.startswith(LIBPNG)]
+        lines = [line for line in said if SKIPPED not in line]
         named = len(lines) == 1 and lines[0].startswith("fv2v: ") and name.partition(".")[0] in lines[0]
         cheap = found["seconds"] <= SECONDS and found["megabytes"] <= MEGABYTES
-        if not (found["code"] == 2 and named and lines[0].isprintable() and cheap):
+        if not (found["code"] == 2 and named and all(map(str.isprintable, said)) and cheap):
             wrong[name] = found
     assert not wrong
     assert readings[reader].keys() == hostile_cases.CASES[reader].keys()

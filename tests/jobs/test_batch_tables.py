@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of jobs, what is wrong with rows of them, and the file of results."""
 
+import os
 from pathlib import Path
 
 import batches
 import pytest
 from refusals import assert_refused
 
+from fv2v.checkpoints import search
 from fv2v.cli.rows import call_of, read_values
 from fv2v.jobs.call import Call
 from fv2v.jobs.plan import Job, Refused, plan
 from fv2v.jobs.recent import Recent
-from fv2v.jobs.results import LINES, open_results
+from fv2v.jobs.results import LINES, LOCK, open_results
 from fv2v.jobs.table import Row, pair_rows, read_rows
 
 GOOD = {"portrait": "p.png", "driving": "d.mp4"}
@@ -49,6 +51,10 @@ HOSTILE = {
     "wide.jsonl": ('{"id": "' + "a" * 70_000 + '"}\n', "at most 65536 characters of a line"),
     "cell.csv": ("id\n" + "a" * 70_000, "at most 65536 characters of a line"),
     "many.jsonl": ("1\n" * 262_145, "at most 262144 jobs"),
+    "lines.jsonl": ("\n" * 1_048_577, "at most 1048576 lines"),
+    "columns.csv": ("id," + ",".join(map(str, range(256))) + "\n1\n", "at most 256 columns, got 257"),
+    "dotted.toml": (f"{'a.' * 2000}b = 1\n" * 9, "steps through names with dots"),
+    "defaults.toml": ("".join(f"a{i} = 1\n" for i in range(257)), "at most 256 names above the tables"),
     "bytes.csv": (b"id\n\xff\xfe", "decode"),
     "nested.toml": ("a = " + "[" * 2000, "no TOML"),
     "table.toml": ("jobs = 3\n", "expected tables [[jobs]]"),
@@ -124,6 +130,57 @@ def test_a_line_that_is_no_row_costs_no_other(tmp_path, line):
     assert second == Row(2, {"id": "b"})
 
 
+def test_a_row_of_too_much_costs_no_other(tmp_path):
+    """A number that Python makes no text of, more names than any command has, a list within lists."""
+    whole = f"0x{'f' * 4000}"
+    (tmp_path / "jobs.toml").write_text(
+        f"[[jobs]]\nid = {whole}\n[[jobs]]\nid = 'b'\nyaw = [1, {whole}]\n[[jobs]]\nid = 'c'\n"
+    )
+    names = ", ".join(f'"a{i}": 1' for i in range(300))
+    nested = "[" * 900 + "]" * 900
+    (tmp_path / "jobs.jsonl").write_text(
+        f'{{"id": "a", {names}}}\n{{"id": {nested}}}\n{nested}\n{{"id": "d"}}\n'
+    )
+    *faulty, last = read_rows(tmp_path / "jobs.toml")
+    assert [row.fault for row in faulty] == [
+        "id: expected a number of at most 64 bits, got int",
+        "yaw: expected a number of at most 64 bits, got list",
+    ]
+    assert faulty[1].values == {"id": "b"}
+    assert last == Row(3, {"id": "c"})
+    *faulty, last = read_rows(tmp_path / "jobs.jsonl")
+    assert [row.fault.partition(":")[0] for row in faulty] == [
+        "expected at most 256 names, got 301",
+        "id",
+        "expected names with values, got list",
+    ]
+    assert last == Row(4, {"id": "d"})
+
+
+def test_a_folder_of_weights_is_not_searched_without_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("p.png", "d.mp4"):
+        Path(file).write_bytes(b"content")
+    monkeypatch.setattr(search, "MOST", 5)
+    for i in range(6):
+        (tmp_path / "weights" / str(i)).mkdir(parents=True)
+    (refused,) = planned(tmp_path / "out", GOOD | {"id": "a", "weights": "weights"})
+    assert isinstance(refused, Refused)
+    assert "more than 5 folders" in refused.error
+
+
+@pytest.mark.parametrize("name", [LINES, LOCK])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_results_are_in_files(tmp_path, name, make):
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out" / name)
+    with (
+        pytest.raises(ValueError, match=f"{name}: expected a file, got a folder, a pipe"),
+        open_results(tmp_path / "out"),
+    ):
+        pass
+
+
 def planned(folder: Path, *rows: dict) -> list[Job | Refused]:
     with open_results(folder) as results:
         return list(plan([Row(i, row) for i, row in enumerate(rows, 1)], results, read_values))
@@ -161,7 +218,7 @@ def test_the_key_is_of_content_and_options(tmp_path, monkeypatch):
     for file in ("p.png", "same.png", "d.mp4", "still.png"):
         Path(file).write_bytes(b"content")
     Path("weights").mkdir()
-    Path("weights/a").write_bytes(b"1")
+    Path("weights/a.pth").write_bytes(b"1")
     base = GOOD | {"weights": "weights"}
 
     def keys(*rows: dict) -> list[str]:
@@ -177,7 +234,7 @@ def test_the_key_is_of_content_and_options(tmp_path, monkeypatch):
         base | {"yaw": 0}, base | {"still": "still.png"}, base | {"relative": False}, base | {"face": 2}
     )
     assert len({*same, *others}) == 5
-    for file in ("p.png", "d.mp4", "still.png", "weights/a"):
+    for file in ("p.png", "d.mp4", "still.png", "weights/a.pth"):
         before = keys(base | {"still": "still.png"})
         Path(file).write_bytes(b"other")
         assert keys(base | {"still": "still.png"}) != before, file

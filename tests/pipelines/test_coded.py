@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fv2v encode`, `fv2v decode` and `fv2v info` of a `.fv2v`, on a tiny model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import clips
 import pytest
 import torch
+from hostile_files import jpeg
 from motion_samples import moving
 from output_files import audio_codec, leftovers, packets
 from tiny import TINY, TINY_SADTALKER, TINY_VOX, pictures
@@ -110,8 +112,16 @@ def test_packets_in_wrong_order_are_refused(files, reenactor, tmp_path):
     recording = read_recording(files / "talk.fv2v")
     recording.packets[2:4] = reversed(recording.packets[2:4])
     write_recording(tmp_path / "bad.fv2v", recording)
-    with pytest.raises(ValueError, match="damaged: frame 2 does not follow"):
+    with pytest.raises(ValueError, match=r"bad\.fv2v: damaged: frame 2 does not follow"):
         decode(tmp_path / "bad.fv2v", tmp_path / "out.mp4", reenactor=reenactor)
+
+
+def test_a_portrait_that_is_no_picture_is_refused(files, reenactor, tmp_path):
+    recording = replace(read_recording(files / "talk.fv2v"), portrait=jpeg(30_000, 30_000))
+    write_recording(tmp_path / "bad.fv2v", recording)
+    with pytest.raises(ValueError, match=r"bad\.fv2v: damaged: .* at most 67108864 pixels"):
+        decode(tmp_path / "bad.fv2v", tmp_path / "out.mp4", reenactor=reenactor)
+    assert leftovers(tmp_path) == [tmp_path / "bad.fv2v"]
 
 
 @pytest.mark.parametrize(

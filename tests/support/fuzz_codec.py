@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feeds bytes to the decoder, the `.fv2v` reader and the readers of messages: `python fuzz_codec.py SECONDS`.
+"""Feeds bytes to the decoder, the `.fv2v` reader and the readers of messages:
+`python fuzz_codec.py SECONDS FOLDER`, an empty folder for the seeds, which whoever made it removes: libFuzzer
+ends its process at once.
 
 Coverage guides atheris. Anything but a CodecError ends it with a traceback.
 """
 
 import io
 import sys
+from pathlib import Path
 
 import atheris
 
@@ -57,12 +60,9 @@ def run(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    import tempfile
-    from pathlib import Path
-
-    folder = tempfile.mkdtemp()
+    _, seconds, folder = sys.argv
     for number, seed in enumerate(seeds()):
         Path(folder, str(number)).write_bytes(seed)
-    limits = [f"-max_total_time={sys.argv[1]}", "-max_len=4096", "-rss_limit_mb=2048"]
+    limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=2048"]
     atheris.Setup([sys.argv[0], *limits, "-seed=1", folder], run)
     atheris.Fuzz()

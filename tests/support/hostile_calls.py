@@ -4,6 +4,9 @@ process of its own, which a kernel that trusts too much would end.
 
 Every case starts as a call that fits and is spoilt here and there: axes, dtypes, layouts, options, devices.
 It has to raise a Python error, or to return what the reference does.
+
+Without an affine, kernels multiply by the identity, so that an infinite driving keypoint is NaN along the
+other axes (0 · ∞); the reference does not multiply. Of such calls it is given the identity, and agrees.
 """
 
 import inspect
@@ -166,15 +169,14 @@ def calls(
             grads = [torch.rand(1)] * len(overload._schema.returns)
     names, values = [*[""] * len(grads), *given], [*grads, *given.values()]
     tensors = [i for i, each in enumerate(values) if isinstance(each, Tensor)]
+    infinite = False
     for which, kind in spoils:
         if kind == "strays" and op == "winograd_conv":  # its tiles share what is infinite
             continue
         if kind == "without memory" and op == "winograd_conv" and way == "public":
             continue  # it copies what lies otherwise, by PyTorch, which ends the process
         at = tensors[which % len(tensors)]
-        # without an affine, kernels multiply by the identity: an infinite keypoint is NaN along all axes
-        if kind == "strays" and names[at] == "kp_driving" and given["affine"] is None:
-            continue
+        infinite |= kind == "strays" and names[at] == "kp_driving" and given["affine"] is None
         if isinstance(values[at], Tensor):
             if values[at].layout is torch.strided and _is_bare(values[at]):
                 continue
@@ -183,19 +185,30 @@ def calls(
     described = ", ".join(
         f"{tuple(each.shape)} {each.dtype}" if isinstance(each, Tensor) else repr(each) for each in values
     )
+    explicit = list(values)  # with the identity, for the reference
+    if infinite and isinstance(points := values[names.index("kp_driving")], Tensor) and points.dim():
+        explicit[names.index("affine")] = torch.eye(3, dtype=points.dtype).expand(len(points), 3, 3)
+    told = {"reference": explicit}
     if way == "backward":
-        count = sum("Tensor" in str(each.type) for each in overload._schema.arguments)
-        needed = [bool(asked >> i & 1) for i in range(count if asked < 60 else count - 1)]
+        takes = [each.name for each in overload._schema.arguments if "Tensor" in str(each.type)]
+        needed = [bool(asked >> i & 1) for i in range(len(takes) if asked < 60 else len(takes) - 1)]
+        if infinite and len(needed) > takes.index("affine"):
+            needed[takes.index("affine")] = False  # of which there is no gradient where there is none
         target = getattr(torch.ops.fv2v, f"{op}_backward").default
-        return lambda backend: target(*values, needed, backend), described
+        return lambda backend: target(*told.get(backend, values), needed, backend), described
     if way == "raw":
-        return lambda backend: overload(*values, backend), described
+        return lambda backend: overload(*told.get(backend, values), backend), described
     function = getattr(fv2v_kernels, op)
-    named = dict(zip(given, values, strict=True))
-    options = {name: named[name] for name in inspect.signature(function).parameters if name in named}
+    takes = [name for name in given if name in inspect.signature(function).parameters]
+    options: dict[str, Any] = {}
     if "memory_format" in inspect.signature(function).parameters:
         options["memory_format"] = (torch.contiguous_format, torch.channels_last_3d)[asked % 2]
-    return lambda backend: function(**options, backend=backend or None), described
+
+    def call(backend: str) -> Any:
+        named = dict(zip(given, told.get(backend, values), strict=True))
+        return function(**{name: named[name] for name in takes}, **options, backend=backend or None)
+
+    return call, described
 
 
 def check(call: Callable[[str], Any]) -> bool:

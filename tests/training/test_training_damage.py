@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hostile_folders
 import pytest
 import runs
 import torch
@@ -148,3 +149,12 @@ def test_two_runs_of_a_folder(folder, run):
     child.stdout.close()
     assert Trainer(config(folder, output=run), CPU).step == 4
     lock_file(run / LOCK).close()
+
+
+@pytest.mark.parametrize("case", sorted(hostile_folders.STATES.keys() - {"inflates"}))  # which takes seconds
+def test_what_is_no_checkpoint_is_left_out(tmp_path, case):
+    """Also a pipe, a step that is no number, a dict that holds others without end."""
+    hostile_folders.unpacked(hostile_folders.STATES[case](), tmp_path)
+    found = run_state.latest(tmp_path)
+    assert found.state is None
+    assert len(found.left_out) == 1
