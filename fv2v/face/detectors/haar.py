@@ -2,8 +2,8 @@
 """OpenCV's Haar cascade `haarcascade_frontalface_alt2`, the detector where no other is installed.
 
 It knows upright faces seen from the front. A picture in which it finds none is searched at finer scale and
-then turned, in steps of 15 degrees. It looks at red, in which dark skin has the contrast that it expects; what
-it is not sure of has to be found in grey, too. Its box runs from the middle of the forehead to the chin.
+then turned, in steps of 15 degrees. It looks at red, in which dark skin has the contrast that it expects;
+what it is not sure of has to be found in grey, too. Its box runs from the middle of the forehead to the chin.
 """
 
 from collections.abc import Iterator
