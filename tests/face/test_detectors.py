@@ -7,7 +7,7 @@ import clips
 import cv2
 import numpy as np
 import pytest
-from posed_faces import UPRIGHT, cut_off, drawn, is_found, painted, placed, textures, turned
+from posed_faces import OTHER_HEADS, UPRIGHT, cut_off, drawn, is_found, painted, placed, textures, turned
 from stand_in_yunet import POINTS, SIDE, write_yunet
 
 import fv2v
@@ -142,6 +142,28 @@ def test_haar_finds_faces_that_lean():
     (followed,) = haar(placed(painted(), 30).picture, 1, leaning)
     assert abs(followed.x - leaning.x) < 0.1 * leaning.side
     assert not any(haar(texture) for texture in textures(5, 120))
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_haar_finds_faces_of_dark_skin(number):
+    """Which have eyes lighter than their cheeks in grey."""
+    assert is_found(haar, placed(drawn(number, heads=OTHER_HEADS)))
+
+
+@pytest.mark.slow
+def test_haar_finds_leaning_faces_of_other_heads():
+    heads = [drawn(number, heads=OTHER_HEADS) for number in range(6)]
+    posed = [face for head in heads for face in UPRIGHT["roll -45 to 45°"](head)]
+    assert np.mean([is_found(haar, face) for face in posed]) >= 0.85
+
+
+@pytest.mark.slow
+def test_haar_finds_no_faces_in_textures():
+    assert not any(haar(texture) for texture in textures(50))
+
+
+def test_haar_finds_no_face_in_a_cat():
+    assert haar(read_image(clips.real("no_human_face.jpg"))) == []
 
 
 def test_a_yunet_of_the_users_own(tmp_path):

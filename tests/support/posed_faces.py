@@ -17,6 +17,7 @@ from fv2v.data.synthetic import LANDMARKS, Expression, Pose, SyntheticHeads, ren
 from fv2v.face.detectors.base import FaceDetector
 
 HEADS = SyntheticHeads(size=128, identities=64, seed=500_000_031)
+OTHER_HEADS = SyntheticHeads(size=128, identities=64, seed=77)  # 0 and 5 have dark skin, 0 glasses
 FRAME = (480, 640)  # rows and columns of a picture with one face
 HEIGHT = 200  # pixels of a face in it, from mid-forehead to chin
 WALL = (90, 110, 120)
@@ -33,9 +34,9 @@ class PosedFace(NamedTuple):
 
 
 @cache
-def drawn(number: int, yaw: float = 0.0, size: int = 128) -> PosedFace:
-    """One of `HEADS`, its face where the renderer has it."""
-    identity, expression = HEADS.identity(number), Expression.neutral(1)
+def drawn(number: int, yaw: float = 0.0, size: int = 128, heads: SyntheticHeads = HEADS) -> PosedFace:
+    """One of the heads, its face where the renderer has it."""
+    identity, expression = heads.identity(number), Expression.neutral(1)
     pose = Pose.at(torch.zeros(1), torch.tensor([yaw]), torch.zeros(1))
     picture = (255 * render(identity, expression, pose, size)[0] + 0.5).to(torch.uint8)
     canonical, motion = truth(identity, expression, pose)
