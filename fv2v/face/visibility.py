@@ -46,16 +46,28 @@ def outside(face: Face, size: tuple[int, int]) -> float:
     return 1 - inside
 
 
+def is_turned_away(face: Face) -> bool:
+    """Whether half of the face is turned away, as far as its points tell."""
+    turned = yaw(face)
+    return turned is not None and turned > YAW
+
+
+def is_covered(face: Face) -> bool:
+    """Whether something hides a part of the face, as far as the detector's certainty tells."""
+    hidden = covered(face)
+    return hidden is not None and hidden > COVERED
+
+
 def remarks(face: Face, size: tuple[int, int]) -> list[str]:
     """What the networks have to guess of a face in a picture of `size` (H, W), a line each; often none."""
     lines = []
     turned, hidden, cut = yaw(face), covered(face), outside(face, size)
-    if turned is not None and turned > YAW:
+    if turned is not None and is_turned_away(face):
         lines.append(
             f"the head is turned by about {turned:.0f} degrees: beyond {YAW:.0f} half of it is guessed"
         )
     if cut > OUTSIDE:
         lines.append(f"{100 * cut:.0f} % of the face lies outside the picture: that part is guessed")
-    elif hidden is not None and hidden > COVERED:
+    elif hidden is not None and is_covered(face):
         lines.append(f"about {100 * hidden:.0f} % of the face is covered: what is there moves with the face")
     return lines

@@ -15,13 +15,16 @@ from fv2v.face.first import FirstFace, find_first_good_face
 from fv2v.face.fixed import FixedCrop, middle_crops
 from fv2v.face.marking import marked
 from fv2v.face.portrait import choose_face
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
+from fv2v.face.visibility import YAW, is_covered, is_turned_away
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
 from fv2v.io.timing import WHOLE, Span
 from fv2v.io.video import open_film
 from fv2v.motion.ratios import Openness
+from fv2v.pipelines.report import Spans, listed
 
+FEW = 5  # frames in which a face seems turned or covered, and nothing is said: a blink of the detector
 EYES_OPEN = 0.5  # of their usual openness: below, they blink
 
 
@@ -75,6 +78,8 @@ class DrivingVideo:
             awake = self._awake(choice.detector)
             self.first = find_first_good_face(reader, str(reader.path), choice.number, choice.detector, awake)
         self.lost: list[int] = []
+        self._turned: list[int] = []  # frames in which the face is turned away, and is covered
+        self._covered: list[int] = []
         self._decoded = Timed(reader)
         self._cropper: SteadyCrop | FixedCrop | None = None
 
@@ -100,6 +105,11 @@ class DrivingVideo:
         for frame in self._looked_at(self._cropper, self._cropped):
             if not frame.seen:
                 self.lost.append(frame.number)
+            elif isinstance(self._cropper, SteadyCrop):
+                if is_turned_away(self._cropper.found):
+                    self._turned.append(frame.number)
+                elif is_covered(self._cropper.found):
+                    self._covered.append(frame.number)
             yield frame
 
     def look_through(self, config: ModelConfig) -> Iterator[LookedAt]:
@@ -159,18 +169,34 @@ class DrivingVideo:
         return None if ratios is None else [Openness(*map(float, each)) for each in ratios]
 
     @property
-    def lost_spans(self) -> tuple[tuple[float, float], ...]:
+    def lost_spans(self) -> Spans:
         """The seconds of the first and of the last frame of each stretch of `lost`."""
-        times, lost = self.reader.times, set(self.lost)
-        firsts = [number for number in self.lost if number - 1 not in lost]
-        lasts = [number for number in self.lost if number + 1 not in lost]
+        return self._spans(self.lost)
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the user: what of the frames cannot drive as it should; often none."""
+        notes = [self.reader.note_on_damage, self._note_on_others]
+        for numbers, what, then in (
+            (self._turned, f"turned by more than {YAW:.0f} degrees", "half of it is guessed"),
+            (self._covered, "partly covered", "what covers it moves as skin does"),
+        ):
+            if len(numbers) > FEW:
+                when = listed(self._spans(numbers))
+                notes.append(f"{self.reader.path}: the face is {what} in {len(numbers)} frames{when}: {then}")
+        return [note for note in notes if note]
+
+    def _spans(self, numbers: list[int]) -> Spans:
+        times, among = self.reader.times, set(numbers)
+        firsts = [number for number in numbers if number - 1 not in among]
+        lasts = [number for number in numbers if number + 1 not in among]
         return tuple(
             (times[first] - times[0], times[last] - times[0])
             for first, last in zip(firsts, lasts, strict=True)
         )
 
     @property
-    def note_on_others(self) -> str | None:
+    def _note_on_others(self) -> str | None:
         """A line for the user where somebody else came to be followed; None: it is one person throughout."""
         others = self._cropper.others if isinstance(self._cropper, SteadyCrop) else []
         if not others:

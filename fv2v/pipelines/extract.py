@@ -116,7 +116,7 @@ def extract(
         with Prefetch(driver.crops(reenactor.config, lost), batch_size + SPARE) as ahead:
             motion = extract_motion(reenactor, ahead, batch_size, driver.reader.length, progress)
         timing, openness, spans = driver.reader.timing, driver.openness(len(motion)), driver.lost_spans
-        missing, found = len(driver.lost), [driver.reader.note_on_damage, driver.note_on_others]
+        missing, found = len(driver.lost), driver.notes
     else:
         head = reenactor.config.head
         timing = Timing.even(len(driver), COEFFICIENT_RATE)

@@ -202,7 +202,7 @@ def reenact(
         network=-drivers.seconds,  # waiting for a crop is no work of theirs
         encode=0.0,
     )
-    report = report.with_driver(driver, len(video.lost), video.reader.note_on_damage, video.note_on_others)
+    report = report.with_driver(driver, len(video.lost), *video.notes)
     return replace(report, notes=(*report.notes, *faces.notes), lost=lost, spans=video.lost_spans)
 
 

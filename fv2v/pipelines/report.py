@@ -6,7 +6,9 @@ from pathlib import Path
 
 from fv2v.face.lost import LOST
 
-SPANS = 5  # stretches without a face that a line lists
+SPANS = 5  # stretches of frames that a line lists
+
+Spans = tuple[tuple[float, float], ...]  # seconds of the first and the last frame of each stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Report:
     stages: Stages | None = None  # of a video
     notes: tuple[str, ...] = ()  # lines about what is not as it should be: damaged frames, sound left out
     lost: str = "hold"  # what drove in those frames, a key of `LOST`
-    spans: tuple[tuple[float, float], ...] = ()  # of them: seconds of the first and last of each stretch
+    spans: Spans = ()  # of them
 
     def with_driver(self, stages: Stages, missing: int, *notes: str | None) -> "Report":
         """The same report with the seconds that reading the driver took added, stage by stage, and notes."""
@@ -48,12 +50,14 @@ class Report:
         if self.stages:
             text += f": {self.stages}"
         if self.missing:
-            text += f"; no face in {self.missing} of them{self._when()}: {LOST[self.lost]}"
+            text += f"; no face in {self.missing} of them{listed(self.spans)}: {LOST[self.lost]}"
         return text
 
-    def _when(self) -> str:
-        if not self.spans:
-            return ""
-        spans = [f"{a:.2f}" if a == b else f"{a:.2f}-{b:.2f}" for a, b in self.spans[:SPANS]]
-        more = f" and {len(self.spans) - SPANS} times more" if len(self.spans) > SPANS else ""
-        return f" (at {', '.join(spans)} s{more})"
+
+def listed(spans: Spans) -> str:
+    """ " (at 1.00-2.00, 5.00 s)", in brackets and with a space before; "" for none."""
+    if not spans:
+        return ""
+    shown = [f"{a:.2f}" if a == b else f"{a:.2f}-{b:.2f}" for a, b in spans[:SPANS]]
+    more = f" and {len(spans) - SPANS} times more" if len(spans) > SPANS else ""
+    return f" (at {', '.join(shown)} s{more})"
