@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A call: the portrait once, then motion and sound between two machines, each of which renders the other.
+
+The files, from the bottom: link (address and secret), messages (what is said), portrait (a peer's picture),
+rates (what it costs), sound, connection (two peers, once), signalling (how they find each other), show (what
+is seen, written), person (the other one, as shown), call (one side of it all).
+"""
