@@ -13,10 +13,11 @@ import json
 import logging
 import re
 import secrets
-import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from aiohttp import web
 
@@ -81,7 +82,7 @@ def guarded_app(secret: str, host: str = "127.0.0.1", limits: Limits | None = No
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request.app[ARRIVED].add(request.protocol)
+        request.app[WAITING].discard(request.protocol)
         try:
             _check(request, secret, host)
             return await handler(request)
@@ -98,12 +99,12 @@ def guarded_app(secret: str, host: str = "127.0.0.1", limits: Limits | None = No
             return error_response(500, "the server failed; its own messages say more")
 
     app = web.Application(middlewares=[guard], client_max_size=limits.message)
-    app[ARRIVED], app[LIMITS] = weakref.WeakSet(), limits
+    app[WAITING], app[LIMITS] = set(), limits
     app.on_response_prepare.append(_harden)
     return app
 
 
-ARRIVED: web.AppKey["weakref.WeakSet[asyncio.BaseProtocol]"] = web.AppKey("ARRIVED", weakref.WeakSet)
+WAITING: web.AppKey[set[Any]] = web.AppKey("WAITING", set)  # connections without a request so far
 LIMITS = web.AppKey("LIMITS", Limits)
 
 
@@ -164,8 +165,9 @@ async def read_json(request: web.Request) -> dict[str, object]:
     return value
 
 
-async def start(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Listen; port 0 takes a free one. Returns what is to be cleaned up at the end, and the port.
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Serve while the block runs; port 0 takes a free one. Yields the port.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -178,16 +180,18 @@ async def start(app: web.Application, host: str, port: int) -> tuple[web.AppRunn
     def connect() -> asyncio.BaseProtocol:
         assert runner.server is not None
         protocol = runner.server()
-        loop.call_later(limits.request_seconds, _drop_silent, app, weakref.ref(protocol))
+        app[WAITING].add(protocol)
+        loop.call_later(limits.request_seconds, _drop_silent, app[WAITING], protocol)
         return protocol
 
     try:
-        listening = await loop.create_server(connect, host, port)
-    except BaseException:
+        sockets = await loop.create_server(connect, host, port)
+        try:
+            yield int(sockets.sockets[0].getsockname()[1])
+        finally:
+            sockets.close()
+    finally:
         await runner.cleanup()
-        raise
-    app.on_shutdown.append(_closing(listening))
-    return runner, int(listening.sockets[0].getsockname()[1])
 
 
 def url(secret: str, host: str, port: int) -> str:
@@ -252,15 +256,9 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
 
 
-def _drop_silent(app: web.Application, reference: "weakref.ref[web.RequestHandler]") -> None:
+def _drop_silent(waiting: set[Any], protocol: web.RequestHandler) -> None:
     """Close a connection whose first request has not arrived in time."""
-    protocol = reference()
-    if protocol is not None and protocol.transport is not None and protocol not in app[ARRIVED]:
-        protocol.transport.abort()
-
-
-def _closing(listening: asyncio.Server) -> Callable[[web.Application], Awaitable[None]]:
-    async def close(app: web.Application) -> None:
-        listening.close()
-
-    return close
+    if protocol in waiting:
+        waiting.discard(protocol)
+        if protocol.transport is not None:
+            protocol.transport.abort()
