@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ("aiortc", "aiohttp")
 WARNING = (
-    "listening at {host}: other machines can try to call; only who has the link can join. Pictures, motion and "
-    "sound are encrypted between the two sides"
+    "listening at {host}: other machines can try to call; only who has the link can join. Pictures, motion "
+    "and sound are encrypted between the two sides"
 )
 
 LinkArgument = Annotated[
@@ -170,6 +170,7 @@ def call(
 def _place(link: str | None, listen: bool, host: str, port: int) -> "Place":
     from fv2v.live.call.link import Link
     from fv2v.live.call.run import Place
+    from fv2v.live.server import is_loopback
 
     if listen == (link is not None):
         raise ValueError("expected --listen, to wait for a call, or the LINK of who waits; one of the two")
@@ -177,7 +178,7 @@ def _place(link: str | None, listen: bool, host: str, port: int) -> "Place":
         return Place(link=Link.parse(link))
     if not 0 <= port < 1 << 16:
         raise ValueError(f"expected a port from 0 to 65535, got {port}")
-    if not (host == "localhost" or host == "::1" or host.startswith("127.")):
+    if not is_loopback(host):
         typer.echo(f"fv2v: warning: {printable(WARNING.format(host=host))}", err=True)
     return Place(host=host, port=port)
 

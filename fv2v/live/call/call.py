@@ -23,7 +23,7 @@ from fv2v.live.call.model import model_digest
 from fv2v.live.call.person import Person, Shown
 from fv2v.live.call.rates import Rates
 from fv2v.live.call.show import Film
-from fv2v.live.call.signalling import Busy, Doorbell, NoAnswer, ring
+from fv2v.live.call.signalling import Busy, NoAnswer, doorbell, ring
 from fv2v.live.call.sound import Ear, SoundSource
 from fv2v.reenactor import Reenactor
 
@@ -148,12 +148,9 @@ class Call:
         Raises:
             OSError: the address cannot be listened at.
         """
-        doorbell = Doorbell(self._answer)
-        try:
-            show_link(await doorbell.open(host, port))
+        async with doorbell(self._answer, host, port) as link:
+            show_link(link)
             await asyncio.Event().wait()
-        finally:
-            await doorbell.close()
 
     async def join(self, link: Link) -> str:
         """Calls who listens, and again when the connection was lost. Returns why it is over.
@@ -223,7 +220,7 @@ class Call:
                 self._report("connected")
                 if before is not None:
                     await before.close()
-            ended = await connection.ended
+            ended = await asyncio.shield(connection.ended)
         finally:
             greeted.cancel()
             await connection.close("it hung up")  # says so where nothing else has ended it

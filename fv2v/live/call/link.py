@@ -2,17 +2,16 @@
 """The link of a call: where one side listens, and the secret that both then share.
 
 The secret itself never travels. It keys an HMAC-SHA256 of every offer and answer, whose fingerprints DTLS
-then checks: who listens on the way reads addresses, and can neither join nor stand in the middle.
+then checks: who listens on the way reads addresses, and can neither join nor stand in the middle. The path
+that offers go to is made of it, too, so that the server refuses what comes from elsewhere unread.
 """
 
 import hashlib
 import hmac
 import re
-import secrets
 from dataclasses import dataclass, field
 
 SCHEME = "fv2v"
-SECRET_BYTES = 16
 _LINK = re.compile(rf"{SCHEME}://(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):(\d{{1,5}})/([\w-]{{16,64}})/?", re.ASCII)
 
 
@@ -23,11 +22,6 @@ class Link:
     host: str
     port: int
     secret: str = field(repr=False)
-
-    @classmethod
-    def new(cls, host: str, port: int) -> "Link":
-        """With a secret of its own."""
-        return cls(host, port, secrets.token_urlsafe(SECRET_BYTES))
 
     @classmethod
     def parse(cls, text: str) -> "Link":
@@ -44,9 +38,9 @@ class Link:
         return f"{SCHEME}://{self._authority}/{self.secret}"
 
     @property
-    def url(self) -> str:
-        """Where offers go; without the secret."""
-        return f"http://{self._authority}/call"
+    def origin(self) -> str:
+        """Of the server that listens there."""
+        return f"http://{self._authority}"
 
     @property
     def _authority(self) -> str:
@@ -54,7 +48,7 @@ class Link:
 
 
 def sign(secret: str, purpose: str, body: bytes) -> str:
-    """64 hexadecimal digits that only who knows the secret can make of an "offer" or "answer"."""
+    """64 hexadecimal digits that only who knows the secret can make of an "offer", "answer" or "path"."""
     return hmac.new(secret.encode(), purpose.encode() + b"\0" + body, hashlib.sha256).hexdigest()
 
 

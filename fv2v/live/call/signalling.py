@@ -4,17 +4,28 @@
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
 
 from fv2v.live.call.link import Link, is_signed, sign
 from fv2v.live.call.messages import PeerError
+from fv2v.live.server import (
+    Limits,
+    Refused,
+    add_route,
+    guarded_app,
+    is_everywhere,
+    listening,
+    new_secret,
+    read_body,
+)
 
 LARGEST = 1 << 16  # bytes of an offer or an answer
-SLOW = 10.0  # seconds in which a request has to be over, from the first byte to the last
+SLOW = 10.0  # seconds for an answer to come
+REACH = 1.5  # seconds for a connection to come about
 HEADER = "X-Fv2v-Signature"
 
 Answer = Callable[[str], Awaitable[str]]
@@ -28,61 +39,38 @@ class NoAnswer(Exception):
     """Nobody answers there: another try may find somebody."""
 
 
-class Doorbell:
-    """Listens for offers.
+@asynccontextmanager
+async def doorbell(answer: Answer, host: str, port: int) -> AsyncIterator[Link]:
+    """Listens for offers while the block runs; port 0 takes a free one. Yields the link for the other side.
+
+    The link of a host that stands for all addresses has the one by which others are reached.
 
     Args:
         answer: makes the answer to an offer; raises PeerError for one that cannot be answered, `Busy` while
             another is.
+
+    Raises:
+        OSError: the address cannot be listened on.
     """
+    secret = new_secret()
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._secret = ""
-        application = web.Application(client_max_size=LARGEST)
-        application.router.add_post("/call", self._ring)
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, keepalive_timeout=0)
-        self._server: asyncio.Server | None = None
-
-    async def open(self, host: str, port: int) -> Link:
-        """Listens from now on; 0 takes a free port. OSError for an address that cannot be had.
-
-        The link of a host that stands for all addresses has the one by which others are reached.
-        """
-        await self._runner.setup()
-        make = self._runner.server
-        assert make is not None
-        loop = asyncio.get_running_loop()
-
-        def limited() -> asyncio.Protocol:
-            protocol = make()
-            loop.call_later(SLOW, _cut, protocol)
-            return protocol
-
-        self._server = await loop.create_server(limited, host, port)
-        link = Link.new(_reachable(host), self._server.sockets[0].getsockname()[1])
-        self._secret = link.secret
-        return link
-
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        await self._runner.cleanup()
-
-    async def _ring(self, request: web.Request) -> web.Response:
-        body = await request.read()
+    async def ring(request: web.Request) -> web.Response:
+        body = await read_body(request, LARGEST)
         signature = request.headers.get(HEADER, "")
-        if not is_signed(self._secret, "offer", body, signature):
-            return web.Response(status=403, text="wrong secret")
+        if not is_signed(secret, "offer", body, signature):
+            raise Refused(403, "expected an offer signed with the link's secret")
         try:
-            answer = await self._answer(_sdp(body))
+            made = await answer(_sdp(body))
         except Busy:
-            return web.Response(status=429, text="somebody else is being answered")
-        except PeerError as error:
-            return web.Response(status=400, text=str(error))
-        reply = json.dumps({"sdp": answer}).encode()
-        headers = {HEADER: sign(self._secret, "answer", signature.encode() + reply)}
+            raise Refused(429, "somebody else is being answered") from None
+        reply = json.dumps({"sdp": made}).encode()
+        headers = {HEADER: sign(secret, "answer", signature.encode() + reply)}
         return web.Response(body=reply, headers=headers, content_type="application/json")
+
+    app = guarded_app(sign(secret, "path", b""), host, Limits(message=LARGEST))
+    add_route(app, "POST", "/offer", ring)
+    async with listening(app, host, port) as port:
+        yield Link(_reachable(host), port, secret)
 
 
 async def ring(link: Link, offer: str) -> str:
@@ -94,11 +82,13 @@ async def ring(link: Link, offer: str) -> str:
     """
     body = json.dumps({"sdp": offer}).encode()
     signature = sign(link.secret, "offer", body)
-    timeout = aiohttp.ClientTimeout(total=SLOW, sock_connect=2)
+    url = f"{link.origin}/{sign(link.secret, 'path', b'')}/offer"
+    headers = {HEADER: signature, "Origin": link.origin}
+    timeout = aiohttp.ClientTimeout(total=SLOW, sock_connect=REACH)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(link.url, data=body, headers={HEADER: signature}, allow_redirects=False) as response,
+            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
         ):
             reply = await _bounded(response)
             if response.status == 429:
@@ -137,7 +127,7 @@ def _sdp(body: bytes) -> str:
 
 def _reachable(host: str) -> str:
     """An address of this machine in place of one that stands for all of them."""
-    if host not in ("0.0.0.0", "::"):
+    if not is_everywhere(host):
         return host
     family, outside = (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -146,9 +136,3 @@ def _reachable(host: str) -> str:
         except OSError:  # no network
             return "::1" if host == "::" else "127.0.0.1"
         return str(probe.getsockname()[0])
-
-
-def _cut(protocol: Any) -> None:
-    """The end of a connection that is still there, whatever it is at."""
-    if protocol.transport is not None:
-        protocol.transport.abort()
