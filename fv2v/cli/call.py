@@ -17,7 +17,7 @@ from fv2v.cli.options import (
     ViewOptions,
     chosen_face,
 )
-from fv2v.cli.output_options import Overwrite, free_name
+from fv2v.cli.output_options import free_name
 from fv2v.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ WARNING = (
 
 LinkArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[LINK]", help="Whom to call: what --listen printed there.", show_default=False),
+    typer.Argument(metavar="LINK", help="Whom to call: what --listen printed there.", show_default=False),
 ]
 Portrait = Annotated[
     Path,
@@ -101,11 +101,17 @@ class Records:
             show_default=False,
         ),
     ] = None
-    overwrite: Overwrite = False
+    keep_motion: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="This side's own motion, as .npz for `fv2v render`.", show_default=False
+        ),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace such files that are there.")] = False
 
     def paths(self) -> list[Path | None]:
-        """`show`, `hear` and `log` of `CallOptions`."""
-        given = (self.show, self.hear, self.log)
+        """`show`, `hear`, `log` and `motion` of `CallOptions`."""
+        given = (self.show, self.hear, self.log, self.keep_motion)
         return [None if path is None else free_name(path, self.overwrite) for path in given]
 
 
@@ -137,11 +143,12 @@ def call(
     from fv2v.live.call.run import call as run
     from fv2v.pipelines.model import ModelChoice
 
-    show, hear, log = records.paths()
+    show, hear, log, motion = records.paths()
     options = CallOptions(
         show=show,
         hear=hear,
         log=log,
+        motion=motion,
         sound=_source(sound),
         servers=_servers(stun or [], turn or []),
         view=view.view(),

@@ -20,6 +20,7 @@ from fv2v.live.call.connection import Connection, Ended, Mine, Reactions
 from fv2v.live.call.link import Link
 from fv2v.live.call.messages import Hello
 from fv2v.live.call.model import model_digest
+from fv2v.live.call.own import OwnMotion
 from fv2v.live.call.person import Person, Shown
 from fv2v.live.call.rates import Rates
 from fv2v.live.call.show import Film
@@ -40,6 +41,7 @@ class CallOptions:
         show: a film of what is seen, as `fv2v.write_video` takes its name.
         hear: a .wav of what is heard.
         log: a file of JSON, a line a second: rates, latencies, the frames shown.
+        motion: a .npz of this side's own motion, which time stamps in milliseconds tell from the log.
         sound: what is sent; None: silence.
         servers: STUN and TURN servers.
         view: from where the other is seen; it may be changed during the call.
@@ -50,6 +52,7 @@ class CallOptions:
     show: Path | None = None
     hear: Path | None = None
     log: Path | None = None
+    motion: Path | None = None
     sound: SoundSource | None = None
     servers: Sequence[RTCIceServer] = ()
     view: View | None = None
@@ -103,6 +106,7 @@ class Call:
         self.latest: Shown | None = None
         self.lap: dict[str, Any] = {}
         self._film = None if options.show is None else Film(options.show)
+        self._own = None if options.motion is None else OwnMotion(options.motion, config.name)
         self._ear = Ear(options.hear)
         self._log: IO[str] | None = None if options.log is None else options.log.open("w")
         # of each picture: the frame's number, when it was taken and shown, how late, its place in the film
@@ -132,6 +136,8 @@ class Call:
             self._log.close()
         if self._film is not None:
             await asyncio.to_thread(self._film.close)
+        if self._own is not None:
+            self._own.write()
 
     @property
     def connected(self) -> bool:
@@ -234,6 +240,8 @@ class Call:
         await asyncio.to_thread(self.person.meet, digest, file)
 
     def _send(self, motion: Motion, taken: float) -> None:
+        if self._own is not None:
+            self._own.add(motion, taken)
         if self._connection is not None:
             self._connection.send_motion(motion, taken)
 
@@ -258,6 +266,8 @@ class Call:
         seconds, rates = self._rates.lap()
         lap: dict[str, Any] = {
             "seconds": round(monotonic() - self._begun, 3),
+            "clock": round(monotonic(), 3),
+            "lasted": round(seconds, 3),
             "connected": self.connected,
             **rates,
             "shown": round(len(frames) / seconds, 2),

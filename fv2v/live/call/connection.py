@@ -69,7 +69,8 @@ class Reactions:
     """What is called, in the event loop, when something of the other side has come."""
 
     portrait: Callable[[str, bytes | None], Coroutine[Any, Any, None]]  # its digest and file, None: as before
-    motion: Callable[[int, int, Motion], None]  # frame number, the clock it was taken at here, the motion
+    # a frame's number, its sender's clock when it was taken, how much that is ahead of ours, the motion
+    motion: Callable[[int, int, int, Motion], None]
     sound: Callable[[MediaStreamTrack], Coroutine[Any, Any, None]]
 
 
@@ -294,8 +295,8 @@ class Connection:
         )
         number = self._decoder.number
         if self._decoder.status == "new" and number is not None and self.greeted.is_set():
-            offset = min(self._offsets)[1] if self._offsets else 0
-            self._reactions.motion(number, (taken - offset) & 0xFFFF_FFFF, motion)
+            ahead = min(self._offsets)[1] if self._offsets else 0
+            self._reactions.motion(number, taken, ahead, motion)
 
     # --- how it ends ---
 

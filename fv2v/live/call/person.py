@@ -24,13 +24,9 @@ class Shown:
 
     image: np.ndarray  # (n, n, 3) uint8
     number: int  # of the frame, as its sender counts
-    taken: int  # `clock` of this machine when it was taken
-    shown: int  # and when the picture was ready
-
-    @property
-    def latency(self) -> int:
-        """Milliseconds."""
-        return difference(self.shown, self.taken)
+    taken: int  # the sender's `clock` when it was taken
+    shown: int  # this machine's when the picture was ready
+    latency: int  # milliseconds from the one to the other
 
 
 class Person:
@@ -53,7 +49,8 @@ class Person:
         self._view: View | None = None
         self._stream: Stream | None = None
         self._thread: threading.Thread | None = None
-        self._under_way: deque[tuple[int, int, int]] = deque(maxlen=16)  # pushed as, number, taken
+        # pushed as, number, taken, by how much the sender's clock is ahead
+        self._under_way: deque[tuple[int, int, int, int]] = deque(maxlen=16)
         self.portrait: np.ndarray | None = None
         self.digest = ""
 
@@ -71,12 +68,16 @@ class Person:
         self._thread = threading.Thread(target=self._follow, args=(self._stream,), name="fv2v-person")
         self._thread.start()
 
-    def move(self, number: int, taken: int, motion: Motion) -> None:
-        """A frame's motion has come. ValueError for numbers that are none."""
+    def move(self, number: int, taken: int, ahead: int, motion: Motion) -> None:
+        """A frame's motion has come, taken at that `clock` of its sender, which is so much ahead of ours.
+
+        Raises:
+            ValueError: numbers that no motion has.
+        """
         if self._stream is None:
             return
         received = self._reenactor.runner.received(motion, "frames")
-        self._under_way.append((self._stream.push(received), number, taken))
+        self._under_way.append((self._stream.push(received), number, taken, ahead))
 
     @property
     def view(self) -> View | None:
@@ -100,5 +101,6 @@ class Person:
             self._show(self._dated(picture))
 
     def _dated(self, picture: Picture) -> Shown:
-        _, number, taken = next(each for each in [*self._under_way] if each[0] == picture.number)
-        return Shown(picture.image, number, taken, clock())
+        _, number, taken, ahead = next(each for each in [*self._under_way] if each[0] == picture.number)
+        now = clock()
+        return Shown(picture.image, number, taken, now, difference(now, taken - ahead))
