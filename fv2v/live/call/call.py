@@ -23,7 +23,7 @@ from fv2v.live.call.model import model_digest
 from fv2v.live.call.own import OwnMotion
 from fv2v.live.call.person import Person, Shown
 from fv2v.live.call.rates import Rates
-from fv2v.live.call.show import Film
+from fv2v.live.recorder import Recorder
 from fv2v.live.call.signalling import Busy, NoAnswer, doorbell, ring
 from fv2v.live.call.sound import Ear, SoundSource
 from fv2v.reenactor import Reenactor
@@ -105,7 +105,7 @@ class Call:
         self.person.view = options.view
         self.latest: Shown | None = None
         self.lap: dict[str, Any] = {}
-        self._film = None if options.show is None else Film(options.show)
+        self._film = None if options.show is None else Recorder(options.show)
         self._own = None if options.motion is None else OwnMotion(options.motion, config.name)
         self._ear = Ear(options.hear)
         self._log: IO[str] | None = None if options.log is None else options.log.open("w")

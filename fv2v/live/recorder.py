@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is seen of a call, as a film: at 25 frames a second whichever picture is the newest."""
+"""Pictures as they come, as a film: at 25 frames a second whichever is the newest."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from fv2v.io.video import check_film, write_video
 FPS = 25
 
 
-class Film:
+class Recorder:
     """Writes a film in a thread, from the first picture until `close`.
 
     Args:
