@@ -123,8 +123,13 @@ def add_files(app: web.Application, folder: str, index: str) -> None:
 
 
 def error_response(status: int, text: str) -> web.Response:
-    """{"error": text} on one line, with no folder's name in it."""
-    return web.json_response({"error": FOLDERS.sub("", shown(text))}, status=status)
+    """{"error": text} as `told` has it."""
+    return web.json_response({"error": told(text)}, status=status)
+
+
+def told(text: str) -> str:
+    """A message as others may read it: on one line, with no folder's name in it."""
+    return FOLDERS.sub("", shown(text))
 
 
 async def read_body(request: web.Request, most: int) -> bytes:

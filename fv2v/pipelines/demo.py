@@ -98,6 +98,11 @@ def demo(
     return files
 
 
+def drawn_portrait(size: int, seed: int = 0) -> np.ndarray:
+    """(size, size, 3) uint8: the head that is the portrait of a demo with this seed."""
+    return _subject(SyntheticHeads(size, 1, SEED + seed)).portrait
+
+
 class _Subject(NamedTuple):
     """Whose head is the portrait."""
 
