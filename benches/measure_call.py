@@ -2,8 +2,8 @@
 """Prints the table of calls in fv2v/live/README.md: two `fv2v call` processes over a bad network.
 
 `python benches/measure_call.py [--seconds 60] [-o benches/results/call.json]`, as root: the starter at 128
-pixels, drawn heads as portraits and drivers, 100 ± 30 ms each way, 0, 5 and 20 % of packets lost. Each call is
-measured for so many seconds; then the network is cut for five, and the time is taken until pictures move
+pixels, drawn heads as portraits and drivers, 100 ± 30 ms each way, 0, 5 and 20 % of packets lost. Each call
+is measured for so many seconds; then the network is cut for five, and the time is taken until pictures move
 again.
 """
 

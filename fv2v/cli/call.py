@@ -38,8 +38,13 @@ LinkArgument = Annotated[
     typer.Argument(metavar="LINK", help="Whom to call: what --listen printed there.", show_default=False),
 ]
 Portrait = Annotated[
-    Path,
-    typer.Option("--portrait", metavar="FILE", help="Picture with the face that the other side sees."),
+    Path | None,
+    typer.Option(
+        "--portrait",
+        metavar="FILE",
+        help="Picture with the face that the other side sees; by default a drawn one.",
+        show_default=False,
+    ),
 ]
 Listen = Annotated[bool, typer.Option("--listen", help="Wait for a call, and print the link to it.")]
 Host = Annotated[
@@ -116,11 +121,11 @@ class Records:
 
 
 def call(
-    portrait: Portrait,
     records: Records,
     model: ModelOptions,
     view: ViewOptions,
     link: LinkArgument = None,
+    portrait: Portrait = None,
     listen: Listen = False,
     host: Host = "127.0.0.1",
     port: Port = 0,

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from fv2v.geometry import View
+from fv2v.geometry.view import LARGEST_ANGLE
 from fv2v.io.paths import PathLike
 from fv2v.live.camera import camera_frames
 from fv2v.live.recorder import Recorder
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from fv2v.reenactor.options import AnimationKeywords
 
 TURN = 5.0  # degrees a key
-TURNS = {  # keys that turn the head
-    **{"j": ("yaw", -TURN), "l": ("yaw", TURN), "i": ("pitch", -TURN), "k": ("pitch", TURN)},
-    **{"u": ("roll", -TURN), "o": ("roll", TURN)},
+TURNS = {  # keys that turn the head: by how much pitch, yaw and roll
+    "j": (0.0, -TURN, 0.0),
+    "l": (0.0, TURN, 0.0),
+    "i": (-TURN, 0.0, 0.0),
+    "k": (TURN, 0.0, 0.0),
+    "u": (0.0, 0.0, -TURN),
+    "o": (0.0, 0.0, TURN),
 }
 KEYS = "a re-anchor, j l i k u o turn, 0 straight, n next portrait, q end"
 ENDS = ("q", "\x1b")
@@ -78,7 +83,9 @@ def play(
         if output is not None:
             screens.append(open_ones.enter_context(closing(Recorder(output))))
         if not screens:
-            raise ValueError(f"no window can be shown: {no_window()}; write a film with -o, or give --virtual")
+            raise ValueError(
+                f"no window can be shown: {no_window()}; write a film with -o, or give --virtual"
+            )
         tell(f"keys: {KEYS}" if window else f"no window is shown: {no_window()}")
         session = Session(
             model.load(),
@@ -159,7 +166,9 @@ def press(session: Session, key: str, portraits: Iterator[PathLike]) -> None:
     elif key == "0":
         session.view = None
     elif key in TURNS:
-        axis, by = TURNS[key]
         view = session.view if isinstance(session.view, View) else View()
-        angle = (getattr(view, axis) or 0.0) + by
-        session.view = replace(view, **{axis: min(max(angle, -90.0), 90.0)})
+        pitch, yaw, roll = (
+            min(max((angle or 0.0) + by, -LARGEST_ANGLE), LARGEST_ANGLE)
+            for angle, by in zip(view.angles, TURNS[key], strict=True)
+        )
+        session.view = replace(view, pitch=pitch, yaw=yaw, roll=roll)

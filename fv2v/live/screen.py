@@ -13,7 +13,7 @@ NAME = "fv2v"
 VIRTUAL = (
     "--virtual needs pyvirtualcam, which is no part of fv2v (its licence is GPL-2): pip install pyvirtualcam"
 )
-FPS = 25  # that a virtual camera states
+FPS = 25  # what a virtual camera states
 
 
 class Screen(Protocol):

@@ -302,7 +302,7 @@ async def _damaged_motion(stranger: Stranger, like: Hello) -> None:
     for number in range(3 * connection.BAD):
         if stranger.motion.readyState != "open":
             return
-        stranger.motion.send(bytes([MOTION]) + bytes(4) + b"\xff\x01" + bytes([number % 256]))
+        stranger.motion.send(bytes([MOTION]) + bytes(4) + b"\xff\x05" + bytes([number % 256]))
         await asyncio.sleep(0.004)
 
 

@@ -16,16 +16,19 @@ from aiortc import RTCIceServer
 
 from fv2v.codec.portrait import encode_portrait
 from fv2v.geometry import Motion, View
-from fv2v.live.call.connection import Connection, Ended, Mine, Reactions
+from fv2v.live.call.connection import Connection
 from fv2v.live.call.link import Link
 from fv2v.live.call.messages import Hello
 from fv2v.live.call.model import model_digest
 from fv2v.live.call.own import OwnMotion
 from fv2v.live.call.person import Person, Shown
 from fv2v.live.call.rates import Rates
-from fv2v.live.recorder import Recorder
+from fv2v.live.call.sides import Ended, Mine, Reactions
 from fv2v.live.call.signalling import Busy, NoAnswer, doorbell, ring
 from fv2v.live.call.sound import Ear, SoundSource
+from fv2v.live.loopback import on_loopback
+from fv2v.live.recorder import Recorder
+from fv2v.live.server import is_loopback
 from fv2v.reenactor import Reenactor
 
 LAP = 1.0  # seconds from one line of the log to the next
@@ -116,6 +119,7 @@ class Call:
         self._connection: Connection | None = None
         self._pending: Connection | None = None  # answered, and not greeted yet
         self._followed: set[asyncio.Task[Ended]] = set()
+        self._local = True  # whether media stay on this machine
         self._loop = asyncio.get_running_loop()
         self._account = asyncio.ensure_future(self._keep_account())
 
@@ -154,6 +158,7 @@ class Call:
         Raises:
             OSError: the address cannot be listened at.
         """
+        self._local = is_loopback(host)
         async with doorbell(self._answer, host, port) as link:
             show_link(link)
             await asyncio.Event().wait()
@@ -188,7 +193,9 @@ class Call:
     async def _ring(self, link: Link) -> Connection:
         connection = self._new_connection()
         try:
-            await connection.accept(await ring(link, await connection.offer()))
+            with on_loopback(is_loopback(link.host)):
+                offer = await connection.offer()
+            await connection.accept(await ring(link, offer))
         except BaseException:
             await connection.close()
             raise
@@ -199,7 +206,8 @@ class Call:
             raise Busy
         self._pending = connection = self._new_connection()
         try:
-            answer = await connection.answer(offer)
+            with on_loopback(self._local):
+                answer = await connection.answer(offer)
         except BaseException:
             self._pending = None
             await connection.close()

@@ -3,29 +3,23 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from aiortc import (
-    RTCConfiguration,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
-from aiortc.mediastreams import MediaStreamTrack
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
 from fv2v.codec import CodecError, MotionDecoder, MotionEncoder
-from fv2v.config import ModelConfig
 from fv2v.geometry import Motion
 from fv2v.io.limits import shown
 from fv2v.live.call import messages
 from fv2v.live.call.messages import Hello, PeerError, Status, clock, difference
 from fv2v.live.call.portrait import PortraitFile
-from fv2v.live.call.rates import Rates, Wire
-from fv2v.live.call.sound import SoundSource, SoundTrack
+from fv2v.live.call.rates import Wire
+from fv2v.live.call.sides import Ended, Mine, Reactions
+from fv2v.live.call.sound import SoundTrack
 
 GREETING = 15.0  # seconds until the other side has greeted, and its portrait is here
 SILENCE = 3.0  # seconds without a message
@@ -39,39 +33,6 @@ ROUNDS = 25  # round trips of which the shortest tells the other clock
 
 class UnlikePeers(PeerError):
     """Both keep to the rules, but what one sends means something else to the other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Why a connection is over."""
-
-    reason: str  # a line
-    again: bool  # whether another may be tried: the network failed, or the other side did not answer
-    fault: bool  # whether one side was at fault; if neither is true, somebody hung up
-
-
-@dataclass
-class Mine:
-    """What a side brings into each connection of a call."""
-
-    config: ModelConfig
-    hello: Hello
-    portrait: bytes
-    sound: SoundSource | None = None
-    servers: Sequence[RTCIceServer] = ()  # STUN and TURN; none by default: aiortc's default asks Google
-    quality: float = 75.0
-    redundancy: int = 1
-    rates: Rates = field(default_factory=Rates)
-
-
-@dataclass
-class Reactions:
-    """What is called, in the event loop, when something of the other side has come."""
-
-    portrait: Callable[[str, bytes | None], Coroutine[Any, Any, None]]  # its digest and file, None: as before
-    # a frame's number, its sender's clock when it was taken, how much that is ahead of ours, the motion
-    motion: Callable[[int, int, int, Motion], None]
-    sound: Callable[[MediaStreamTrack], Coroutine[Any, Any, None]]
 
 
 class Connection:

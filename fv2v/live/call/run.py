@@ -14,8 +14,10 @@ from fv2v.live.call.call import Call, CallOptions
 from fv2v.live.call.link import Link
 from fv2v.live.call.reader import MotionReader
 from fv2v.live.camera import camera_frames
+from fv2v.pipelines.demo import drawn_portrait
 from fv2v.pipelines.faces import FaceFinder
 from fv2v.pipelines.model import ModelChoice
+from fv2v.pipelines.write import paths_given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Place:
 
 
 def call(
-    portrait: PathLike,
+    portrait: PathLike | None,
     place: Place,
     model: ModelChoice,
     options: CallOptions,
@@ -46,7 +48,7 @@ def call(
     """Take part in a call until it is over, or somebody interrupts. Returns why it is over, in a line.
 
     Args:
-        portrait: a picture with this side's face.
+        portrait: a picture with this side's face; None: a drawn one.
         place: whom to call.
         model: as the other side has it.
         options: what is shown, heard and sent.
@@ -67,11 +69,14 @@ def call(
         raise ValueError(f"expected more than 0 seconds of a call, got {seconds}")
     model.check()
     if options.log is not None:
-        check_output(options.log, (options.log.suffix.lower(),), [portrait])
-    faces = FaceFinder(model, crop)
-    cropped = crop_portrait(portrait, crop, faces.choose(face))
+        check_output(options.log, (options.log.suffix.lower(),), paths_given(portrait))
+    chosen = FaceFinder(model, crop).choose(face)
+    cropped = None if portrait is None else crop_portrait(portrait, crop, chosen).image
     reenactor = model.load()
-    picture = resized(cropped.image, reenactor.config.image_size, reenactor.config.resize)
+    config = reenactor.config
+    if cropped is None:
+        cropped = drawn_portrait(config.image_size)
+    picture = resized(cropped, config.image_size, config.resize)
 
     async def run() -> str:
         async with Call(reenactor, picture, options, tell, show_lap) as side:
