@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from fv2v.cli.options import (
-    Crop,
     Detector,
     DrivingFace,
     Face,
@@ -44,6 +43,14 @@ Virtual = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="A film of what is shown, as .mp4.", show_default=False),
+]
+Crop = Annotated[
+    bool,
+    typer.Option(
+        "--crop/--no-crop",
+        help="Find the face in PORTRAIT; --no-crop takes its middle square. The camera's face is followed in "
+        "any case.",
+    ),
 ]
 Seconds = Annotated[float | None, typer.Option(help="End after so many seconds.", show_default=False)]
 Mirror = Annotated[bool, typer.Option("--mirror", help="Move as a mirror does.")]
