@@ -3,9 +3,11 @@
 
 import asyncio
 import json
+import random
 import wave
 from collections.abc import Callable, Coroutine
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import fv2v
 from fv2v import Reenactor, View
 from fv2v.codec import MotionEncoder
 from fv2v.live.call import connection
+from fv2v.live.call.jitter import SoundBuffer
 from fv2v.live.call.link import Link
 from fv2v.live.call.portrait import received_portrait
 from fv2v.live.call.sound import Tone
@@ -131,6 +134,22 @@ def test_a_connection_that_breaks_comes_back_without_the_portrait(reenactor, por
             await until(lambda: one.call.latest, "a picture")
 
     run(test)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2])
+def test_lost_sound_costs_itself_alone_and_keeps_its_order(share):
+    """Packets overtake each other by up to three, a share of them is lost, and numbers wrap."""
+    rng, buffer = random.Random(0), SoundBuffer()
+    sent = [
+        SimpleNamespace(sequence_number=(65_000 + i) % 65_536, timestamp=i, payload=b"x") for i in range(2000)
+    ]
+    arriving = sorted(enumerate(sent), key=lambda each: each[0] + rng.uniform(0, 3))
+    arriving = [packet for number, packet in arriving if number < 10 or rng.random() >= share]
+    given = [frame.timestamp for _, frame in map(buffer.add, arriving) if frame is not None]
+    assert given == sorted(given)
+    assert len(arriving) - len(given) <= 5 + 0.01 * len(sent)
+    other = SimpleNamespace(sequence_number=7, timestamp=9, payload=b"y")
+    assert buffer.add(other)[1].data == b"y", "the sender began anew"
 
 
 def test_nobody_answers(reenactor, portraits):

@@ -11,7 +11,7 @@ from places import ROOT
 
 @pytest.mark.slow
 def test_a_call_over_a_bad_network(tmp_path):
-    """100 ± 30 ms each way, every twentieth packet lost, cut for five seconds: as the README's table has it."""
+    """100 ± 30 ms each way, 5 % of packets lost, then cut for five seconds: a row of the README."""
     result = tmp_path / "call.json"
     done = subprocess.run(
         [

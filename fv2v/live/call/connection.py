@@ -15,6 +15,7 @@ from fv2v.codec import CodecError, MotionDecoder, MotionEncoder
 from fv2v.geometry import Motion
 from fv2v.io.limits import shown
 from fv2v.live.call import messages
+from fv2v.live.call.jitter import use_sound_buffer
 from fv2v.live.call.messages import Hello, PeerError, Status, clock, difference
 from fv2v.live.call.portrait import PortraitFile
 from fv2v.live.call.rates import Wire
@@ -53,6 +54,7 @@ class Connection:
     def __init__(self, mine: Mine, holds: str, reactions: Reactions) -> None:
         self._mine, self._reactions = mine, reactions
         self._hello = replace(mine.hello, holds=holds)
+        use_sound_buffer()
         self._peer = peer = RTCPeerConnection(RTCConfiguration(iceServers=list(mine.servers)))
         self._control = peer.createDataChannel("control", negotiated=True, id=0)
         self._motion = peer.createDataChannel(
@@ -263,10 +265,13 @@ class Connection:
 
     async def _watch(self) -> None:
         """Sends statuses, and ends what stands still."""
-        waited, since = 0, monotonic()
+        waited, since, before = 0, monotonic(), monotonic()
         while True:
             await asyncio.sleep(TICK)
             now = monotonic()
+            if now - before > 2 * TICK:  # this machine stood still: that is not the other side's silence
+                self._heard += now - before - TICK
+            before = now
             if not self.greeted.is_set():
                 if now - self._began > GREETING:
                     self._finish(f"the other side did not greet within {GREETING:g} s", again=True)

@@ -24,6 +24,7 @@ RATE = 48_000  # samples a second
 FRAME = RATE // 50
 BITS = 24_000  # a second, which is fine for a voice
 LATE = 0.5  # seconds behind after which a track takes up the present
+GAP = 10 * RATE  # samples that may be missing in a row; more, and the other side's clock was set anew
 HELD = 10  # frames of a microphone that may wait
 
 
@@ -152,11 +153,16 @@ class Ear:
     async def listen(self, track: MediaStreamTrack) -> None:
         """Until the track ends."""
         resampler = av.AudioResampler("s16", "mono", RATE)
+        expected: int | None = None
         while True:
             try:
                 frame: Any = await track.recv()
             except MediaStreamError:
                 return
+            lost = 0 if expected is None else frame.pts - expected
+            if self._file is not None and 0 < lost < GAP:
+                self._file.writeframes(bytes(2 * lost))  # silence
+            expected = frame.pts + frame.samples
             for each in resampler.resample(frame):
                 self._take(each.to_ndarray()[0])
 
