@@ -23,10 +23,10 @@ from fv2v.live.call.sides import Ended, Mine, Reactions
 from fv2v.live.call.sound import SoundTrack
 
 GREETING = 15.0  # seconds until the other side has greeted, and its portrait is here
-SILENCE = 3.0  # seconds without a message
+SILENCE = 10.0  # seconds without a message; shorter cuts a connection survives by itself
 TICK = 0.2  # seconds from one status to the next
 STUCK = 10.0  # seconds for which nothing of what waits on the control channel gets through
-WAITING = 2048  # bytes of motion that may wait for the network; more, and frames are left out
+WAITING = 512  # bytes of motion that may wait for the network; more, and frames are left out
 BAD = 100  # motion packets of a connection that may be damaged
 MESSAGES = 400  # a second, of a peer that sends 25 frames and 5 statuses
 ROUNDS = 25  # round trips of which the shortest tells the other clock

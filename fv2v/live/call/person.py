@@ -2,7 +2,6 @@
 """The other side as this one sees it: its portrait, moved by its motion, seen from where this side likes."""
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,8 +48,9 @@ class Person:
         self._view: View | None = None
         self._stream: Stream | None = None
         self._thread: threading.Thread | None = None
-        # pushed as, number, taken, by how much the sender's clock is ahead
-        self._under_way: deque[tuple[int, int, int, int]] = deque(maxlen=16)
+        # number, taken, by how much the sender's clock is ahead; the key goes along as the frame's time
+        self._under_way: dict[int, tuple[int, int, int]] = {}
+        self._count = 0
         self.portrait: np.ndarray | None = None
         self.digest = ""
 
@@ -77,7 +77,9 @@ class Person:
         if self._stream is None:
             return
         received = self._reenactor.runner.received(motion, "frames")
-        self._under_way.append((self._stream.push(received), number, taken, ahead))
+        self._count += 1
+        self._under_way[self._count] = number, taken, ahead
+        self._stream.push(received, float(self._count))
 
     @property
     def view(self) -> View | None:
@@ -101,6 +103,8 @@ class Person:
             self._show(self._dated(picture))
 
     def _dated(self, picture: Picture) -> Shown:
-        _, number, taken, ahead = next(each for each in [*self._under_way] if each[0] == picture.number)
-        now = clock()
+        count, now = round(picture.time), clock()
+        number, taken, ahead = self._under_way[count]
+        for older in [each for each in list(self._under_way) if each <= count]:
+            del self._under_way[older]
         return Shown(picture.image, number, taken, now, difference(now, taken - ahead))
