@@ -178,7 +178,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         OSError: the address cannot be listened on.
     """
     limits = app[LIMITS]
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=limits.pause_seconds, shutdown_timeout=2.0)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=limits.pause_seconds, shutdown_timeout=1.0)
     await runner.setup()
     loop = asyncio.get_running_loop()
 
