@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 CLOSE = 25.0  # dB: of pictures that went through two encoders
 TURNED = 25  # degrees
-POSES = [seen_by_camera(-5), seen_by_camera(5, jaw=0.5)]
+POSES = [seen_by_camera(-12), seen_by_camera(12, jaw=0.5)]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def psnr(picture: np.ndarray, other: np.ndarray) -> float:
 
 
 def expected(yaw: float) -> list[list[np.ndarray]]:
-    """What the starter makes of the poses, absolutely; the square is the first one's, whichever came first."""
+    """What the starter makes of the poses, absolutely, in the square of the one that came first."""
     reenactor, portrait, view = fv2v.Reenactor("starter"), drawn_portrait(256), fv2v.View(yaw=yaw)
     made = []
     for first in (0, 1):
@@ -116,7 +116,7 @@ def test_live(page, tmp_path):
     assert page.is_disabled("#anchor")
     straight, turned = expected(0), expected(TURNED)
     for a, b in zip(straight, turned, strict=True):  # what is close is not what else might be shown
-        assert max(psnr(a[0], a[1]), psnr(b[0], b[1]), psnr(a[0], b[0]), psnr(a[1], b[1])) < CLOSE - 1
+        assert max(psnr(a[0], a[1]), psnr(b[0], b[1]), psnr(a[0], b[0]), psnr(a[1], b[1])) < CLOSE
     assert nearest(page, straight) >= CLOSE  # pixels change as the camera's do
     slide(page, "yaw", TURNED)
     assert nearest(page, turned) >= CLOSE
@@ -141,13 +141,9 @@ def test_live(page, tmp_path):
     assert 15 <= int(page.input_value("input[name=yaw]")) <= 30
     screenshots(page, tmp_path, "live")
 
-    page.eval_on_selector(
-        "#own",
-        "own => own.srcObject.getTracks().forEach(each => { each.stop(); each.dispatchEvent(new Event('ended')); })",
-    )
-    page.wait_for_function(
-        "() => document.getElementById('status').textContent.startsWith('The camera is lost')"
-    )
+    end = "each => { each.stop(); each.dispatchEvent(new Event('ended')); }"
+    page.eval_on_selector("#own", f"own => own.srcObject.getTracks().forEach({end})")
+    says(page, "The camera is lost")
     says(page, "Live.")
     page.click("#start")
     assert page.inner_text("#status") == "Stopped."
