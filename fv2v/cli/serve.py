@@ -42,6 +42,8 @@ def serve(
 
 async def _serve(reenactor: "Reenactor", host: str, port: int, sessions: int) -> None:
     import asyncio
+    import signal
+    from contextlib import suppress
 
     from fv2v.live.page import page_app
     from fv2v.live.server import Limits, is_loopback, listening, new_secret, url
@@ -58,4 +60,8 @@ async def _serve(reenactor: "Reenactor", host: str, port: int, sessions: int) ->
         listening(app, host, port) as taken,
     ):
         typer.echo(url(secret, host, taken))
-        await asyncio.Event().wait()
+        ended = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # on Windows
+                asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        await ended.wait()

@@ -2,6 +2,7 @@
 """The page of `fv2v serve`: yourself in a browser, moving a portrait; and films, one after the other."""
 
 import asyncio
+import gc
 import secrets
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -174,3 +175,5 @@ async def page_app(
             yield app
         finally:
             await page.close()
+            del page, app
+            gc.collect()  # circles hold codecs, which would wait for their threads when Python ends, for ever

@@ -95,6 +95,8 @@ class Peer:
         connection.on("datachannel", self._open)
         connection.on("connectionstatechange", self._check_state)
         try:
+            if "a=fingerprint:" not in offer or "a=ice-ufrag:" not in offer:
+                raise ValueError("nothing to know the page by")
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             kinds = sorted(each.kind for each in connection.getTransceivers())
             if kinds != ["video"] or connection.sctp is None:

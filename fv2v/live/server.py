@@ -39,7 +39,7 @@ HEADERS = {
     "Server": "fv2v",
 }
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+)*[/\\](?=[^\s/\\])")
+FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+)+[/\\](?=[^\s/\\])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,13 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         OSError: the address cannot be listened on.
     """
     limits = app[LIMITS]
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=limits.pause_seconds, shutdown_timeout=2.0)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=limits.pause_seconds,
+        lingering_time=1.0,  # for what is left of a body that was refused
+        shutdown_timeout=1.0,
+    )
     await runner.setup()
     loop = asyncio.get_running_loop()
 

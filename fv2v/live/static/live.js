@@ -194,7 +194,7 @@ function showFigures(from, figures) {
   showServerSettings(figures);
   if (figures.fault) say(figures.fault, "bad");
   else if (!camera) return;
-  else if (!figures.pushed) say("Connected; waiting for the first picture …");
+  else if (!figures.shown) say("Connected; waiting for the first picture …");
   else if (!figures.seen) say("No face is seen: the portrait holds still until yours is back.", "bad");
   else say("Live.", "good");
 }
