@@ -67,6 +67,14 @@ Sound = Annotated[
     str,
     typer.Option(metavar="FILE|tone|none", help="What the other side hears."),
 ]
+Page = Annotated[
+    bool,
+    typer.Option(
+        "--page",
+        help="Print the address of a page on this machine, for your camera and microphone, where you see and "
+        "hear the other side.",
+    ),
+]
 Seconds = Annotated[float | None, typer.Option(help="Hang up after so many seconds.", show_default=False)]
 Stun = Annotated[
     list[str] | None,
@@ -131,6 +139,7 @@ def call(
     port: Port = 0,
     driving: Driving = None,
     sound: Sound = "none",
+    page: Page = False,
     seconds: Seconds = None,
     relative: Relative = None,
     stun: Stun = None,
@@ -167,6 +176,7 @@ def call(
             options,
             driving=driving,
             seconds=seconds,
+            page=_show_page if page else None,
             crop=crop,
             face=chosen_face(face, detector),
             driving_face=chosen_face(driving_face, detector),
@@ -222,6 +232,10 @@ def _tell(event: str) -> None:
 
 def _show_link(link: "Link") -> None:
     typer.echo(f"{link}")
+
+
+def _show_page(address: str) -> None:
+    typer.echo(f"your page: {address}")
 
 
 def _show_lap(lap: dict[str, Any]) -> None:

@@ -148,6 +148,11 @@ class Call:
         """Whether the other side is there."""
         return self._connection is not None
 
+    @property
+    def heard(self) -> SoundSource:
+        """What arrives of the other side's sound, the newest."""
+        return self._ear.relay
+
     def send(self, motion: Motion, taken: float) -> None:
         """This side's motion, of one frame taken at that `time.monotonic()`; from any thread."""
         self._loop.call_soon_threadsafe(self._send, motion, taken)

@@ -4,7 +4,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fv2v.face.crop import resized
@@ -12,7 +12,9 @@ from fv2v.face.portrait import crop_portrait
 from fv2v.io.paths import PathLike, check_output
 from fv2v.live.call.call import Call, CallOptions
 from fv2v.live.call.link import Link
+from fv2v.live.call.page import call_page
 from fv2v.live.call.reader import MotionReader
+from fv2v.live.call.sound import Microphone
 from fv2v.live.camera import camera_frames
 from fv2v.pipelines.demo import drawn_portrait
 from fv2v.pipelines.faces import FaceFinder
@@ -41,6 +43,7 @@ def call(
     face: Any = 1,
     driving_face: Any = 1,
     steady: bool = True,
+    page: Callable[[str], None] | None = None,
     tell: Callable[[str], None] = lambda line: None,
     show_link: Callable[[Link], None] = lambda link: None,
     show_lap: Callable[[dict[str, Any]], None] = lambda lap: None,
@@ -56,6 +59,8 @@ def call(
         seconds: hang up after so many; None: never.
         crop, face, driving_face: as `fv2v.reenact` takes them.
         steady: smooth this side's motion.
+        page: called with the address of this side's page, whose camera and microphone are then sent; None:
+            there is none.
         tell: called with a line for what happens.
         show_link: called with the link, once the other side may join.
         show_lap: called once a second with the log's line.
@@ -67,6 +72,11 @@ def call(
     """
     if seconds is not None and not seconds > 0:
         raise ValueError(f"expected more than 0 seconds of a call, got {seconds}")
+    if page is not None and (driving is not None or options.sound is not None):
+        raise ValueError("a page brings camera and microphone: expected it, or --driving and --sound")
+    microphone = Microphone()
+    if page is not None:
+        options = replace(options, sound=microphone)
     model.check()
     if options.log is not None:
         check_output(options.log, (options.log.suffix.lower(),), paths_given(portrait))
@@ -85,10 +95,19 @@ def call(
                 if place.link is None
                 else side.join(place.link)
             )
-            if driving is None:
+            if driving is None and page is None:
                 return await _for(work, seconds)
-            reader = MotionReader(reenactor, side.send, crop=crop, face=driving_face, steady=steady)
-            return await _for(_driven(work, driving, reader), seconds)
+            follows = crop or page is not None
+            reader = MotionReader(reenactor, side.send, crop=follows, face=driving_face, steady=steady)
+            if driving is not None:
+                return await _for(_driven(work, driving, reader), seconds)
+            try:
+                async with call_page(side, reader, microphone) as address:
+                    if page is not None:
+                        page(address)
+                    return await _for(work, seconds)
+            finally:
+                await asyncio.to_thread(reader.close)
 
     return asyncio.run(run())
 

@@ -130,6 +130,10 @@ class SoundTrack(MediaStreamTrack):
 class Ear:
     """Takes what arrives: how loud it is, and into a file.
 
+    Attributes:
+        frames: how many of 20 ms came.
+        relay: a source of the newest, for who wants to hear it.
+
     Args:
         path: a .wav, mono, whole once it is closed; None: none is written.
 
@@ -139,7 +143,7 @@ class Ear:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.frames = 0
+        self.frames, self.relay = 0, Microphone()
         self._squares = self._samples = 0.0
         self._files = ExitStack()
         self._file: wave.Wave_write | None = None
@@ -165,6 +169,7 @@ class Ear:
             expected = frame.pts + frame.samples
             for each in resampler.resample(frame):
                 self._take(each.to_ndarray()[0])
+            self.relay.put(frame)
 
     def level(self) -> float:
         """Root mean square, of full scale, of what came since this was last asked."""

@@ -12,7 +12,7 @@ export async function ask(method, path, body) {
   try {
     response = await fetch(new URL(path, base), { method, body });
   } catch {
-    throw new ServerGone("The server does not answer. Is fv2v serve still running? Trying again …");
+    throw new ServerGone("The server does not answer. Is fv2v still running? Trying again …");
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.error || `The server refused (${response.status}).`);
