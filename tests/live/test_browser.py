@@ -122,6 +122,7 @@ def test_live(page, tmp_path):
     assert nearest(page, turned) >= CLOSE
     before = counted(page)
     page.wait_for_function("() => document.getElementById('p95').textContent.endsWith(' ms')", timeout=60_000)
+    page.wait_for_timeout(1500)
     assert counted(page) > before
     assert 1 < int(page.inner_text("#p50").split()[0]) <= int(page.inner_text("#p95").split()[0]) < 10_000
     assert float(page.inner_text("#fps").split()[0]) > 0

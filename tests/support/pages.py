@@ -4,7 +4,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,6 +13,7 @@ import aiohttp
 import av
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 from yarl import URL
 
 from fv2v.live.loopback import on_loopback
@@ -106,11 +107,12 @@ class Caller:
         return answer["session"]
 
     async def _watch(self, track: Any) -> None:
-        while True:
-            self.pictures.put_nowait((await track.recv()).to_ndarray(format="rgb24"))
+        with suppress(MediaStreamError):
+            while True:
+                self.pictures.put_nowait((await track.recv()).to_ndarray(format="rgb24"))
 
 
-async def until(true: Any, seconds: float = 20.0) -> None:
+async def until(true: Any, seconds: float = 60.0) -> None:
     """Wait until a function returns something true."""
     end = asyncio.get_running_loop().time() + seconds
     while not true():
