@@ -15,7 +15,7 @@ from fv2v.codec import CodecError, MotionDecoder, MotionEncoder
 from fv2v.geometry import Motion
 from fv2v.io.limits import shown
 from fv2v.live.call import messages
-from fv2v.live.call.jitter import use_sound_buffer
+from fv2v.live.call.jitter import sound_buffer
 from fv2v.live.call.messages import Hello, PeerError, Status, clock, difference
 from fv2v.live.call.portrait import PortraitFile
 from fv2v.live.call.rates import Wire
@@ -54,16 +54,13 @@ class Connection:
     def __init__(self, mine: Mine, holds: str, reactions: Reactions) -> None:
         self._mine, self._reactions = mine, reactions
         self._hello = replace(mine.hello, holds=holds)
-        use_sound_buffer()
         self._peer = peer = RTCPeerConnection(RTCConfiguration(iceServers=list(mine.servers)))
         self._control = peer.createDataChannel("control", negotiated=True, id=0)
         self._motion = peer.createDataChannel(
             "motion", negotiated=True, id=1, ordered=False, maxRetransmits=0
         )
-        if mine.sound is not None:
-            peer.addTrack(SoundTrack(mine.sound))
-        else:
-            peer.addTransceiver("audio")
+        with sound_buffer(self._count_sound):
+            peer.addTransceiver("audio" if mine.sound is None else SoundTrack(mine.sound))
         self._encoder = MotionEncoder(mine.config, mine.quality, redundancy=mine.redundancy)
         self._decoder = MotionDecoder(mine.config)
         self._wire = Wire(mine.rates)
@@ -143,6 +140,9 @@ class Connection:
             "skipped": self.skipped,
             "round_trip": self.round_trip,
         }
+
+    def _count_sound(self, size: int) -> None:
+        self._mine.rates.received.parts["sound"] += size
 
     def _send(self, channel: Any, message: bytes, part: str) -> None:
         channel.send(message)

@@ -5,6 +5,8 @@ aiortc's buffer holds four packets before it gives one, and has no option for it
 four before it are thrown away with it. At 5 % loss a fifth of the sound is gone.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiortc import rtcrtpreceiver
@@ -16,15 +18,17 @@ NUMBERS = 1 << 16
 
 
 class SoundBuffer(JitterBuffer):
-    """Takes the place of aiortc's for sound, of which every packet is a frame."""
+    """Takes the place of aiortc's for sound, of which every packet is a frame; `count` gets their bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[int], None]) -> None:
         super().__init__(capacity=2)
+        self._count = count
         self._held: dict[int, Any] = {}
         self._next: int | None = None
 
     def add(self, packet: Any) -> tuple[bool, JitterFrame | None]:
         """A packet has come; the next frame, where it is its turn. False: no picture is asked for."""
+        self._count(len(packet.payload))
         number = packet.sequence_number
         if self._next is None or abs(_ahead(number, self._next)) > FAR:
             self._held.clear()
@@ -47,10 +51,16 @@ def _ahead(number: int, other: int) -> int:
     return (number - other + NUMBERS // 2) % NUMBERS - NUMBERS // 2
 
 
-def _buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> JitterBuffer:
-    return JitterBuffer(capacity, prefetch, is_video) if is_video else SoundBuffer()
+@contextmanager
+def sound_buffer(count: Callable[[int], None]) -> Iterator[None]:
+    """Receivers of sound that are made in the block have it, and tell `count` the bytes of each packet."""
 
+    def make(capacity: int, prefetch: int = 0, is_video: bool = False) -> JitterBuffer:
+        return before(capacity, prefetch, is_video) if is_video else SoundBuffer(count)
 
-def use_sound_buffer() -> None:
-    """Connections made from now on in this process have it."""
-    setattr(rtcrtpreceiver, "JitterBuffer", _buffer)  # noqa: B010 aiortc has no option for it
+    before = rtcrtpreceiver.JitterBuffer
+    setattr(rtcrtpreceiver, "JitterBuffer", make)  # noqa: B010 mypy takes it for a class alone
+    try:
+        yield
+    finally:
+        setattr(rtcrtpreceiver, "JitterBuffer", before)  # noqa: B010

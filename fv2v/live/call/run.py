@@ -2,8 +2,10 @@
 """A call from a camera or a film, without a page: what `fv2v call` runs."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,6 +91,7 @@ def call(
     picture = resized(cropped, config.image_size, config.resize)
 
     async def run() -> str:
+        _cancel_when_terminated()
         async with Call(reenactor, picture, options, tell, show_lap) as side:
             work = (
                 side.listen(place.host, place.port, show_link)
@@ -109,7 +112,18 @@ def call(
             finally:
                 await asyncio.to_thread(reader.close)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        return "hung up"
+
+
+def _cancel_when_terminated() -> None:
+    """SIGTERM cancels this task, as Ctrl-C does: the other side is told, and files are finished."""
+    task = asyncio.current_task()
+    if task is not None and threading.current_thread() is threading.main_thread():
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def _for(work: Any, seconds: float | None) -> str:
