@@ -58,9 +58,9 @@ def sound_buffer(count: Callable[[int], None]) -> Iterator[None]:
     def make(capacity: int, prefetch: int = 0, is_video: bool = False) -> JitterBuffer:
         return before(capacity, prefetch, is_video) if is_video else SoundBuffer(count)
 
-    before = rtcrtpreceiver.JitterBuffer
-    setattr(rtcrtpreceiver, "JitterBuffer", make)  # noqa: B010 mypy takes it for a class alone
+    names = vars(rtcrtpreceiver)
+    before, names["JitterBuffer"] = names["JitterBuffer"], make
     try:
         yield
     finally:
-        setattr(rtcrtpreceiver, "JitterBuffer", before)  # noqa: B010
+        names["JitterBuffer"] = before
