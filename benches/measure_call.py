@@ -58,7 +58,8 @@ class Row:
     motion: float
     sound: float
     control: float
-    wire: float
+    wire: float  # as the sender counts it
+    carried: float  # as the network between the two did
     portrait: int  # bytes, once
     psnr: float  # dB, against the sender's own render
     heard: float  # the share of the sound that arrived
@@ -108,9 +109,10 @@ def measure(folder: Path, loss: float, seconds: float) -> list[Row]:
             sides.append(start(wire, 1, folder, link))
             wait_for(lambda: all(shows(folder, side) for side in (0, 1)), 60.0, folder)
             time.sleep(SETTLE)
-            begin = time.monotonic()
+            begin, before = time.monotonic(), list(wire.bytes)
             time.sleep(seconds)
             wire.is_cut, end = True, time.monotonic()
+            carried = [(b - a) / (end - begin) for a, b in zip(before, wire.bytes, strict=True)]
             time.sleep(CUT)
             wire.is_cut, restored = False, time.monotonic()
             try:
@@ -123,7 +125,7 @@ def measure(folder: Path, loss: float, seconds: float) -> list[Row]:
                 side.send_signal(signal.SIGINT)
             for side in sides:
                 side.wait(timeout=60)
-    return [summary(folder, side, loss, begin, end, restored) for side in (0, 1)]
+    return [summary(folder, side, loss, begin, end, restored, carried[1 - side]) for side in (0, 1)]
 
 
 def draw_inputs(folder: Path) -> None:
@@ -166,7 +168,9 @@ def shows(folder: Path, side: int, after: float = 0.0) -> bool:
     return any(taken > 1000 * after for lap in laps(folder, side) for _, taken, _, _ in lap["frames"])
 
 
-def summary(folder: Path, side: int, loss: float, begin: float, end: float, restored: float) -> Row:
+def summary(
+    folder: Path, side: int, loss: float, begin: float, end: float, restored: float, carried: float
+) -> Row:
     """What a side saw between two moments of `time.monotonic`, which all processes share."""
     all_laps = laps(folder, side)
     frames = [frame for lap in all_laps for frame in lap["frames"]]
@@ -184,6 +188,7 @@ def summary(folder: Path, side: int, loss: float, begin: float, end: float, rest
         mean(lap["sent"]["sound"] for lap in other),
         rates["control"],
         mean(lap["sent"]["wire"] for lap in other),
+        carried,
         round(sum(lap["received"]["portrait"] * lap["lasted"] for lap in all_laps)),
         likeness(folder, side, measured),
         (inside[-1]["heard"] - inside[0]["heard"]) / (50 * (inside[-1]["clock"] - inside[0]["clock"])),

@@ -54,7 +54,7 @@ def begin(browser: Any, address: str) -> Any:
     page = browser.new_page()
     page.goto(address)
     page.click("#start")
-    page.wait_for_function("document.getElementById('status').textContent === 'Live.'", timeout=60_000)
+    page.wait_for_function("() => document.getElementById('status').textContent === 'Live.'", timeout=60_000)
     return page
 
 

@@ -30,6 +30,7 @@ def test_a_call_over_a_bad_network(tmp_path):
         assert 70 < row["latency"][0] <= row["latency"][1], row
         assert 300 < row["motion"] <= 2000, row  # bytes a second at 25 frames a second
         assert row["wire"] > row["motion"] + row["sound"], row
+        assert abs(row["wire"] / row["carried"] - 1) < 0.2, row  # laps are not cut where the measurement is
         assert 1000 < row["portrait"] < 20_000, row
         assert row["psnr"] > 35, row
         assert row["heard"] > 0.5, row
