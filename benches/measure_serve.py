@@ -32,7 +32,8 @@ from shipped_pictures import DRIVER, FPS, acting, draw
 import fv2v
 from fv2v.engine.stages import Pending
 
-SIDE, CLIP = 480, 50  # pixels of the frames of "share"; frames of the camera's film
+CLIP = 50  # frames of the camera's film
+WARM = 6  # pages before memory and threads are counted: pools of threads are full then
 
 
 def frames() -> list[np.ndarray]:
@@ -74,8 +75,9 @@ def resident(process: int) -> tuple[float, int]:
 
 def soak(browser: Any, minutes: float, opened: int) -> None:
     with served() as (address, process):
-        begin(browser, address).close()  # all that is loaded at the first session
-        time.sleep(12)
+        for _ in range(WARM):
+            begin(browser, address).close()
+        time.sleep(15)
         first, threads = resident(process.pid)
         page, sizes = begin(browser, address), []
         for _ in range(max(2, round(6 * minutes))):
@@ -90,7 +92,7 @@ def soak(browser: Any, minutes: float, opened: int) -> None:
         )
         for _ in range(opened):
             begin(browser, address).close()
-        time.sleep(12)  # silent sessions are closed
+        time.sleep(15)  # silent sessions are closed
         last, left = resident(process.pid)
         print(
             f"soak: opened {opened} times: {first:.0f} MB before, {last:.0f} after ({last / first - 1:+.1%})"

@@ -154,6 +154,7 @@ class Peer:
             self._channels[channel.label] = channel
         if channel.label == "control":
             channel.on("message", self._control)
+            channel.on("close", lambda: self._start(self.close()))
 
     def _control(self, message: object) -> None:
         self._heard = monotonic()

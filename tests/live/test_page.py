@@ -5,6 +5,7 @@ import asyncio
 import json
 import random
 import struct
+import threading
 import zlib
 from pathlib import Path
 from tempfile import gettempdir
@@ -333,6 +334,12 @@ def test_ten_thousand_random_messages_by_a_data_channel(tiny):
     asyncio.run(run())
 
 
+def session_threads() -> set[str]:
+    """Of sessions that live: streams and decoders; the server's own pools stay."""
+    names = {thread.name for thread in threading.enumerate()}
+    return {name for name in names if name.startswith("fv2v-stream") or "decoder" in name}
+
+
 def test_a_caller_sees_pictures_and_figures(tiny):
     async def run() -> None:
         async with serving(tiny) as client:
@@ -342,6 +349,7 @@ def test_a_caller_sees_pictures_and_figures(tiny):
             assert picture.shape == (32, 32, 3)
             await until(lambda: any(each["shown"] and each["seen"] for each in caller.figures))
             await until(lambda: len(caller.shown) >= 3)
+            assert "fv2v-stream" in session_threads()
             assert caller.shown == sorted(caller.shown)  # times of frames, as the camera painted them
             assert all(milliseconds % 40 == 0 for milliseconds in caller.shown)
             figures = caller.figures[-1]
@@ -355,6 +363,7 @@ def test_a_caller_sees_pictures_and_figures(tiny):
                 await asyncio.sleep(0.1)
             else:
                 pytest.fail("the session outlives its page")
+            await until(lambda: not session_threads())
 
     asyncio.run(run())
 
@@ -379,8 +388,6 @@ def test_a_silent_page_is_closed(tiny):
 
 
 def test_nothing_is_left_behind(tiny):
-    import threading
-
     before = {*threading.enumerate()}
 
     async def run() -> set[Path]:

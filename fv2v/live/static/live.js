@@ -148,6 +148,7 @@ function sendSettings(values) {
 }
 
 onChange(sendSettings);
+addEventListener("pagehide", hangUp); // or the server would wait for a silent page
 chosen.listeners.push(async (portrait) => {
   if (!link?.session) return;
   try {
