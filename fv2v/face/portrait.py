@@ -88,9 +88,9 @@ def _choice(face: Any) -> FaceChoice:
 
 
 def crop_portrait(
-    path: PathLike, crop: bool = True, face: Any = 1, *, drives: bool = False
+    picture: PathLike | np.ndarray, crop: bool = True, face: Any = 1, *, drives: bool = False
 ) -> CroppedPortrait:
-    """The picture in a file, and its crop around a face, as `choose_face` takes it.
+    """A picture, of a file or (H, W, 3) uint8 RGB, and its crop around a face, as `choose_face` takes it.
 
     The crop has the picture's own resolution; by landmarks, the 512 pixels of LivePortrait's crops.
     `crop=False` takes the middle square. A picture that `drives` is not rotated upright: its tilt is motion.
@@ -100,9 +100,13 @@ def crop_portrait(
         ValueError: no picture, or no such face in it (see `choose_face` and `find_face`).
     """
     choice = choose_face(face, crop)
-    picture = read_image(path)
+    name = "the picture"
+    if not isinstance(picture, np.ndarray):
+        name, picture = str(picture), read_image(picture)
+    elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise ValueError(f"picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
     if crop:
-        return _cropped(picture, str(path), choice, drives)
+        return _cropped(picture, name, choice, drives)
     box = middle_square(picture)
     return CroppedPortrait(picture, cut(picture, box, box.side), box)
 
@@ -118,11 +122,7 @@ def crop_face(picture: PathLike | np.ndarray, face: Any = 1) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: no picture, or no such face in it.
     """
-    if not isinstance(picture, np.ndarray):
-        return crop_portrait(picture, face=face).image
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
-        raise ValueError(f"picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
-    return _cropped(picture, "the picture", choose_face(face), False).image
+    return crop_portrait(picture, face=face).image
 
 
 def _cropped(picture: np.ndarray, name: str, choice: FaceChoice, drives: bool) -> CroppedPortrait:

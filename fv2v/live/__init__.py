@@ -1,2 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames at their own pace: streams."""
+"""Frames at their own pace: streams, sessions and the page.
+
+The files, from the bottom: driver (the face that a camera sees), report (pictures and counts), animation (one
+frame), stream (frames as they come), session (camera and portrait), server (a guarded page).
+"""
+
+from fv2v.live.session import Session as Session

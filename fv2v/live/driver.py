@@ -11,6 +11,7 @@ from fv2v.face.appearance import place_of
 from fv2v.face.crop import box_around, cut
 from fv2v.face.portrait import FaceChoice
 from fv2v.face.tracking import FaceTracker
+from fv2v.geometry import Motion
 
 READABLE = 10.0  # levels of contrast of a first face; a darker one is taken when it stays so dark
 WAIT = 25  # frames
@@ -28,8 +29,11 @@ class LiveDrivers:
         self._drivers = [LiveDriver(config, choice, lost) for _ in range(sources)]
 
     def crops(self, frames: Sequence[Any]) -> tuple[Sequence[Any] | None, bool]:
-        """What drives, a crop for each frame, or None where nothing does; and whether all faces are seen."""
-        if not self._drivers:
+        """What drives, a crop for each frame, or None where nothing does; and whether all faces are seen.
+
+        Motion drives as it is.
+        """
+        if not self._drivers or all(isinstance(frame, Motion) for frame in frames):
             return frames, True
         if len(frames) not in (1, len(self._drivers)):
             raise ValueError(

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a stream gives: pictures, and the counts of what became of its frames."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from fv2v.geometry import Motion
+
+WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +20,34 @@ class Picture:
     time: float  # of the frame: what `push` was told, or `time.monotonic()` when it was pushed
     latency: float  # seconds from `push` until the picture was ready
     seen: bool = True  # whether the driver's face was seen in the frame; always without `crop`
+    motion: Motion | None = None  # what moved the sources, one row each, before edits; None: they rest
 
     @property
     def image(self) -> np.ndarray:
         """(n, n, 3) uint8: of the first source, or the only one."""
         return self.images[0]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has become of a stream's frames so far; `StreamReport` says what each number counts."""
+
+    pushed: int = 0
+    shown: int = 0
+    dropped: int = 0
+    unseen: int = 0
+    failed: int = 0
+    lost: int = 0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+
+    def report(self, waiting: int, ended: bool) -> "StreamReport":
+        """While so many pictures wait for `get`. Of a stream that has ended every other frame is dropped."""
+        made = self.shown + self.unseen + waiting
+        dropped = self.pushed - made - self.failed if ended else self.dropped
+        latencies = list(self.latencies) or [np.nan]
+        p50, p95, p99, longest = (float(each) for each in np.percentile(latencies, (50, 95, 99, 100)))
+        counts = (self.pushed, self.shown, dropped, self.unseen, self.failed)
+        return StreamReport(*counts, p50, p95, p99, longest, self.lost)
 
 
 @dataclass(frozen=True, slots=True)

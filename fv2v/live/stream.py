@@ -8,18 +8,15 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from fv2v.engine.stages import Pending
 from fv2v.face.lost import check_lost
 from fv2v.face.portrait import choose_face
-from fv2v.geometry import Source, View
+from fv2v.geometry import View
 from fv2v.io.prefetch import Worker
+from fv2v.live.animation import Begun, LiveAnimation, Sources, joined
 from fv2v.live.driver import LiveDrivers
-from fv2v.live.report import Picture, StreamReport
-from fv2v.motion.edit import Edit, check_edits
+from fv2v.live.report import Counts, Picture, StreamReport
+from fv2v.motion.edit import Edit
 from fv2v.reenactor import Reenactor
-from fv2v.reenactor.animation import Animation
 from fv2v.reenactor.options import AnimationOptions
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from fv2v.reenactor.options import AnimationKeywords
 
 SMOOTHED = AnimationOptions(steady=True)
-WINDOW = 1000  # latencies kept for the percentiles: those of the latest pictures
 
 
 class _Frame(NamedTuple):
@@ -88,7 +84,7 @@ class Stream(Worker):
     def __init__(
         self,
         reenactor: Reenactor,
-        source: Source | Sequence[Source],
+        source: Sources,
         options: AnimationOptions = SMOOTHED,
         *,
         crop: bool = False,
@@ -108,51 +104,57 @@ class Stream(Worker):
                 f"{reenactor.config.name!r} is driven by 3DMM coefficients, and reads those to come as well: "
                 "expected Reenactor.animate"
             )
-        if not isinstance(source, Source) and not source:
-            raise ValueError("expected at least one source, got none")
-        sources = source if isinstance(source, Source) else Source.cat(source)
-        options = replace(options, **keywords)
-        if options.batch_size != 1:
-            raise ValueError("a stream takes no batch_size; expected Reenactor.animate for that")
-        self._runner, self._queue = reenactor.runner, queue
-        self._animation = Animation(self._runner, sources, options)
+        sources = joined(source)
         followed = len(sources) if crop else 0
-        self._drivers = LiveDrivers(reenactor.config, choose_face(face, crop), check_lost(lost), followed)
-        self._lost = 0  # pictures of frames in which a driver's face was not seen
-        self._blind: set[int] = set()  # such frames that are under way
-        self._last: float | None = None  # when the frame was taken that the networks got last
-        self.view, self.edit = options.view, options.edit
+        drivers = LiveDrivers(reenactor.config, choose_face(face, crop), check_lost(lost), followed)
+        options = replace(options, **keywords)
+        self._animation = LiveAnimation(reenactor.runner, sources, options, drivers)
+        self._queue = queue
         self._waiting: deque[_Frame] = deque()
         self._ready: deque[Picture] = deque()
-        self._latencies: deque[float] = deque(maxlen=WINDOW)
-        self._pushed = self._shown = self._dropped = self._unseen = self._failed = 0
+        self._counts = Counts()
         self._skips = on_error == "skip"
         self._told = False  # whether somebody was told the error
         self._start()
 
     @property
     def view(self) -> View | Sequence[View] | None:
-        return self._view
+        return self._animation.view
 
     @view.setter
     def view(self, view: View | Iterable[View] | None) -> None:
-        sources = len(self._animation.source)
-        if view is not None and not isinstance(view, View):
-            view = list(view)
-            if len(view) != sources or not all(isinstance(each, View) for each in view):
-                raise ValueError(f"expected a View, or one for each of {sources} sources, got {view!r}")
-        self._view = view
+        self._animation.view = view
 
     @property
     def edit(self) -> Edit | Sequence[Edit] | None:
-        return self._edit
+        return self._animation.edit
 
     @edit.setter
     def edit(self, edit: Edit | Iterable[Edit] | None) -> None:
-        if edit is not None and not isinstance(edit, Edit):
-            edit = list(edit)
-        self._edits = check_edits(edit, len(self._animation.source), self._runner.config)
-        self._edit = edit
+        self._animation.edit = edit
+
+    @property
+    def options(self) -> AnimationOptions:
+        """How the sources follow, with what `change` made of it."""
+        return self._animation.options
+
+    def change(self, source: Sources | None = None, **keywords: "Unpack[AnimationKeywords]") -> None:
+        """Other sources, as many as before, or other options, from the next frame on.
+
+        The driver is followed on: the anchor stays unless another is given, or motion was absolute before.
+
+        Raises:
+            ValueError: another number of sources, or options that do not fit; nothing is changed then.
+        """
+        self._animation.change(source, keywords)
+
+    def anchor(self) -> None:
+        """The next frame in which the driver's face is seen becomes the anchor.
+
+        Raises:
+            ValueError: motion is absolute, measured against nothing.
+        """
+        self._animation.anchor()
 
     def push(self, frame: Any, time: float | None = None) -> int:
         """Hand over a driving frame, of any kind that `encode` takes, and never wait. Returns its number.
@@ -171,12 +173,12 @@ class Stream(Worker):
             if self._closed:
                 raise ValueError("the stream is closed: it takes no more frames")
             now = monotonic()
-            number = self._pushed
+            number = self._counts.pushed
             self._waiting.append(_Frame(number, now if time is None else time, now, driving))
-            self._pushed += 1
+            self._counts.pushed += 1
             if len(self._waiting) > self._queue:
                 self._waiting.popleft()
-                self._dropped += 1
+                self._counts.dropped += 1
             self._changed.notify_all()
         return number
 
@@ -195,7 +197,7 @@ class Stream(Worker):
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._ended, timeout)
             if self._ready:
-                self._shown += 1
+                self._counts.shown += 1
                 return self._ready.popleft()
             self._raise_error()
             return None
@@ -208,13 +210,7 @@ class Stream(Worker):
     def report(self) -> StreamReport:
         """The counts and latencies so far; `str(stream)` has them in a line."""
         with self._changed:
-            made = self._shown + self._unseen + len(self._ready)
-            dropped = self._pushed - made - self._failed if self._ended else self._dropped
-            counts = (self._pushed, self._shown, dropped, self._unseen, self._failed)
-            latencies = list(self._latencies) or [np.nan]
-            lost = self._lost
-        p50, p95, p99, longest = (float(each) for each in np.percentile(latencies, (50, 95, 99, 100)))
-        return StreamReport(*counts, p50, p95, p99, longest, lost)
+            return self._counts.report(len(self._ready), self._ended)
 
     def __str__(self) -> str:
         return str(self.report())
@@ -244,63 +240,47 @@ class Stream(Worker):
 
     def _work(self) -> None:
         """Until no frame waits; one is under way while the next is begun."""
-        before: tuple[_Frame, Pending] | None = None
+        before: tuple[_Frame, Begun] | None = None
         while True:
             begun = frame = None
             try:
-                if (frame := self._take()) is not None and (pending := self._begun(frame)) is not None:
-                    begun = frame, pending
+                if (frame := self._take()) is not None and (made := self._begun(frame)) is not None:
+                    begun = frame, made
             finally:
                 if before is not None:
                     self._show(*before)
             if frame is None and before is None:
                 return
             before = begun
-            if begun is not None and not begun[1].under_way:
+            if begun is not None and not begun[1].pending.under_way:
                 self._show(*begun)
                 before = None
 
     def _has_work(self) -> bool:
         return bool(self._waiting)
 
-    def _begun(self, frame: _Frame) -> Pending | None:
+    def _begun(self, frame: _Frame) -> Begun | None:
         """None for a frame that is no picture, where such frames are left out."""
         try:
-            return self._begin(frame)
+            return self._animation.begin(frame.driving, frame.time)
         except (ValueError, TypeError, OSError):  # the networks' own errors are RuntimeErrors
             if not self._skips:
                 raise
-            self._failed += 1
+            self._counts.failed += 1
             return None
 
     def _take(self) -> _Frame | None:
         with self._changed:
             return self._waiting.popleft() if self._waiting and not self._closed else None
 
-    def _begin(self, frame: _Frame) -> Pending:
-        sources = len(self._animation.source)
-        driving, seen = self._drivers.crops(frame.driving)
-        if not seen:
-            self._blind.add(frame.number)
-        if driving is None:
-            return self._animation.rest(self._view)
-        batch = self._runner.batch(driving)
-        if sources == 1 and len(batch) != 1:
-            raise ValueError(f"expected one frame at a time, got {len(batch)}")
-        seconds = None if self._last is None else frame.time - self._last
-        self._last = frame.time
-        return self._animation.begin(batch, self._view, edits=self._edits, seconds=seconds)
-
-    def _show(self, frame: _Frame, pending: Pending) -> None:
-        images = pending.result()
+    def _show(self, frame: _Frame, begun: Begun) -> None:
+        images, counts = begun.pending.result(), self._counts
         with self._changed:
-            seen = frame.number not in self._blind
-            self._blind.discard(frame.number)
             latency = monotonic() - frame.pushed
-            self._latencies.append(latency)
-            self._lost += not seen
-            self._ready.append(Picture(images, frame.number, frame.time, latency, seen))
+            counts.latencies.append(latency)
+            counts.lost += not begun.seen
+            self._ready.append(Picture(images, frame.number, frame.time, latency, begun.seen, begun.motion))
             if len(self._ready) > self._queue:
                 self._ready.popleft()
-                self._unseen += 1
+                counts.unseen += 1
             self._changed.notify_all()

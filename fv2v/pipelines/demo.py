@@ -98,6 +98,11 @@ def demo(
     return files
 
 
+def drawn_portrait(size: int, seed: int = 0) -> np.ndarray:
+    """(size, size, 3) uint8: the head that is the portrait of a demo with this seed."""
+    return _views(SyntheticHeads(size, 1, SEED + seed), 0.0)[0]
+
+
 class _Subject(NamedTuple):
     """Whose head is the portrait."""
 
@@ -106,13 +111,18 @@ class _Subject(NamedTuple):
 
 
 def _subject(heads: SyntheticHeads) -> _Subject:
-    """The first of the heads, turned a little and nearly at rest."""
-    yaw = torch.tensor([0.0, *YAWS])
+    """The first of the heads."""
+    portrait, *turned = _views(heads, 0.0, *YAWS)
+    return _Subject(portrait, np.stack(turned))
+
+
+def _views(heads: SyntheticHeads, *yaws: float) -> np.ndarray:
+    """(V, n, n, 3) uint8: the first of the heads, turned a little, nearly at rest, and by the yaws."""
+    yaw = torch.tensor(yaws)
     zero = torch.zeros_like(yaw)
     who, rest = heads.identity(0).repeat(len(yaw)), Expression.neutral(len(yaw))
     pose = Pose.at(zero + 2, zero + 8, zero - 2).turned(rotation_from_euler(zero, yaw, zero))
-    portrait, *turned = to_uint8(render(who, replace(rest, smile=zero + 0.3), pose, heads.size)).cpu().numpy()
-    return _Subject(portrait, np.stack(turned))
+    return to_uint8(render(who, replace(rest, smile=zero + 0.3), pose, heads.size)).cpu().numpy()
 
 
 def _files(folder: Path) -> DemoFiles:

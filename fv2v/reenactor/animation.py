@@ -26,6 +26,12 @@ class Animation:
         source: one portrait, or several that move side by side.
         options: its `view`, `edit` and `batch_size` are the caller's to deal out, frame by frame.
 
+    Attributes:
+        anchor: what counts as no change, once it is known; None: motion is absolute, or there was no frame.
+        smoother: the filter that `steady` asks for, or None.
+        motion: of the frames that were begun last, as it moves the sources: smoothed, before edits; None
+            before the first, and of sources at rest.
+
     Raises:
         ValueError: options that do not fit the preset, or an anchor of another number of frames.
     """
@@ -34,16 +40,17 @@ class Animation:
         self.source = source
         self.options = options = options.check(runner.config)
         self._runner = runner
-        self._steady = options.smoother()
+        self.smoother = options.smoother()
         self._movement: Tensor | float | None = None
-        self._anchor: Motion | None = None
+        self.anchor: Motion | None = None
+        self.motion: Motion | None = None
         if options.anchor is not None:
             if not isinstance(options.anchor, Motion):
                 raise ValueError(
                     f"expected a Motion for the anchor, from Reenactor.extract, got {options.anchor!r}; "
                     "fv2v.reenact and fv2v.render take a frame's number, seconds, 'best' or a file, too"
                 )
-            self._anchor = anchor = runner.received(options.anchor, "anchor")
+            self.anchor = anchor = runner.received(options.anchor, "anchor")
             if len(anchor) not in (1, len(source)):
                 each = "" if len(source) == 1 else f", or one for each of {len(source)} sources"
                 raise ValueError(f"expected an anchor of one frame{each}, got {len(anchor)}")
@@ -71,25 +78,38 @@ class Animation:
                 f"expected a driving frame for all sources, or {sources}, one for each; got {len(batch)}"
             )
         motion = self._motion(batch)
-        if self._steady is not None:
-            motion = self._smoothed(self._steady, motion, seconds)
-        if self.options.relative and self._anchor is None:
-            self._anchor = motion[:sources]
+        if self.smoother is not None:
+            motion = self._smoothed(self.smoother, motion, seconds)
+        self.motion = motion
+        if self.options.relative and self.anchor is None:
+            self.anchor = motion[:sources]
         movement = self._scale_of_movement()
-        frames = self.options.frame_inputs(self.source, motion, self._anchor, view, movement)
+        frames = self.options.frame_inputs(self.source, motion, self.anchor, view, movement)
         return self._runner.begin(frames, edits)
 
     def rest(self, view: View | Sequence[View] | None) -> Pending:
         """The sources unmoved, S pictures as `begin` makes them: while there is no driver."""
+        self.motion = None
         own = self.source.motion
         anchor = own if self.options.relative else None
         frames = self.options.frame_inputs(self.source, own, anchor, view)
         return self._runner.begin(frames, ())
 
+    def anchor_next(self) -> None:
+        """The frames that are begun next become the anchor, where motion is relative."""
+        self.anchor = self._movement = None
+
+    def continue_from(self, before: "Animation") -> None:
+        """Follow its driver on: with its anchor and filter, where the options ask for the same ones."""
+        if self.options.relative and self.options.anchor is before.options.anchor:
+            self.anchor = before.anchor
+        if self.options.steady == before.options.steady:
+            self.smoother = before.smoother
+
     def _scale_of_movement(self) -> Tensor | float:
         """The factor of `adapt_scale`, once the anchor is known; it stays."""
         if self._movement is None:
-            anchor = self._anchor if self.options.adapt_scale else None
+            anchor = self.anchor if self.options.adapt_scale else None
             self._movement = 1.0 if anchor is None else movement_scale(self.source, anchor)
         return self._movement
 

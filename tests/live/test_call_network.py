@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two `fv2v call` processes, each in a network namespace of its own, over a network that delays and loses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from places import ROOT
+
+
+@pytest.mark.slow
+def test_a_call_over_a_bad_network(tmp_path):
+    """100 ± 30 ms each way, 5 % of packets lost, then cut for five seconds: a row of the README."""
+    result = tmp_path / "call.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, ROOT / "benches/measure_call.py"),
+            *("--seconds", "10", "--losses", "0.05", "-o", result),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(result.read_text())["rows"]
+    assert len(rows) == 2
+    for row in rows:
+        assert row["shown"] > 0.3, row  # by the processor: two renderers, and other tests
+        assert 70 < row["latency"][0] <= row["latency"][1], row
+        assert 100 < row["motion"] <= 2000, row  # bytes a second at 25 frames a second
+        assert row["wire"] > row["motion"] + row["sound"], row
+        assert abs(row["wire"] / row["carried"] - 1) < 0.2, row  # laps are not cut where the measurement is
+        assert 1000 < row["portrait"] < 20_000, row
+        assert row["psnr"] > 35, row
+        assert row["heard"] > 0.5, row
+        assert row["level"] > 0.01, row
+        assert row["back"] < 25, row

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls for tests: two sides in one process, and peers that know the secret and mean no good."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+from fv2v import Reenactor
+from fv2v.live.call.call import Call, CallOptions
+from fv2v.live.call.link import Link
+from fv2v.live.call.signalling import ring
+
+PATIENCE = 30.0  # seconds that anything may take
+
+
+class Side:
+    """One side of a call, and what it told."""
+
+    def __init__(self, reenactor: Reenactor, portrait: Any, **options: Any) -> None:
+        self.told: list[str] = []
+        self.call = Call(reenactor, portrait, CallOptions(**options), self.told.append)
+
+
+async def until(true: Callable[[], Any], what: str = "") -> None:
+    end = monotonic() + PATIENCE
+    while not true():
+        assert monotonic() < end, f"it never came: {what}"
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def listening(side: Side) -> AsyncIterator[Link]:
+    """The side waits for calls; its link."""
+    links: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+    work = asyncio.ensure_future(side.call.listen("127.0.0.1", 0, links.set_result))
+    try:
+        yield await asyncio.wait_for(links, PATIENCE)
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+@asynccontextmanager
+async def joined(side: Side, link: Link) -> AsyncIterator["asyncio.Task[str]"]:
+    """The side has called; the task that ends when the call does."""
+    work = asyncio.ensure_future(side.call.join(link))
+    try:
+        await until(lambda: side.call.connected or work.done(), "a connection")
+        yield work
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+class Stranger:
+    """A peer that knows the secret, and says what it likes.
+
+    Attributes:
+        heard: what came on both channels.
+    """
+
+    def __init__(self) -> None:
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.control = self.peer.createDataChannel("control", negotiated=True, id=0)
+        self.motion = self.peer.createDataChannel(
+            "motion", negotiated=True, id=1, ordered=False, maxRetransmits=0
+        )
+        self.peer.addTransceiver("audio")
+        self.heard: list[Any] = []
+        self.control.on("message", self.heard.append)
+        self.motion.on("message", self.heard.append)
+
+    async def __aenter__(self) -> "Stranger":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.peer.close()
+
+    async def connect(self, link: Link) -> None:
+        await self.peer.setLocalDescription(await self.peer.createOffer())
+        answer = await ring(link, self.peer.localDescription.sdp)
+        await self.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await until(lambda: self.control.readyState == "open", "an open channel")
