@@ -121,8 +121,8 @@ def test_who_may_ask_is_answered_with_hard_headers(tiny):
 
 
 def test_names_lead_out_of_no_folder(ask):
-    names = ["../page.py", "..%2Fpage.py", "%2e%2e/page.py", "%2e%2e%2fpage.py", "/etc/passwd", "..\\page.py"]
-    folders = ["", "films/", "portraits/", "films/../../../../../../etc/", "static/"]
+    names = ["../README.md", "..%2FREADME.md", "%2e%2e/README.md", "%2e%2e%2fREADME.md", "..\\README.md"]
+    folders = ["", "/etc/", "films/", "portraits/", "films/../../../../../../etc/", "static/"]
     answers = ask(*[("GET", f"/{folder}{name}") for folder in folders for name in names])
     assert {status for status, _ in answers} <= {403, 404}
     assert all(set(text) == {"error"} for _, text in answers)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What both tabs share: requests to the server, the line that says how things are, and the portrait.
 
 const base = new URL(".", location.href);

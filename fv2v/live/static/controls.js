@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sliders, switches and dragging: what the page asks of the server, as one object of settings.
 
 import { $ } from "./common.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tab "File": videos are uploaded, rendered one after the other, played and downloaded.
 
 import { $, ask, chosen, say, ServerGone, wait } from "./common.js";

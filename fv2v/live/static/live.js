@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tab "Live": camera to server and pictures back, by WebRTC; what is lost comes back by itself.
 
 import { $, ask, chosen, say, wait } from "./common.js";

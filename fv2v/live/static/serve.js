@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Puts the page together: tabs, the portrait, and what the server is.
 
 import { $, ask, choosePortrait, say, uploadPortrait, wait } from "./common.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Latency from capture to display, measured: the time of each frame is painted into it, the server sends it back.
 
 const BITS = 24, CHECK = 6, ROWS = 8;
