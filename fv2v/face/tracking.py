@@ -7,7 +7,7 @@ waited for, and no neighbour takes the place. After a cut it is at the face at o
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple
@@ -25,9 +25,11 @@ from fv2v.face.appearance import (
     place_of,
     thumbnail,
 )
+from fv2v.face.crop import Box, box_around, cut
 from fv2v.face.detectors.base import Face, FaceDetector
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces
+from fv2v.io.resize import TRIANGLE
 
 # Likeness of a face in the expected place that passes for the person; for one who was away for LONG frames
 # and may have changed, or be another
@@ -255,6 +257,55 @@ class FaceTracker:
         self._moving = distance > (self._settle if self._moving else self._dead_zone)
         if self._moving:
             self.face = _between(self.face, self._target, self._smoothing)
+
+
+class SteadyCrop:
+    """Iterates over the square crops of a video, (size, size, 3) uint8, one for each (H, W, 3) frame.
+
+    Args:
+        frames: the video.
+        start: the first face (`find_first_face`): it places the square until the tracker finds that face. So
+            a video may begin with frames without a face; they count as `missing` like those later on.
+        size: pixels on a side of a crop.
+        detector: what finds the face.
+        resize: how crops come to that size, as `cut` takes it.
+        begin: how many frames come before the one of `start`, where that is known: they are not searched.
+
+    Attributes:
+        tracker: what follows the face.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[np.ndarray],
+        start: Face,
+        size: int,
+        detector: FaceDetector = find_faces,
+        resize: str = TRIANGLE,
+        begin: int = 0,
+    ) -> None:
+        self._frames = frames
+        self._size, self._resize = size, resize
+        self.tracker = FaceTracker(start, detector, begin=begin)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for frame, box in self.boxes():
+            yield cut(frame, box, self._size, self._resize)
+
+    def boxes(self) -> Iterator[tuple[np.ndarray, Box]]:
+        """Each frame whole, and the square in it: for pasting back (paste.py)."""
+        for frame in self._frames:
+            yield frame, box_around(self.tracker.update(frame), frame.shape[:2])
+
+    @property
+    def visible(self) -> bool:
+        """Whether the face could be read in the latest frame."""
+        return self.tracker.visible
+
+    @property
+    def missing(self) -> int:
+        """Frames so far in which the face could not be read."""
+        return self.tracker.missing
 
 
 def _looked_at(frame: np.ndarray, faces: Iterable[Face]) -> list[_Found]:

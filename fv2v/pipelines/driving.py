@@ -15,7 +15,7 @@ from fv2v.face.first import FirstFace, find_first_good_face
 from fv2v.face.fixed import FixedCrop, middle_crops
 from fv2v.face.marking import marked
 from fv2v.face.portrait import choose_face
-from fv2v.face.steady_crop import SteadyCrop
+from fv2v.face.tracking import SteadyCrop
 from fv2v.face.visibility import YAW, is_covered, is_turned_away
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
@@ -106,9 +106,9 @@ class DrivingVideo:
             if not frame.seen:
                 self.lost.append(frame.number)
             elif isinstance(self._cropper, SteadyCrop):
-                if is_turned_away(self._cropper.found):
+                if is_turned_away(self._cropper.tracker.found):
                     self._turned.append(frame.number)
-                elif is_covered(self._cropper.found):
+                elif is_covered(self._cropper.tracker.found):
                     self._covered.append(frame.number)
             yield frame
 
@@ -198,7 +198,7 @@ class DrivingVideo:
     @property
     def _note_on_others(self) -> str | None:
         """A line for the user where somebody else came to be followed; None: it is one person throughout."""
-        others = self._cropper.others if isinstance(self._cropper, SteadyCrop) else []
+        others = self._cropper.tracker.others if isinstance(self._cropper, SteadyCrop) else []
         if not others:
             return None
         times = self.reader.times

@@ -6,7 +6,6 @@ import hashlib
 import json
 import random
 import struct
-import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
 from time import monotonic
@@ -222,20 +221,18 @@ def test_messages_that_cannot_be(message):
         messages.kind_of(message)
 
 
-def png(height: int, width: int, pixels: bytes = b"") -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = zlib.compress(pixels)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+def jpeg(height: int, width: int) -> bytes:
+    """A small picture whose header says that it is large."""
+    data = encoded(".jpg")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
 def encoded(suffix: str, height: int = 32, width: int = 32) -> bytes:
     return cv2.imencode(suffix, np.full((height, width, 3), 99, np.uint8))[1].tobytes()
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_portraits_that_are_taken(suffix):
     assert np.abs(received_portrait(encoded(suffix)).astype(int) - 99).max() <= 2
 
@@ -243,17 +240,17 @@ def test_portraits_that_are_taken(suffix):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (png(30_000, 30_000, b"\0" * 1000), "too many pixels"),
-        (png(5000, 5000), "of 5000 x 5000 pixels, expected a square of at most 1024"),
-        (png(100, 100), "damaged"),
-        (encoded(".png", 32, 64), "of 64 x 32 pixels, expected a square"),
-        (encoded(".bmp"), "no PNG, JPEG or WebP"),
-        (encoded(".tiff"), "no PNG, JPEG or WebP"),
-        (b"RIFF\0\0\0\0AVI ", "no PNG, JPEG or WebP"),
+        (jpeg(30_000, 30_000), "too many pixels"),
+        (jpeg(5000, 5000), "of 5000 x 5000 pixels, expected a square of at most 1024"),
+        (encoded(".png"), "no JPEG or WebP"),
+        (encoded(".jpg", 32, 64), "of 64 x 32 pixels, expected a square"),
+        (encoded(".bmp"), "no JPEG or WebP"),
+        (encoded(".tiff"), "no JPEG or WebP"),
+        (b"RIFF\0\0\0\0AVI ", "no JPEG or WebP"),
         (encoded(".jpg")[:300], "damaged"),
-        (b"GIF89a" + b"\xff" * 100, "no PNG, JPEG or WebP"),
+        (b"GIF89a" + b"\xff" * 100, "no JPEG or WebP"),
     ],
-    ids=["bomb", "large", "empty", "oblong", "bmp", "tiff", "avi", "cut short", "gif"],
+    ids=["bomb", "large", "png", "oblong", "bmp", "tiff", "avi", "cut short", "gif"],
 )
 def test_portraits_that_are_refused(data, message):
     with pytest.raises(PeerError, match=message):
@@ -273,7 +270,7 @@ def test_a_portrait_is_what_was_announced():
 
 
 def _bomb(stranger: Stranger, like: Hello) -> None:
-    data = png(30_000, 30_000, b"\0" * 1000)
+    data = jpeg(30_000, 30_000)
     digest = hashlib.sha256(data).hexdigest()
     stranger.control.send(hello(like, portrait=digest, size=len(data), holds=like.portrait))
     stranger.control.send(bytes([PORTRAIT]) + data)

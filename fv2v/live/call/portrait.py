@@ -11,7 +11,7 @@ from fv2v.io.picture_size import picture_size
 from fv2v.live.call.messages import Hello, PeerError
 
 SIDE = 1024  # pixels, at most
-BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")  # PNG, JPEG, WebP
+BEGINNINGS = (b"\xff\xd8\xff", b"RIFF")  # JPEG, WebP; of a PNG, a few bytes may ask for gigabytes
 
 
 class PortraitFile:
@@ -35,7 +35,7 @@ class PortraitFile:
 
 
 def received_portrait(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 of a peer's PNG, JPEG or WebP.
+    """(H, W, 3) uint8 of a peer's JPEG or WebP.
 
     Raises:
         PeerError: another format, a damaged file, a side of more than `SIDE` pixels, or a picture that is not
@@ -46,7 +46,7 @@ def received_portrait(data: bytes) -> np.ndarray:
     except LimitError as error:
         raise PeerError(f"a portrait with too many pixels: {error}") from None
     if size is None:
-        raise PeerError("a portrait that is no PNG, JPEG or WebP")
+        raise PeerError("a portrait that is no JPEG or WebP")
     if max(size) > SIDE or size[0] != size[1]:
         raise PeerError(
             f"a portrait of {size[1]} x {size[0]} pixels, expected a square of at most {SIDE} on a side"
