@@ -55,7 +55,7 @@ def _kept_pictures(command: str, options: Mapping[str, Any]) -> "KeptPictures":
     from fv2v.io.kept_pictures import KeptPictures
     from fv2v.jobs.key import Contents, key_of
 
-    stated = {"version": __version__}
+    stated: dict[str, Any] = {"version": __version__}
     for name, value in options.items():
         stated |= vars(value) if is_dataclass(value) else {name: value}
     output = stated["output"]

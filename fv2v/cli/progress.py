@@ -53,7 +53,7 @@ def film_progress() -> Iterator[tuple[FrameProgress, Keep]]:
             bar.stop()
             return typer.confirm(f"Keep the film so far as {printable(str(name))}?", err=True)
 
-        yield show, ask if console.is_terminal and sys.stdin.isatty() else False
+        yield show, ask if console.is_terminal and sys.stdin and sys.stdin.isatty() else False
 
 
 class _NowAndThen:

@@ -40,7 +40,7 @@ class KeptPictures:
 
     def __init__(self, output: PathLike, key: str) -> None:
         path = Path(output)
-        path = path.parent if path.suffix.lower() == ".png" else path
+        path = path.absolute().parent if path.suffix.lower() == ".png" else path
         self.folder = path.with_name(path.name + SUFFIX)
         self._key = key
         self._taken = 0

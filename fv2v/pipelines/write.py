@@ -78,9 +78,9 @@ def render_to_file(
     if still is not None:
         options = replace(options, edit=with_still(options.edit, reenactor.extract(still.image)))
     encoded = time.perf_counter() - started
-    made = resume.taken() if resume else ()
+    made: Iterable[np.ndarray] = resume.taken() if resume else ()
     images = Timed(reenactor.animate(source, frames, options.at_rate(float(like.rate)), made=made))
-    rendered = resume.keeping(images) if resume else images
+    rendered: Iterable[np.ndarray] = resume.keeping(images) if resume else images
     with Prefetch(rendered, options.batch_size + SPARE) as ahead, Interruption(keep_partial) as stop:
         ready = Timed(ahead)
         finished: Iterable[np.ndarray] = map(portrait.with_face, ready) if paste_back else ready
