@@ -135,7 +135,10 @@ def test_into_every_kind_of_file(files, tiny, tmp_path, name):
         with pytest.raises(Cut):
             render(*inputs, output, resume=KeptPictures(output, KEY), progress=cut_after(frames), **options)
     render(*inputs, output, resume=KeptPictures(output, KEY), **options)
-    assert_same_film(output, whole)
+    if name == "out.webp":  # which FFmpeg writes, and does not read
+        assert output.read_bytes() == whole.read_bytes()
+    else:
+        assert_same_film(output, whole)
     assert not list(tmp_path.glob("*.resume"))
 
 
@@ -209,7 +212,6 @@ def test_an_interrupted_film_is_kept_as_far_as_it_is(files, tiny, tmp_path, ctrl
     options = {"crop": False, "reenactor": tiny}
     inputs = files / "portrait.png", files / "driving.mp4"
     reenact(*inputs, whole, **options)
-    taken = (tmp_path / name).with_name("out.partial.mp4")
     taken = tmp_path / {"out.mp4": "out.partial.mp4", "out.gif": "out.partial.gif"}.get(name, "out.partial")
     for partial in (taken, taken.with_name(taken.name.replace(".partial", ".partial-2"))):
         report = reenact(*inputs, tmp_path / name, keep_partial=True, progress=interrupt_at(6), **options)
@@ -221,7 +223,7 @@ def test_an_interrupted_film_is_kept_as_far_as_it_is(files, tiny, tmp_path, ctrl
     if name == "out.mp4":
         sound, all_of_it = packets(taken), packets(whole)
         assert sound == all_of_it[: len(sound)]
-        assert sound[-1][0] < at[6] <= all_of_it[len(sound)][0] < at[7]
+        assert sound[-1][0] < at[6] <= all_of_it[len(sound)][0]
 
 
 def test_what_was_kept_can_be_gone_on_with(files, tiny, tmp_path, ctrl_c):
