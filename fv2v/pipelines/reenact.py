@@ -13,6 +13,8 @@ from fv2v.face.lost import check_lost
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.image import IMAGE_SUFFIXES
+from fv2v.io.interruption import Keep
+from fv2v.io.kept_pictures import KeptPictures
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Span
@@ -66,6 +68,8 @@ def reenact(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    keep_partial: Keep = False,
+    resume: KeptPictures | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -106,6 +110,10 @@ def reenact(
             are open; of a face of which 203 landmarks are not known it gets None. They are where `face` gives
             them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md).
         codec, crf, encoder_preset: as `fv2v.write_video` takes them.
+        keep_partial: an interrupt (Ctrl-C) ends the film at the frame before, in place of this call, and the
+            report says so: `out.mp4` is then `out.partial.mp4`. Or what decides that, called with that name.
+        resume: go on after the pictures that an earlier call left there, and keep this one's there until the
+            film is whole; how they are kept, `fv2v.io.kept_pictures` says.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
@@ -132,6 +140,7 @@ def reenact(
         )
         _check_given(driving, kind, crf=crf, encoder_preset=encoder_preset, compare=compare or None)
         _check_given(driving, kind, source_coefficients=source_coefficients, eyes_and_lips=edit_from)
+        _check_given(driving, kind, resume=resume)
         return imitate(portrait, driving, output, preset, driving_face=driving_face, **made_as, **animation)
     if kind == MOTION:
         _check_given(driving, kind, driving_face=None if driving_face == 1 else driving_face)
@@ -150,6 +159,8 @@ def reenact(
             codec=codec,
             crf=crf,
             encoder_preset=encoder_preset,
+            keep_partial=keep_partial,
+            resume=resume,
             compare=compare,
             progress=progress,
             **made_as,
@@ -194,6 +205,8 @@ def reenact(
             paste_back=paste_back,
             searched=searched,
             encoding=encoding,
+            keep_partial=keep_partial,
+            resume=resume,
             progress=progress,
         )
     driver = Stages(

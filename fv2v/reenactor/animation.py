@@ -77,15 +77,20 @@ class Animation:
             raise ValueError(
                 f"expected a driving frame for all sources, or {sources}, one for each; got {len(batch)}"
             )
+        motion = self.follow(batch, seconds)
+        movement = self._scale_of_movement()
+        frames = self.options.frame_inputs(self.source, motion, self.anchor, view, movement)
+        return self._runner.begin(frames, edits)
+
+    def follow(self, batch: Tensor | Motion, seconds: float | None = None) -> Motion:
+        """The motion of frames as `begin` takes them: where it ends the frames after them go on."""
         motion = self._motion(batch)
         if self.smoother is not None:
             motion = self._smoothed(self.smoother, motion, seconds)
         self.motion = motion
         if self.options.relative and self.anchor is None:
-            self.anchor = motion[:sources]
-        movement = self._scale_of_movement()
-        frames = self.options.frame_inputs(self.source, motion, self.anchor, view, movement)
-        return self._runner.begin(frames, edits)
+            self.anchor = motion[: len(self.source)]
+        return motion
 
     def rest(self, view: View | Sequence[View] | None) -> Pending:
         """The sources unmoved, S pictures as `begin` makes them: while there is no driver."""

@@ -198,6 +198,8 @@ class Reenactor:
         source: Source,
         frames: Iterable[Any] | Motion,
         options: AnimationOptions | None = None,
+        *,
+        made: Iterable[np.ndarray] = (),
         **keywords: "Unpack[AnimationKeywords]",
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
@@ -208,6 +210,7 @@ class Reenactor:
                 Where coefficients drive: a sequence of them, (T, n), as `extract` takes it. Or the motion of
                 frames, from `extract` or `fv2v.read_motion`.
             options: how the source follows them, as one value.
+            made: pictures of the first frames, from an earlier call: passed on in whole batches.
             keywords: the same one by one, which win: `relative`, `anchor`, `view`, `steady`, `edit`,
                 `batch_size` and the others of `fv2v.reenactor.AnimationOptions`, which says what each does.
 
@@ -228,9 +231,11 @@ class Reenactor:
             frames = driving_windows(frames, self.config.head)
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
-        return self._animate(Animation(self.runner, source, chosen), iter(frames))
+        return self._animate(Animation(self.runner, source, chosen), iter(frames), iter(made))
 
-    def _animate(self, animation: Animation, frames: Iterator[Any]) -> Iterator[np.ndarray]:
+    def _animate(
+        self, animation: Animation, frames: Iterator[Any], made: Iterator[np.ndarray]
+    ) -> Iterator[np.ndarray]:
         # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
         options, done = animation.options, 0
         views, edits = one_or_iterator(options.view), one_or_iterator(options.edit)
@@ -241,6 +246,10 @@ class Reenactor:
                 view = next_options(views, View, len(batch), done)
                 edit = next_options(edits, Edit, len(batch), done)
                 done += len(batch)
+                if len(ready := list(islice(made, len(batch)))) == len(batch):
+                    animation.follow(batch)
+                    yield from ready
+                    continue
                 begun = animation.begin(batch, view, edits=check_edits(edit, len(batch), self.config))
                 if before is not None:
                     yield from before.result()
