@@ -98,7 +98,10 @@ class FilmAnimation:
             if frame is None:
                 yield FilmFrames(source, source.motion, source.motion if relative else None)
                 continue
-            motion = self._runner.extract(self._runner.batch([frame]))
+            if isinstance(frame, Motion):
+                motion = self._runner.received(frame, "frames")
+            else:
+                motion = self._runner.extract(self._runner.batch([frame]))
             if self._steady is not None:
                 motion = self._steady.step(motion)
             if relative and self._anchor is None:
