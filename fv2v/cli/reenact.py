@@ -16,7 +16,7 @@ Source = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
-        help="What is moved: a picture of a face; or a film or folder of frames, whose own frames are kept.",
+        help="Picture or film of the face that is moved; of a film, or a folder of frames, each frame is kept.",
         show_default=False,
     ),
 ]

@@ -184,14 +184,14 @@ def reenact(
         fps = None if is_frames(portrait) and not is_frames(driving) else fps
     video = DrivingVideo(driving, crop, faces.choose(driving_face), span, strict, fps)
     like = film.reader if film else video.reader
-    like.sound = chosen_sound(sound, driving, video.reader.sound, film and film.reader.sound)
+    like.sound = chosen_sound(sound, driving, video.reader.sound, film.reader.sound if film else None)
     if edit_from is not None and isinstance(source, CroppedPortrait):
         options = replace(options, edit=edit_from(openness_of(source), video.openness_of_frames()))
     searched = time.perf_counter() - started
     reenactor = model.load()
     if options.check(reenactor.config).relative:
         options = replace(options, anchor=anchor_of_video(given, reenactor, video, source.image))
-    config = reenactor.config
+    config, length = reenactor.config, video.reader.length
     rests = lost == "source"  # else a gap has a crop, too
     crops: Iterator[Any] = video.crops_with_gaps(config) if rests else video.crops(config, lost)
     beside = SideBySide(source, whole=paste_back) if compare else None
@@ -210,7 +210,7 @@ def reenact(
             output,
             options,
             like=like,
-            total=like.length,
+            total=film.length(length, video.reader.rate) if film else length,
             still=cropped_still,
             beside=beside,
             paste_back=paste_back,

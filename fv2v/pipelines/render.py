@@ -119,7 +119,7 @@ def render(
     source = open_source(portrait, crop, faces.choose(face), span)
     film = source if isinstance(source, SourceFilm) else None
     own_sound = moved_by.path if moved_by.has_sound else None
-    sound = chosen_sound(sound, motion, own_sound, film and film.reader.sound)
+    sound = chosen_sound(sound, motion, own_sound, film.reader.sound if film else None)
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
     if edit_from is not None and isinstance(source, CroppedPortrait):
         options = replace(options, edit=edit_from(openness_of(source), None))
@@ -139,11 +139,11 @@ def render(
         report = render_to_file(
             reenactor,
             source,
-            film.paired_with_motion(driver, timing) if film else driver,
+            film.paired_with_motion(sequence.motion, timing) if film and sequence else driver,
             output,
             options,
             like=film.reader if film else timing,
-            total=film.reader.length if film else len(driver),
+            total=film.length(len(driver), timing.rate) if film else len(driver),
             coefficients=own,
             still=cropped_still,
             sound=None if film else heard,

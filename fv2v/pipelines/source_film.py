@@ -3,6 +3,8 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
@@ -69,8 +71,24 @@ class SourceFilm(DrivingVideo):
         return self._cropped
 
     def paired(self, drivers: Iterable[tuple[float, T]], shown: float) -> Iterator[tuple[CroppedPortrait, T]]:
-        """Each frame with what drives it; arguments as `nearest_in_time`."""
-        return nearest_in_time(timed(self.frames(), self.reader), drivers, shown)
+        """Each frame with what drives it; arguments as `nearest_in_time`.
+
+        Where the driver ends so does the film, with its sound.
+        """
+        count = 0
+        for pair in nearest_in_time(timed(self.frames(), self.reader), drivers, shown):
+            yield pair
+            count += 1
+        if count < len(self.reader.pts):
+            del self.reader.pts[count:]
+            self.reader.span = replace(self.reader.span, frames=count)
+
+    def length(self, frames: int | None, rate: Fraction) -> int | None:
+        """How many frames to expect beside a driver of so many; for progress bars, None: not stated."""
+        own = self.reader.length
+        if own is None or frames is None:
+            return own
+        return min(own, round(frames / rate * self.reader.rate))
 
     def paired_with_motion(self, motion: Motion, timing: Timing) -> Iterator[tuple[CroppedPortrait, Motion]]:
         """The same with the motion of T frames, which are shown then."""

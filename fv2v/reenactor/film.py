@@ -84,8 +84,8 @@ class FilmAnimation:
         """Their pictures, under way, as `Animation.begin` makes them of one source's."""
         source, anchor = frames.source, frames.anchor
         if self._movement is None:
-            anchored = self.options.adapt_scale and anchor is not None
-            self._movement = movement_scale(source[:1], anchor[:1]) if anchored else 1.0
+            scales = self.options.adapt_scale
+            self._movement = movement_scale(source[:1], anchor[:1]) if scales and anchor is not None else 1.0
         inputs = self.options.frame_inputs(source, frames.motion, anchor, view, self._movement)
         return self._runner.begin(inputs, edits)
 
