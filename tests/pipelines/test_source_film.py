@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A film as the source: paired with its driver in time, cropped and pasted back frame by frame, its sound."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
+import av
 import clips
 import numpy as np
 import pytest
 from output_files import audio_codec, packets
 from refusals import assert_refused
-from test_reenact import PEAK
-from tiny import TINY_LIVEPORTRAIT, TINY_SADTALKER, TINY_VOX, coefficients, lively
+from tiny import TINY_LIVEPORTRAIT, TINY_VOX, coefficients, lively
 
 from fv2v import Edit, extract, reenact
 from fv2v.face.crop import cut, middle_square
 from fv2v.face.landmarks import RELEASE_SIZE, crop_square, square_around
 from fv2v.io.image import write_image
+from fv2v.io.resize import TRIANGLE
 from fv2v.io.timing import WHOLE, Span
 from fv2v.io.video import read_video
 from fv2v.pipelines.source_film import SourceFilm, nearest_in_time
@@ -58,9 +56,8 @@ def frames_of(path: Path) -> list[np.ndarray]:
     return list(read_video(path))
 
 
-def middle(frame: np.ndarray) -> np.ndarray:
-    box = middle_square(frame)
-    return cut(frame, box, box.side)
+def middle(frame: np.ndarray, size: int = 64, resize: str = TRIANGLE) -> np.ndarray:
+    return cut(frame, middle_square(frame), size, resize)
 
 
 def test_pairs_are_nearest_in_time_until_one_ends():
@@ -88,6 +85,7 @@ def test_it_is_the_reenactors_work_on_the_films_frames(reenactors, files, tmp_pa
         files / "source.mp4", files / driving, out, reenactor=reenactor, crop=False, batch_size=4, **options
     )
     film, drivers = frames_of(files / "source.mp4"), frames_of(files / driving)
+    drivers = [middle(each, SIZE, reenactor.config.resize) for each in drivers]
     drivers = drivers[::2] if driving == "fast.mp4" else drivers
     pairs = [(reenactor.encode(middle(frame)), driver) for frame, driver in zip(film, drivers, strict=False)]
     expected = list(reenactor.animate_film(pairs, **options))
@@ -137,8 +135,10 @@ def test_times_are_the_sources_and_sound_is_chosen(reenactors, files, tmp_path, 
     assert count == (6 if driving == "short.mp4" else 8)
     list(film)
     assert made.times == film.times[:count]
-    assert audio_codec(out) == heard
+    with av.open(str(out)) as written:
+        assert bool(written.streams.audio) == (heard is not None)
     if heard:
+        assert audio_codec(out) == heard
         assert packets(out)[-1][0] == pytest.approx(count / 10, abs=0.06)
 
 
@@ -188,8 +188,7 @@ def test_by_landmarks_every_frame_is_turned_upright(files, tmp_path):
         (("source.mp4", "long.mp4", "-p", "sadtalker-256"), "is driven by 3DMM coefficients, no pictures"),
         (
             ("source.mp4", "rows.npy", "-p", "sadtalker-256", "--source-coefficients", "own.npy"),
-            "'sadtalker-256' reads a portrait's 3DMM coefficients beside its picture: expected a picture of it, "
-            "got a film",
+            "reads a portrait's 3DMM coefficients beside its picture: expected a picture of it, got a film",
         ),
         (
             ("source.mp4", "long.mp4", "--eyes", "0.2"),
@@ -212,19 +211,3 @@ def test_refusals_are_one_true_line(fv2v, files, monkeypatch, words, message):
     weights = ("-w", "random") if "-p" in words else ()
     assert_refused(fv2v("reenact", *words, "--no-crop", *given, *weights, *out), message)
     assert not Path("out.mp4").exists()
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_length(files, tmp_path):
-    base = clips.moving_picture(clips.portrait(), 50, size=320)
-    film = clips.write_clip(tmp_path / "film.mp4", np.concatenate([base] * 10), audio="aac")
-    peaks = {}
-    for frames in (50, 500):
-        arguments = [film, film, tmp_path / "out.mp4", files / "liveportrait.safetensors", frames]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, arguments)], check=True, capture_output=True, text=True
-        )
-        rendered, peaks[frames] = json.loads(done.stdout)
-        assert rendered == frames
-    print("peak memory in KiB:", peaks)
-    assert peaks[500] <= 1.1 * peaks[50]
