@@ -103,7 +103,7 @@ class DrivingVideo:
 
     def _counted(self, config: ModelConfig) -> Iterator[LookedAt]:
         self._cropper, crops = self._crops_of(self._decoded, config)
-        self._cropped = Timed(crops)
+        self._cropped: Timed[Any] = Timed(crops)
         for frame in self._looked_at(self._cropper, self._cropped):
             if not frame.seen:
                 self.lost.append(frame.number)

@@ -72,7 +72,7 @@ def render_to_file(
     if still is not None:
         options = replace(options, edit=with_still(options.edit, reenactor.extract(still.image)))
     options = options.at_rate(float(like.rate))
-    if isinstance(portrait, SourceFilm):
+    if isinstance(portrait, SourceFilm) and not isinstance(frames, Motion):
         made = reenactor.animate_film(portrait.encoded(reenactor, frames), options)
     else:
         own = None if coefficients is None else coefficients[:columns]
