@@ -9,6 +9,7 @@ from fv2v.io.container import is_one_picture
 from fv2v.io.frame_folder import is_frames
 from fv2v.io.image import IMAGE_SUFFIXES
 from fv2v.io.paths import PathLike, check_input
+from fv2v.io.video import read_video
 from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES
 from fv2v.motion.npz import MOTION_SUFFIXES
 
@@ -34,12 +35,14 @@ def kind_of(driving: PathLike) -> str:
 def kind_of_source(path: PathLike) -> str:
     """The same of what is moved; a file that is named as a picture counts as one, whatever is wrong with it.
 
-    Only .webp holds films, too.
+    Only .webp holds films, too; and a .gif of one frame is a picture.
     """
     suffix = Path(path).suffix.lower()
     if suffix in IMAGE_SUFFIXES and suffix != ".webp" and not is_frames(path):
         return PICTURE
-    return kind_of(path)
+    kind = kind_of(path)
+    is_still_gif = kind == FILM and suffix == ".gif" and sum(1 for _ in read_video(path, frames=2)) == 1
+    return PICTURE if is_still_gif else kind
 
 
 def check_given(path: PathLike, kind: str, **given: Any) -> None:

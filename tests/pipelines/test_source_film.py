@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from output_files import audio_codec, packets
+from PIL import Image
 from refusals import assert_refused
 from tiny import TINY_LIVEPORTRAIT, TINY_VOX, assert_frames_close, coefficients, lively
 
@@ -19,6 +20,7 @@ from fv2v.io.image import write_image
 from fv2v.io.resize import TRIANGLE
 from fv2v.io.timing import WHOLE, Span
 from fv2v.io.video import read_video
+from fv2v.pipelines.kinds import FILM, PICTURE, kind_of_source
 from fv2v.pipelines.source_film import SourceFilm, nearest_in_time
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -189,6 +191,15 @@ def test_by_landmarks_every_frame_is_turned_upright(files, tmp_path):
     assert film.notes == [f"{files / 'source.mp4'}: no face in 1 frames (at 0.20 s), moved as they are"]
     part = SourceFilm(files / "source.mp4", False, 1, Span(start=0.2), False, None)
     assert np.array_equal(part.picture, frames[2])
+
+
+def test_a_gif_of_one_frame_is_a_picture(tmp_path):
+    frames = [Image.fromarray(each) for each in clips.moving_picture(clips.portrait(), 2, size=64)]
+    frames[0].save(tmp_path / "still.gif")
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert kind_of_source(tmp_path / "still.gif") == kind_of_source(tmp_path / "broken.png") == PICTURE
+    assert kind_of_source(tmp_path / "film.gif") == FILM
 
 
 @pytest.mark.parametrize(
