@@ -16,7 +16,7 @@ Source = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
-        help="Picture or film of the face that is moved; of a film, or a folder of frames, each frame is kept.",
+        help="Picture or film of the face that is moved; a folder or pattern of frames is a film.",
         show_default=False,
     ),
 ]
