@@ -24,13 +24,13 @@ Picture = Annotated[
 Sound = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE|driving|none",
+        metavar="FILE|driving|source|none",
         help="Sound that goes along. Of a video or sound file, of DRIVING (the default, where it has any; "
-        "motion has none, but for .fv2v), or none.",
+        "motion has none, but for .fv2v), of a film that is moved, or none.",
         show_default=False,
     ),
 ]
-Compare = Annotated[bool, typer.Option("--compare", help="Write portrait, driver and result side by side.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Portrait, driver and result side by side.")]
 Codec = Annotated[
     str | None,
     typer.Option(
@@ -84,8 +84,8 @@ KeepPartial = Annotated[
     bool,
     typer.Option(
         "--keep-partial",
-        help="Ctrl-C leaves the film so far, as out.partial.mp4. So does SIGTERM; the sound is cut to match. "
-        "Without it Ctrl-C asks, on a terminal.",
+        help="Ctrl-C leaves the film so far. It is out.partial.mp4, its sound cut to match; SIGTERM does the "
+        "same. Without it Ctrl-C asks, on a terminal.",
     ),
 ]
 Resume = Annotated[

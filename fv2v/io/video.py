@@ -188,8 +188,13 @@ def _encode(
             output.mux(stream.encode(None))
             if audio:
                 end = float(_end(count, like, time_base) - begin * time_base)
-                whole = isinstance(like, VideoReader) and like.span.ends_with_the_film and not foreign
-                whole = whole and count == len(like.pts) and not stop.arrived
+                whole = (
+                    isinstance(like, VideoReader)
+                    and not foreign
+                    and like.span.ends_with_the_film
+                    and count == len(like.pts)
+                    and not stop.arrived
+                )
                 audio.advance(float("inf") if whole else end)
                 audio.finish()
         finally:
