@@ -7,10 +7,12 @@
 
 namespace fv2v {
 
-// What the three steps know of a call, and of the block of tiles at hand.
+// What the three steps know of a call, and of the block of tiles at hand. Where the algorithm is one in depth
+// too, a tile is two slices deep, and a product more stands for a tap; else a block has all depths.
 struct Plan {
   int64_t channels, outputs, depth, height, width;  // of the (enlarged) picture
-  int64_t kd, tiles_across, tiles;                  // of a slice
+  int64_t kd, slices;                               // that a product sums over, and that it is computed for
+  int64_t tiles_across, tiles_flat, tiles;          // in a row, in a slice, in all
   int64_t pitch;                                    // tiles that memory is for
   int64_t input_row, output_row;                    // numbers a tile
   int64_t input_point, output_point, weight_point;  // from one of the a a points to the next
@@ -54,8 +56,8 @@ FV2V_HOST_DEVICE void multiply_tile(const acc_t* inputs, int64_t input_row, int6
 template <int rows, int panels, typename acc_t>
 FV2V_CLONES void multiply(const Plan& plan, const acc_t* inputs, const acc_t* weight, acc_t* products) {
   const int64_t panel = plan.kd * plan.channels * kLanes, pad = plan.kd / 2;
-  for (int64_t z = 0; z < plan.depth; ++z) {
-    const int64_t begin = std::max<int64_t>(0, pad - z), end = std::min(plan.kd, plan.depth + pad - z);
+  for (int64_t z = 0; z < plan.slices; ++z) {
+    const int64_t begin = std::max<int64_t>(0, pad - z), end = std::min(plan.kd, plan.slices + pad - z);
     for (int64_t tile = 0; tile < plan.count; tile += rows)
       multiply_tile<rows, panels>(inputs + plan.row(z + begin - pad, tile) * plan.input_row, plan.input_row,
                                   plan.pitch * plan.input_row, weight + begin * plan.channels * kLanes, panel,

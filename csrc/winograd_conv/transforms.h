@@ -113,6 +113,15 @@ struct Filter {
   };
 };
 
+// In depth F(2, 3), at 0, 1, -1 and infinity: four products for two slices of output, each of two slices of
+// input. Products are weighted sums of taps; outputs are m0 + m1 + m2 and m1 - m2 - m3.
+constexpr int kDeepTile = 2, kDeepSize = 4;
+struct TwoSlices {
+  int one, other, sign;
+};
+constexpr TwoSlices kDeepInput[kDeepSize] = {{0, 2, -1}, {1, 2, 1}, {2, 1, -1}, {1, 3, -1}};
+constexpr double kDeepWeight[kDeepSize][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+
 // Whether a row of a matrix is zero from `i` on.
 template <typename Matrix, int row, int size>
 constexpr bool ends(int i) {
