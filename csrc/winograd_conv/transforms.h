@@ -5,8 +5,9 @@
 // A Toom-Cook algorithm evaluates both factors at points, and at infinity. Along an axis, F(4, 3) takes six
 // products for four outputs; a kernel of seven is one of four taps and one of three beside it, F(4, 4) and
 // F(4, 3), thirteen products for four outputs: as a single algorithm, F(4, 7) takes ten, and is off eleven
-// times as far. Points were chosen for accuracy: an output of F(4, 3) is off 2.5 times as far as a direct sum
-// in float32 (with 2 in place of 1/2: 3.3 times), and so is one of both pieces.
+// times as far. Points were chosen for accuracy: of sums of as many terms in
+// float32 an output of F(4, 3) is off 2.5 times as far as a direct one (with 2 in place of 1/2: 3.3 times),
+// and so is one of both pieces.
 #pragma once
 #include "common/host_device.h"
 
