@@ -242,7 +242,7 @@ def kill_until_done(
         assert known <= after
         known = after
     process = start(*command)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     assert f" {len(known)} kept" in out
     assert batches.made(folder) == expected
@@ -272,7 +272,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_nothing_half_written(inputs, tmp_p
     process = start(jobs, "-o", tmp_path / "out", "-w", inputs / "tiny.safetensors")
     wait_for_lines(tmp_path / "out", 2, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (130, "fv2v: interrupted; no file was left half written\n")
     done = [line["output"] for line in batches.lines(tmp_path / "out")]
     assert len(done) >= 2

@@ -5,18 +5,20 @@ import asyncio
 import json
 import random
 import struct
+import tempfile
 import threading
 import zlib
-from pathlib import Path
+from contextlib import suppress
 from tempfile import gettempdir
 from typing import Any
 
 import clips
 import numpy as np
 import pytest
-from pages import Caller, serving, until
+from pages import Caller, Client, serving
 from places import ROOT
 from tiny import TINY_VOX, lively
+from waiting import PATIENCE, until
 
 from fv2v import Edit, Reenactor, View
 from fv2v.live import Session
@@ -25,7 +27,7 @@ from fv2v.live.server import HEADERS, Limits, is_everywhere, is_loopback, told, 
 from fv2v.live.timecode import PERIOD, paint_time, read_time
 from fv2v.motion.smoothing import STEADY
 
-SHORT = Limits(upload=1 << 16, sessions=1, request_seconds=0.5, pause_seconds=0.5, upload_seconds=2.0)
+SHORT = Limits(upload=1 << 16, sessions=1, request_seconds=1.0, pause_seconds=1.0, upload_seconds=1.5)
 
 
 NO_PORTRAIT = "there is no such portrait; it may be too old: upload it again"
@@ -169,11 +171,12 @@ def test_messages_tell_no_folder():
 
 
 async def read_all(reader: asyncio.StreamReader) -> bytes:
-    """Until the other end closes, however it does."""
-    try:
-        return await asyncio.wait_for(reader.read(), 10)
-    except ConnectionError:
-        return b""
+    """Until the other end closes, however it does: what came before a reset is kept."""
+    came = bytearray()
+    with suppress(ConnectionError):
+        while piece := await asyncio.wait_for(reader.read(1 << 16), PATIENCE):
+            came += piece
+    return bytes(came)
 
 
 def test_slow_peers_are_closed(tiny):
@@ -182,14 +185,12 @@ def test_slow_peers_are_closed(tiny):
             # the head of a request that never ends, and no request at all
             for begun in (b"GET /", b""):
                 reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-                began = asyncio.get_running_loop().time()
                 writer.write(begun)
                 closed = asyncio.ensure_future(read_all(reader))
                 while not closed.done():
                     writer.write(b"x" if begun else b"")
                     await asyncio.sleep(0.1)
                 assert closed.result() == b""
-                assert asyncio.get_running_loop().time() - began < 3
                 writer.close()
             # a second request on a connection that had one
             reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
@@ -294,17 +295,14 @@ def test_the_limit_of_sessions(tiny):
         async with serving(tiny, Limits(sessions=1)) as client:
             caller, other = Caller(clips.portrait()), Caller(clips.portrait())
             session = await caller.call(client)
+            await until(lambda: caller.shown, "a picture")
             body = json.dumps({"sdp": await other.offer()})
             taken = '{"error": "all 1 sessions are taken; close another page"}'
             assert await client.ask("POST", "/sessions", body) == (429, taken)
             assert await client.json("POST", f"/sessions/{session}/portrait", '{"portrait": "drawn"}') == {}
             await caller.connection.close()
-            for _ in range(100):  # its end makes room
-                status, _text = await client.ask("POST", "/sessions", body)
-                if status == 200:
-                    break
-                await asyncio.sleep(0.1)
-            assert status == 200
+            await until(lambda: is_gone(client, session), "the end of the session")
+            assert (await client.ask("POST", "/sessions", body))[0] == 200  # which makes room
             await other.connection.close()
 
     asyncio.run(run())
@@ -334,6 +332,11 @@ def test_ten_thousand_random_messages_by_a_data_channel(tiny):
     asyncio.run(run())
 
 
+async def is_gone(client: Client, session: str) -> bool:
+    answer = await client.ask("POST", f"/sessions/{session}/portrait", b"{}")
+    return answer == (404, '{"error": "there is no such session"}')
+
+
 def session_threads() -> set[str]:
     """Of sessions that live: streams and decoders; the server's own pools stay."""
     names = {thread.name for thread in threading.enumerate()}
@@ -345,7 +348,7 @@ def test_a_caller_sees_pictures_and_figures(tiny):
         async with serving(tiny) as client:
             caller = Caller(clips.portrait())
             session = await caller.call(client)
-            picture = await asyncio.wait_for(caller.pictures.get(), 20)
+            picture = await asyncio.wait_for(caller.pictures.get(), PATIENCE)
             assert picture.shape == (32, 32, 3)
             await until(lambda: any(each["shown"] and each["seen"] for each in caller.figures))
             await until(lambda: len(caller.shown) >= 3)
@@ -354,15 +357,10 @@ def test_a_caller_sees_pictures_and_figures(tiny):
             assert all(milliseconds % 40 == 0 for milliseconds in caller.shown)
             figures = caller.figures[-1]
             assert figures["pushed"] >= figures["shown"] > 0
-            gone = '{"error": "there is no such session"}'
-            assert await client.ask("POST", "/sessions/x/portrait", b"{}") == (404, gone)
+            assert await is_gone(client, "x")
+            assert not await is_gone(client, session)
             await caller.connection.close()
-            for _ in range(100):
-                if await client.ask("POST", f"/sessions/{session}/portrait", b"{}") == (404, gone):
-                    break
-                await asyncio.sleep(0.1)
-            else:
-                pytest.fail("the session outlives its page")
+            await until(lambda: is_gone(client, session), "the end of the session")
             await until(lambda: not session_threads())
 
     asyncio.run(run())
@@ -372,41 +370,37 @@ def test_a_silent_page_is_closed(tiny):
     """Connected, and then nothing: no frame, no message."""
 
     async def run() -> None:
-        async with serving(tiny, Limits(sessions=1, pause_seconds=1.0)) as client:
+        async with serving(tiny, Limits(sessions=1, pause_seconds=3.0)) as client:
             caller = Caller(clips.portrait())
             session = await caller.call(client)
-            await until(lambda: caller.shown)
+            await until(lambda: caller.shown, "a picture")
             await caller.connection.getSenders()[0].stop()
-            gone = False
-            for _ in range(100):
-                gone = gone or (await client.ask("POST", f"/sessions/{session}/portrait", b"{}"))[0] == 404
-                await asyncio.sleep(0.05)
-            assert gone
+            await until(lambda: is_gone(client, session), "the end of the session")
             await caller.connection.close()
 
     asyncio.run(run())
 
 
-def test_nothing_is_left_behind(tiny):
+def test_nothing_is_left_behind(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # which no other process uses
     before = {*threading.enumerate()}
 
-    async def run() -> set[Path]:
-        folders = set(Path(gettempdir()).glob("fv2v-serve-*"))
+    async def run() -> None:
         async with serving(tiny) as client:
-            (folder,) = set(Path(gettempdir()).glob("fv2v-serve-*")) - folders
+            (folder,) = tmp_path.glob("fv2v-serve-*")
             assert folder.stat().st_mode & 0o777 == 0o700
             await client.json("POST", "/portraits", clips.PORTRAIT.read_bytes())
             await client.json("POST", "/films", b"no film")
             assert len(list(folder.iterdir())) == 1  # the film's
             caller = Caller(clips.portrait())
             await caller.call(client)
-            await until(lambda: caller.shown)
+            await until(lambda: caller.shown, "a picture")
         await caller.connection.close()
         assert not folder.exists()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        return {task for task in tasks if "fv2v" in repr(task.get_coro())}
+        assert list(tmp_path.iterdir()) == []
+        await until(lambda: not [task for task in asyncio.all_tasks() if "fv2v" in repr(task.get_coro())])
 
-    assert asyncio.run(run()) == set()
+    asyncio.run(run())
     assert {thread.name for thread in {*threading.enumerate()} - before if "fv2v" in thread.name} == set()
 
 

@@ -18,6 +18,7 @@ import odd_files
 import pytest
 from output_files import audio_codec, leftovers, packets
 from tiny import TINY, TINY_LIVEPORTRAIT, TINY_VOX, lively
+from waiting import no_thread_left
 
 from fv2v import extract, frontalize, imitate, reenact, render
 from fv2v.face.crop import box_around, cut
@@ -35,10 +36,9 @@ REAL_CLIPS = ["talk_480_30fps.mp4", "room_480_25fps.mp4", "close_512_30fps.mp4"]
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+def watched_threads() -> Iterator[None]:
+    with no_thread_left():
+        yield
 
 
 @pytest.fixture(scope="module")

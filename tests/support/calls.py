@@ -2,19 +2,17 @@
 """Calls for tests: two sides in one process, and peers that know the secret and mean no good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from waiting import PATIENCE, until
 
 from fv2v import Reenactor
 from fv2v.live.call.call import Call, CallOptions
 from fv2v.live.call.link import Link
 from fv2v.live.call.signalling import ring
-
-PATIENCE = 30.0  # seconds that anything may take
 
 
 class Side:
@@ -23,13 +21,6 @@ class Side:
     def __init__(self, reenactor: Reenactor, portrait: Any, **options: Any) -> None:
         self.told: list[str] = []
         self.call = Call(reenactor, portrait, CallOptions(**options), self.told.append)
-
-
-async def until(true: Callable[[], Any], what: str = "") -> None:
-    end = monotonic() + PATIENCE
-    while not true():
-        assert monotonic() < end, f"it never came: {what}"
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
