@@ -254,7 +254,7 @@ def kill_until_done(
 
 @pytest.mark.parametrize(
     ("kills", "workers"),
-    [(2, 1), pytest.param(10, 1, marks=pytest.mark.slow), pytest.param(4, 2, marks=pytest.mark.slow)],
+    [(1, 1), pytest.param(10, 1, marks=pytest.mark.slow), pytest.param(4, 2, marks=pytest.mark.slow)],
 )
 def test_killed_at_random_moments_it_ends_with_the_same_folder(inputs, tmp_path, kills, workers):
     rows = batches.plain_rows(inputs, 4 + 2 * kills)
