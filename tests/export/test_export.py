@@ -26,13 +26,15 @@ from fv2v.export import export_onnx, export_torch
 # every family, relative and absolute, by both reads between them: an export takes seconds
 CASES = [
     (TINY, "gather", {"relative": True, "view": "compose", "batch_size": 2}),
-    (TINY, "grid_sample", {"relative": False}),
     (TINY_VOX_JACOBIAN, "gather", {"relative": True, "adapt_scale": True}),
-    (TINY_VOX_JACOBIAN, "grid_sample", {"relative": False, "view": "replace"}),
     (TINY_SPADE, "grid_sample", {"relative": True}),
     (TINY_SADTALKER, "gather", {"relative": False, "batch_size": 2}),
-    (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
+]
+MORE = [
+    (TINY, "grid_sample", {"relative": False}),
+    (TINY_VOX_JACOBIAN, "grid_sample", {"relative": False, "view": "replace"}),
+    (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),
 ]
 # what every runtime has
 PLAIN = {
@@ -46,7 +48,9 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(
-    ("config", "reads", "options"), CASES, ids=[f"{c.name}-{r}-{o['relative']}" for c, r, o in CASES]
+    ("config", "reads", "options"),
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)],
+    ids=[f"{c.name}-{r}-{o['relative']}" for c, r, o in CASES + MORE],
 )
 def test_onnxruntime_shows_the_same(config, reads, options, tmp_path):
     reenactor = awake(config, pictures(4))
