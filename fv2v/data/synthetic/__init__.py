@@ -19,6 +19,7 @@ parameters to a picture, each in the file of its name:
     albedo      the colour of each surface point
     lighting    the light on it
     landmarks   points of the skin, found by the same distances
+    regions     what each pixel shows: eyes, mouth, hair and so on
 """
 
 from fv2v.data.synthetic.acting import performance as performance
@@ -30,4 +31,6 @@ from fv2v.data.synthetic.landmarks import TrueMotion as TrueMotion
 from fv2v.data.synthetic.landmarks import landmarks as landmarks
 from fv2v.data.synthetic.landmarks import truth as truth
 from fv2v.data.synthetic.pose import Pose as Pose
+from fv2v.data.synthetic.regions import REGIONS as REGIONS
+from fv2v.data.synthetic.regions import regions as regions
 from fv2v.data.synthetic.render import render as render
