@@ -12,6 +12,8 @@ import torch
 from exporting import BOUND, awake, fed_and_shown
 from tiny import (
     TINY,
+    TINY_DETAIL,
+    TINY_DETAIL_SPADE,
     TINY_LIVEPORTRAIT,
     TINY_SADTALKER,
     TINY_SPADE,
@@ -33,6 +35,8 @@ CASES = [
     (TINY_SADTALKER, "gather", {"relative": False, "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
+    (TINY_DETAIL, "gather", {"relative": True, "batch_size": 2}),
+    (TINY_DETAIL_SPADE, "grid_sample", {"relative": False}),
 ]
 # what every runtime has
 PLAIN = {
