@@ -13,12 +13,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad, pixel_unshuffle, relu
+from torch.nn.functional import interpolate, relu
 
 from fv2v.config import ModelConfig
 from fv2v_kernels import warp3d
 
-CLEAR = 1e-6  # the least share of light that passes a voxel
 FAINT = 1e-3  # standard deviation of the weights by which detail joins at first: next to nothing
 
 
@@ -33,10 +32,13 @@ def surface_flow(deformation: Tensor, mask: Tensor) -> Tensor:
         deformation: (B, D, H, W, 3), from `compose_warp`, on the corner lattice; z runs away from the viewer.
         mask: (B, K+1, D, H, W), of which 0 is the background's.
     """
-    clear = mask[:, 0].to(deformation.dtype).clamp(min=CLEAR)  # (B, D, H, W)
-    passed = clear.log().cumsum(1).exp()[:, :-1]
-    stopped = pad(passed, (0, 0, 0, 0, 1, 0), value=1.0) - pad(passed, (0, 0, 0, 0, 0, 1))
-    flow = (stopped.unsqueeze(-1) * deformation[..., :2]).sum(1)  # (B, H, W, 2)
+    clear = mask[:, 0].unsqueeze(-1).to(deformation.dtype)  # (B, D, H, W, 1)
+    *before, last = deformation[..., :2].unbind(1)
+    flow, light = torch.zeros_like(last), torch.ones_like(last)
+    for here, share in zip(before, clear.unbind(1), strict=False):
+        flow = flow + light * (1 - share) * here
+        light = light * share
+    flow = flow + light * last  # (B, H, W, 2)
     H, W = flow.shape[1:3]
     y, x = (torch.linspace(-1, 1, side, dtype=flow.dtype, device=flow.device) for side in (H, W))
     right = (flow[..., 0] - x) * ((W - 1) / W)
@@ -77,8 +79,9 @@ class DetailJoins(nn.Module):
         if str(stage) not in self.joins:
             return x
         side = x.shape[-1]
-        here = (detail[i] for i in self.places[stage])
-        return self.joins[str(stage)](x, [pixel_unshuffle(each, each.shape[-1] // side) for each in here])
+        here = [detail[i] for i in self.places[stage]]
+        parts = [part for each in here for part in _phases(each, each.shape[-1] // side)]
+        return self.joins[str(stage)](x, parts)
 
 
 class DetailJoin(nn.Module):
@@ -93,6 +96,13 @@ class DetailJoin(nn.Module):
 
     def forward(self, x: Tensor, detail: Sequence[Tensor]) -> Tensor:
         return x + self.conv2(relu(self.conv1(torch.cat((x, *detail), dim=1))))
+
+
+def _phases(picture: Tensor, times: int) -> list[Tensor]:
+    """(B, C, times h, times w) as times² pictures (B, C, h, w): of each square of pixels one in each."""
+    if times == 1:
+        return [picture]
+    return [picture[..., i::times, j::times] for i in range(times) for j in range(times)]
 
 
 def _centres(side: int, like: Tensor) -> Tensor:
