@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which part of a person each pixel shows, as the renderer knows it."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,8 @@ from fv2v.data.synthetic.render import CELL, check_size, trace
 from fv2v.data.synthetic.sdf import Points
 
 # eyes and mouth are parts of the face; other: neck, clothes, glasses
-REGIONS = ("background", "hair", "face", "eyes", "mouth", "other")
+# occluder: hats, and hands, which hide what `without_occluders` shows
+REGIONS = ("background", "hair", "face", "eyes", "mouth", "other", "occluder")
 MARGIN = 1.35  # of the ellipses around eyes and mouth, which lids and lips are inside of
 
 
@@ -32,12 +35,21 @@ def regions(identity: Identity, expression: Expression, pose: Pose, size: int) -
     return torch.cat(maps)[:, ::finer, ::finer]
 
 
+def without_occluders(identity: Identity, pose: Pose) -> tuple[Identity, Pose]:
+    """The same without hats and hands: what is behind them is what `render` then draws there."""
+    photo = identity.photo
+    bare = None if photo is None else replace(photo, hat=torch.zeros_like(photo.hat))
+    return replace(identity, photo=bare), replace(pose, hand=None)
+
+
 def _map(figure: Figure, rays: int) -> Tensor:
     """(B, rays, rays)"""
     index, points, hit = trace(figure, rays)
     which = figure.parts(points).which()
     shown = torch.full_like(which, REGIONS.index("other"))
     shown[which == Parts._fields.index("hair")] = REGIONS.index("hair")
+    for name in ("hat", "hand"):
+        shown[which == Parts._fields.index(name)] = REGIONS.index("occluder")
     face = which == Parts._fields.index("face")
     shown[face] = REGIONS.index("face")
     eyes, mouth = _features(figure.anatomy, figure.to_head(points))
