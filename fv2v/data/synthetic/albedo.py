@@ -88,7 +88,7 @@ def _photographic(anatomy: Anatomy, local: Points, colour: Tensor, front: Tensor
     coarse = torch.sin(23 * x + 11 * y + phase[:, 2]) * torch.sin(19 * y - 13 * z + phase[:, 3])
     colour = colour * (1 + i.photo.pores * (0.03 * fine + 0.035 * coarse)).unsqueeze(1)
     red = bump(x.abs() - 0.2, y - 0.12, 0.1, 0.09) + bump(x, y - i.nose_y, 0.07, 0.06)
-    colour = colour * (1 - 0.6 * red.unsqueeze(1) * colour.new_tensor([0.0, 0.16, 0.14])[:, None])
+    colour = colour * (1 - 0.35 * red.unsqueeze(1) * colour.new_tensor([0.0, 0.16, 0.14])[:, None])
     lines = bump(x.abs() - 0.03, y - anatomy.brow_y, 0.008, 0.05) * e.frown
     brow = 0.5 + 0.5 * torch.sin(110 * (y + 0.25))
     raised = bump(x, y + 0.3, 0.2, 0.06) * brow**4 * (e.brows - 0.4).clamp(0, 1)
