@@ -163,6 +163,15 @@ def test_a_camera():
     assert 0 < better < worse < 0.05
 
 
+def test_a_clip_has_one_camera():
+    """Or a frame could not be foretold from another; its noise is its own."""
+    cameras = Camera.sample(np.random.default_rng(0), 20)
+    clip = cameras[:1].of_a_clip(np.random.default_rng(1), 5)
+    assert torch.equal(clip.quality, cameras.quality[:1].expand(5))
+    assert len(set(clip.seed.tolist())) == 5
+    assert (clip.exposure / cameras.exposure[0] - 1).abs().max() < 0.04 < cameras.exposure.std()
+
+
 def test_shards_know_their_look(tmp_path):
     write_shards(tmp_path / "new", SyntheticHeads(16, 2, seed=1, look="photograph"), frames=2)
     new = HeadShards(tmp_path / "new")

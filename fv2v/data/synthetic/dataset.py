@@ -83,7 +83,10 @@ class SyntheticHeads:
         count = len(pose)
         drawn = render(self.identity(index).repeat(count), expression, pose, self.size)
         if self.look != "plain":
-            drawn = photographed(drawn, Camera.sample(self._stream(CAMERA, index, seed), count))
+            camera = Camera.sample(self._stream(CAMERA, index), 1).of_a_clip(
+                self._stream(CAMERA, index, seed), count
+            )
+            drawn = photographed(drawn, camera)
         return to_bytes(drawn)
 
     def clip(self, index: int, frames: int, fps: float = 25.0) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What makes a drawn head look more like a photographed one: skin, shadows, hats; and the camera."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -47,7 +47,7 @@ class Photo(Batched):
 
 @dataclass(frozen=True, slots=True)
 class Camera(Batched):
-    """What a camera does to B pictures."""
+    """What cameras do to B pictures."""
 
     exposure: Tensor  # (B,)  factor of the light
     balance: Tensor  # (B, 3)  of its colours
@@ -68,6 +68,11 @@ class Camera(Batched):
             quality=(stored * u(55, 96) + 100 * (1 - stored)).floor(),
             seed=(u(0, 1) * 2**23).floor(),
         )
+
+    def of_a_clip(self, rng: np.random.Generator, frames: int) -> "Camera":
+        """One camera in so many frames: its exposure drifts a little, and each has noise of its own."""
+        u, camera = Uniform(rng, frames), self.repeat(frames)
+        return replace(camera, exposure=camera.exposure * 2 ** u(-0.05, 0.05), seed=(u(0, 1) * 2**23).floor())
 
 
 def photographed(pictures: Tensor, camera: Camera) -> Tensor:
