@@ -83,6 +83,7 @@ def test_the_same_people_are_photographed():
     for each in fields(Identity):
         if each.name != "photo":
             assert torch.equal(getattr(photo, each.name), getattr(plain, each.name)), each.name
+    assert [PHOTOGRAPHS.identity(i).photo is None for i in range(8)] == [False, False, False, True] * 2
     neutral = Expression.neutral(1)
     assert torch.equal(landmarks(photo, neutral), landmarks(plain, neutral))
     pair, again = (PHOTOGRAPHS[Draw(4, 9)] for _ in range(2))

@@ -21,6 +21,7 @@ from fv2v.data.synthetic.render import check_size, render
 IDENTITY, FRAMES, CLIP = 0, 1, 2  # keys of random streams of one seed
 PHOTO, HANDS, CAMERA = 5, 6, 7  # of "photograph" alone; metrics/held_out.py has those between
 LOOKS = ("plain", "photograph")
+PLAIN_EVERY = 4  # of photographed identities one is plain, as the held-out heads are
 
 
 class SyntheticHeads:
@@ -34,7 +35,7 @@ class SyntheticHeads:
         seed: of the list of identities.
         first: the number of the first identity in the list. Disjoint ranges have no identity in common.
         look: "plain"; or "photograph": skin, shadows and a camera as in photographs, hats, hands, and wider
-            expressions. Faces are those of the same identities.
+            expressions. Faces are those of the same identities. One in four keeps its plain skin and camera.
 
     Raises:
         ValueError: a number out of range, or a size that `render` does not draw.
@@ -66,7 +67,7 @@ class SyntheticHeads:
         if not 0 <= index < self.identities:
             raise IndexError(f"expected an identity from 0 to {self.identities - 1}, got {index}")
         identity = Identity.sample(self._stream(IDENTITY, index), 1)
-        if self.look == "plain":
+        if self.look == "plain" or (self.first + index) % PLAIN_EVERY == PLAIN_EVERY - 1:
             return identity
         return replace(identity, photo=Photo.sample(self._stream(PHOTO, index), 1))
 
@@ -80,13 +81,12 @@ class SyntheticHeads:
 
     def pictures(self, index: int, seed: int, expression: Expression, pose: Pose) -> Tensor:
         """Of item `index` in the B frames that `frames` returns for `seed`: (B, 3, size, size) uint8."""
-        count = len(pose)
-        drawn = render(self.identity(index).repeat(count), expression, pose, self.size)
-        if self.look != "plain":
-            camera = Camera.sample(self._stream(CAMERA, index), 1).of_a_clip(
-                self._stream(CAMERA, index, seed), count
-            )
-            drawn = photographed(drawn, camera)
+        count, identity = len(pose), self.identity(index)
+        drawn = render(identity.repeat(count), expression, pose, self.size)
+        if identity.photo is not None:
+            camera = Camera.sample(self._stream(CAMERA, index), 1)
+            frames = camera.of_a_clip(self._stream(CAMERA, index, seed), count)
+            drawn = photographed(drawn, frames)
         return to_bytes(drawn)
 
     def clip(self, index: int, frames: int, fps: float = 25.0) -> Iterator[np.ndarray]:
