@@ -31,6 +31,7 @@ def _check_numbers(config: Any) -> None:
     for f in fields(config):
         value = getattr(config, f.name)
         lowest, most = (0, DEEPEST) if "blocks" in f.name else (1, WIDEST)
+        lowest = 0 if f.name == "detail_channels" else lowest
         numbers = value if isinstance(value, tuple) else (value,)
         whole = [number for number in numbers if type(number) is int]
         fits = all(lowest <= number <= most for number in whole)
@@ -147,12 +148,17 @@ class GeneratorConfig:
     residual_blocks: int = 6  # at the decoder's first width
     modulation_width: int = 128  # inside SPADE
     pixel_shuffle: int = 1  # the output head doubles once more by pixel shuffle: 2, LivePortrait
+    # of F's features at each size finer than the volume, which join the decoder there (networks/detail.py);
+    # 0: none do, as in the paper and in all releases
+    detail_channels: int = 0
 
     def __post_init__(self) -> None:
         _check_numbers(self)
         _require(self.decoder in DECODERS, f"generator.decoder one of {DECODERS}", self.decoder)
         fits = self.decoder == "spade" or (self.widths[0] == self.width and self.pixel_shuffle == 1)
         _require(fits, "a residual decoder that starts at generator.width, without pixel shuffle", self)
+        doubles = self.detail_channels == 0 or len(self.widths) > 1
+        _require(doubles, "two generator.widths or more, for detail to join", self.widths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +230,12 @@ class ModelConfig:
     def volume_stride(self) -> int:
         """Pixels of the picture to a voxel of the volume, in height and in width."""
         return 1 << (len(self.appearance.widths) - 1)
+
+    @property
+    def detail_sizes(self) -> tuple[int, ...]:
+        """Pixels on a side of the features that join G beside the volume, finest first; (): none do."""
+        count = len(self.appearance.widths) - 1 if self.generator.detail_channels else 0
+        return tuple(self.image_size >> halvings for halvings in range(count))
 
     @property
     def driven_by(self) -> str:

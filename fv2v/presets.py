@@ -116,7 +116,12 @@ def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
     default, which presets once had otherwise. With a name that no preset has it is the defaults, which change
     nothing.
     """
-    if not isinstance(values, Mapping) or any(name in values for name in _ADDED):
+    if not isinstance(values, Mapping):
+        return values
+    generator = values.get("generator")
+    if isinstance(generator, Mapping) and "detail_channels" not in generator:
+        values = {**values, "generator": {**generator, "detail_channels": 0}}
+    if any(name in values for name in _ADDED):
         return values
     name = str(values.get("name"))
     known = PRESETS.get(name) or PRESETS.get(name.removesuffix("-jacobian"))

@@ -15,6 +15,7 @@ from fv2v.networks import FaceVid2Vid
 
 MOTION = tuple(field.name for field in fields(Motion))
 SOURCE = ("features", "compressed", "canonical", "jacobians", *MOTION, "keypoints")
+DETAIL = "source_detail_"
 VIEWS = {  # the inputs of each form of view
     None: (),
     "compose": ("view_degrees", "view_translation"),
@@ -86,6 +87,7 @@ class FrameNetwork(nn.Module):
         source_expression   (B or 1, K, 3)
         source_scale        (B or 1, 1)
         source_keypoints    (B or 1, K, 3)
+        [source_detail_0 …  (B or 1, d, m, m)        models with detail: finest first, in the networks' dtype]
         [anchor_rotation, anchor_translation, anchor_expression, anchor_scale
                             as the source's          relative: the motion that counts as no change]
         [movement           (B or 1, 1, 1)           adapt_scale: the factor of `movement_scale` (hull.py)]
@@ -107,6 +109,7 @@ class FrameNetwork(nn.Module):
         self.inputs = (
             *(("driving",) if kind.extract else (f"motion_{name}" for name in MOTION)),
             *(f"source_{name}" for name in SOURCE if name != "jacobians" or model.config.jacobian),
+            *detail_names(len(model.config.detail_sizes)),
             *(f"anchor_{name}" for name in MOTION if kind.relative),
             *(("movement",) if kind.adapt_scale else ()),
             *VIEWS[kind.view],
@@ -122,6 +125,7 @@ class FrameNetwork(nn.Module):
             jacobians=given.get("source_jacobians"),
             motion=_motion("source", given),
             keypoints=given["source_keypoints"],
+            detail=tuple(given[name] for name in self.inputs if name.startswith(DETAIL)),
         )
         kind, view = self.kind, None
         if kind.view is not None:
@@ -157,6 +161,7 @@ class FrameNetwork(nn.Module):
         given |= {
             f"source_{name}": getattr(source.motion if name in MOTION else source, name) for name in SOURCE
         }
+        given |= dict(zip(detail_names(len(source.detail)), source.detail, strict=True))
         given |= {f"anchor_{name}": getattr(anchor, name, None) for name in MOTION}
         given |= {f"view_{name}": getattr(view, name, None) for name in ViewTensors._fields}
         found = {name: given.get(name) for name in self.inputs}
@@ -164,6 +169,11 @@ class FrameNetwork(nn.Module):
         if missing:
             raise ValueError(f"expected all inputs of the frame, got none for {', '.join(missing)}")
         return tuple(tensor for tensor in found.values() if tensor is not None)
+
+
+def detail_names(count: int) -> list[str]:
+    """The inputs of `Source.detail`."""
+    return [f"{DETAIL}{i}" for i in range(count)]
 
 
 def _motion(whose: str, given: Mapping[str, Tensor]) -> Motion:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.engine.frame import MOTION, SOURCE
+from fv2v.engine.frame import MOTION, SOURCE, detail_names
 from fv2v.geometry import Motion, Source
 from fv2v.geometry.view import ViewTensors
 from fv2v.io.resize import TRIANGLE
@@ -34,6 +34,7 @@ def known_inputs(
     known: dict[str, Tensor | None] = {
         f"source_{name}": getattr(source.motion if name in MOTION else source, name) for name in SOURCE
     }
+    known |= dict(zip(detail_names(len(source.detail)), source.detail, strict=True))
     known |= {f"anchor_{name}": getattr(anchor, name, None) for name in MOTION}
     known |= {"movement": movement}
     known |= {f"view_{name}": getattr(view, name, None) for name in ViewTensors._fields}

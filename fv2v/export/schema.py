@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fv2v.config import ModelConfig
-from fv2v.engine.frame import FrameNetwork
+from fv2v.engine.frame import DETAIL, FrameNetwork, detail_names
 from fv2v.geometry import coordinate_dtype
 
 # in the networks' dtype; all others are coordinates
@@ -49,6 +49,7 @@ WINDOW = (
 def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
     """By name, for one portrait: the shapes of all inputs that any preset and option has."""
     K, D, H = config.keypoints, config.volume_depth, config.image_size // config.volume_stride
+    sizes = config.detail_sizes
     by_pictures = config.driven_by == "pictures"
     driving = (3, *2 * (config.image_size,)) if by_pictures else (config.head.inputs, config.head.window)
     motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3), "scale": (1, 1)}
@@ -60,6 +61,10 @@ def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
         "source_jacobians": (1, K, 3, 3),
         **{f"source_{name}": shape for name, shape in motion.items()},
         "source_keypoints": (1, K, 3),
+        **{
+            name: (1, config.generator.detail_channels, side, side)
+            for name, side in zip(detail_names(len(sizes)), sizes, strict=True)
+        },
         **{f"anchor_{name}": shape for name, shape in motion.items()},
         "movement": (1, 1, 1),
         "view_degrees": (batch_size, 3),
@@ -91,7 +96,8 @@ def describe(network: FrameNetwork, batch_size: int) -> dict[str, Any]:
         "options": {k: v for k, v in asdict(network.kind).items() if k != "extract"}
         | {"batch_size": batch_size},
         "inputs": {
-            name: _described(wanted[name], _dtype(name, dtype), meanings[name]) for name in network.inputs
+            name: _described(wanted[name], _dtype(name, dtype), _meaning(name, meanings))
+            for name in network.inputs
         },
         "outputs": {"image": _described((batch_size, 3, size, size), dtype, IMAGE[config.truncates])},
     }
@@ -104,4 +110,8 @@ def _described(shape: tuple[int, ...], dtype: torch.dtype, meaning: str) -> dict
 def _dtype(name: str, stored: torch.dtype) -> torch.dtype:
     if name == "view_keeps":
         return torch.bool
-    return stored if name in STORED else coordinate_dtype(stored)
+    return stored if name in STORED or name.startswith(DETAIL) else coordinate_dtype(stored)
+
+
+def _meaning(name: str, meanings: dict[str, str]) -> str:
+    return "features of the portrait finer than its volume" if name.startswith(DETAIL) else meanings[name]

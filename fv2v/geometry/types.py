@@ -34,6 +34,8 @@ class Source(Batched):
     jacobians: Tensor | None  # (B, K, 3, 3)      J_c, where the preset has them
     motion: Motion  # its own
     keypoints: Tensor  # (B, K, 3)         x_s
+    # (B, d, n, n) each, of `ModelConfig.detail_sizes`: what f_s is too coarse for, where G takes it
+    detail: tuple[Tensor, ...] = ()
 
     def __repr__(self) -> str:
         B, C, D, H, W = self.features.shape

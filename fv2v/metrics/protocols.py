@@ -2,6 +2,7 @@
 """The paper's protocols (Sec. 4): the pictures that a model makes of one source.
 
 same identity    the first frame is the source, and the others of its clip drive, absolutely
+source unmoved   the source's own motion: what the networks lose where nothing moves
 free view        the source's own motion, its head turned by each of YAWS
 frontalization   the source's own motion with R = 1
 cross identity   another face's frames drive: absolutely, and relative to the first of them
@@ -37,6 +38,7 @@ class TruePictures:
     views: Tensor | None = None  # (9, 3, n, n)  at YAWS, and 10 degrees beyond both ends
     front: Tensor | None = None  # (1, 3, n, n)
     cross: Tensor | None = None  # (C, 3, n, n)  of absolute and of relative motion
+    regions: Tensor | None = None  # (T-1, n, n) uint8  what each pixel of `driven` shows: `REGIONS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Outputs:
     front: Tensor  # (1, 3, n, n)
     absolute: Tensor | None  # (C, 3, n, n)
     relative: Tensor | None  # as absolute
+    unmoved: Tensor | None = None  # (1, 3, n, n); None: not asked for
 
 
 class ProtocolRunner:
@@ -118,6 +121,7 @@ class ProtocolRunner:
             front=to_images(front, self.reenactor.config.output_size),
             absolute=None if driver is None else self._render(source, driver[1:]),
             relative=None if driver is None else self._render(source, driver[1:], anchor=driver[:1]),
+            unmoved=self._render(source, source.motion),
         )
 
     def _extract(self, frames: Tensor) -> Motion:

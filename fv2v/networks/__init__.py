@@ -16,9 +16,11 @@ more so that the head fits its picture (`stitch`); in SadTalker H reads windows 
 
 Each module is written once, for all presets and for training: F in appearance.py, L in canonical.py, H with Δ
 in head.py on a trunk of trunks.py, M in dense_motion.py on an hourglass, G in generator.py with one of two
-decoders (decoders.py, spade.py); retargeting.py is LivePortrait's; D (discriminator.py) is used in training
-alone. The blocks that they share are in blocks.py.
+decoders (decoders.py, spade.py), which a config may give finer features of F (detail.py); retargeting.py is
+LivePortrait's; D (discriminator.py) is used in training alone. The blocks that they share are in blocks.py.
 """
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -70,7 +72,7 @@ class FaceVid2Vid(nn.Module):
 
     def source_of(self, image: Tensor, motion: Motion, canonical: Canonical) -> Source:
         """F: what is left to compute of a portrait after `look`."""
-        features = self.appearance(image)
+        features, detail = self.appearance(image)
         return Source(
             features=features,
             compressed=self.dense_motion.compress(features),
@@ -78,6 +80,7 @@ class FaceVid2Vid(nn.Module):
             jacobians=canonical.jacobians,
             motion=motion,
             keypoints=keypoints_of(canonical.keypoints, motion),
+            detail=detail,
         )
 
     def look(self, image: Tensor, window: Tensor | None = None) -> tuple[Motion, Canonical]:
@@ -112,7 +115,8 @@ class FaceVid2Vid(nn.Module):
 
     def render(self, source: Source, placement: Placement) -> Tensor:
         """M and G: the source with its keypoints placed, (B, 3, n, n). One source serves B placements."""
-        return self.synthesize(source.features, source.compressed, source.keypoints, *placement)
+        read = source.features, source.compressed, source.keypoints
+        return self.synthesize(*read, *placement, detail=source.detail)
 
     def synthesize(
         self,
@@ -121,11 +125,12 @@ class FaceVid2Vid(nn.Module):
         kp_source: Tensor,
         kp_driving: Tensor,
         affine: Tensor | None = None,
+        detail: Sequence[Tensor] = (),
     ) -> Tensor:
         """M and G on the fields of `Source` and `Placement` that they read: `render` of tensors alone."""
         kp_source = kp_source.expand_as(kp_driving)
         field = self.dense_motion(compressed, kp_source, kp_driving, affine)
-        return self.generator(features, field, kp_source, kp_driving, affine)
+        return self.generator(features, field, kp_source, kp_driving, affine, detail)
 
     def forward(self, source: Tensor, driving: Tensor, window: Tensor | None = None) -> Tensor:
         """The source in the driving frame's pose and expression, absolutely, as in training.

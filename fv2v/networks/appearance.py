@@ -22,8 +22,17 @@ class AppearanceExtractor(nn.Module):
         self.residual = nn.Sequential(
             *(ResBlock3d(config.volume_channels) for _ in range(config.appearance.residual_blocks))
         )
+        channels = config.generator.detail_channels
+        self.detail = nn.ModuleList(
+            nn.Conv2d(width, channels, 1) for width, _ in zip(widths, config.detail_sizes, strict=False)
+        )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """image (B, 3, H, W) in [0, 1] -> f_s (B, C, D, H/4, W/4)."""
-        flat = self.lift(self.down(self.first(image)))  # (B, C·D, H/4, W/4)
-        return self.residual(flat.unflatten(1, (-1, self.depth)))
+    def forward(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """image (B, 3, H, W) in [0, 1] -> f_s (B, C, D, H/4, W/4), and `Source.detail`."""
+        x, detail = self.first(image), []
+        for i, block in enumerate(self.down):
+            if self.detail:
+                detail.append(self.detail[i](x))
+            x = block(x)
+        flat = self.lift(x)  # (B, C·D, H/4, W/4)
+        return self.residual(flat.unflatten(1, (-1, self.depth))), tuple(detail)

@@ -52,7 +52,7 @@ def driven_line(
     placement = model.place(source, motion, anchor)
     kp_source = source.keypoints.expand_as(placement.kp_driving)
     field = model.dense_motion(source.compressed, kp_source, *placement)
-    output = model.generator(source.features, field, kp_source, *placement)
+    output = model.generator(source.features, field, kp_source, *placement, detail=source.detail)
     mask, deformation = _composed(model, field, kp_source, placement)
     if driving is None:
         driving, keypoints = torch.zeros_like(portrait), placement.kp_driving

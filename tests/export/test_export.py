@@ -12,6 +12,8 @@ import torch
 from exporting import BOUND, awake, fed_and_shown
 from tiny import (
     TINY,
+    TINY_DETAIL,
+    TINY_DETAIL_SPADE,
     TINY_LIVEPORTRAIT,
     TINY_SADTALKER,
     TINY_SPADE,
@@ -30,6 +32,8 @@ CASES = [
     (TINY_SPADE, "grid_sample", {"relative": True}),
     (TINY_SADTALKER, "gather", {"relative": False, "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
+    (TINY_DETAIL, "gather", {"relative": True, "batch_size": 2}),
+    (TINY_DETAIL_SPADE, "grid_sample", {"relative": False}),
 ]
 MORE = [
     (TINY, "grid_sample", {"relative": False}),
@@ -78,7 +82,7 @@ def test_onnxruntime_shows_the_same(config, reads, options, tmp_path):
     graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
     kinds = [node.op_type for node in graph.node]
     if reads == "grid_sample":
-        assert kinds.count("GridSample") == 2
+        assert kinds.count("GridSample") == 2 + len(config.detail_sizes)
     else:
         assert set(kinds) <= PLAIN
         assert max(len(value.type.tensor_type.shape.dim) for value in graph.value_info) <= 5

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 import torch
-from tiny import TINIES
+from tiny import TINIES, TINY_DETAIL, TINY_DETAIL_SPADE
 from torch import nn
 
 from fv2v import checkpoints
@@ -50,4 +50,4 @@ def trained_like(config) -> FaceVid2Vid:
 
 
 SEVERAL = (narrow(PRESETS["face-vid2vid-512"]), narrow(PRESETS["liveportrait"]))  # more layers, and doublings
-CONFIGS = {config.name: config for config in (*TINIES, *SEVERAL)}
+CONFIGS = {config.name: config for config in (*TINIES, TINY_DETAIL, TINY_DETAIL_SPADE, *SEVERAL)}

@@ -68,6 +68,19 @@ TINY_LIVEPORTRAIT = replace(
     generator=replace(TINY_SPADE.generator, pixel_shuffle=2),
     retargeting=RetargetingConfig(stitch=(16,), lips=(16,), eyes=(16,)),
 )
+# features finer than the volume join G: each at its stage; or both before a pixel shuffle
+TINY_DETAIL = replace(
+    TINY,
+    name="tiny-detail",
+    appearance=replace(TINY.appearance, widths=(8, 12, 16)),
+    generator=replace(TINY.generator, widths=(16, 12, 8), detail_channels=4),
+)
+TINY_DETAIL_SPADE = replace(
+    TINY_DETAIL,
+    name="tiny-detail-spade",
+    align_corners=False,
+    generator=replace(TINY_SPADE.generator, pixel_shuffle=2, detail_channels=3),
+)
 TINIES = (TINY, TINY_VOX, TINY_VOX_JACOBIAN, TINY_SPADE, TINY_SADTALKER, TINY_LIVEPORTRAIT)
 SEEING = tuple(config for config in TINIES if not config.head.window)  # those that pictures drive
 

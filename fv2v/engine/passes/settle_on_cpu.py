@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last pass on a CPU: convolutions with the operations after them fused, channels-last throughout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.functional import fold
 from fv2v.engine.passes.convolution import DirectConv, convolution
 from fv2v.engine.passes.fold_norms import children_of
 from fv2v.networks import DenseMotion, blocks
+from fv2v.networks.detail import DetailJoin
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v.networks.trunks import Stage
 
@@ -61,6 +62,17 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv3(self.conv2(self.conv1(x)), self.skip(x))
+
+
+class Join(nn.Module):
+    """`DetailJoin` with its sum and activation inside its convolutions."""
+
+    def __init__(self, join: Any, make: Make = convolution) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = make(join.conv1, negative_slope=0.0), make(join.conv2)
+
+    def forward(self, x: Tensor, detail: Sequence[Tensor]) -> Tensor:
+        return self.conv2(self.conv1(torch.cat((x, *detail), dim=1)), x)
 
 
 class NarrowConv(nn.Module):
@@ -115,6 +127,7 @@ REPLACED_BY: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     blocks.ResBlock3d: Residual,
     blocks.ResBottleneck: Bottleneck,
     blocks.DepthConv2d: NarrowConv,
+    DetailJoin: Join,
     nn.Conv2d: _plain,
     nn.Conv3d: _plain,
 }
