@@ -11,8 +11,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
 EULER_ORDERS = ("xyz", "zyx")
-TRUNKS = ("resnet", "convnext", "coefficients")
+TRUNKS = ("resnet", "convnext", "coefficients", "none")
 DECODERS = ("residual", "spade")
+READS = ("features", "picture")
 RESIZES = ("triangle", "area", "gaussian")  # io/resize.py
 
 
@@ -59,11 +60,15 @@ class GeometryConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppearanceConfig:
-    """F. The picture is halved once for every width after the first."""
+    """F. The picture is halved once for every width after the first.
+
+    Without `lift`, the 1×1 convolution to the volume's channels, the last width is the volume's C·D.
+    """
 
     kernel: int = 7  # of the first convolution; the SPADE releases have 3
     widths: tuple[int, ...] = (64, 128, 256)
     residual_blocks: int = 6
+    lift: bool = True
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -71,7 +76,11 @@ class AppearanceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanonicalConfig:
-    """L. One halving a width, in 2D on the way in; one doubling a width, in 3D, on the way out."""
+    """L. One halving a width, in 2D on the way in; one doubling a width, in 3D, on the way out.
+
+    With `hourglass` it is First Order Motion's: flat, the way in beside the way out, and heads that are not
+    padded. Its heatmaps are smaller than M's by the kernel, and their corners are ±1 nevertheless.
+    """
 
     stride: int = 4  # the picture is first reduced so many times, anti-aliased
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
@@ -79,6 +88,9 @@ class CanonicalConfig:
     kernel: int = 7  # of the heatmap and Jacobian heads; the paper's 7, public code has 3
     temperature: float = 0.1
     jacobian: bool = True
+    shared_jacobian: bool = False  # one set of maps of Jacobians for all keypoints
+    depth: int | None = None  # of its own volume; None: as deep as the features'
+    hourglass: bool = False
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -91,7 +103,8 @@ class HeadConfig:
     """H and Δ, on one trunk. Bin i of an angle means `degrees_per_bin * i - degree_offset`.
 
     The trunk "resnet" is the paper's, like ResNet-50; "convnext" is LivePortrait's ConvNeXt V2, which has no
-    `stem_width`; "coefficients" reads windows of SadTalker's 3DMM coefficients, and no picture.
+    `stem_width`; "coefficients" reads windows of SadTalker's 3DMM coefficients, and no picture. With "none"
+    there are no H and Δ, and a head has no pose: L reads keypoints where they are in every picture.
     """
 
     trunk: str = "resnet"
@@ -124,24 +137,32 @@ class HeadConfig:
 class DenseMotionConfig:
     """M. Depth is never pooled; height and width are halved once a width, and doubled back."""
 
-    compressed_channels: int = 4  # C', what each of the K+1 candidates carries
+    reads: str = "features"  # what is warped for M to look at: compressed, or the reduced "picture" itself
+    compressed_channels: int = 4  # C', what each of the K+1 candidates carries; a picture's 3 colours
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     out_width: int = 32
     kernel: int = 7  # of the mask and occlusion heads
     variance: float = 0.01  # of the Gaussians around keypoints
     mask_threshold: float = 0.0  # masks below it count as 0, without renormalising: SadTalker
+    joined: bool = True  # a convolution joins what the hourglass puts beside each other last
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        _require(self.reads in READS, f"dense_motion.reads one of {READS}", self.reads)
+        fits = self.reads == "features" or self.compressed_channels == 3
+        _require(fits, "3 dense_motion.compressed_channels of a picture", self.compressed_channels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorConfig:
     """G. The warped volume is projected to `width`; the picture is doubled once for every width after the
     decoder's first.
+
+    Without `project` the volume's channels are as many already, and go to the decoder as they are.
     """
 
     width: int = 256
+    project: bool = True
     decoder: str = "residual"  # or "spade", which every layer of the projected volume modulates
     widths: tuple[int, ...] = (256, 128, 64)
     residual_blocks: int = 6  # at the decoder's first width
@@ -219,11 +240,33 @@ class ModelConfig:
             )
         smallest = self.volume_stride << len(self.dense_motion.widths)
         _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """That networks of these kinds go together."""
+        flat, channels = self.volume_depth == 1, self.flat_channels
+        lifted = self.appearance.lift or self.appearance.widths[-1] == channels
+        _require(lifted, f"without lift {channels} channels in the last of appearance.widths", self.appearance)
+        fits = self.generator.project or self.generator.width == channels
+        _require(fits, f"without project a generator.width of {channels}", self.generator.width)
+        fits = flat or self.dense_motion.reads == "features"
+        _require(fits, "volume_depth 1 where M reads pictures", self.volume_depth)
+        if self.canonical and self.canonical.hourglass:
+            _require(flat and self.direct, "volume_depth 1 and head.trunk 'none' beside L's hourglass", self.head)
+        if self.direct:
+            given = self.canonical, self.geometry.transfer
+            fits = self.canonical is not None and self.geometry.transfer == "keypoint"
+            _require(fits, "L and `keypoint` transfer where head.trunk is 'none'", given)
 
     @property
     def volume_stride(self) -> int:
         """Pixels of the picture to a voxel of the volume, in height and in width."""
         return 1 << (len(self.appearance.widths) - 1)
+
+    @property
+    def direct(self) -> bool:
+        """Whether L reads keypoints in each picture, and heads have no pose."""
+        return self.head.trunk == "none"
 
     @property
     def driven_by(self) -> str:
@@ -238,7 +281,7 @@ class ModelConfig:
 
     @property
     def jacobian(self) -> bool:
-        """Whether canonical keypoints come with Jacobians."""
+        """Whether keypoints come with Jacobians."""
         return self.canonical is not None and self.canonical.jacobian
 
     @property
@@ -259,6 +302,15 @@ class ModelConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """Unknown and missing names are a ValueError: no file of another version loads half-understood."""
         return _from_dict(cls, values)
+
+
+def check_has_pose(config: ModelConfig, wish: str) -> None:
+    """ValueError for a model that `wish` cannot be had of, as its heads have no pose."""
+    if config.direct:
+        raise ValueError(
+            f"{config.name!r} reads keypoints where they are in a picture and knows no pose of the head: it "
+            f"cannot show {wish}; models with a canonical face can, as {'vox-256'!r}"
+        )
 
 
 def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
@@ -297,4 +349,4 @@ def _is(hint: Any, value: Any) -> bool:
         return isinstance(value, tuple) and all(type(each) is get_args(hint)[0] for each in value)
     if value is None:
         return type(None) in get_args(hint)
-    return type(value) is hint or (hint is float and type(value) is int)
+    return type(value) is hint or type(value) in get_args(hint) or (hint is float and type(value) is int)

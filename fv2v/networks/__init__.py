@@ -13,6 +13,8 @@ weighted flow points.
 
 Releases differ in parts of it: in LivePortrait H estimates x_c, in place of L, and a network moves x_d once
 more so that the head fits its picture (`stitch`); in SadTalker H reads windows of coefficients, no picture.
+In First Order Motion, and wherever `ModelConfig.direct` says so, there is no H, and L reads x_s and x_d, where
+the pictures have them. Flat models, of volumes of depth 1, see keypoints at z = 0 (geometry/plane.py).
 
 Each module is written once, for all presets and for training: F in appearance.py, L in canonical.py, H with Δ
 in head.py on a trunk of trunks.py, M in dense_motion.py on an hourglass, G in generator.py with one of two
@@ -20,10 +22,12 @@ decoders (decoders.py, spade.py); retargeting.py is LivePortrait's; D (discrimin
 alone. The blocks that they share are in blocks.py.
 """
 
+import torch
 from torch import Tensor, nn
 
 from fv2v.config import ModelConfig
-from fv2v.geometry import Motion, Placement, Source, Views, keypoints_of, place
+from fv2v.geometry import Motion, Placement, Source, Views, direct_motion, keypoints_of, place
+from fv2v.geometry.plane import embedded, projected
 from fv2v.networks.appearance import AppearanceExtractor
 from fv2v.networks.canonical import Canonical, CanonicalKeypoints
 from fv2v.networks.dense_motion import DenseMotion, MotionField
@@ -56,7 +60,7 @@ class FaceVid2Vid(nn.Module):
         self.config = config
         self.appearance = AppearanceExtractor(config)
         self.canonical = CanonicalKeypoints(config, config.canonical) if config.canonical else None
-        self.head = HeadEstimator(config)
+        self.head = None if config.direct else HeadEstimator(config)
         self.dense_motion = DenseMotion(config)
         self.generator = Generator(config)
         self.retargeting = Retargeting(config.keypoints, config.retargeting) if config.retargeting else None
@@ -73,7 +77,7 @@ class FaceVid2Vid(nn.Module):
         features = self.appearance(image)
         return Source(
             features=features,
-            compressed=self.dense_motion.compress(features),
+            compressed=self.dense_motion.compress(features, image),
             canonical=canonical.keypoints,
             jacobians=canonical.jacobians,
             motion=motion,
@@ -82,12 +86,23 @@ class FaceVid2Vid(nn.Module):
 
     def look(self, image: Tensor, window: Tensor | None = None) -> tuple[Motion, Canonical]:
         """H, Δ and L: all that is needed to know where a picture's keypoints are."""
-        motion, canonical = self.head(image if window is None else window)
-        return motion, self.canonical(image) if self.canonical else Canonical(canonical, None)
+        motion, canonical = self.estimate(image if window is None else window)
+        if canonical is not None:
+            return motion, Canonical(canonical, None)
+        assert self.canonical is not None
+        return motion, self.canonical(image)
 
     def extract(self, driving: Tensor) -> Motion:
         """H and Δ: all that is needed of driving frames, or of windows of coefficients."""
-        return self.head(driving).motion
+        return self.estimate(driving).motion
+
+    def estimate(self, driving: Tensor) -> HeadEstimate:
+        """H and Δ, with canonical keypoints where H has them; L of a model without H."""
+        if self.head is not None:
+            return self.head(driving)
+        assert self.canonical is not None
+        motion = direct_motion(*self.canonical(driving))
+        return HeadEstimate(motion, torch.zeros_like(motion.expression))
 
     def place(
         self,
@@ -124,6 +139,9 @@ class FaceVid2Vid(nn.Module):
     ) -> Tensor:
         """M and G on the fields of `Source` and `Placement` that they read: `render` of tensors alone."""
         kp_source = kp_source.expand_as(kp_driving)
+        if self.config.volume_depth == 1:
+            kp_source, kp_driving = projected(kp_source), projected(kp_driving)
+            affine = None if affine is None else embedded(affine[..., :2, :2])
         field = self.dense_motion(compressed, kp_source, kp_driving, affine)
         return self.generator(features, field, kp_source, kp_driving, affine)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
-from fv2v.config import ModelConfig
+from fv2v.config import ModelConfig, check_has_pose
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
 from fv2v.engine.stages import Pending
@@ -298,6 +298,7 @@ class Reenactor:
 
     def frontalize(self, source: Source) -> np.ndarray:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
+        check_has_pose(self.config, "a frontal face")
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
         frames = FrameInputs(source, frontal(source.motion))

@@ -130,6 +130,8 @@ def _head(weights: Path) -> HeadEstimator:
     model = checkpoints.load(weights)
     if model.config.driven_by == "coefficients":
         raise ValueError(f"pose: {weights} reads no pictures, expected the weights of a model that does")
+    if model.head is None:
+        raise ValueError(f"pose: {weights} has no H, expected the weights of a model that has")
     return model.head.float().eval().requires_grad_(False)
 
 
@@ -138,6 +140,8 @@ def _take_head(model: FaceVid2Vid, weights: Path) -> None:
     parts = [(each.head, each.keypoints, each.geometry) for each in (model.config, found.config)]
     if parts[0] != parts[1]:
         raise ValueError(f"head: {found.config.name!r} in {weights} has another H than {model.config.name!r}")
+    if model.head is None or found.head is None:
+        raise ValueError(f"head: {model.config.name!r} has no H that one could be taken for")
     model.head.load_state_dict(found.head.state_dict())
 
 

@@ -10,26 +10,32 @@ from torch.nn.functional import fold
 
 from fv2v.engine.passes.convolution import DirectConv, convolution
 from fv2v.engine.passes.fold_norms import children_of
-from fv2v.networks import DenseMotion, blocks
+from fv2v.networks import CanonicalKeypoints, DenseMotion, blocks
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v.networks.trunks import Stage
 
 Make = Callable[..., nn.Module]
 
 
-def settle_on_cpu(model: nn.Module) -> None:
-    """In place: networks whose norms are folded, in float32 or float64, the dtype that they will run in."""
+def settle_on_cpu(model: nn.Module, make: Make = convolution) -> None:
+    """In place: networks whose norms are folded, in float32 or float64, the dtype that they will run in.
+
+    `make` makes convolutions. Those of First Order Motion's L are summed directly: a softmax sharpens what
+    their Winograd forms round, to five times the release's own error of keypoints, and they are small.
+    """
+    if isinstance(model, CanonicalKeypoints) and model.flat:
+        make = DirectConv
     if isinstance(model, DenseMotion):
         model.memory_format = torch.channels_last_3d
     if isinstance(model, Hourglass3d | Stage):
-        _join_activation(model)
+        _join_activation(model, make)
     for name in children_of(model):
         child = model.get_submodule(name)
-        make = REPLACED_BY.get(type(child))
-        if make:
-            setattr(model, name, make(child))
+        replace = REPLACED_BY.get(type(child))
+        if replace:
+            setattr(model, name, replace(child, make))
         else:
-            settle_on_cpu(child)
+            settle_on_cpu(child, make)
 
 
 class Residual(nn.Module):
@@ -69,7 +75,7 @@ class NarrowConv(nn.Module):
     A convolution with one output channel would leave all but one of the processor's SIMD lanes idle.
     """
 
-    def __init__(self, conv: Any) -> None:
+    def __init__(self, conv: Any, make: Make = convolution) -> None:
         super().__init__()
         self.place = {"kernel_size": conv.kernel_size, "padding": conv.padding}
         # `fold` adds tap (i, j) to the pixel (i, j) further on: the kernel is mirrored
@@ -85,27 +91,29 @@ class NarrowConv(nn.Module):
         return fold(products.mT, (H, W), **self.place) + self.bias
 
 
-def _join_activation(module: Any) -> None:
-    module.conv, module.activation = convolution(module.conv, negative_slope=0.0), nn.Identity()
+def _join_activation(module: Any, make: Make) -> None:
+    if isinstance(module.conv, nn.Identity):
+        return
+    module.conv, module.activation = make(module.conv, negative_slope=0.0), nn.Identity()
 
 
-def _same(block: blocks.SameBlock2d) -> nn.Module:
-    return convolution(block.conv, negative_slope=getattr(block.activation, "negative_slope", 0.0))
+def _same(block: blocks.SameBlock2d, make: Make) -> nn.Module:
+    return make(block.conv, negative_slope=getattr(block.activation, "negative_slope", 0.0))
 
 
-def _pooled(block: Any) -> nn.Module:
-    return convolution(block.conv, pooling=True, negative_slope=0.0)
+def _pooled(block: Any, make: Make) -> nn.Module:
+    return make(block.conv, pooling=True, negative_slope=0.0)
 
 
-def _doubled(block: Any) -> nn.Module:
-    return convolution(block.conv, doubling=True, negative_slope=0.0)
+def _doubled(block: Any, make: Make) -> nn.Module:
+    return make(block.conv, doubling=True, negative_slope=0.0)
 
 
-def _plain(conv: nn.Conv2d | nn.Conv3d) -> nn.Module:
-    return conv if conv.groups > 1 else convolution(conv)
+def _plain(conv: nn.Conv2d | nn.Conv3d, make: Make) -> nn.Module:
+    return conv if conv.groups > 1 else make(conv)
 
 
-REPLACED_BY: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+REPLACED_BY: dict[type[nn.Module], Callable[[Any, Make], nn.Module]] = {
     blocks.SameBlock2d: _same,
     blocks.DownBlock2d: _pooled,
     blocks.DownBlock3d: _pooled,
