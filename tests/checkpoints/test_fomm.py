@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from fv2v import checkpoints
 from fv2v.checkpoints import fomm
-from fv2v.diagnostics.path_info import path_info
+from fv2v.diagnostics.path_info import about
 from fv2v.presets import FOMM_256, FOMM_256_MGIF, FOMM_256_UNALIGNED
 
 FORMATS = [pytest.param(True, id="today"), pytest.param(False, id="of torch 1.0")]
@@ -76,4 +76,4 @@ def test_half_a_file_is_refused(tmp_path):
 
 def test_info_says_whose_it_is(tmp_path):
     path = written(tmp_path / "vox-cpk.pth.tar", hollow_state_dicts("fomm"))
-    assert path_info(path) == "weights of first-order-model's release: generator, kp_detector"
+    assert about(path) == "weights of first-order-model's release: generator, kp_detector"
