@@ -6,8 +6,10 @@ Sizes that follow from others are properties, so no two fields can disagree.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fv2v.config_values import check_numbers, config_of, require
 
 TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
 EULER_ORDERS = ("xyz", "zyx")
@@ -15,30 +17,6 @@ TRUNKS = ("resnet", "convnext", "coefficients", "none")
 DECODERS = ("residual", "spade")
 READS = ("features", "picture")
 RESIZES = ("triangle", "area", "gaussian")  # io/resize.py
-
-
-WIDEST = 1 << 16  # of every whole number in a config
-DEEPEST = 64  # blocks of one stage
-LONGEST = 16  # stages
-
-
-def _require(holds: bool, expected: str, got: object) -> None:
-    if not holds:
-        raise ValueError(f"ModelConfig: expected {expected}, got {got!r}")
-
-
-def _check_numbers(config: Any) -> None:
-    """What a file must not ask for, lest networks of any size be built: ValueError that names the field."""
-    for f in fields(config):
-        value = getattr(config, f.name)
-        lowest, most = (0, DEEPEST) if "blocks" in f.name else (1, WIDEST)
-        numbers = value if isinstance(value, tuple) else (value,)
-        whole = [number for number in numbers if type(number) is int]
-        fits = all(lowest <= number <= most for number in whole)
-        _require(fits, f"{f.name} from {lowest} to {most}", value)
-        _require(0 < len(numbers) <= LONGEST, f"1 to {LONGEST} numbers in {f.name}", value)
-        finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
-        _require(finite, f"finite numbers in {f.name}", value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +30,10 @@ class GeometryConfig:
     translation: str = "xyz"  # what of the head's t counts; releases were trained and run without the rest
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.transfer in TRANSFER_NAMES, f"transfer one of {TRANSFER_NAMES}", self.transfer)
-        _require(self.euler_order in EULER_ORDERS, f"euler_order one of {EULER_ORDERS}", self.euler_order)
-        _require(self.translation in ("xyz", "xy", "y"), "translation 'xyz', 'xy' or 'y'", self.translation)
+        check_numbers(self)
+        require(self.transfer in TRANSFER_NAMES, f"transfer one of {TRANSFER_NAMES}", self.transfer)
+        require(self.euler_order in EULER_ORDERS, f"euler_order one of {EULER_ORDERS}", self.euler_order)
+        require(self.translation in ("xyz", "xy", "y"), "translation 'xyz', 'xy' or 'y'", self.translation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +49,7 @@ class AppearanceConfig:
     lift: bool = True
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +71,9 @@ class CanonicalConfig:
     hourglass: bool = False
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.stride >= 2, "canonical.stride >= 2", self.stride)
-        _require(self.kernel % 2 == 1, "an odd canonical.kernel", self.kernel)
+        check_numbers(self)
+        require(self.stride >= 2, "canonical.stride >= 2", self.stride)
+        require(self.kernel % 2 == 1, "an odd canonical.kernel", self.kernel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +96,11 @@ class HeadConfig:
     degree_offset: float = 99.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.trunk in TRUNKS, f"head.trunk one of {TRUNKS}", self.trunk)
-        _require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
+        check_numbers(self)
+        require(self.trunk in TRUNKS, f"head.trunk one of {TRUNKS}", self.trunk)
+        require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
         single = self.trunk != "coefficients" or len(self.widths) == 1
-        _require(single, "one head.widths beside the trunk 'coefficients'", self.widths)
+        require(single, "one head.widths beside the trunk 'coefficients'", self.widths)
 
     @property
     def window(self) -> int:
@@ -147,10 +125,10 @@ class DenseMotionConfig:
     joined: bool = True  # a convolution joins what the hourglass puts beside each other last
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.reads in READS, f"dense_motion.reads one of {READS}", self.reads)
+        check_numbers(self)
+        require(self.reads in READS, f"dense_motion.reads one of {READS}", self.reads)
         fits = self.reads == "features" or self.compressed_channels == 3
-        _require(fits, "3 dense_motion.compressed_channels of a picture", self.compressed_channels)
+        require(fits, "3 dense_motion.compressed_channels of a picture", self.compressed_channels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +148,10 @@ class GeneratorConfig:
     pixel_shuffle: int = 1  # the output head doubles once more by pixel shuffle: 2, LivePortrait
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.decoder in DECODERS, f"generator.decoder one of {DECODERS}", self.decoder)
+        check_numbers(self)
+        require(self.decoder in DECODERS, f"generator.decoder one of {DECODERS}", self.decoder)
         fits = self.decoder == "spade" or (self.widths[0] == self.width and self.pixel_shuffle == 1)
-        _require(fits, "a residual decoder that starts at generator.width, without pixel shuffle", self)
+        require(fits, "a residual decoder that starts at generator.width, without pixel shuffle", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +163,7 @@ class RetargetingConfig:
     eyes: tuple[int, ...] = (256, 256, 128, 128, 64)
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +174,7 @@ class DiscriminatorConfig:
     scales: int = 1  # pictures it judges, each half as large as the last; the paper has 1 at 256 px, 2 at 512
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
         if not self.widths or self.scales < 1:
             raise ValueError(f"DiscriminatorConfig: expected a width at least and scales >= 1, got {self}")
 
@@ -230,33 +208,35 @@ class ModelConfig:
     retargeting: RetargetingConfig | None = None  # where a release stitches and retargets
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
-        _require(self.resize in RESIZES, f"resize one of {RESIZES}", self.resize)
+        check_numbers(self)
+        require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
+        require(self.resize in RESIZES, f"resize one of {RESIZES}", self.resize)
         if self.canonical:
             smallest = self.canonical.stride << len(self.canonical.widths)
-            _require(
+            require(
                 self.image_size % smallest == 0, f"image_size a multiple of {smallest} (L)", self.image_size
             )
         smallest = self.volume_stride << len(self.dense_motion.widths)
-        _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
+        require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
         self._check_parts()
 
     def _check_parts(self) -> None:
         """That networks of these kinds go together."""
         flat, channels = self.volume_depth == 1, self.flat_channels
         lifted = self.appearance.lift or self.appearance.widths[-1] == channels
-        _require(lifted, f"without lift {channels} channels in the last of appearance.widths", self.appearance)
+        require(lifted, f"without lift {channels} channels in the last of appearance.widths", self.appearance)
         fits = self.generator.project or self.generator.width == channels
-        _require(fits, f"without project a generator.width of {channels}", self.generator.width)
+        require(fits, f"without project a generator.width of {channels}", self.generator.width)
         fits = flat or self.dense_motion.reads == "features"
-        _require(fits, "volume_depth 1 where M reads pictures", self.volume_depth)
+        require(fits, "volume_depth 1 where M reads pictures", self.volume_depth)
         if self.canonical and self.canonical.hourglass:
-            _require(flat and self.direct, "volume_depth 1 and head.trunk 'none' beside L's hourglass", self.head)
+            require(
+                flat and self.direct, "volume_depth 1 and head.trunk 'none' beside L's hourglass", self.head
+            )
         if self.direct:
             given = self.canonical, self.geometry.transfer
             fits = self.canonical is not None and self.geometry.transfer == "keypoint"
-            _require(fits, "L and `keypoint` transfer where head.trunk is 'none'", given)
+            require(fits, "L and `keypoint` transfer where head.trunk is 'none'", given)
 
     @property
     def volume_stride(self) -> int:
@@ -301,52 +281,14 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """Unknown and missing names are a ValueError: no file of another version loads half-understood."""
-        return _from_dict(cls, values)
-
-
-def check_has_pose(config: ModelConfig, wish: str) -> None:
-    """ValueError for a model that `wish` cannot be had of, as its heads have no pose."""
-    if config.direct:
-        raise ValueError(
-            f"{config.name!r} reads keypoints where they are in a picture and knows no pose of the head: it "
-            f"cannot show {wish}; models with a canonical face can, as {'vox-256'!r}"
-        )
-
-
-def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
-    wanted = {f.name for f in fields(cls)}
-    if not isinstance(values, Mapping) or values.keys() != wanted:
-        got = sorted(values) if isinstance(values, Mapping) else repr(values)
-        raise ValueError(f"{cls.__name__}: expected the fields {sorted(wanted)}, got {got}")
-    parts = {
-        "geometry": GeometryConfig,
-        "appearance": AppearanceConfig,
-        "canonical": CanonicalConfig,
-        "head": HeadConfig,
-        "dense_motion": DenseMotionConfig,
-        "generator": GeneratorConfig,
-        "retargeting": RetargetingConfig,
-    }
-    optional = ("canonical", "retargeting")
-    hints = get_type_hints(cls)
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in parts and not (value is None and name in optional):
-            found[name] = _from_dict(parts[name], value)
-            continue
-        found[name] = tuple(value) if isinstance(value, list) else value
-        _require(
-            _is(hints[name], found[name]),
-            f"{name} of {cls.__name__} as {getattr(hints[name], '__name__', hints[name])}",
-            value,
-        )
-    return cls(**found)
-
-
-def _is(hint: Any, value: Any) -> bool:
-    """Whether a value is of a field's type; whole numbers may stand for others."""
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(type(each) is get_args(hint)[0] for each in value)
-    if value is None:
-        return type(None) in get_args(hint)
-    return type(value) is hint or type(value) in get_args(hint) or (hint is float and type(value) is int)
+        parts = {
+            "geometry": GeometryConfig,
+            "appearance": AppearanceConfig,
+            "canonical": CanonicalConfig,
+            "head": HeadConfig,
+            "dense_motion": DenseMotionConfig,
+            "generator": GeneratorConfig,
+            "retargeting": RetargetingConfig,
+        }
+        found: ModelConfig = config_of(cls, values, parts)
+        return found

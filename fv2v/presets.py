@@ -73,10 +73,10 @@ LIVEPORTRAIT = replace(
     retargeting=RetargetingConfig(),
 )
 
-# First Order Motion (Siarohin et al. 2019), the flat ancestor: keypoints and Jacobians are read in each picture,
-# and the reduced picture is what M sees warped. Its weights were most likely trained with sampling on the
-# corner lattice; its code reads on the face lattice on a torch since 1.3, which is "-unaligned". All its data
-# sets have one architecture but for mgif's, whose keypoints share a set of Jacobians.
+# First Order Motion (Siarohin et al. 2019), the flat ancestor: keypoints and Jacobians are read in each
+# picture, and the reduced picture is what M sees warped. Its weights were most likely trained with sampling
+# on the corner lattice; on a torch since 1.3 its code reads on the face lattice, which is "-unaligned". All
+# its data sets have one architecture but for mgif's, whose keypoints share a set of Jacobians.
 FOMM_256 = ModelConfig(
     name="fomm-256",
     keypoints=10,

@@ -79,9 +79,9 @@ def load(weights: Weights, config: ModelConfig | None = None) -> FaceVid2Vid:
 
     Taken are zhanglonghao1992's `.pth.tar` with either generator; SadTalker's `.safetensors`, or the
     `.pth.tar` of its first versions, and its mapping network's `.pth.tar`, as two paths or a folder with
-    both; LivePortrait's five `.pth` files, as five paths or their folder; First Order Motion's `.pth.tar`; our
-    own `.safetensors`; or any folder above the one set of them that is there. Files may have other names and be of the other format, as
-    ComfyUI's are: what they hold decides.
+    both; LivePortrait's five `.pth` files, as five paths or their folder; First Order Motion's `.pth.tar`;
+    our own `.safetensors`; or any folder above the one set of them that is there. Files may have other names
+    and be of the other format, as ComfyUI's are: what they hold decides.
 
     `config` says what the caller expects; left out, the files tell. SadTalker's two sizes differ in the
     file's name only, and `config` decides where there is one. SadTalker's presets are for either of its
@@ -107,9 +107,9 @@ def save(model: FaceVid2Vid, path: PathLike) -> None:
 def convert(source: Weights, target: PathLike, name: str | None = None) -> ModelConfig:
     """Any weights into our .safetensors, or into the layout of the release they came from.
 
-    `target` is a name that ends in .safetensors (ours) or .pth.tar (zhanglonghao1992's, First Order Motion's), or a new folder
-    (SadTalker's and LivePortrait's), and appears whole or not at all. Every tensor of every network is
-    kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch and other things
+    `target` is a name that ends in .safetensors (ours) or .pth.tar (zhanglonghao1992's, First Order
+    Motion's), or a new folder (SadTalker's, LivePortrait's), and appears whole or not at all. Every tensor
+    of every network is kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch and other things
     that are no network's tensors are dropped. A model that was trained here goes into the layout of the
     release that has its shapes, if one does.
 

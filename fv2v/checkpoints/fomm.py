@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """First Order Motion's release, `vox-cpk.pth.tar`, `vox-adv-cpk.pth.tar` and those of its other data sets.
 
-The file is a dict of state dicts, as zhanglonghao1992's, which descends from it, but without a head: generator
-and kp_detector run. `discriminator` matters to training only; it may be absent, and is carried along. The
-optimizers and `epoch` are dropped. Its 2D convolutions of what is a volume of depth 1 here are stored without
-that dimension.
+The file is a dict of state dicts, as zhanglonghao1992's, which descends from it, but without a head:
+`generator` and `kp_detector` run. `discriminator` matters to training only; it may be absent, and is carried
+along. The optimizers and `epoch` are dropped. Its 2D convolutions of what is a volume of depth 1 here are
+stored without that dimension.
 """
 
 from collections.abc import Mapping
@@ -67,7 +67,11 @@ def configs() -> list[ModelConfig]:
 
 def fits(networks: Networks) -> bool:
     """Whether these are its networks, and not zhanglonghao1992's."""
-    return networks.keys() >= set(NETWORKS) and "he_estimator" not in networks and _is_ours(networks["generator"])
+    return (
+        networks.keys() >= set(NETWORKS)
+        and "he_estimator" not in networks
+        and _is_ours(networks["generator"])
+    )
 
 
 def holds(path: Path) -> bool:
@@ -120,7 +124,11 @@ def _is_ours(generator: Mapping[str, object]) -> bool:
 
 def _config(kp_detector: Mapping[str, Tensor]) -> ModelConfig:
     """Its keypoints and Jacobians as the heads have them."""
-    heads = {name: len(head) for name in ("kp", "jacobian") if (head := kp_detector.get(f"{name}.weight")) is not None}
+    heads = {
+        name: len(head)
+        for name in ("kp", "jacobian")
+        if (head := kp_detector.get(f"{name}.weight")) is not None
+    }
     keypoints, maps = heads.get("kp", FOMM_256.keypoints), heads.get("jacobian", 0)
     config = FOMM_256_MGIF if maps == 4 and keypoints > 1 else FOMM_256
     if not maps and config.canonical:

@@ -43,8 +43,8 @@ class Quantizer:
     def __init__(self, config: ModelConfig, step: float) -> None:
         if config.direct:
             raise ValueError(
-                f"{config.name!r} moves by keypoints and Jacobians, which the bitstream does not carry: expected "
-                f"a preset with H, as {'vox-256'!r}"
+                f"{config.name!r} moves by keypoints and Jacobians, which the bitstream does not carry: "
+                "expected a preset with H, as 'vox-256'"
             )
         if not 1 / STEP_UNIT <= step <= LARGEST_STEP:
             raise ValueError(f"expected a step from 1/{STEP_UNIT} to {LARGEST_STEP:g}, got {step}")

@@ -113,8 +113,7 @@ class HeadShards:
             source, driving = (self._averaged(file.read("pictures", row, frame)[None]) for frame in pair)
             canonical = file.read("canonical", row)[None]
             motions = [
-                Motion(**{name: file.read(name, row, frame)[None] for name in POSED})
-                for frame in pair
+                Motion(**{name: file.read(name, row, frame)[None] for name in POSED}) for frame in pair
             ]
         return Pairs(source, driving, Truth(canonical, *motions))
 

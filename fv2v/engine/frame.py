@@ -7,10 +7,10 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
-from fv2v.config import ModelConfig, check_has_pose
+from fv2v.config import ModelConfig
 from fv2v.geometry import POSED, Motion, Source
 from fv2v.geometry.hull import check_adapt_scale
-from fv2v.geometry.view import ViewTensors
+from fv2v.geometry.view import ViewTensors, check_has_pose
 from fv2v.networks import FaceVid2Vid
 
 MOTION = (*POSED, "jacobians")

@@ -18,7 +18,9 @@ class Motion(Batched):
     translation: Tensor  # (B, 3)
     expression: Tensor  # (B, K, 3)  δ
     scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's
-    jacobians: Tensor | None = None  # (B, K, 3, 3)  J, of models that read keypoints directly (`direct_motion`)
+    jacobians: Tensor | None = (
+        None  # (B, K, 3, 3)  J, of models that read keypoints directly (`direct_motion`)
+    )
 
     def __repr__(self) -> str:
         B, K, _ = self.expression.shape
@@ -56,7 +58,7 @@ class Placement(NamedTuple):
 
 
 def direct_motion(keypoints: Tensor, jacobians: Tensor | None) -> Motion:
-    """Keypoints x (B, K, 3) as a picture has them, in a model without H: R = 1, t = 0, s = 1, x_c = 0, δ = x."""
+    """Keypoints x (B, K, 3) in a picture, of a model without H: R = 1, t = 0, s = 1, x_c = 0, δ = x."""
     B = len(keypoints)
     straight = torch.eye(3, dtype=keypoints.dtype, device=keypoints.device).expand(B, -1, -1)
     return Motion(straight, keypoints.new_zeros(B, 3), keypoints, keypoints.new_ones(B, 1), jacobians)

@@ -146,13 +146,14 @@ class Scores:
     def add(self, outputs: Outputs, true: TruePictures, clip: Tensor) -> None:
         """The pictures of one source; clip (T, 3, n, n) is of the same person, the source first."""
         self.same.add(outputs.driven, true.driven, clip)
-        near = [YAWS.index(yaw) for yaw in NEAR_YAWS]
-        # the true views begin one step before YAWS
-        true_near = None if true.views is None else true.views[[i + 1 for i in near]]
-        self.near.add(outputs.views[near], true_near, clip)
-        self.front.add(outputs.front, true.front, clip)
-        if true.views is not None:
-            self._hits.append(yaw_hits(outputs.views, true.views))
+        if outputs.views is not None and outputs.front is not None:
+            near = [YAWS.index(yaw) for yaw in NEAR_YAWS]
+            # the true views begin one step before YAWS
+            true_near = None if true.views is None else true.views[[i + 1 for i in near]]
+            self.near.add(outputs.views[near], true_near, clip)
+            self.front.add(outputs.front, true.front, clip)
+            if true.views is not None:
+                self._hits.append(yaw_hits(outputs.views, true.views))
         if outputs.absolute is not None and outputs.relative is not None:
             self.absolute.add(outputs.absolute, true.cross, clip)
             self.relative.add(outputs.relative, true.cross, clip)

@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fv2v.config import ModelConfig, check_has_pose
+from fv2v.config import ModelConfig
 from fv2v.geometry import Motion
 from fv2v.geometry.transfer import TRANSFERS
+from fv2v.geometry.view import check_has_pose
 from fv2v.motion.ratios import Openness, check_ratios
 
 REGIONS = ("all", "expression", "pose", "lips", "eyes")

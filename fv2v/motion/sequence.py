@@ -96,4 +96,10 @@ def tensor(values: Any, name: str) -> Tensor:
 def _meaning(config: ModelConfig) -> tuple[object, ...]:
     """What the numbers of a motion depend on; whether it is relative is decided when it is used."""
     jacobians = config.direct and config.jacobian
-    return replace(config.geometry, relative=True), config.keypoints, config.head.scale, config.direct, jacobians
+    return (
+        replace(config.geometry, relative=True),
+        config.keypoints,
+        config.head.scale,
+        config.direct,
+        jacobians,
+    )

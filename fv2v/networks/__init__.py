@@ -13,8 +13,8 @@ weighted flow points.
 
 Releases differ in parts of it: in LivePortrait H estimates x_c, in place of L, and a network moves x_d once
 more so that the head fits its picture (`stitch`); in SadTalker H reads windows of coefficients, no picture.
-In First Order Motion, and wherever `ModelConfig.direct` says so, there is no H, and L reads x_s and x_d, where
-the pictures have them. Flat models, of volumes of depth 1, see keypoints at z = 0 (geometry/plane.py).
+In First Order Motion, and wherever `ModelConfig.direct` says so, there is no H, and L reads x_s and x_d where
+pictures have them. Flat models, of volumes of depth 1, see keypoints at z = 0 (geometry/plane.py).
 
 Each module is written once, for all presets and for training: F in appearance.py, L in canonical.py, H with Δ
 in head.py on a trunk of trunks.py, M in dense_motion.py on an hourglass, G in generator.py with one of two
@@ -129,6 +129,15 @@ class FaceVid2Vid(nn.Module):
         """M and G: the source with its keypoints placed, (B, 3, n, n). One source serves B placements."""
         return self.synthesize(source.features, source.compressed, source.keypoints, *placement)
 
+    def in_volume(self, kp_source: Tensor, placement: Placement) -> tuple[Tensor, Placement]:
+        """Keypoints and affines as M and G take them: x_s for each x_d, flat where their volumes are."""
+        kp_driving, affine = placement
+        kp_source = kp_source.expand_as(kp_driving)
+        if self.config.volume_depth > 1:
+            return kp_source, placement
+        affine = None if affine is None else embedded(affine[..., :2, :2])
+        return projected(kp_source), Placement(projected(kp_driving), affine)
+
     def synthesize(
         self,
         features: Tensor,
@@ -138,10 +147,7 @@ class FaceVid2Vid(nn.Module):
         affine: Tensor | None = None,
     ) -> Tensor:
         """M and G on the fields of `Source` and `Placement` that they read: `render` of tensors alone."""
-        kp_source = kp_source.expand_as(kp_driving)
-        if self.config.volume_depth == 1:
-            kp_source, kp_driving = projected(kp_source), projected(kp_driving)
-            affine = None if affine is None else embedded(affine[..., :2, :2])
+        kp_source, (kp_driving, affine) = self.in_volume(kp_source, Placement(kp_driving, affine))
         field = self.dense_motion(compressed, kp_source, kp_driving, affine)
         return self.generator(features, field, kp_source, kp_driving, affine)
 

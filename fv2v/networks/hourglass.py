@@ -18,7 +18,13 @@ class Hourglass3d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, widths: Sequence[int], out_width: int, *, flat: bool = False, joined: bool = True
+        self,
+        in_channels: int,
+        widths: Sequence[int],
+        out_width: int,
+        *,
+        flat: bool = False,
+        joined: bool = True,
     ) -> None:
         super().__init__()
         self.down = nn.ModuleList(DownBlock3d(a, b, flat=flat) for a, b in pairwise((in_channels, *widths)))

@@ -8,9 +8,10 @@ from typing import TypedDict
 
 from torch import Tensor
 
-from fv2v.config import ModelConfig, check_has_pose
+from fv2v.config import ModelConfig
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import check_adapt_scale
+from fv2v.geometry.view import check_has_pose
 from fv2v.motion.edit import Edit, check_edit
 from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
 from fv2v.reenactor.placement import FrameInputs

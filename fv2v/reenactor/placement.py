@@ -24,10 +24,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fv2v.config import ModelConfig, check_has_pose
+from fv2v.config import ModelConfig
 from fv2v.devices import numbers_like
 from fv2v.geometry import POSED, Motion, Placement, Source, View, place
 from fv2v.geometry.liveportrait import LIPS_APART
+from fv2v.geometry.view import check_has_pose
 from fv2v.motion.edit import Edit, by_keypoint, region_of
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.retargeting import Retargeting

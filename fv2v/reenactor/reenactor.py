@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from fv2v import checkpoints
-from fv2v.config import ModelConfig, check_has_pose
+from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
 from fv2v.engine.stages import Pending
 from fv2v.geometry import Motion, Source, View, frontal, resting
+from fv2v.geometry.view import check_has_pose
 from fv2v.io.paths import PathLike
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.edit import Edit, check_edits

@@ -10,6 +10,7 @@ import torch
 from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.geometry.transfer import TRANSFERS
+from fv2v.geometry.view import check_has_pose
 from fv2v.losses import PerceptualLoss, Vgg19Features
 from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
 from fv2v.presets import FACE_VID2VID_256
@@ -17,6 +18,7 @@ from fv2v.training.config import TrainConfig
 from fv2v.training.initialization import begin_with_prior
 from fv2v.training.objective import LossNetworks
 
+TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression")  # losses against a truth
 WITHOUT_VGG = "or, without one, --set losses.perceptual=0 --set losses.reconstruction=10"
 
 
@@ -46,6 +48,10 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients: expected a model that pictures drive"
         )
+    if model.config.direct:
+        wants = [name for name in TRUE if getattr(config.losses, name)] + ["teacher"] * any(config.teacher)
+        if wants:
+            check_has_pose(model.config, f"what true motion is compared with ({', '.join(wants)})")
     _freeze_what_no_loss_reaches(model, config)
     for field in ("rates", "frozen"):
         check_names(model, list(getattr(config.optimiser, field)), f"optimiser.{field}")

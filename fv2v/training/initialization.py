@@ -57,7 +57,7 @@ def _check(config: ModelConfig) -> None:
     parts = config.appearance.lift, config.dense_motion.joined, config.generator.project
     if not all(parts):
         raise ValueError(
-            f"prior: expected F with a lift, M's hourglass joined and G with a projection; got {config.name!r}"
+            f"prior: expected F with a lift, M's hourglass joined, G with a projection; got {config.name!r}"
         )
     if config.generator.decoder != "residual" or narrowest < COLOURS:
         raise ValueError(

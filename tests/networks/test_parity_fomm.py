@@ -155,7 +155,7 @@ def rendered(
 
 
 def flat(motion: Motion) -> tuple[Tensor, Tensor]:
-    """What the release has of a motion: keypoints (B, K, 2) and Jacobians (B, K, 2, 2). The rest is 0 or 1."""
+    """What the release has of a motion: keypoints (B, K, 2), Jacobians (B, K, 2, 2). The rest is 0 or 1."""
     assert motion.jacobians is not None
     assert not motion.expression[..., 2].any()
     identity = motion.jacobians.clone()

@@ -26,7 +26,11 @@ def narrow(config: ModelConfig) -> ModelConfig:
         appearance=replace(config.appearance, widths=(8, 16, 32), residual_blocks=2),
         canonical=config.canonical
         and replace(
-            config.canonical, widths=(16, 32), out_width=16, kernel=3, depth=4 if config.canonical.depth else None
+            config.canonical,
+            widths=(16, 32),
+            out_width=16,
+            kernel=3,
+            depth=4 if config.canonical.depth else None,
         ),
         head=replace(head, stem_width=16, widths=few, blocks=head.blocks[: len(few)]),
         dense_motion=replace(config.dense_motion, widths=(16, 32), out_width=8, kernel=3),

@@ -52,7 +52,10 @@ def settle_on_gpu(model: FaceVid2Vid) -> None:
         hourglass.up[0] = Coarsened(hourglass.up[0].conv, 2 * smallest)
     generator.warp = partial(generator.warp, memory_format=torch.channels_last_3d)
     if config.generator.project:
-        generator.flatten, generator.project = nn.Identity(), DepthConv(generator.project, config.volume_depth)
+        generator.flatten, generator.project = (
+            nn.Identity(),
+            DepthConv(generator.project, config.volume_depth),
+        )
         generator.mix = PixelProduct(generator.mix)
     if isinstance(generator.decoder, SpadeDecoder):
         _drop_biases(generator.decoder)
