@@ -109,9 +109,9 @@ def convert(source: Weights, target: PathLike, name: str | None = None) -> Model
 
     `target` is a name that ends in .safetensors (ours) or .pth.tar (zhanglonghao1992's, First Order
     Motion's), or a new folder (SadTalker's, LivePortrait's), and appears whole or not at all. Every tensor
-    of every network is kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch and other things
-    that are no network's tensors are dropped. A model that was trained here goes into the layout of the
-    release that has its shapes, if one does.
+    of every network is kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch
+    and other things that are no network's tensors are dropped. A model that was trained here goes into the
+    layout of the release that has its shapes, if one does.
 
     `name` is a preset; left out, the files tell. Returns the config. Errors as `load`, and a target that
     cannot be written or is not that release's.

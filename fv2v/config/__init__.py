@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fv2v.config_values import check_numbers, config_of, require
+from fv2v.config.values import check_numbers, config_of, require
 
 TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
 EULER_ORDERS = ("xyz", "zyx")
