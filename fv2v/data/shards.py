@@ -26,7 +26,7 @@ from torch.nn.functional import avg_pool2d
 from fv2v.data.pairs import Draw, Pairs, Truth
 from fv2v.data.synthetic import LANDMARKS, SyntheticHeads, truth
 from fv2v.data.synthetic.dataset import LOOKS, to_bytes
-from fv2v.geometry import Motion
+from fv2v.geometry import POSED, Motion
 from fv2v.io.hidden import lock_file, remove_left_behind
 from fv2v.io.limits import CONFIG, check_bytes, reading, shown
 from fv2v.io.paths import PathLike, check_input, check_new_folder, whole_file
@@ -114,8 +114,7 @@ class HeadShards:
             source, driving = (self._averaged(file.read("pictures", row, frame)[None]) for frame in pair)
             canonical = file.read("canonical", row)[None]
             motions = [
-                Motion(**{f.name: file.read(f.name, row, frame)[None] for f in fields(Motion)})
-                for frame in pair
+                Motion(**{name: file.read(name, row, frame)[None] for name in POSED}) for frame in pair
             ]
         return Pairs(source, driving, Truth(canonical, *motions))
 

@@ -90,7 +90,7 @@ def count(config: ModelConfig, passes: tuple[Callable[[Any], None], ...]) -> Lau
         networks.half()
         n, depth, side = config.image_size, config.volume_depth, config.image_size // config.volume_stride
         features = torch.empty(1, config.volume_channels, depth, side, side, dtype=torch.half)
-        compressed = networks.dense_motion.compress(features)
+        compressed = networks.dense_motion.compress(features, torch.empty(1, 3, n, n, dtype=torch.half))
         points = torch.empty(1, config.keypoints, 3)
         affine = torch.empty(1, 3, 3) if config.geometry.transfer == "pose" else None
         if config.jacobian:

@@ -212,7 +212,8 @@ def _lend(tensor: Tensor, lane: Any) -> None:
 
 
 def _tensors(motion: Motion) -> list[Tensor]:
-    return [getattr(motion, field.name) for field in fields(Motion)]
+    every = (getattr(motion, field.name) for field in fields(Motion))
+    return [tensor for tensor in every if tensor is not None]
 
 
 def _inputs(source: Source, placement: Placement) -> tuple[list[Tensor], list[Tensor]]:

@@ -18,14 +18,15 @@ MOTION = {
     "translation": "head translation",
     "expression": "expression, as added to each keypoint",
     "scale": "head size; 1 where the preset has none",
+    "jacobians": "Jacobians of the keypoints",
 }
 MEANINGS = {
     "driving": "RGB in [0, 1], a square crop around the driver's face, resized as the config says",
     "source_features": "the portrait's feature volume",
     "source_compressed": "what the motion network sees of it",
     "source_canonical": "the portrait's canonical keypoints, (x, y, z)",
-    "source_jacobians": "their Jacobians",
     **{f"source_{name}": f"the portrait's own {meaning}" for name, meaning in MOTION.items()},
+    "source_jacobians": "their Jacobians",
     "source_keypoints": "the portrait's keypoints as it shows them; its volume is [-1, 1] each way",
     **{
         f"anchor_{name}": f"{meaning}, in the frame that counts as no change"
@@ -53,12 +54,12 @@ def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
     by_pictures = config.driven_by == "pictures"
     driving = (3, *2 * (config.image_size,)) if by_pictures else (config.head.inputs, config.head.window)
     motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3), "scale": (1, 1)}
+    motion["jacobians"] = (1, K, 3, 3)  # before it as J_c, too
     return {
         "driving": (batch_size, *driving),
         "source_features": (1, config.volume_channels, D, H, H),
         "source_compressed": (1, config.dense_motion.compressed_channels, D, H, H),
         "source_canonical": (1, K, 3),
-        "source_jacobians": (1, K, 3, 3),
         **{f"source_{name}": shape for name, shape in motion.items()},
         "source_keypoints": (1, K, 3),
         **{

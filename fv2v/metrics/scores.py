@@ -169,13 +169,14 @@ class Scores:
         self._add_energies(outputs.driven, true)
         if outputs.unmoved is not None:
             self.unmoved.add(outputs.unmoved, clip[:1], clip)
-        near = [YAWS.index(yaw) for yaw in NEAR_YAWS]
-        # the true views begin one step before YAWS
-        true_near = None if true.views is None else true.views[[i + 1 for i in near]]
-        self.near.add(outputs.views[near], true_near, clip)
-        self.front.add(outputs.front, true.front, clip)
-        if true.views is not None:
-            self._hits.append(yaw_hits(outputs.views, true.views))
+        if outputs.views is not None and outputs.front is not None:
+            near = [YAWS.index(yaw) for yaw in NEAR_YAWS]
+            # the true views begin one step before YAWS
+            true_near = None if true.views is None else true.views[[i + 1 for i in near]]
+            self.near.add(outputs.views[near], true_near, clip)
+            self.front.add(outputs.front, true.front, clip)
+            if true.views is not None:
+                self._hits.append(yaw_hits(outputs.views, true.views))
         if outputs.absolute is not None and outputs.relative is not None:
             self.absolute.add(outputs.absolute, true.cross, clip)
             self.relative.add(outputs.relative, true.cross, clip)

@@ -14,13 +14,15 @@ class AppearanceExtractor(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        widths = config.appearance.widths
+        widths, flat = config.appearance.widths, config.volume_depth == 1
         self.depth = config.volume_depth
         self.first = SameBlock2d(3, widths[0], kernel=config.appearance.kernel)
         self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise(widths)))
-        self.lift = nn.Conv2d(widths[-1], config.flat_channels, 1)
+        self.lift: nn.Module = nn.Identity()
+        if config.appearance.lift:
+            self.lift = nn.Conv2d(widths[-1], config.flat_channels, 1)
         self.residual = nn.Sequential(
-            *(ResBlock3d(config.volume_channels) for _ in range(config.appearance.residual_blocks))
+            *(ResBlock3d(config.volume_channels, flat=flat) for _ in range(config.appearance.residual_blocks))
         )
         channels = config.generator.detail_channels
         self.detail = nn.ModuleList(

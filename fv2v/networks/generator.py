@@ -24,9 +24,12 @@ class Generator(nn.Module):
         self.mask_threshold = config.dense_motion.mask_threshold
         self.warp: Callable[..., Any] = compose_warp  # or `mask_head`: engine/passes/taps_in_channels.py
         self.flatten: nn.Module = nn.Flatten(1, 2)  # depth folds into the channels
-        # the slope is the releases', and torch's default
-        self.project = SameBlock2d(config.flat_channels, width, negative_slope=0.01)
-        self.mix = nn.Conv2d(width, width, 1)
+        self.project: nn.Module = nn.Identity()
+        self.mix: nn.Module = nn.Identity()
+        if config.generator.project:
+            # the slope is the releases', and torch's default
+            self.project = SameBlock2d(config.flat_channels, width, negative_slope=0.01)
+            self.mix = nn.Conv2d(width, width, 1)
         self.decoder = decoder(config)
 
     def forward(

@@ -104,7 +104,11 @@ def motions_with_rest(
 
 
 def nearest(motion: Motion, source: Source) -> int:
-    """Which of T frames has the pose and expression nearest to the source's: of R x_c + δ, by squares."""
+    """Which of T frames has the pose and expression nearest to the source's: of R x_c + δ, by squares.
+
+    Of models without a pose it is that whose keypoints lie to each other most as the source's do, wherever
+    and how large the face is.
+    """
     apart = _pose(motion, source) - _pose(source.motion, source)
     return int(apart.square().sum(dim=(1, 2)).argmin())
 
@@ -112,7 +116,11 @@ def nearest(motion: Motion, source: Source) -> int:
 def _pose(motion: Motion, source: Source) -> Tensor:
     motion = motion.to(source.canonical.device, source.canonical.dtype)
     still = replace(motion, translation=0 * motion.translation, scale=torch.ones_like(motion.scale))
-    return keypoints_of(source.canonical, still)
+    points = keypoints_of(source.canonical, still)
+    if source.canonical.any():
+        return points
+    points = points - points.mean(dim=1, keepdim=True)
+    return points / torch.linalg.vector_norm(points, dim=(1, 2), keepdim=True).clamp(min=1e-6)
 
 
 def _reached(anchor: float, number: int, time: float) -> bool:

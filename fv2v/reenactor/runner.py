@@ -72,7 +72,9 @@ class Runner:
 
         `frames` is what errors call its frames. Raises ValueError as `check_motion`.
         """
-        check_motion(motion, self.config.keypoints, frames, scaled=self.config.head.scale)
+        config = self.config
+        jacobians = config.direct and config.jacobian
+        check_motion(motion, config.keypoints, frames, scaled=config.head.scale, jacobians=jacobians)
         motion = motion.to(self.device, coordinate_dtype(self.dtype))
         return replace(motion, translation=used_translation(motion.translation, self.config.geometry))
 

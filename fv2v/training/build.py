@@ -10,6 +10,7 @@ import torch
 from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.geometry.transfer import TRANSFERS
+from fv2v.geometry.view import check_has_pose
 from fv2v.losses import HeadFeatures, PerceptualLoss, Vgg19Features
 from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
 from fv2v.presets import FACE_VID2VID_256
@@ -17,6 +18,7 @@ from fv2v.training.config import TrainConfig
 from fv2v.training.initialization import begin_with_prior
 from fv2v.training.objective import LossNetworks
 
+TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression")  # losses against a truth
 WITHOUT_VGG = "or, without one, --set losses.perceptual=0 --set losses.reconstruction=10"
 
 
@@ -48,6 +50,10 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients: expected a model that pictures drive"
         )
+    if model.config.direct:
+        wants = [name for name in TRUE if getattr(config.losses, name)] + ["teacher"] * any(config.teacher)
+        if wants:
+            check_has_pose(model.config, f"what true motion is compared with ({', '.join(wants)})")
     _freeze_what_no_loss_reaches(model, config)
     for field in ("rates", "frozen"):
         check_names(model, list(getattr(config.optimiser, field)), f"optimiser.{field}")
@@ -135,6 +141,8 @@ def _head(weights: Path, field: str) -> HeadEstimator:
     model = checkpoints.load(weights)
     if model.config.driven_by == "coefficients":
         raise ValueError(f"{field}: {weights} reads no pictures, expected the weights of a model that does")
+    if model.head is None:
+        raise ValueError(f"{field}: {weights} has no H, expected the weights of a model that has")
     return model.head.float().eval().requires_grad_(False)
 
 
@@ -143,6 +151,8 @@ def _take_head(model: FaceVid2Vid, weights: Path) -> None:
     parts = [(each.head, each.keypoints, each.geometry) for each in (model.config, found.config)]
     if parts[0] != parts[1]:
         raise ValueError(f"head: {found.config.name!r} in {weights} has another H than {model.config.name!r}")
+    if model.head is None or found.head is None:
+        raise ValueError(f"head: {model.config.name!r} has no H that one could be taken for")
     model.head.load_state_dict(found.head.state_dict())
 
 

@@ -52,8 +52,12 @@ def settle_on_gpu(model: FaceVid2Vid) -> None:
         hourglass.down[-1] = FusedConv(hourglass.down[-1].conv, negative_slope=0.0)
         hourglass.up[0] = Coarsened(hourglass.up[0].conv, 2 * smallest)
     generator.warp = partial(generator.warp, memory_format=torch.channels_last_3d)
-    generator.flatten, generator.project = nn.Identity(), DepthConv(generator.project, config.volume_depth)
-    generator.mix = PixelProduct(generator.mix)
+    if config.generator.project:
+        generator.flatten, generator.project = (
+            nn.Identity(),
+            DepthConv(generator.project, config.volume_depth),
+        )
+        generator.mix = PixelProduct(generator.mix)
     if isinstance(generator.decoder, SpadeDecoder) and not config.detail_sizes:  # joins read its blocks, too
         _drop_biases(generator.decoder)
     _settle(model)
@@ -144,7 +148,8 @@ def _pad_channels(motion: Any, depth: int) -> None:
         (hourglass, "conv", more),
         (motion.mask, "conv", 0),
     ):
-        setattr(owner, name, _widened(getattr(owner, name), more, outputs))
+        if not isinstance(getattr(owner, name), nn.Identity):
+            setattr(owner, name, _widened(getattr(owner, name), more, outputs))
     deep = motion.occlusion.weight.unflatten(1, (-1, depth))
     motion.occlusion.weight = frozen(pad(deep, (0, 0) * 3 + (0, more)).flatten(1, 2))
     motion.hourglass = PaddedChannels(hourglass, more)
