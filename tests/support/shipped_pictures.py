@@ -101,6 +101,9 @@ def acting(time: torch.Tensor) -> tuple[Expression, Pose]:
         blink_right=blink,
         gaze_x=yaw / 45,  # at the viewer
         gaze_y=zero,
+        teeth=zero,
+        tongue=zero,
+        frown=zero,
     )
     position = torch.stack([0.03 * wave(1), 0.01 * wave(2)], dim=-1)
     return expression, Pose.at(5 * wave(2, 0.2), yaw, 5 * wave(1, 0.35), position)
