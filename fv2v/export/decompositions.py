@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fv2v_kernels.ops import modulate
+from fv2v_kernels.ops import modulate, soft_argmax3d
 from fv2v_kernels.ops.keypoint_flow import lattice
 
 OPSET = 20
@@ -74,6 +74,7 @@ def decompositions(read: Read) -> dict[Any, Callable[..., Any]]:
     return {
         fv2v.warp_candidates.default: warp_candidates,
         fv2v.compose_warp.default: compose_warp,
+        fv2v.soft_argmax3d.default: lambda *arguments: soft_argmax3d.reference(*arguments[:-1]),
         fv2v.modulate.default: lambda *arguments: modulate.reference(*arguments[:-1]),
         # of a rotation's entries, which neither overflow nor vanish when squared
         torch.ops.aten.hypot.default: lambda x, y: (x * x + y * y).sqrt(),

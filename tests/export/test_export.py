@@ -12,6 +12,8 @@ import torch
 from exporting import BOUND, awake, fed_and_shown
 from tiny import (
     TINY,
+    TINY_DIRECT,
+    TINY_FOMM,
     TINY_LIVEPORTRAIT,
     TINY_SADTALKER,
     TINY_SPADE,
@@ -33,6 +35,9 @@ CASES = [
     (TINY_SADTALKER, "gather", {"relative": False, "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
+    (TINY_FOMM, "gather", {"relative": True, "adapt_scale": True, "batch_size": 2}),
+    (TINY_FOMM, "grid_sample", {"relative": False}),
+    (TINY_DIRECT, "gather", {"relative": True}),
 ]
 # what every runtime has
 PLAIN = {
