@@ -12,7 +12,6 @@ import torch
 from exporting import BOUND, awake, fed_and_shown
 from tiny import (
     TINY,
-    TINY_DIRECT,
     TINY_FOMM,
     TINY_LIVEPORTRAIT,
     TINY_SADTALKER,
@@ -37,7 +36,6 @@ CASES = [
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
     (TINY_FOMM, "gather", {"relative": True, "adapt_scale": True, "batch_size": 2}),
     (TINY_FOMM, "grid_sample", {"relative": False}),
-    (TINY_DIRECT, "gather", {"relative": True}),
 ]
 # what every runtime has
 PLAIN = {
