@@ -86,10 +86,22 @@ def decompositions(read: Read) -> dict[Any, Callable[..., Any]]:
         fv2v.warp_candidates.default: warp_candidates,
         fv2v.compose_warp.default: compose_warp,
         fv2v.warp3d.default: warp3d,
+        fv2v.soft_argmax3d.default: _soft_argmax3d,
         fv2v.modulate.default: lambda *arguments: modulate.reference(*arguments[:-1]),
         # of a rotation's entries, which neither overflow nor vanish when squared
         torch.ops.aten.hypot.default: lambda x, y: (x * x + y * y).sqrt(),
     }
+
+
+def _soft_argmax3d(
+    logits: Tensor, jacobian_maps: Tensor | None, temperature: float, *_: Any
+) -> tuple[Tensor, Tensor]:
+    mask = torch.softmax(logits.flatten(2) / temperature, dim=-1)  # (B, K, N)
+    keypoints = (mask.unsqueeze(-1) * lattice(logits.shape[2:], mask).flatten(0, 2)).sum(2)
+    if jacobian_maps is None:
+        return keypoints, keypoints.new_empty(0)
+    maps = jacobian_maps.flatten(2).unflatten(1, (-1, 9))  # (B, K, 9, N)
+    return keypoints, (maps * mask.unsqueeze(2)).sum(3).unflatten(-1, (3, 3))
 
 
 def grid_sample(features: Tensor, points: Tensor, align_corners: bool) -> Tensor:

@@ -61,9 +61,9 @@ class Placement(NamedTuple):
 
 def direct_motion(keypoints: Tensor, jacobians: Tensor | None) -> Motion:
     """Keypoints x (B, K, 3) in a picture, of a model without H: R = 1, t = 0, s = 1, x_c = 0, δ = x."""
-    B = len(keypoints)
-    straight = torch.eye(3, dtype=keypoints.dtype, device=keypoints.device).expand(B, -1, -1)
-    return Motion(straight, keypoints.new_zeros(B, 3), keypoints, keypoints.new_ones(B, 1), jacobians)
+    first = keypoints[:, 0]  # like which (B, 3) and (B, 1) are made
+    straight = torch.eye(3, dtype=keypoints.dtype, device=keypoints.device).expand(len(first), -1, -1)
+    return Motion(straight, torch.zeros_like(first), keypoints, torch.ones_like(first[:, :1]), jacobians)
 
 
 def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -64,9 +64,11 @@ class CanonicalKeypoints(nn.Module):
 
     def _maps(self, maps: Tensor, keypoints: int) -> Tensor:
         """Nine maps a keypoint of what the head returns: where it is flat four, or of one set for all."""
-        if self.depth == 1:
-            maps = pad(maps.unflatten(1, (-1, 2, 2)), (0, 0) * 3 + (0, 1) * 2).flatten(1, 3)
-        return maps.unflatten(1, (-1, 9)).expand(-1, keypoints, *[-1] * 4).flatten(1, 2)
+        if maps.shape[1] == 9 * keypoints:
+            return maps
+        each, n = maps.flatten(2), 2 if self.depth == 1 else 3  # no more than five dimensions, for export
+        each = pad(each.unflatten(1, (-1, n, n)), (0, 0) + (0, 3 - n) * 2).flatten(2, 3)  # (B, 1 or K, 9, N)
+        return each.expand(-1, keypoints, -1, -1).flatten(1, 2).unflatten(2, maps.shape[2:])
 
 
 def _jacobian_head(channels: int, K: int, c: CanonicalConfig, flat: bool) -> nn.Conv3d:

@@ -14,6 +14,7 @@ from tiny import (
     TINY,
     TINY_DETAIL,
     TINY_DETAIL_SPADE,
+    TINY_FOMM,
     TINY_LIVEPORTRAIT,
     TINY_SADTALKER,
     TINY_SPADE,
@@ -34,11 +35,13 @@ CASES = [
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
     (TINY_DETAIL, "gather", {"relative": True, "batch_size": 2}),
     (TINY_DETAIL_SPADE, "grid_sample", {"relative": False}),
+    (TINY_FOMM, "gather", {"relative": True, "adapt_scale": True, "batch_size": 2}),
 ]
 MORE = [
     (TINY, "grid_sample", {"relative": False}),
     (TINY_VOX_JACOBIAN, "grid_sample", {"relative": False, "view": "replace"}),
     (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),
+    (TINY_FOMM, "grid_sample", {"relative": False}),
 ]
 # what every runtime has
 PLAIN = {

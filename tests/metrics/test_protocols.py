@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from perfect import TINY_HEADS, Perfect
-from tiny import TINY, TINY_SADTALKER, lively
+from tiny import TINY, TINY_FOMM, TINY_SADTALKER, lively
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from fv2v.data.synthetic import REGIONS, SyntheticHeads
@@ -25,6 +25,7 @@ from fv2v.metrics.scores import (
     yaw_check,
     yaw_hits,
 )
+from fv2v.metrics.sheet import write_sheet
 from fv2v.reenactor import Reenactor
 
 HEADS = HeldOut(size=32, identities=2, frames=4, pairs=1, driven=2)
@@ -208,6 +209,20 @@ def test_keypoints_of_another_kind_have_no_errors(scenes):
     assert results.motion is None
     assert results.true_keypoints is None
     assert results.model.yaw_check is not None
+
+
+def test_a_model_without_a_pose_has_no_views(scenes, tmp_path):
+    done = evaluate(Reenactor(TINY_FOMM, weights="random"), scenes[:1], examples=1)
+    model = done.results.model
+    assert model.same_identity.pictures == len(scenes[0].frames) - 1
+    assert model.same_identity.l1_ratio is not None
+    assert model.cross_relative.measured
+    assert not model.free_view.measured
+    assert not model.frontalization.measured
+    assert model.yaw_check is None
+    assert done.results.true_keypoints is None
+    write_sheet(tmp_path / "sheet.png", done.examples)
+    assert (tmp_path / "sheet.png").stat().st_size > 0
 
 
 def test_models_and_scenes_that_do_not_fit(scenes):

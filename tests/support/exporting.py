@@ -34,6 +34,8 @@ def awake(config: ModelConfig, seen: Sequence[np.ndarray]) -> Reenactor:
     reenactor = Reenactor(config, weights="random", device="cpu", optimize=False)
     model = reenactor.model
     model.dense_motion.mask.weight.mul_(30)
+    if config.direct:
+        model.canonical.heatmap.weight.mul_(30)
     if config.generator.decoder == "residual":  # SPADE normalises
         model.generator.decoder.final.weight.mul_(30)
     if config.head.trunk == "resnet":  # the other trunks have no such norms

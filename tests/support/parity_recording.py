@@ -98,6 +98,8 @@ def record_rendering(model: FaceVid2Vid, source: Source, scenario: str, placed: 
 def head_outputs(model: FaceVid2Vid, scope: str) -> dict[str, nn.Module]:
     """H's and Δ's linear heads, before anything is made of them; and the angles."""
     head, network = model.head, "he" if model.canonical else "me"
+    if head is None:
+        return {}
     heads = {"t": head.translation, "exp": head.expression, "scale": head.scale, "kp": head.canonical}
     outputs = {f"{network}{scope}{name}": module for name, module in heads.items() if module is not None}
     for angle in ("pitch", "yaw", "roll"):
