@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
-TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
+TRANSFER_NAMES = ("pose", "keypoint", "liveportrait", "performrecast")
 EULER_ORDERS = ("xyz", "zyx")
 TRUNKS = ("resnet", "convnext", "coefficients")
 DECODERS = ("residual", "spade")
@@ -58,12 +58,30 @@ class GeometryConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerConfig:
+    """F as a vision transformer, DINO's ViT-B/16 (Caron et al. 2021). Its tokens become 2×2 voxels each."""
+
+    enlarged: int = 2  # F sees the portrait so many times as large as H does
+    patch: int = 16  # pixels on a side of what a token stands for
+    width: int = 768
+    depth: int = 12  # blocks
+    heads: int = 12
+    table: int = 14  # patches on a side of the picture that its positions were learnt on
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        _require(self.width % self.heads == 0, "transformer.width a multiple of its heads", self)
+        _require(self.patch % (2 * self.enlarged) == 0, "transformer.patch a multiple of 2 x enlarged", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppearanceConfig:
     """F. The picture is halved once for every width after the first."""
 
     kernel: int = 7  # of the first convolution; the SPADE releases have 3
     widths: tuple[int, ...] = (64, 128, 256)
     residual_blocks: int = 6
+    transformer: TransformerConfig | None = None  # in place of those convolutions: PerformRecast
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -100,6 +118,7 @@ class HeadConfig:
     widths: tuple[int, ...] = (256, 512, 1024, 2048)
     blocks: tuple[int, ...] = (3, 3, 5, 2)  # of each stage; plain bottlenecks after its strided one
     scale: bool = False  # a head that says how large the face is, as LivePortrait's
+    scale_axes: int = 1  # numbers that it says: 3, one an axis, PerformRecast's
     bins: int = 66
     degrees_per_bin: float = 3.0
     degree_offset: float = 99.0
@@ -110,6 +129,13 @@ class HeadConfig:
         _require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
         single = self.trunk != "coefficients" or len(self.widths) == 1
         _require(single, "one head.widths beside the trunk 'coefficients'", self.widths)
+        fits = self.scale_axes in ((1, 3) if self.scale else (1,))
+        _require(fits, "head.scale_axes 1, or 3 with head.scale", self.scale_axes)
+
+    @property
+    def scales(self) -> int:
+        """How many numbers say how large the face is; 0 where it is 1."""
+        return self.scale_axes if self.scale else 0
 
     @property
     def window(self) -> int:
@@ -223,7 +249,15 @@ class ModelConfig:
     @property
     def volume_stride(self) -> int:
         """Pixels of the picture to a voxel of the volume, in height and in width."""
+        if transformer := self.appearance.transformer:
+            return transformer.patch // (2 * transformer.enlarged)
         return 1 << (len(self.appearance.widths) - 1)
+
+    @property
+    def portrait_size(self) -> int:
+        """Pixels on a side of the portrait as F sees it."""
+        transformer = self.appearance.transformer
+        return self.image_size * (transformer.enlarged if transformer else 1)
 
     @property
     def driven_by(self) -> str:
@@ -269,13 +303,14 @@ def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
     parts = {
         "geometry": GeometryConfig,
         "appearance": AppearanceConfig,
+        "transformer": TransformerConfig,
         "canonical": CanonicalConfig,
         "head": HeadConfig,
         "dense_motion": DenseMotionConfig,
         "generator": GeneratorConfig,
         "retargeting": RetargetingConfig,
     }
-    optional = ("canonical", "retargeting")
+    optional = ("canonical", "retargeting", "transformer")
     hints = get_type_hints(cls)
     found: dict[str, Any] = {}
     for name, value in values.items():

@@ -14,6 +14,7 @@ from fv2v.config import (
     HeadConfig,
     ModelConfig,
     RetargetingConfig,
+    TransformerConfig,
 )
 
 FACE_VID2VID_256 = ModelConfig(name="face-vid2vid-256")
@@ -73,6 +74,18 @@ LIVEPORTRAIT = replace(
     retargeting=RetargetingConfig(),
 )
 
+# PerformRecast (youku-aigc): LivePortrait's M and G with more keypoints, a vision transformer for F, and
+# zhanglonghao1992's angles; a scale for each axis, and an expression that turns with the head.
+PERFORMRECAST = replace(
+    LIVEPORTRAIT,
+    name="performrecast",
+    keypoints=49,
+    geometry=GeometryConfig(transfer="performrecast", relative=False, pi=3.14, translation="xy"),
+    appearance=AppearanceConfig(transformer=TransformerConfig()),
+    head=replace(LIVEPORTRAIT.head, scale_axes=3, degree_offset=99.0),
+    retargeting=None,
+)
+
 # The model that ships with the package (training/configs/starter-*.toml): keypoints are the drawn heads'
 # landmarks, and one trunk estimates all that H, L and Δ do.
 STARTER = ModelConfig(
@@ -101,12 +114,17 @@ PRESETS: dict[str, ModelConfig] = {
         SADTALKER_256,
         SADTALKER_512,
         LIVEPORTRAIT,
+        PERFORMRECAST,
         STARTER,
     )
 }
 
 
 _ADDED = ("resize", "truncates")  # fields that files of earlier versions do not have
+_ADDED_TO_PARTS: dict[str, dict[str, Any]] = {  # and of parts, with what they do without them
+    "appearance": {"transformer": None},
+    "head": {"scale_axes": 1},
+}
 
 
 def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -116,7 +134,12 @@ def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
     default, which presets once had otherwise. With a name that no preset has it is the defaults, which change
     nothing.
     """
-    if not isinstance(values, Mapping) or any(name in values for name in _ADDED):
+    if not isinstance(values, Mapping):
+        return values
+    parts = {part: values.get(part) for part in _ADDED_TO_PARTS}
+    parts = {part: _ADDED_TO_PARTS[part] | {**own} for part, own in parts.items() if isinstance(own, Mapping)}
+    values = {**values, **parts}
+    if any(name in values for name in _ADDED):
         return values
     name = str(values.get("name"))
     known = PRESETS.get(name) or PRESETS.get(name.removesuffix("-jacobian"))

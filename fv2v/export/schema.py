@@ -51,7 +51,8 @@ def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
     K, D, H = config.keypoints, config.volume_depth, config.image_size // config.volume_stride
     by_pictures = config.driven_by == "pictures"
     driving = (3, *2 * (config.image_size,)) if by_pictures else (config.head.inputs, config.head.window)
-    motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3), "scale": (1, 1)}
+    motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3)}
+    motion["scale"] = (1, max(config.head.scales, 1))
     return {
         "driving": (batch_size, *driving),
         "source_features": (1, config.volume_channels, D, H, H),

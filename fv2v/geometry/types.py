@@ -17,7 +17,7 @@ class Motion(Batched):
     rotation: Tensor  # (B, 3, 3)
     translation: Tensor  # (B, 3)
     expression: Tensor  # (B, K, 3)  δ
-    scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's
+    scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's and PerformRecast's, its (B, 3)
 
     def __repr__(self) -> str:
         B, K, _ = self.expression.shape
@@ -56,14 +56,14 @@ def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scaled: bool = False) -> None:
+def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scales: int = 0) -> None:
     """Check a motion from outside. Waits for the device, so not for motions just extracted.
 
     Args:
         motion: of B frames.
         keypoints: K, how many the preset has.
         frames: what errors call its frames.
-        scaled: whether the preset has scales other than 1.
+        scales: how many numbers of scale the preset has; 0 where it is 1.
 
     Raises:
         ValueError: sizes that do not fit, NaN or infinite numbers, a scale where the preset has none or one
@@ -76,7 +76,7 @@ def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scal
         "rotation": (B, 3, 3),
         "translation": (B, 3),
         "expression": (B, keypoints, 3),
-        "scale": (B, 1),
+        "scale": (B, max(scales, 1)),
     }
     for name, shape in expected.items():
         got = getattr(motion, name)
@@ -87,8 +87,8 @@ def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scal
             )
         if (got - got).any():  # 0 or NaN: in half of isfinite's time
             raise ValueError(f"motion of the {frames}: {name} holds NaN or infinite numbers")
-    wanted = "positive scales" if scaled else "scale 1 (this preset has no other)"
-    if not ((motion.scale > 0) if scaled else (motion.scale == 1)).all():
+    wanted = "positive scales" if scales else "scale 1 (this preset has no other)"
+    if not ((motion.scale > 0) if scales else (motion.scale == 1)).all():
         raise ValueError(f"motion of the {frames}: expected {wanted}, got {motion.scale.flatten().tolist()}")
 
 

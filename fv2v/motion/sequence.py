@@ -33,7 +33,8 @@ class MotionSequence:
     lips: Tensor | None = None  # (T, 1) how far the lips are
 
     def __post_init__(self) -> None:
-        check_motion(self.motion, self.motion.expression.shape[1], "motion sequence", scaled=True)
+        scales = 3 if self.motion.scale.shape[1:] == (3,) else 1
+        check_motion(self.motion, self.motion.expression.shape[1], "motion sequence", scales=scales)
         T = len(self.motion)
         if len(self.timing.pts) != T:
             raise ValueError(f"expected a time stamp for each of {T} frames, got {len(self.timing.pts)}")
@@ -93,4 +94,4 @@ def tensor(values: Any, name: str) -> Tensor:
 
 def _meaning(config: ModelConfig) -> tuple[object, ...]:
     """What the numbers of a motion depend on; whether it is relative is decided when it is used."""
-    return replace(config.geometry, relative=True), config.keypoints, config.head.scale
+    return replace(config.geometry, relative=True), config.keypoints, config.head.scales

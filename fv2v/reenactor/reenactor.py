@@ -17,7 +17,8 @@ from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
 from fv2v.engine.stages import Pending
-from fv2v.geometry import Motion, Source, View, frontal, resting
+from fv2v.geometry import Motion, Source, View, resting
+from fv2v.geometry.view import AHEAD
 from fv2v.io.paths import PathLike
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.edit import Edit, check_edits
@@ -300,7 +301,7 @@ class Reenactor:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
-        frames = FrameInputs(source, frontal(source.motion))
+        frames = FrameInputs(source, source.motion, view=AHEAD)
         return self.runner.levels(self.runner.render(frames, graph=False))[0].cpu().numpy()
 
     def save(self, path: PathLike) -> None:

@@ -14,11 +14,18 @@ from places import DATA
 from safetensors.torch import save_file
 
 from fv2v import checkpoints
-from fv2v.checkpoints import liveportrait, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import liveportrait, performrecast, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import ModelConfig
 from fv2v.networks import FaceVid2Vid
-from fv2v.presets import LIVEPORTRAIT, SADTALKER_256, VOX_256, VOX_256_JACOBIAN, VOX_256_SPADE
+from fv2v.presets import (
+    LIVEPORTRAIT,
+    PERFORMRECAST,
+    SADTALKER_256,
+    VOX_256,
+    VOX_256_JACOBIAN,
+    VOX_256_SPADE,
+)
 
 Network = dict[str, torch.Tensor]
 # by release: the key list that is beside this file, and which of its entries is which network
@@ -53,6 +60,18 @@ RECORDED: dict[str, tuple[str, dict[str, str]]] = {
             )
         },
     ),
+    "performrecast": (
+        "performrecast",
+        {
+            name: name
+            for name in (
+                "appearance_feature_extractor",
+                "motion_extractor",
+                "warping_module",
+                "spade_generator",
+            )
+        },
+    ),
 }
 
 # what each loads as, and whose tables serve
@@ -63,6 +82,7 @@ CONFIGS = {
     "sad": (SADTALKER_256, sadtalker),
     "sad_full": (replace(SADTALKER_256, head=replace(SADTALKER_256.head, inputs=73)), sadtalker),
     "lp": (LIVEPORTRAIT, liveportrait),
+    "performrecast": (PERFORMRECAST, performrecast),
 }
 
 
@@ -169,6 +189,10 @@ def write_release(release: str, folder: Path) -> list[Path]:
         file = folder / "SadTalker_V0.0.2_256.safetensors"
         save_file(flat | others, file)
         return [file, mapping]
+    if release == "performrecast":
+        for network, tensors in networks.items():
+            torch.save(tensors, folder / f"{network}.pth")
+        return [folder]
     base, retargeting = folder / "base_models", folder / "retargeting_models"
     base.mkdir()
     retargeting.mkdir()
