@@ -31,6 +31,8 @@ class HeadEstimator(nn.Module):
         self.translation = nn.Linear(c.widths[-1], 3)
         self.expression = nn.Linear(c.widths[-1], points)
         self.scale = nn.Linear(c.widths[-1], c.scales) if c.scale else None
+        if self.scale and c.scales > 1:  # three at random would hardly all be positive
+            nn.init.ones_(self.scale.bias)
         self.canonical = nn.Linear(c.widths[-1], points) if config.canonical is None else None
 
     def forward(self, seen: Tensor) -> HeadEstimate:

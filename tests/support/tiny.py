@@ -17,10 +17,11 @@ from fv2v.config import (
     HeadConfig,
     ModelConfig,
     RetargetingConfig,
+    TransformerConfig,
 )
 from fv2v.geometry import Source
 from fv2v.networks import FaceVid2Vid
-from fv2v.presets import LIVEPORTRAIT, SADTALKER_256, VOX_256
+from fv2v.presets import LIVEPORTRAIT, PERFORMRECAST, SADTALKER_256, VOX_256
 from fv2v.reenactor import Reenactor
 
 TINY = ModelConfig(
@@ -68,7 +69,26 @@ TINY_LIVEPORTRAIT = replace(
     generator=replace(TINY_SPADE.generator, pixel_shuffle=2),
     retargeting=RetargetingConfig(stitch=(16,), lips=(16,), eyes=(16,)),
 )
-TINIES = (TINY, TINY_VOX, TINY_VOX_JACOBIAN, TINY_SPADE, TINY_SADTALKER, TINY_LIVEPORTRAIT)
+TINY_PERFORMRECAST = replace(
+    TINY_LIVEPORTRAIT,
+    name="tiny-performrecast",
+    keypoints=PERFORMRECAST.keypoints,
+    geometry=PERFORMRECAST.geometry,
+    appearance=AppearanceConfig(
+        residual_blocks=1, transformer=TransformerConfig(patch=8, width=16, depth=1, heads=2, table=4)
+    ),
+    head=replace(PERFORMRECAST.head, widths=(16, 32), blocks=(1, 1)),
+    retargeting=None,
+)
+TINIES = (
+    TINY,
+    TINY_VOX,
+    TINY_VOX_JACOBIAN,
+    TINY_SPADE,
+    TINY_SADTALKER,
+    TINY_PERFORMRECAST,
+    TINY_LIVEPORTRAIT,
+)
 SEEING = tuple(config for config in TINIES if not config.head.window)  # those that pictures drive
 
 
