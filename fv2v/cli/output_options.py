@@ -24,9 +24,9 @@ Picture = Annotated[
 Sound = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE|driving|none",
+        metavar="FILE|driving|source|none",
         help="Sound that goes along. Of a video or sound file, of DRIVING (the default, where it has any; "
-        "motion has none, but for .fv2v), or none.",
+        "motion has none, but for .fv2v), of a film that is moved, or none.",
         show_default=False,
     ),
 ]

@@ -8,15 +8,23 @@ import typer
 
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import Lost, MotionOptions
-from fv2v.cli.options import FaceOptions, ModelOptions, OwnCoefficients, Portrait, Strict, ViewOptions
+from fv2v.cli.options import FaceOptions, ModelOptions, OwnCoefficients, Strict, ViewOptions
 from fv2v.cli.output_options import Compare, Sound, SpanOptions, VideoOutput
 from fv2v.jobs.call import Call
 
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Picture or film of the face that is moved; a folder or pattern of frames is a film.",
+        show_default=False,
+    ),
+]
 Driving = Annotated[
     Path,
     typer.Argument(
         metavar="DRIVING",
-        help="What moves the face: a film, a folder or pattern of frames, as frames/%04d.png; motion, as "
+        help="What moves it: a film, a folder or pattern of frames, as frames/%04d.png; motion, as "
         "`fv2v render` takes it; or a picture, of which a picture comes.",
         show_default=False,
     ),
@@ -25,12 +33,12 @@ Driving = Annotated[
 
 Fps = Annotated[
     float | None,
-    typer.Option(help="Frames a second of a folder of frames, 25 by default.", show_default=False),
+    typer.Option(help="Frames a second of folders of frames, 25 by default.", show_default=False),
 ]
 
 
 def reenact(
-    portrait: Portrait,
+    portrait: Source,
     driving: Driving,
     film: VideoOutput,
     span: SpanOptions,
@@ -46,7 +54,10 @@ def reenact(
     strict: Strict = False,
     lost: Lost = "hold",
 ) -> Call:
-    """Move PORTRAIT as the face in DRIVING moves, and write the film: same frames, time stamps and sound."""
+    """Move SOURCE as the face in DRIVING moves, and write the film: same frames, time stamps and sound.
+
+    Of a film as SOURCE its own frames and time stamps; the shorter of the two films rules.
+    """
     from fv2v.pipelines.reenact import reenact as run
 
     arguments = {

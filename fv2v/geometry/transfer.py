@@ -19,6 +19,9 @@ preset names its rule; d0 is the anchor, and (R_u, t_u) the receiver's view:
     relative   R = R_s R_d0⁻¹ R_d,  t and δ as `pose`,  s = s_s s_d / s_d0
     view       after: R ← R_u R,  t ← t + t_u
     then       x = s (R x_c + δ) + t, without affine
+  liveportrait, where the source is a film (`FilmTransfer`)
+    absolute   as above, R and δ smoothed
+    relative   R and δ as above, smoothed, of δ what absolute motion takes,  t = t_s,  s = s_s
   performrecast (its release), which transfers the expression alone: R_s, t_s, s_s
     absolute   its "replacement": δ is the driver's, but at some keypoints a mixture with the source's own
     relative   its "enhancement": δ = δ_s + δ_d − δ_d0
@@ -184,6 +187,18 @@ def _place_performrecast(
     return Placement(keypoints_of(source.canonical, motion, geometry), None)
 
 
+def _move_film(own: Motion, motion: Motion, anchor: Motion | None) -> Motion:
+    if anchor is None:
+        return motion
+    rotation = own.rotation @ anchor.rotation.mT @ motion.rotation
+    expression = own.expression + (motion.expression - anchor.expression)
+    return replace(own, rotation=rotation, expression=expression)
+
+
+def _keep_of_film(own: Motion, motion: Motion) -> Motion:
+    return replace(motion, expression=_partly_driven(motion.expression, own.expression))
+
+
 def _changed(own: Motion, motion: Motion, anchor: Motion) -> Motion:
     """`motion` with the source's own t and δ, changed as the driver's have since the anchor."""
     return replace(
@@ -232,6 +247,14 @@ def _inverse(matrices: Tensor) -> Tensor:
     return columns / volume[..., None, None]
 
 
+@dataclass(frozen=True, slots=True)
+class FilmTransfer:
+    """How the frames of a film are moved by a release that smooths what they are given."""
+
+    move: Callable[[Motion, Motion, Motion | None], Motion]  # own, driver's, anchor -> to be smoothed
+    keep: Callable[[Motion, Motion], Motion]  # own, smoothed -> what the frame is given
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """A transfer rule: how it places keypoints, and what else of the package depends on it."""
@@ -240,6 +263,7 @@ class Transfer:
         [Source, Motion, Motion | None, Views, GeometryConfig, Tensor | float], Placement
     ]  # as `place`
     rest: Callable[[Motion, str], Motion | None] = lambda motion, region: None  # as `resting`
+    film: FilmTransfer | None = None  # None: a film's frames are moved as portraits are
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # keypoints that have a name
     scales_movement: bool = False  # relative movement can be scaled to the source's size of face
     rotates_flow: bool = False  # the affine of the flow is R_s R_d⁻¹, whatever the Jacobians are
@@ -254,6 +278,7 @@ TRANSFERS = {  # by the names of `GeometryConfig.transfer`
     "liveportrait": Transfer(
         place=_place_liveportrait,
         rest=_at_rest,
+        film=FilmTransfer(_move_film, _keep_of_film),
         groups=GROUPS,
         keeps_own_expression=True,
     ),

@@ -59,6 +59,8 @@ class DrivingVideo:
         ValueError: no video, or no such face in it.
     """
 
+    moves = "drives"  # what its face does
+
     def __init__(
         self,
         path: PathLike,
@@ -101,7 +103,7 @@ class DrivingVideo:
 
     def _counted(self, config: ModelConfig) -> Iterator[LookedAt]:
         self._cropper, crops = self._crops_of(self._decoded, config)
-        self._cropped = Timed(crops)
+        self._cropped: Timed[Any] = Timed(crops)
         for frame in self._looked_at(self._cropper, self._cropped):
             if not frame.seen:
                 self.lost.append(frame.number)
@@ -205,8 +207,8 @@ class DrivingVideo:
         seconds = ", ".join(f"{times[number] - times[0]:.2f}" for number in others[:5])
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         return (
-            f"{self.reader.path}: another face drives from {seconds} s{more} on, since the one that was "
-            "followed is not in the picture"
+            f"{self.reader.path}: another face {self.moves} from {seconds} s{more} on, since the one that "
+            "was followed is not in the picture"
         )
 
     @property

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver is: told by the file, so that one command takes what people have."""
+"""What a driver or a source is: told by the file, so that one command takes what people have."""
 
 from pathlib import Path
+from typing import Any
 
 from fv2v.codec.file import SUFFIX as CODED
 from fv2v.io.container import is_one_picture
 from fv2v.io.frame_folder import is_frames
+from fv2v.io.image import IMAGE_SUFFIXES
 from fv2v.io.paths import PathLike, check_input
+from fv2v.io.video import read_video
 from fv2v.motion.coefficients import COEFFICIENT_SUFFIXES
 from fv2v.motion.npz import MOTION_SUFFIXES
 
@@ -27,3 +30,23 @@ def kind_of(driving: PathLike) -> str:
     if path.suffix.lower() in MOTION_FILES:
         return MOTION
     return PICTURE if is_one_picture(path) else FILM
+
+
+def kind_of_source(path: PathLike) -> str:
+    """The same of what is moved; a file that is named as a picture counts as one, whatever is wrong with it.
+
+    Only .webp holds films, too; and a .gif of one frame is a picture.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in IMAGE_SUFFIXES and suffix != ".webp" and not is_frames(path):
+        return PICTURE
+    kind = kind_of(path)
+    is_still_gif = kind == FILM and suffix == ".gif" and sum(1 for _ in read_video(path, frames=2)) == 1
+    return PICTURE if is_still_gif else kind
+
+
+def check_given(path: PathLike, kind: str, **given: Any) -> None:
+    """ValueError for an option that a file of that kind leaves nothing to do; None: it was not given."""
+    name = next((name for name, value in given.items() if value is not None), None)
+    if name is not None:
+        raise ValueError(f"{path} is {kind}: expected no {name.replace('_', ' ')} with it")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A portrait driven by motion from a file."""
+"""A portrait, or the face in a film, driven by motion from a file."""
 
 import tempfile
 import time
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
-from fv2v.face.portrait import crop_portrait
+from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.paths import PathLike
 from fv2v.io.timing import Span
@@ -20,9 +20,11 @@ from fv2v.motion.edit import Edit, EditMaker
 from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
 from fv2v.pipelines.compare import SideBySide
 from fv2v.pipelines.faces import FaceFinder, openness_of
+from fv2v.pipelines.kinds import FILM, check_given, kind_of_source
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.motion_file import MotionFile
 from fv2v.pipelines.report import Report
+from fv2v.pipelines.source_film import SourceFilm, open_source
 from fv2v.pipelines.write import chosen_sound, paths_given, render_to_file
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
@@ -64,7 +66,7 @@ def render(
     """Move a portrait by motion from a file: a frame for each of its frames, with its time stamps.
 
     Args:
-        portrait: a picture with a face.
+        portrait: a picture with a face; or a film of one, which motion of the preset moves as `reenact` says.
         motion: .npz as `extract` writes it; .pkl, a template of LivePortrait, for its preset; coefficients
             as `fv2v.read_coefficients` reads them, 25 rows a second, for a preset that they drive; or .fv2v,
             of which the motion and the sound are taken.
@@ -86,13 +88,16 @@ def render(
         ValueError: a file that cannot be used, in one line that says why; motion of another preset.
     """
     options = AnimationOptions(**animation)
+    is_film = kind_of_source(portrait) == FILM
+    if is_film:
+        check_given(portrait, FILM, eyes_and_lips=edit_from)
     inputs = paths_given(portrait, motion, source_coefficients, sound, still)
     encoding = Encoding(codec, crf, encoder_preset)
     output = check_film(output, encoding, inputs)
     span = Span(start, end, frames)
+    part = replace(span, frames=None) if is_film else span  # as many as the film has
     moved_by = MotionFile.read(motion)
-    taken = span.of(moved_by.timing)
-    sound = chosen_sound(sound, motion, moved_by.path if moved_by.has_sound else None)
+    taken = part.of(moved_by.timing)
     own = None if source_coefficients is None else read_coefficients(source_coefficients)[0]
     model = ModelChoice(
         preset,
@@ -103,7 +108,7 @@ def render(
         driven_by=moved_by.driven_by,
         requirements=[
             moved_by.check,
-            partial(_check_inputs, own is not None, still is not None),
+            partial(_check_inputs, own is not None, still is not None, is_film),
             options.check,
         ],
     )
@@ -111,37 +116,45 @@ def render(
     given = read_anchor(options.anchor, crop)
     started = time.perf_counter()
     faces = FaceFinder(model, crop)
-    cropped = crop_portrait(portrait, crop, faces.choose(face))
+    source = open_source(portrait, crop, faces.choose(face), span)
+    film = source if isinstance(source, SourceFilm) else None
+    own_sound = moved_by.path if moved_by.has_sound else None
+    sound = chosen_sound(sound, motion, own_sound, film.reader.sound if film else None)
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
-    if edit_from is not None:
-        options = replace(options, edit=edit_from(openness_of(cropped), None))
+    if edit_from is not None and isinstance(source, CroppedPortrait):
+        options = replace(options, edit=edit_from(openness_of(source), None))
     searched = time.perf_counter() - started
     reenactor = model.load()
     options = _edited(options, taken)
-    sequence = moved_by.sequence(reenactor, span)
+    sequence = moved_by.sequence(reenactor, part)
     if sequence is not None and given is not None:
-        anchor = anchor_of_motion(given, reenactor, sequence, cropped.image)
+        anchor = anchor_of_motion(given, reenactor, sequence, source.image)
         options = replace(options, anchor=anchor)
-    driver = sequence.motion if sequence else moved_by.rows(reenactor, own, span, options.batch_size)
+    driver = sequence.motion if sequence else moved_by.rows(reenactor, own, part, options.batch_size)
+    timing = moved_by.timing.part(taken)
     with tempfile.TemporaryDirectory() as folder:
+        heard = moved_by.sound_in(Path(folder)) if sound == moved_by.path else sound
+        if film:
+            film.reader.sound = heard
         report = render_to_file(
             reenactor,
-            cropped,
-            driver,
+            source,
+            film.paired_with_motion(sequence.motion, timing) if film and sequence else driver,
             output,
             options,
-            like=moved_by.timing.part(taken),
-            total=len(driver),
+            like=film.reader if film else timing,
+            total=film.length(len(driver), timing.rate) if film else len(driver),
             coefficients=own,
             still=cropped_still,
-            sound=moved_by.sound_in(Path(folder)) if sound == moved_by.path else sound,
-            beside=SideBySide(cropped.picture if paste_back else cropped.image) if compare else None,
+            sound=None if film else heard,
+            beside=SideBySide(source, whole=paste_back) if compare else None,
             paste_back=paste_back,
             searched=searched,
             encoding=encoding,
             progress=progress,
         )
-    return replace(report, notes=(*report.notes, *faces.notes))
+    notes = film.notes if film else ()
+    return replace(report, notes=(*report.notes, *notes, *faces.notes))
 
 
 def _edited(options: AnimationOptions, taken: slice) -> AnimationOptions:
@@ -151,7 +164,7 @@ def _edited(options: AnimationOptions, taken: slice) -> AnimationOptions:
     return replace(options, edit=list(options.edit)[taken])
 
 
-def _check_inputs(has_coefficients: bool, has_still: bool, config: ModelConfig) -> None:
+def _check_inputs(has_coefficients: bool, has_still: bool, is_film: bool, config: ModelConfig) -> None:
     """What of the portrait the preset reads beside its picture."""
     if config.driven_by == "pictures":
         if has_coefficients:
@@ -159,6 +172,11 @@ def _check_inputs(has_coefficients: bool, has_still: bool, config: ModelConfig) 
                 f"{config.name!r} reads pictures alone: expected no coefficients of the portrait"
             )
         return
+    if is_film:
+        raise ValueError(
+            f"{config.name!r} reads a portrait's 3DMM coefficients beside its picture: expected a picture of "
+            "it, got a film"
+        )
     if not has_coefficients:
         raise ValueError(
             f"{config.name!r} reads a portrait's 3DMM coefficients beside its picture: expected a file of "

@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fv2v.face.portrait import CroppedPortrait
 from fv2v.geometry import Motion
-from fv2v.io.audio import check_sound, note_on_sound
+from fv2v.io.audio import check_sound, note_on_sound, sound_track
 from fv2v.io.encoders import Encoding
 from fv2v.io.h264 import note_on_size
 from fv2v.io.paths import PathLike
@@ -21,6 +22,7 @@ from fv2v.io.video_reader import VideoReader
 from fv2v.motion.edit import with_still
 from fv2v.pipelines.compare import SideBySide
 from fv2v.pipelines.report import Report, Stages
+from fv2v.pipelines.source_film import SourceFilm
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
 from fv2v.reenactor.options import AnimationOptions
@@ -30,8 +32,8 @@ SPARE = 4  # frames that may wait between two stages, beside a batch: a late one
 
 def render_to_file(
     reenactor: Reenactor,
-    portrait: CroppedPortrait,
-    frames: Iterable[np.ndarray] | Iterable[Motion] | Motion,
+    portrait: CroppedPortrait | SourceFilm,
+    frames: Iterable[Any] | Motion,
     output: Path,
     options: AnimationOptions,
     *,
@@ -49,9 +51,9 @@ def render_to_file(
     """Animate a portrait and write the video.
 
     Args:
-        portrait: the picture and its crop.
+        portrait: the picture and its crop, or a film.
         frames: what drives it: crops of driving frames, motion, or (T, 70 or 73) coefficients, of which the
-            columns count that the preset reads.
+            columns count that the preset reads. Of a film pairs, as `SourceFilm.paired` makes them.
         like: the time stamps of the frames; a video's sound goes along, too.
         total: how many frames there will be, where known.
         coefficients: (70 or 73,), the portrait's own, where the preset reads them.
@@ -67,14 +69,22 @@ def render_to_file(
     columns = reenactor.config.head.inputs
     if isinstance(frames, np.ndarray):
         frames = frames[:, :columns]
-    source = reenactor.encode(portrait.image, None if coefficients is None else coefficients[:columns])
     if still is not None:
         options = replace(options, edit=with_still(options.edit, reenactor.extract(still.image)))
+    options = options.at_rate(float(like.rate))
+    if isinstance(portrait, SourceFilm) and not isinstance(frames, Motion):
+        made = reenactor.animate_film(portrait.encoded(reenactor, frames), options)
+    else:
+        own = None if coefficients is None else coefficients[:columns]
+        made = reenactor.animate(reenactor.encode(portrait.image, own), frames, options)
     encoded = time.perf_counter() - started
-    images = Timed(reenactor.animate(source, frames, options.at_rate(float(like.rate))))
+    images = Timed(made)
     with Prefetch(images, options.batch_size + SPARE) as ahead:
         ready = Timed(ahead)
-        finished: Iterable[np.ndarray] = map(portrait.with_face, ready) if paste_back else ready
+        finished: Iterable[np.ndarray] = (
+            portrait.showing(ready) if isinstance(portrait, SourceFilm) else ready
+        )
+        finished = map(portrait.with_face, finished) if paste_back else finished
         finished = map(beside, finished) if beside else finished
         writing = time.perf_counter()
         count = write_video(
@@ -106,24 +116,31 @@ def _note_on_sound(like: VideoReader | Timing, sound: PathLike | None, output: P
     return None if path is None else note_on_sound(Path(path), output.suffix.lower())
 
 
-def chosen_sound(sound: PathLike | None, driving: PathLike, own: Path | None) -> Path | None:
+def chosen_sound(
+    sound: PathLike | None, driving: PathLike, own: Path | None, source: Path | None = None
+) -> Path | None:
     """The file whose sound goes along with a film; None: none does.
 
     Args:
-        sound: a file; "driving", the driver's own; "none"; None: the driver's own, if it has any.
+        sound: a file; "driving", the driver's own; "source", the source's own; "none"; None: the driver's
+            own, if it has any, else the source's.
         driving: the driver, which errors name.
         own: the file of its sound; None: it is of a kind that has none.
+        source: the file of the source's sound; None: it is no film, or of a kind that has none.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: one without sound, or the sound of what has none.
     """
     if sound is None:
-        return own
+        return own if source is None or (own is not None and sound_track(own) is not None) else source
     if sound == "none":
         return None
     if sound == "source":
-        raise ValueError("sound: the source is a picture, which has none; expected a file, driving or none")
+        if source is None:
+            raise ValueError("sound: the source is no film with sound; expected a file, driving or none")
+        check_sound(source)
+        return source
     if sound != "driving":
         check_sound(sound)
         return Path(sound)

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources on the move: what comes after a driving frame's motion is read, for files and for streams."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor
 
+from fv2v.config import ModelConfig
 from fv2v.engine.stages import Pending
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import movement_scale
-from fv2v.motion.edit import Edit
+from fv2v.motion.edit import Edit, check_edits
 from fv2v.motion.smoothing import SteadyMotion
 from fv2v.reenactor.options import AnimationOptions
 from fv2v.reenactor.runner import Runner
@@ -42,18 +44,8 @@ class Animation:
         self._runner = runner
         self.smoother = options.smoother()
         self._movement: Tensor | float | None = None
-        self.anchor: Motion | None = None
+        self.anchor = received_anchor(runner, options, len(source))
         self.motion: Motion | None = None
-        if options.anchor is not None:
-            if not isinstance(options.anchor, Motion):
-                raise ValueError(
-                    f"expected a Motion for the anchor, from Reenactor.extract, got {options.anchor!r}; "
-                    "fv2v.reenact and fv2v.render take a frame's number, seconds, 'best' or a file, too"
-                )
-            self.anchor = anchor = runner.received(options.anchor, "anchor")
-            if len(anchor) not in (1, len(source)):
-                each = "" if len(source) == 1 else f", or one for each of {len(source)} sources"
-                raise ValueError(f"expected an anchor of one frame{each}, got {len(anchor)}")
 
     def begin(
         self,
@@ -121,6 +113,64 @@ class Animation:
         motion = self._runner.extract(batch)
         sources = len(self.source)
         return motion if sources == 1 else Motion.cat([motion] * (sources // len(motion)))
+
+
+def received_anchor(runner: Runner, options: AnimationOptions, sources: int = 1) -> Motion | None:
+    """The anchor that the options name, on the networks' device; None where they name none.
+
+    ValueError for anything but the motion of one frame, or of one for each source.
+    """
+    if options.anchor is None:
+        return None
+    if not isinstance(options.anchor, Motion):
+        raise ValueError(
+            f"expected a Motion for the anchor, from Reenactor.extract, got {options.anchor!r}; "
+            "fv2v.reenact and fv2v.render take a frame's number, seconds, 'best' or a file, too"
+        )
+    anchor = runner.received(options.anchor, "anchor")
+    if len(anchor) not in (1, sources):
+        each = "" if sources == 1 else f", or one for each of {sources} sources"
+        raise ValueError(f"expected an anchor of one frame{each}, got {len(anchor)}")
+    return anchor
+
+
+def pictures(
+    config: ModelConfig,
+    options: AnimationOptions,
+    frames: Iterator[Any],
+    as_batch: Callable[[list[Any]], Any],
+    begin: Callable[..., Pending],
+) -> Iterator[np.ndarray]:
+    """(H, W, 3) uint8, one a frame; on a GPU the next frames are begun before those under way come out.
+
+    Args:
+        config: the preset's.
+        options: whose views and edits are dealt out, and how many frames go together.
+        frames: what `as_batch` makes one value of B.
+        begin: as `Animation.begin`.
+    """
+    # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
+    done = 0
+    views, edits = one_or_iterator(options.view), one_or_iterator(options.edit)
+    before: Pending | None = None  # under way while the next frames are read and begun
+    try:
+        while driving := list(islice(frames, options.batch_size)):
+            batch = as_batch(driving)
+            view = next_options(views, View, len(batch), done)
+            edit = next_options(edits, Edit, len(batch), done)
+            done += len(batch)
+            begun = begin(batch, view, edits=check_edits(edit, len(batch), config))
+            if before is not None:
+                yield from before.result()
+            before = begun if begun.under_way else None
+            if before is None:
+                yield from begun.result()
+    except Exception:  # comes after the pictures before it
+        if before is not None:
+            yield from before.result()
+        raise
+    if before is not None:
+        yield from before.result()
 
 
 def one_or_iterator(option: Option | Iterable[Option] | None) -> Option | Iterator[Option] | None:

@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,16 +15,16 @@ from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
-from fv2v.engine.stages import Pending
 from fv2v.geometry import Motion, Source, View, resting
 from fv2v.geometry.view import AHEAD
 from fv2v.io.paths import PathLike
 from fv2v.motion.coefficients import driving_windows
-from fv2v.motion.edit import Edit, check_edits
+from fv2v.motion.edit import check_edits
 from fv2v.networks import FaceVid2Vid
 from fv2v.presets import PRESETS
 from fv2v.presets import preset as find_preset
-from fv2v.reenactor.animation import Animation, next_options, one_or_iterator
+from fv2v.reenactor.animation import Animation, next_options, one_or_iterator, pictures
+from fv2v.reenactor.film import FilmAnimation
 from fv2v.reenactor.options import AnimationOptions
 from fv2v.reenactor.placement import FrameInputs
 from fv2v.reenactor.runner import Runner
@@ -229,31 +228,38 @@ class Reenactor:
             frames = driving_windows(frames, self.config.head)
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
-        return self._animate(Animation(self.runner, source, chosen), iter(frames))
+        animation = Animation(self.runner, source, chosen)
+        return pictures(self.config, animation.options, iter(frames), self.runner.batch, animation.begin)
 
-    def _animate(self, animation: Animation, frames: Iterator[Any]) -> Iterator[np.ndarray]:
-        # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
-        options, done = animation.options, 0
-        views, edits = one_or_iterator(options.view), one_or_iterator(options.edit)
-        before: Pending | None = None  # under way while the next frames are read and begun
-        try:
-            while driving := list(islice(frames, options.batch_size)):
-                batch = self.runner.batch(driving)
-                view = next_options(views, View, len(batch), done)
-                edit = next_options(edits, Edit, len(batch), done)
-                done += len(batch)
-                begun = animation.begin(batch, view, edits=check_edits(edit, len(batch), self.config))
-                if before is not None:
-                    yield from before.result()
-                before = begun if begun.under_way else None
-                if before is None:
-                    yield from begun.result()
-        except Exception:  # comes after the pictures before it
-            if before is not None:
-                yield from before.result()
-            raise
-        if before is not None:
-            yield from before.result()
+    def animate_film(
+        self,
+        pairs: Iterable[tuple[Source, Any]],
+        options: AnimationOptions | None = None,
+        **keywords: "Unpack[AnimationKeywords]",
+    ) -> Iterator[np.ndarray]:
+        """Move the face in a film, each frame of which is a source of its own.
+
+        LivePortrait's preset smooths what the frames are given, as its release does, for which it reads a few
+        frames ahead; `keypoint` transfer with `adapt_scale` scales movement as for the first frame.
+
+        Args:
+            pairs: of each frame its source, from `encode`, and what drives it, as `animate` takes a frame;
+                None leaves it at rest. Read as pictures are asked for, and not kept.
+            options, keywords: as `animate` takes them.
+
+        Returns:
+            As `animate`; one picture a pair.
+
+        Raises:
+            ValueError: as `animate`; for a preset that coefficients drive.
+        """
+        if self.config.driven_by == "coefficients":
+            raise ValueError(
+                f"{self.config.name!r} is driven by 3DMM coefficients, which move a picture: expected no film"
+            )
+        animation = FilmAnimation(self.runner, replace(options or AnimationOptions(), **keywords))
+        frames = animation.frames(pairs)
+        return pictures(self.config, animation.options, frames, animation.batch, animation.begin)
 
     def imitate(
         self,

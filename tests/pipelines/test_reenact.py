@@ -310,12 +310,14 @@ print(json.dumps([report.frames, int(peak[1])]))
 """
 
 
-def test_memory_does_not_grow_with_the_length(weights, tmp_path):
+@pytest.mark.parametrize("source", ["picture", pytest.param("film", marks=pytest.mark.slow)])
+def test_memory_does_not_grow_with_the_length(weights, tmp_path, source):
     base = clips.moving_picture(clips.portrait(), 50, size=320)
     driving = clips.write_clip(tmp_path / "driving.mp4", np.concatenate([base] * 10), audio="aac")
     peaks = {}
     for frames in (50, 500):
-        arguments = [clips.PORTRAIT, driving, tmp_path / "out.mp4", weights, frames]
+        moved = driving if source == "film" else clips.PORTRAIT
+        arguments = [moved, driving, tmp_path / "out.mp4", weights, frames]
         done = subprocess.run(
             [sys.executable, "-c", PEAK, *map(str, arguments)], check=True, capture_output=True, text=True
         )

@@ -63,7 +63,8 @@ def folder(tmp_path_factory) -> Path:
     savemat(folder / "driving.mat", {"coeff_3dmm": rows})
     np.save(folder / "portrait.npy", rows[:1])
     np.save(folder / "driving.npy", rows)
-    shutil.copy(folder / "driving.mp4", folder / "speech.mp4")
+    for name in ("speech.mp4", "film.mp4"):
+        shutil.copy(folder / "driving.mp4", folder / name)
     saved(folder / "talking.pkl", template())
     for name, config in MODELS.items():
         lively(Reenactor(config, weights="random")).save(folder / name)
