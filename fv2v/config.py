@@ -7,7 +7,9 @@ Sizes that follow from others are properties, so no two fields can disagree.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast
+
+from fv2v.config_values import from_values
 
 TRANSFER_NAMES = ("pose", "keypoint", "liveportrait", "performrecast")
 EULER_ORDERS = ("xyz", "zyx")
@@ -292,44 +294,4 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """Unknown and missing names are a ValueError: no file of another version loads half-understood."""
-        return _from_dict(cls, values)
-
-
-def _from_dict(cls: Any, values: Mapping[str, Any]) -> Any:
-    wanted = {f.name for f in fields(cls)}
-    if not isinstance(values, Mapping) or values.keys() != wanted:
-        got = sorted(values) if isinstance(values, Mapping) else repr(values)
-        raise ValueError(f"{cls.__name__}: expected the fields {sorted(wanted)}, got {got}")
-    parts = {
-        "geometry": GeometryConfig,
-        "appearance": AppearanceConfig,
-        "transformer": TransformerConfig,
-        "canonical": CanonicalConfig,
-        "head": HeadConfig,
-        "dense_motion": DenseMotionConfig,
-        "generator": GeneratorConfig,
-        "retargeting": RetargetingConfig,
-    }
-    optional = ("canonical", "retargeting", "transformer")
-    hints = get_type_hints(cls)
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in parts and not (value is None and name in optional):
-            found[name] = _from_dict(parts[name], value)
-            continue
-        found[name] = tuple(value) if isinstance(value, list) else value
-        _require(
-            _is(hints[name], found[name]),
-            f"{name} of {cls.__name__} as {getattr(hints[name], '__name__', hints[name])}",
-            value,
-        )
-    return cls(**found)
-
-
-def _is(hint: Any, value: Any) -> bool:
-    """Whether a value is of a field's type; whole numbers may stand for others."""
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(type(each) is get_args(hint)[0] for each in value)
-    if value is None:
-        return type(None) in get_args(hint)
-    return type(value) is hint or (hint is float and type(value) is int)
+        return cast(ModelConfig, from_values(cls, values))

@@ -121,9 +121,9 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 _ADDED = ("resize", "truncates")  # fields that files of earlier versions do not have
-_ADDED_TO_PARTS: dict[str, dict[str, Any]] = {  # and of parts, with what they do without them
-    "appearance": {"transformer": None},
-    "head": {"scale_axes": 1},
+_ADDED_TO = {  # and those of their parts, whose defaults change nothing
+    "appearance": ("transformer",),
+    "head": ("scale_axes",),
 }
 
 
@@ -136,9 +136,10 @@ def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if not isinstance(values, Mapping):
         return values
-    parts = {part: values.get(part) for part in _ADDED_TO_PARTS}
-    parts = {part: _ADDED_TO_PARTS[part] | {**own} for part, own in parts.items() if isinstance(own, Mapping)}
-    values = {**values, **parts}
+    for name, fields in _ADDED_TO.items():
+        part, defaults = values.get(name), getattr(FACE_VID2VID_256, name)
+        if isinstance(part, Mapping):
+            values = {**values, name: {**{field: getattr(defaults, field) for field in fields}, **part}}
     if any(name in values for name in _ADDED):
         return values
     name = str(values.get("name"))
