@@ -62,7 +62,7 @@ for _command in (  # in the order of `fv2v --help`
     carried_out(render.render),
     batch.batch,
     encode.encode,
-    decode.decode,
+    carried_out(decode.decode),
     live.live,
     call.call,
     inspect.inspect,

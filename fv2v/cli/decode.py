@@ -9,6 +9,7 @@ import typer
 from fv2v.cli.motion_options import MotionOptions
 from fv2v.cli.options import ModelOptions, ViewOptions
 from fv2v.cli.output_options import Sound, SpanOptions, VideoOutput
+from fv2v.jobs.call import Call
 
 Coded = Annotated[
     Path, typer.Argument(metavar="CODED", help="What `fv2v encode` wrote: .fv2v.", show_default=False)
@@ -23,21 +24,17 @@ def decode(
     transfer: MotionOptions,
     view: ViewOptions,
     sound: Sound = None,
-) -> None:
+) -> Call:
     """Render the film that a .fv2v file stands for, with its time stamps and sound."""
-    from fv2v.cli.progress import frame_progress, print_report
     from fv2v.pipelines.coded import decode as run
 
-    with frame_progress() as progress:
-        report = run(
-            coded,
-            film.path(),
-            **span.span_arguments(),
-            **film.encoding_arguments(),
-            view=view.view(),
-            sound=sound,
-            progress=progress,
-            **transfer.animation_arguments(),
-            **model.reenactor_arguments(),
-        )
-    print_report(report)
+    arguments = {
+        "coded": coded,
+        "output": film.path(),
+        **span.span_arguments(),
+        **film.encoding_arguments(),
+        "view": view.view(),
+        "sound": sound,
+        **transfer.animation_arguments(),
+    }
+    return Call(run, model.reenactor_arguments(), arguments)

@@ -29,7 +29,7 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Refuse DRIVING where a frame of it is damaged. By default the damage is concealed, and a line "
+        help="Refuse films with a damaged frame. By default the damage is concealed, and a line "
         "at the end counts and times such frames.",
     ),
 ]
@@ -66,7 +66,7 @@ Face = Annotated[
     typer.Option(
         "--face",
         metavar="N|FILE",
-        help="Which face of PORTRAIT, 1 the largest. Or a file (.csv, .npy, .npz, .json) with "
+        help="Which face of the portrait, 1 the largest. Or a file (.csv, .npy, .npz, .json) with "
         "its box (left, top, right, bottom) or its landmarks, by which the crop is turned upright.",
     ),
 ]
@@ -189,7 +189,7 @@ class PortraitOptions:
         bool,
         typer.Option(
             "--paste-back",
-            help="Put the face back into PORTRAIT. What is written is the whole of it, at its full size.",
+            help="Put the face back. What is written is the whole portrait, at its full size.",
         ),
     ] = False
 

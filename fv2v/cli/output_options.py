@@ -30,7 +30,7 @@ Sound = Annotated[
         show_default=False,
     ),
 ]
-Compare = Annotated[bool, typer.Option("--compare", help="Write portrait, driver and result side by side.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Portrait, driver and result side by side.")]
 Codec = Annotated[
     str | None,
     typer.Option(
@@ -80,6 +80,23 @@ Overwrite = Annotated[
         help="Replace what --output names. Without it, what is there already stays, and the command ends.",
     ),
 ]
+KeepPartial = Annotated[
+    bool,
+    typer.Option(
+        "--keep-partial",
+        help="Ctrl-C leaves the film so far. It is out.partial.mp4, its sound cut to match; SIGTERM does the "
+        "same. Without it Ctrl-C asks, on a terminal.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where this command was cut short. Give it from the first time on: it keeps the pictures "
+        "that are made in out.mp4.resume, without loss, until the film is whole. Of other inputs or options "
+        "they are made anew.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,8 @@ class VideoOutput:
     codec: Codec = None
     crf: Crf = None
     encoder_preset: EncoderPreset = None
+    keep_partial: KeepPartial = False
+    resume: Resume = False
 
     def path(self) -> Path:
         """The file's name, which is free or may be taken."""

@@ -33,7 +33,7 @@ Driving = Annotated[
 
 Fps = Annotated[
     float | None,
-    typer.Option(help="Frames a second of folders of frames, 25 by default.", show_default=False),
+    typer.Option(help="Frames a second of folders, 25 by default.", show_default=False),
 ]
 
 
@@ -54,10 +54,7 @@ def reenact(
     strict: Strict = False,
     lost: Lost = "hold",
 ) -> Call:
-    """Move SOURCE as the face in DRIVING moves, and write the film: same frames, time stamps and sound.
-
-    Of a film as SOURCE its own frames and time stamps; the shorter of the two films rules.
-    """
+    """Move SOURCE as the face in DRIVING moves, and write the film: same frames, time stamps and sound."""
     from fv2v.pipelines.reenact import reenact as run
 
     arguments = {

@@ -19,7 +19,7 @@ from fv2v.jobs.plan import Wish
 USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy of click that typer has of its own
 COMMANDS = {"driving": "reenact", "motion": "render", "coefficients": "talk"}  # by what drives
 TRUTHS = {"true": True, "false": False}
-OURS = ("output", "overwrite")  # options that no row has
+OURS = ("output", "overwrite", "keep_partial", "resume")  # options that no row has
 
 
 def read_values(values: Mapping[str, Any], output: Path) -> Wish:
@@ -42,7 +42,7 @@ def read_values(values: Mapping[str, Any], output: Path) -> Wish:
     if unknown := [name for name in given if name not in known or name in OURS]:
         raise ValueError(
             f"unknown name {shown(unknown[0])!r}: expected id, an argument of fv2v {command}, or one of its "
-            "options but --output and --overwrite"
+            "options but --output, --overwrite, --keep-partial and --resume"
         )
     given |= {"output": str(output), "overwrite": True}
     arguments = [each for each in known.values() if each.param_type_name == "argument"]

@@ -2,7 +2,7 @@
 """The user's files: checked before any work is done, and written whole or not at all."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,8 +86,10 @@ def check_place(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: PathLike) -> Iterator[Path]:
+def whole_file(path: PathLike, named: Callable[[Path], Path] = Path) -> Iterator[Path]:
     """A name for a new file in a hidden folder beside `path`; the file becomes `path` when the block ends.
+
+    `named` is asked then, with `path`, for the name that the file gets, in the same folder.
 
     So `path` holds either its old content or the whole new one, also after a power cut. A failed block, or an
     interrupt, leaves nothing behind; what a killed process left behind goes with the next file that is
@@ -102,13 +104,13 @@ def whole_file(path: PathLike) -> Iterator[Path]:
         temporary = hidden / path.name
         try:
             yield temporary
-            put_in_place(temporary, path)
+            put_in_place(temporary, named(path))
         except OSError as error:
             raise _of_the_target(error, hidden, path) from error
 
 
 @contextmanager
-def whole_folder(path: PathLike) -> Iterator[Path]:
+def whole_folder(path: PathLike, named: Callable[[Path], Path] = Path) -> Iterator[Path]:
     """`whole_file` for a folder that does not exist yet, or is empty."""
     path = Path(path).absolute()
     with hidden_folder(path) as hidden:
@@ -116,7 +118,7 @@ def whole_folder(path: PathLike) -> Iterator[Path]:
         temporary.mkdir()
         try:
             yield temporary
-            put_in_place(temporary, path)
+            put_in_place(temporary, named(path))
         except OSError as error:
             raise _of_the_target(error, hidden, path) from error
 

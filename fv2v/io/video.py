@@ -18,6 +18,7 @@ from fv2v.io.audio import SILENT, AudioCopy, check_sound
 from fv2v.io.container import url_of
 from fv2v.io.encoders import TICKS, Encoding, frame_maker, video_stream
 from fv2v.io.frame_folder import FrameFolder, is_frames
+from fv2v.io.interruption import Interruption
 from fv2v.io.paths import PathLike, check_new_folder, check_output, whole_file, whole_folder
 from fv2v.io.timing import Span, Timing, as_rate
 from fv2v.io.video_reader import VideoReader
@@ -73,6 +74,7 @@ def write_video(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    stop: Interruption | None = None,
 ) -> int:
     """Write frames, by default as H.264, which browsers and phones play; returns how many there were.
 
@@ -91,6 +93,7 @@ def write_video(
         fps: frames a second where there is no `like`; 25 if neither is given.
         sound: a file whose sound is added, cut where the frames end; not with a reader, which has its own.
         codec, crf, encoder_preset: as the fields of `fv2v.io.encoders.Encoding`.
+        stop: entered; what may end the frames, and then names the film.
 
     Raises:
         ValueError: no frames, wrong shape or dtype, more frames than `like` has read, a path that cannot be
@@ -109,16 +112,18 @@ def write_video(
         check_sound(sound)
     encoding = Encoding(codec, crf, encoder_preset)
     path = check_film(path, encoding)
-    frames = iter(frames)
+    stop = stop or Interruption(keep=False)
+    frames = stop.until(frames)
     first = next(frames, None)
     if first is None:
         raise ValueError(f"{path}: no frames to write")
     _check_frame(first, first)
     is_folder = path.suffix.lower() == ".png"
-    with whole_folder(path.parent) if is_folder else whole_file(path) as temporary:
+    whole = whole_folder(path.parent, stop.named) if is_folder else whole_file(path, stop.named)
+    with whole as temporary:
         try:
             file = temporary / path.name if is_folder else temporary
-            return _encode(file, first, frames, like, as_rate(fps or 25), sound, encoding)
+            return _encode(file, first, frames, like, as_rate(fps or 25), sound, encoding, stop)
         except av.error.FFmpegError as error:
             raise ValueError(f"{path}: FFmpeg could not write the video ({error.strerror})") from error
 
@@ -156,6 +161,7 @@ def _encode(
     fps: Fraction,
     sound: PathLike | None,
     encoding: Encoding,
+    stop: Interruption,
 ) -> int:
     time_base = like.time_base if like else 1 / fps
     codec = encoding.codec_of(path)
@@ -181,9 +187,15 @@ def _encode(
                 count += 1
             output.mux(stream.encode(None))
             if audio:
-                whole = isinstance(like, VideoReader) and like.span.ends_with_the_film and not foreign
-                end = like.end if like else float(count * time_base)
-                audio.advance(float("inf") if whole else end - float(begin * time_base))
+                end = float(_end(count, like, time_base) - begin * time_base)
+                whole = (
+                    isinstance(like, VideoReader)
+                    and not foreign
+                    and like.span.ends_with_the_film
+                    and count == len(like.pts)
+                    and not stop.arrived
+                )
+                audio.advance(float("inf") if whole else end)
                 audio.finish()
         finally:
             if audio:
@@ -229,6 +241,13 @@ def _beginning(like: VideoReader | Timing | None, audio: AudioCopy | None, time_
         audio.shift, audio.cut = start, None
         return first
     return begin
+
+
+def _end(count: int, like: VideoReader | Timing | None, time_base: Fraction) -> float | Fraction:
+    """Seconds on the picture's clock at which so many frames are over."""
+    if like is not None and count == len(like.pts):
+        return like.end
+    return _pts(count, like) * time_base
 
 
 def _pts(index: int, like: VideoReader | Timing | None) -> int:

@@ -13,4 +13,4 @@ class Call(NamedTuple):
 
     run: "Callable[..., Report]"
     model: dict[str, Any]  # preset, weights, device and dtype, as `Reenactor` takes them
-    arguments: dict[str, Any]  # all others but `progress`
+    arguments: dict[str, Any]  # all others but `progress`, `keep_partial` and `resume`

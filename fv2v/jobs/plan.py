@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """From rows to jobs: what each is to make of which files, and the key that tells whether that was made."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fv2v.io.digest import sha256_of
 from fv2v.io.limits import shown
 from fv2v.io.paths import check_input
+from fv2v.jobs.key import Contents, key_of
 from fv2v.jobs.results import Results
 from fv2v.jobs.table import Row
 
@@ -56,7 +54,7 @@ def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | 
     Of rows of one id the first is a job and the others are refused, as is one that reads a clip that another
     row makes: no job waits for another.
     """
-    rows, contents = list(rows), _Contents()
+    rows, contents = list(rows), Contents()
     first: dict[str, int] = {}
     makers: dict[str, int] = {}
     for row in rows:
@@ -82,7 +80,7 @@ def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | 
             for value in _texts(wish.options):
                 if maker := makers.get(os.path.realpath(value)):
                     raise ValueError(f"{value}: row {maker} makes this file: expected inputs that are there")
-            key = _key(wish, contents)
+            key = key_of(wish.words[0], wish.options, contents)
         except (ValueError, OSError) as error:
             yield Refused(identity, row.number, shown(error))
             continue
@@ -111,41 +109,3 @@ def _fault_of(identity: str) -> str | None:
     if len(os.fsencode(identity)) > LONGEST:
         return f"it has more than {LONGEST} bytes"
     return None
-
-
-def _key(wish: Wish, contents: "_Contents") -> str:
-    options = {name: contents.in_place_of(name, value) for name, value in sorted(wish.options.items())}
-    return hashlib.sha256(json.dumps([wish.words[0], options]).encode()).hexdigest()
-
-
-class _Contents:
-    """What files hold, each read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def in_place_of(self, name: str, value: Any) -> Any:
-        """An option's value, where it names a file the digest of its content.
-
-        So does a folder of weights, with the names of the files in it that may be such.
-        """
-        if isinstance(value, list | tuple):
-            return [self.in_place_of(name, each) for each in value]
-        if not isinstance(value, str | Path):
-            return value
-        path = Path(value)
-        if path.is_file():
-            return self._digest(path)
-        if name == "weights" and path.is_dir():
-            from fv2v.checkpoints.search import folders_below  # which imports torch, for seconds
-            from fv2v.checkpoints.storage import weights_in
-
-            files = [file for folder in (path, *folders_below(path)) for file in weights_in(folder)]
-            return {str(each.relative_to(path)): self._digest(each) for each in files}
-        return str(value)
-
-    def _digest(self, path: Path) -> str:
-        known = os.path.realpath(path)
-        if known not in self._known:
-            self._known[known] = sha256_of(path)
-        return self._known[known]

@@ -19,6 +19,8 @@ from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.audio import check_sound
 from fv2v.io.encoders import Encoding
+from fv2v.io.interruption import Keep
+from fv2v.io.kept_pictures import KeptPictures
 from fv2v.io.limits import reading
 from fv2v.io.paths import PathLike, check_output
 from fv2v.io.prefetch import Prefetch
@@ -163,6 +165,8 @@ def decode(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    keep_partial: Keep = False,
+    resume: KeptPictures | None = None,
     sound: PathLike | None = None,
     device: str | None = None,
     dtype: str = "float32",
@@ -178,7 +182,7 @@ def decode(
         output, codec, crf, encoder_preset: as `fv2v.write_video` takes them.
         frames, start, end, sound: as `fv2v.reenact` takes them.
         preset, weights, reenactor, device, dtype: as `fv2v.reenact` takes them; of the preset that was coded.
-        progress, animation: as `fv2v.reenact` takes them.
+        keep_partial, resume, progress, animation: as `fv2v.reenact` takes them.
 
     Raises:
         FileNotFoundError: a file or the output's folder is absent.
@@ -222,6 +226,8 @@ def decode(
             total=len(motion),
             sound=sound,
             encoding=encoding,
+            keep_partial=keep_partial,
+            resume=resume,
             progress=progress,
         )
     if recording.truncated:

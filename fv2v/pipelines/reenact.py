@@ -14,6 +14,8 @@ from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.frame_folder import is_frames
 from fv2v.io.image import IMAGE_SUFFIXES
+from fv2v.io.interruption import Keep
+from fv2v.io.kept_pictures import KeptPictures
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Span
@@ -68,6 +70,8 @@ def reenact(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    keep_partial: Keep = False,
+    resume: KeptPictures | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -115,6 +119,10 @@ def reenact(
             them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md). Not
             for a film.
         codec, crf, encoder_preset: as `fv2v.write_video` takes them.
+        keep_partial: an interrupt (Ctrl-C) ends the film at the frame before, in place of this call, and the
+            report says so: `out.mp4` is then `out.partial.mp4`. Or what decides that, called with that name.
+        resume: go on after the pictures that an earlier call left there, and keep this one's there until the
+            film is whole; how they are kept, `fv2v.io.kept_pictures` says.
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
@@ -142,6 +150,7 @@ def reenact(
         check_given(driving, kind, start=start, end=end, frames=frames, still=still, sound=sound, codec=codec)
         check_given(driving, kind, crf=crf, encoder_preset=encoder_preset, compare=compare or None)
         check_given(driving, kind, source_coefficients=source_coefficients, eyes_and_lips=edit_from)
+        check_given(driving, kind, resume=resume)
         return imitate(portrait, driving, output, preset, driving_face=driving_face, **made_as, **animation)
     if kind == MOTION:
         check_given(driving, kind, driving_face=None if driving_face == 1 else driving_face)
@@ -160,6 +169,8 @@ def reenact(
             codec=codec,
             crf=crf,
             encoder_preset=encoder_preset,
+            keep_partial=keep_partial,
+            resume=resume,
             compare=compare,
             progress=progress,
             **made_as,
@@ -216,6 +227,8 @@ def reenact(
             paste_back=paste_back,
             searched=searched,
             encoding=encoding,
+            keep_partial=keep_partial,
+            resume=resume,
             progress=progress,
         )
     films = [video, film] if film else [video]

@@ -12,6 +12,8 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.io.encoders import Encoding
+from fv2v.io.interruption import Keep
+from fv2v.io.kept_pictures import KeptPictures
 from fv2v.io.paths import PathLike
 from fv2v.io.timing import Span
 from fv2v.io.video import check_film
@@ -60,6 +62,8 @@ def render(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    keep_partial: Keep = False,
+    resume: KeptPictures | None = None,
     progress: FrameProgress | None = None,
     **animation: "Unpack[AnimationKeywords]",
 ) -> Report:
@@ -79,7 +83,8 @@ def render(
         frames, start, end: as `reenact` takes them; but edits, one a frame, are those of the whole motion.
         preset, weights, reenactor, device, dtype: as `reenact` takes them; the preset that the motion is of.
         edit_from: as `reenact` takes it; of the driver it gets None.
-        still, face, paste_back, codec, crf, encoder_preset, progress, animation: as `reenact` takes them.
+        still, face, paste_back, codec, crf, encoder_preset, keep_partial, resume, progress, animation: as
+            `reenact` takes them.
         crop: cut the square around the face out of portrait and still. False takes their middle squares.
 
     Raises:
@@ -151,6 +156,8 @@ def render(
             paste_back=paste_back,
             searched=searched,
             encoding=encoding,
+            keep_partial=keep_partial,
+            resume=resume,
             progress=progress,
         )
     notes = film.notes if film else ()

@@ -36,6 +36,7 @@ class Report:
     notes: tuple[str, ...] = ()  # lines about what is not as it should be: damaged frames, sound left out
     lost: str = "hold"  # what drove in those frames, a key of `LOST`
     spans: Spans = ()  # of them
+    interrupted: bool = False  # the film was ended by an interrupt, and `output` is what it had so far
 
     def with_driver(self, stages: Stages, missing: int, *notes: str | None) -> "Report":
         """The same report with the seconds that reading the driver took added, stage by stage, and notes."""

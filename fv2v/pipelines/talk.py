@@ -9,6 +9,8 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.encoders import Encoding
+from fv2v.io.interruption import Keep
+from fv2v.io.kept_pictures import KeptPictures
 from fv2v.io.paths import PathLike
 from fv2v.io.timing import WHOLE, Span, Timing
 from fv2v.io.video import check_film
@@ -50,6 +52,8 @@ def talk(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    keep_partial: Keep = False,
+    resume: KeptPictures | None = None,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Move a portrait by 3DMM coefficients, as SadTalker does: a frame for each row.
@@ -71,6 +75,7 @@ def talk(
         face, paste_back: as `reenact` takes them.
         batch_size: frames rendered at once.
         codec, crf, encoder_preset: as `fv2v.write_video` takes them.
+        keep_partial, resume: as `reenact` takes them.
         progress: called after each frame.
 
     Raises:
@@ -113,5 +118,7 @@ def talk(
         paste_back=paste_back,
         searched=searched,
         encoding=encoding,
+        keep_partial=keep_partial,
+        resume=resume,
         progress=progress,
     )

@@ -14,6 +14,8 @@ from fv2v.geometry import Motion
 from fv2v.io.audio import check_sound, note_on_sound, sound_track
 from fv2v.io.encoders import Encoding
 from fv2v.io.h264 import note_on_size
+from fv2v.io.interruption import Interruption, Keep
+from fv2v.io.kept_pictures import KeptPictures
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Prefetch, Timed
 from fv2v.io.timing import Timing
@@ -46,6 +48,8 @@ def render_to_file(
     beside: SideBySide | None = None,
     paste_back: bool = False,
     searched: float = 0.0,
+    keep_partial: Keep = False,
+    resume: KeptPictures | None = None,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Animate a portrait and write the video.
@@ -63,6 +67,9 @@ def render_to_file(
         paste_back: write the whole portrait, with the face put back into it.
         searched: seconds that finding faces took before.
         encoding: how the film is encoded.
+        keep_partial: whether an interrupt leaves the film so far, or what asks for that.
+        resume: pictures of an earlier call that was cut short, which are not rendered anew. Those of this one
+            are kept there until the film is whole.
         progress: called after each frame.
     """
     started = time.perf_counter()
@@ -72,14 +79,16 @@ def render_to_file(
     if still is not None:
         options = replace(options, edit=with_still(options.edit, reenactor.extract(still.image)))
     options = options.at_rate(float(like.rate))
+    made = resume.taken() if resume else ()
     if isinstance(portrait, SourceFilm) and not isinstance(frames, Motion):
-        made = reenactor.animate_film(portrait.encoded(reenactor, frames), options)
+        images = Timed(reenactor.animate_film(portrait.encoded(reenactor, frames), options, made=made))
     else:
         own = None if coefficients is None else coefficients[:columns]
-        made = reenactor.animate(reenactor.encode(portrait.image, own), frames, options)
+        source = reenactor.encode(portrait.image, own)
+        images = Timed(reenactor.animate(source, frames, options, made=made))
     encoded = time.perf_counter() - started
-    images = Timed(made)
-    with Prefetch(images, options.batch_size + SPARE) as ahead:
+    rendered: Iterable[np.ndarray] = resume.keeping(images) if resume else images
+    with Prefetch(rendered, options.batch_size + SPARE) as ahead, Interruption(keep_partial) as stop:
         ready = Timed(ahead)
         finished: Iterable[np.ndarray] = (
             portrait.showing(ready) if isinstance(portrait, SourceFilm) else ready
@@ -95,19 +104,23 @@ def render_to_file(
             codec=encoding.codec,
             crf=encoding.crf,
             encoder_preset=encoding.preset,
+            stop=stop,
         )
         written = time.perf_counter() - writing - ready.seconds
+    if resume and not stop.arrived:
+        resume.remove()
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
     large = note_on_size(portrait.picture.shape[:2]) if paste_back else None
     unseen = (f"the portrait: {remark}" for remark in portrait.remarks)
     notes = (large, _note_on_sound(like, sound, output), *unseen)
     return Report(
-        output,
+        stop.kept or output,
         count,
         searched + time.perf_counter() - started,
         missing=0,
         stages=stages,
         notes=tuple(note for note in notes if note),
+        interrupted=stop.arrived,
     )
 
 

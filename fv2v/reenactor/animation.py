@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -69,15 +69,20 @@ class Animation:
             raise ValueError(
                 f"expected a driving frame for all sources, or {sources}, one for each; got {len(batch)}"
             )
+        motion = self.follow(batch, seconds)
+        movement = self._scale_of_movement()
+        frames = self.options.frame_inputs(self.source, motion, self.anchor, view, movement)
+        return self._runner.begin(frames, edits)
+
+    def follow(self, batch: Tensor | Motion, seconds: float | None = None) -> Motion:
+        """The motion of frames as `begin` takes them: where it ends the frames after them go on."""
         motion = self._motion(batch)
         if self.smoother is not None:
             motion = self._smoothed(self.smoother, motion, seconds)
         self.motion = motion
         if self.options.relative and self.anchor is None:
-            self.anchor = motion[:sources]
-        movement = self._scale_of_movement()
-        frames = self.options.frame_inputs(self.source, motion, self.anchor, view, movement)
-        return self._runner.begin(frames, edits)
+            self.anchor = motion[: len(self.source)]
+        return motion
 
     def rest(self, view: View | Sequence[View] | None) -> Pending:
         """The sources unmoved, S pictures as `begin` makes them: while there is no driver."""
@@ -115,6 +120,18 @@ class Animation:
         return motion if sources == 1 else Motion.cat([motion] * (sources // len(motion)))
 
 
+class Moving(Protocol):
+    """`Animation`, or what moves the frames of a film."""
+
+    options: AnimationOptions
+
+    def begin(self, batch: Any, view: View | Sequence[View] | None, *, edits: Sequence[Edit]) -> Pending:
+        """The pictures that come next, under way."""
+
+    def follow(self, batch: Any) -> object:
+        """Takes frames in whose pictures are there already."""
+
+
 def received_anchor(runner: Runner, options: AnimationOptions, sources: int = 1) -> Motion | None:
     """The anchor that the options name, on the networks' device; None where they name none.
 
@@ -136,21 +153,21 @@ def received_anchor(runner: Runner, options: AnimationOptions, sources: int = 1)
 
 def pictures(
     config: ModelConfig,
-    options: AnimationOptions,
+    animation: "Moving",
     frames: Iterator[Any],
     as_batch: Callable[[list[Any]], Any],
-    begin: Callable[..., Pending],
+    made: Iterator[np.ndarray],
 ) -> Iterator[np.ndarray]:
     """(H, W, 3) uint8, one a frame; on a GPU the next frames are begun before those under way come out.
 
     Args:
         config: the preset's.
-        options: whose views and edits are dealt out, and how many frames go together.
+        animation: whose options say the views and edits to deal out, and how many frames go together.
         frames: what `as_batch` makes one value of B.
-        begin: as `Animation.begin`.
+        made: pictures that are there already, in place of the first ones.
     """
     # inference mode is entered inside the calls below, never across a yield: it would leak to the caller
-    done = 0
+    options, done = animation.options, 0
     views, edits = one_or_iterator(options.view), one_or_iterator(options.edit)
     before: Pending | None = None  # under way while the next frames are read and begun
     try:
@@ -159,7 +176,11 @@ def pictures(
             view = next_options(views, View, len(batch), done)
             edit = next_options(edits, Edit, len(batch), done)
             done += len(batch)
-            begun = begin(batch, view, edits=check_edits(edit, len(batch), config))
+            if len(ready := list(islice(made, len(batch)))) == len(batch):
+                animation.follow(batch)
+                yield from ready
+                continue
+            begun = animation.begin(batch, view, edits=check_edits(edit, len(batch), config))
             if before is not None:
                 yield from before.result()
             before = begun if begun.under_way else None

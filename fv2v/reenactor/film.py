@@ -82,12 +82,17 @@ class FilmAnimation:
         self, frames: FilmFrames, view: View | Sequence[View] | None, *, edits: Sequence[Edit] = ()
     ) -> Pending:
         """Their pictures, under way, as `Animation.begin` makes them of one source's."""
-        source, anchor = frames.source, frames.anchor
+        movement = self.follow(frames)
+        inputs = self.options.frame_inputs(frames.source, frames.motion, frames.anchor, view, movement)
+        return self._runner.begin(inputs, edits)
+
+    def follow(self, frames: FilmFrames) -> Tensor | float:
+        """The factor of `adapt_scale`, which is that of the first frame."""
         if self._movement is None:
+            source, anchor = frames.source, frames.anchor
             scales = self.options.adapt_scale
             self._movement = movement_scale(source[:1], anchor[:1]) if scales and anchor is not None else 1.0
-        inputs = self.options.frame_inputs(source, frames.motion, anchor, view, self._movement)
-        return self._runner.begin(inputs, edits)
+        return self._movement
 
     def _moved(self, pairs: Iterable[tuple[Source, Any]]) -> Iterator[FilmFrames]:
         """Each with the driver's own motion, and what that is measured against."""

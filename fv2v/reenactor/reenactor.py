@@ -198,6 +198,8 @@ class Reenactor:
         source: Source,
         frames: Iterable[Any] | Motion,
         options: AnimationOptions | None = None,
+        *,
+        made: Iterable[np.ndarray] = (),
         **keywords: "Unpack[AnimationKeywords]",
     ) -> Iterator[np.ndarray]:
         """Move the source as the driving frames move.
@@ -208,6 +210,7 @@ class Reenactor:
                 Where coefficients drive: a sequence of them, (T, n), as `extract` takes it. Or the motion of
                 frames, from `extract` or `fv2v.read_motion`.
             options: how the source follows them, as one value.
+            made: pictures of the first frames, from an earlier call: passed on in whole batches.
             keywords: the same one by one, which win: `relative`, `anchor`, `view`, `steady`, `edit`,
                 `batch_size` and the others of `fv2v.reenactor.AnimationOptions`, which says what each does.
 
@@ -229,12 +232,14 @@ class Reenactor:
         elif isinstance(frames, str | os.PathLike):
             raise ValueError(f"expected driving frames, got the path {frames!r}; fv2v.read_video reads one")
         animation = Animation(self.runner, source, chosen)
-        return pictures(self.config, animation.options, iter(frames), self.runner.batch, animation.begin)
+        return pictures(self.config, animation, iter(frames), self.runner.batch, iter(made))
 
     def animate_film(
         self,
         pairs: Iterable[tuple[Source, Any]],
         options: AnimationOptions | None = None,
+        *,
+        made: Iterable[np.ndarray] = (),
         **keywords: "Unpack[AnimationKeywords]",
     ) -> Iterator[np.ndarray]:
         """Move the face in a film, each frame of which is a source of its own.
@@ -245,7 +250,7 @@ class Reenactor:
         Args:
             pairs: of each frame its source, from `encode`, and what drives it, as `animate` takes a frame;
                 None leaves it at rest. Read as pictures are asked for, and not kept.
-            options, keywords: as `animate` takes them.
+            options, made, keywords: as `animate` takes them.
 
         Returns:
             As `animate`; one picture a pair.
@@ -259,7 +264,7 @@ class Reenactor:
             )
         animation = FilmAnimation(self.runner, replace(options or AnimationOptions(), **keywords))
         frames = animation.frames(pairs)
-        return pictures(self.config, animation.options, frames, animation.batch, animation.begin)
+        return pictures(self.config, animation, frames, animation.batch, iter(made))
 
     def imitate(
         self,

@@ -85,8 +85,8 @@ def pairs(monkeypatch) -> list[tuple[Source, np.ndarray]]:
     """What films are moved by from now on: each frame's source, and the driver's crop."""
     seen, animate = [], Reenactor.animate_film
 
-    def animated(self, pairs, options):
-        return animate(self, (seen.append(pair) or pair for pair in pairs), options)
+    def animated(self, pairs, options, made=()):
+        return animate(self, (seen.append(pair) or pair for pair in pairs), options, made=made)
 
     monkeypatch.setattr(Reenactor, "animate_film", animated)
     return seen
@@ -194,9 +194,9 @@ def test_by_landmarks_every_frame_is_turned_upright(files, tmp_path):
 
 
 def test_a_gif_of_one_frame_is_a_picture(tmp_path):
-    frames = [Image.fromarray(each) for each in clips.moving_picture(clips.portrait(), 2, size=64)]
+    frames = [Image.fromarray(each) for each in clips.moving_picture(clips.portrait(), 3, size=64)]
     frames[0].save(tmp_path / "still.gif")
-    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:], duration=40)
     (tmp_path / "broken.png").write_bytes(b"no picture")
     assert kind_of_source(tmp_path / "still.gif") == kind_of_source(tmp_path / "broken.png") == PICTURE
     assert kind_of_source(tmp_path / "film.gif") == FILM

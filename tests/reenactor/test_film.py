@@ -200,11 +200,12 @@ def test_sources_are_let_go_as_pictures_come(liveportrait):
             yield source, driver
 
     most = 0
-    for _ in liveportrait.animate_film(pairs()):
-        gc.collect()
-        most = max(most, sum(each() is not None for each in alive))
+    for number, _ in enumerate(liveportrait.animate_film(pairs())):
+        if number % 10 == 9:  # seconds each, of all that the tests before left behind
+            gc.collect()
+            most = max(most, sum(each() is not None for each in alive))
     assert len(alive) == 40
-    assert most <= AHEAD + 3
+    assert 0 < most <= AHEAD + 3
 
 
 def test_refusals(liveportrait):

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The key of a film that is to be made: the same for the same options and the same content of input files."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fv2v.io.digest import sha256_of
+from fv2v.io.frame_folder import is_frames
+from fv2v.io.image import IMAGE_SUFFIXES
+
+
+def key_of(command: str, options: Mapping[str, Any], contents: "Contents") -> str:
+    """64 hexadecimal digits.
+
+    Args:
+        command: the name of it.
+        options: by name, arguments too, as the command line has them.
+        contents: of the files that they name.
+    """
+    stated = {name: contents.in_place_of(name, value) for name, value in sorted(options.items())}
+    return hashlib.sha256(json.dumps([command, stated]).encode()).hexdigest()
+
+
+class Contents:
+    """What files hold, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def in_place_of(self, name: str, value: Any) -> Any:
+        """An option's value, where it names a file the digest of its content.
+
+        So does a folder of weights, with the names of the files in it that may be such, and one of frames.
+        """
+        if isinstance(value, list | tuple):
+            return [self.in_place_of(name, each) for each in value]
+        if not isinstance(value, str | Path):
+            return value
+        path = Path(value)
+        if path.is_file():
+            return self._digest(path)
+        if name == "weights" and path.is_dir():
+            from fv2v.checkpoints.search import folders_below  # which imports torch, for seconds
+            from fv2v.checkpoints.storage import weights_in
+
+            files = [file for folder in (path, *folders_below(path)) for file in weights_in(folder)]
+            return {str(each.relative_to(path)): self._digest(each) for each in files}
+        if is_frames(path):
+            folder = path if path.is_dir() else path.parent
+            pictures = sorted(each for each in folder.glob("*.*") if each.suffix.lower() in IMAGE_SUFFIXES)
+            return [str(value), {each.name: self._digest(each) for each in pictures}]
+        return str(value)
+
+    def _digest(self, path: Path) -> str:
+        known = os.path.realpath(path)
+        if known not in self._known:
+            self._known[known] = sha256_of(path)
+        return self._known[known]
