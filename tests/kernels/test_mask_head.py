@@ -61,7 +61,7 @@ CASES = {
     "one_tap": {"features": (1, 3, 2, 3, 5), "batch": 1, "keypoints": 2, "taps": 1, "align_corners": True},
     "one_voxel": {"features": (4, 9, 1, 1, 1), "batch": 4, "keypoints": 2},
     "paper": {"features": (1, 32, 4, 16, 16), "batch": 1, "keypoints": 15, "taps": 7},
-    "many": {"features": (1, 4, 1, 3, 70), "batch": 1, "keypoints": 40, "align_corners": True},
+    "many": {"features": (1, 4, 1, 3, 70), "batch": 1, "keypoints": 49, "align_corners": True},
 }  # fmt: skip
 
 

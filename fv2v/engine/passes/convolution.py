@@ -99,6 +99,8 @@ def products(module: nn.Module, out: Tensor) -> int:
         return outputs * module.weight[0].numel() * {3: 36, 7: 169}[taps] // (4 * taps) ** 2
     weight = module.weight
     assert isinstance(weight, Tensor)
+    if isinstance(module, nn.ConvTranspose2d):  # every tap goes to an output of its own, of every input
+        return out.numel() * weight[:, 0].numel() // (module.stride[0] * module.stride[1])
     outputs = out.numel() * (4 if isinstance(module, DirectConv) and module.pooling else 1)
     return outputs * weight.numel() // weight.shape[0]
 
