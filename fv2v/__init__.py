@@ -10,8 +10,8 @@ The rooms, from the top. A module imports from its own layer and from those belo
                                               motion as a bitstream
     networks, data, motion                    F L H Δ M G D; what is learnt from; what drives
     geometry, face, presets                   keypoints and conventions; faces in pictures; released models
-    io, config, config_values, devices,       files and videos; settings; what all others stand on
-    extras, batch, progress
+    io, config, devices, extras,              files and videos; settings; what all others stand on
+    batch, progress
     starter                                   the weights that come with the package
     fv2v_kernels                              the operators, a package of its own
 

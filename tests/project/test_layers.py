@@ -17,7 +17,7 @@ LAYERS = """
     engine checkpoints viz codec
     networks data motion
     geometry face presets
-    io config config_values devices extras batch progress
+    io config devices extras batch progress
     fv2v_kernels
 """
 LAYER = {room: height for height, line in enumerate(LAYERS.splitlines()) for room in line.split()}

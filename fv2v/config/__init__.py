@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
-from fv2v.config_values import from_values
+from fv2v.config.values import from_values
 
 TRANSFER_NAMES = ("pose", "keypoint", "liveportrait", "performrecast")
 EULER_ORDERS = ("xyz", "zyx")
