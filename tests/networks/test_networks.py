@@ -144,8 +144,8 @@ def test_presets_survive_json_and_tell_their_names():
 
 
 def test_motion_is_relative_where_the_release_has_it_so():
-    """zhanglonghao1992's demo and SadTalker take the driver's pose; LivePortrait's change and ours."""
-    absolute = ("vox-256", "vox-256-jacobian", "vox-256-spade", "sadtalker-256", "sadtalker-512")
+    """zhanglonghao1992's demo and SadTalker take the driver's pose, PerformRecast its expression."""
+    absolute = [name for name in PRESETS if name.startswith(("vox-256", "sadtalker", "performrecast"))]
     for name, config in PRESETS.items():
         assert config.geometry.relative == (name not in absolute), name
         assert AnimationOptions().check(config).relative == (name not in absolute)

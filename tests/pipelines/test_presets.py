@@ -33,6 +33,7 @@ RELEASES = {
     "sadtalker-256": "sad",
     "sadtalker-512": "sad",
     "liveportrait": "lp",
+    "performrecast": "performrecast",
     "starter": "",
 }
 

@@ -16,13 +16,16 @@ from fv2v.presets import PRESETS
 def narrow(config: ModelConfig) -> ModelConfig:
     """The same conventions with a few channels, at 64 px."""
     head, generator = config.head, config.generator
+    transformer = config.appearance.transformer
+    if transformer:
+        transformer = replace(transformer, width=48, depth=2, heads=3, table=4)
     few = {"resnet": (16, 32), "convnext": (16, 32), "coefficients": (32,)}[head.trunk]
     return replace(
         config,
         image_size=64,
         volume_channels=8,
         volume_depth=4,
-        appearance=replace(config.appearance, widths=(8, 16, 32), residual_blocks=2),
+        appearance=replace(config.appearance, widths=(8, 16, 32), residual_blocks=2, transformer=transformer),
         canonical=config.canonical and replace(config.canonical, widths=(16, 32), out_width=16, kernel=3),
         head=replace(head, stem_width=16, widths=few, blocks=head.blocks[: len(few)]),
         dense_motion=replace(config.dense_motion, widths=(16, 32), out_width=8, kernel=3),
