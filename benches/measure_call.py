@@ -159,7 +159,7 @@ def wait_for(done: Any, seconds: float, folder: Path) -> None:
 
 def laps(folder: Path, side: int) -> list[dict[str, Any]]:
     path = folder / f"{side}.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []  # the last may be half written
     return [lap for lap in map(json.loads, lines) if "frames" in lap]
 
 

@@ -36,10 +36,10 @@ CLIP = 50  # frames of the camera's film
 WARM = 6  # pages before memory and threads are counted: pools of threads are full then
 
 
-def frames() -> list[np.ndarray]:
+def frames(count: int = CLIP) -> list[np.ndarray]:
     """(480, 640, 3) uint8: a drawn head that moves, before a wall."""
     made = []
-    for face in draw(DRIVER, *acting(torch.arange(CLIP) / FPS / 4.5)):
+    for face in draw(DRIVER, *acting(torch.arange(count) / FPS / 4.5)):
         frame = np.full((480, 640, 3), (90, 110, 120), np.uint8)
         frame[48:432, 128:512] = cv2.resize(face, (384, 384), interpolation=cv2.INTER_CUBIC)
         made.append(frame)
@@ -122,7 +122,7 @@ def call(port: int, secret: str, seconds: float, picture: np.ndarray, counted: A
 def share(seconds: float) -> None:
     """The networks are left out: every frame has the first one's motion, and one picture is always shown."""
     reenactor = fv2v.Reenactor("starter")
-    picture = np.ascontiguousarray(frames()[0][:, 80:560])
+    picture = np.ascontiguousarray(frames(1)[0][:, 80:560])
     runner = reenactor.runner
     motion = reenactor.extract(picture[:128, :128])
     runner.extract = lambda batch: motion

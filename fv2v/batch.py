@@ -13,7 +13,7 @@ Some = TypeVar("Some", bound="Batched")
 
 @dataclass(frozen=True, slots=True)
 class Batched:
-    """Base of frozen dataclasses whose fields are tensors (B, ...), Batched themselves, or None.
+    """Base of frozen dataclasses whose fields are tensors (B, ...), tuples of such, Batched, or None.
 
     The first field is never None.
     """
@@ -64,6 +64,14 @@ def _each(change: Callable[..., Tensor], *parts: Some) -> Some:
         known = [value for value in values if value is not None]
         if len(known) not in (0, len(parts)):
             raise ValueError(f"expected {field.name} in all {len(parts)} parts or in none, got {len(known)}")
-        nested = isinstance(values[0], Batched)
-        changed[field.name] = None if not known else _each(change, *values) if nested else change(*values)
+        changed[field.name] = _changed(change, values) if known else None
     return type(parts[0])(**changed)
+
+
+def _changed(change: Callable[..., Tensor], values: Sequence[Any]) -> Any:
+    """`change` of one field's values, none of them None."""
+    if isinstance(values[0], Batched):
+        return _each(change, *values)
+    if isinstance(values[0], tuple):
+        return tuple(change(*each) for each in zip(*values, strict=True))
+    return change(*values)

@@ -86,6 +86,48 @@ PERFORMRECAST = replace(
     retargeting=None,
 )
 
+# First Order Motion (Siarohin et al. 2019), the flat ancestor: keypoints and Jacobians are read in each
+# picture, and the reduced picture is what M sees warped. Its weights were most likely trained with sampling
+# on the corner lattice; on a torch since 1.3 its code reads on the face lattice, which is "-unaligned". All
+# its data sets have one architecture but for mgif's, whose keypoints share a set of Jacobians.
+FOMM_256 = ModelConfig(
+    name="fomm-256",
+    keypoints=10,
+    volume_channels=256,
+    volume_depth=1,
+    resize="gaussian",
+    geometry=GeometryConfig(transfer="keypoint", relative=False),
+    appearance=AppearanceConfig(residual_blocks=0, lift=False),
+    canonical=CanonicalConfig(hourglass=True),
+    head=HeadConfig(trunk="none"),
+    dense_motion=DenseMotionConfig(
+        reads="picture", compressed_channels=3, widths=(128, 256, 512, 1024, 1024), out_width=64, joined=False
+    ),
+    generator=GeneratorConfig(project=False),
+)
+FOMM_256_UNALIGNED = replace(FOMM_256, name="fomm-256-unaligned", align_corners=False)
+FOMM_256_MGIF = replace(
+    FOMM_256, name="fomm-256-mgif", canonical=CanonicalConfig(hourglass=True, shared_jacobian=True)
+)
+
+# The paper's ablation (Table 4): fewer keypoints; keypoints read in each picture, not moved from canonical
+# ones; keypoints projected to the picture and flat features, of as many numbers, warped there.
+FACE_VID2VID_256_K10 = replace(FACE_VID2VID_256, name="face-vid2vid-256-k10", keypoints=10)
+FACE_VID2VID_256_K15 = replace(FACE_VID2VID_256, name="face-vid2vid-256-k15", keypoints=15)
+FACE_VID2VID_256_DIRECT = replace(
+    FACE_VID2VID_256,
+    name="face-vid2vid-256-direct",
+    geometry=GeometryConfig(transfer="keypoint"),
+    head=HeadConfig(trunk="none"),
+)
+FACE_VID2VID_256_2D = replace(
+    FACE_VID2VID_256,
+    name="face-vid2vid-256-2d",
+    volume_channels=512,
+    volume_depth=1,
+    canonical=CanonicalConfig(depth=16),
+)
+
 # The model that ships with the package (training/configs/starter-*.toml): keypoints are the drawn heads'
 # landmarks, and one trunk estimates all that H, L and Δ do.
 STARTER = ModelConfig(
@@ -115,6 +157,13 @@ PRESETS: dict[str, ModelConfig] = {
         SADTALKER_512,
         LIVEPORTRAIT,
         PERFORMRECAST,
+        FOMM_256,
+        FOMM_256_UNALIGNED,
+        FOMM_256_MGIF,
+        FACE_VID2VID_256_K10,
+        FACE_VID2VID_256_K15,
+        FACE_VID2VID_256_DIRECT,
+        FACE_VID2VID_256_2D,
         STARTER,
     )
 }
@@ -122,8 +171,11 @@ PRESETS: dict[str, ModelConfig] = {
 
 _ADDED = ("resize", "truncates")  # fields that files of earlier versions do not have
 _ADDED_TO = {  # and those of their parts, whose defaults change nothing
-    "appearance": ("transformer",),
+    "appearance": ("transformer", "lift"),
+    "canonical": ("shared_jacobian", "depth", "hourglass"),
     "head": ("scale_axes",),
+    "dense_motion": ("reads", "joined"),
+    "generator": ("project", "detail_channels"),
 }
 
 

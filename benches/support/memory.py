@@ -7,6 +7,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def process_peak_bytes(run: Callable[[], Any]) -> int | None:
     """
     try:
         give_back = ctypes.CDLL(None).malloc_trim
+        _keep_imports()
         gc.collect()
         give_back(0)
         (PROC / "clear_refs").write_text("5")
@@ -62,6 +64,13 @@ def process_peak_bytes(run: Callable[[], Any]) -> int | None:
         return max(0, _status("VmHWM") - before)
     except (AttributeError, OSError):  # another C library, another system, or a sandbox
         return None
+
+
+@cache
+def _keep_imports() -> None:
+    """What is there by the first call, modules above all, is not looked through at the others."""
+    gc.collect()
+    gc.freeze()
 
 
 def held_at_most() -> int | None:

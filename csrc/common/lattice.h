@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Voxel index -> (x, y, z) on the corner lattice: voxel i of n at 2 i / (n - 1) - 1, and at -1 where n = 1.
+// Voxel index -> (x, y, z) on the corner lattice: voxel i of n at 2 i / (n - 1) - 1, and at 0 where n = 1.
 #pragma once
 #include <cstdint>
 
@@ -14,7 +14,7 @@ struct Size3 {
 
 template <typename acc_t>
 FV2V_HOST_DEVICE acc_t lattice_coordinate(int32_t i, int32_t n) {
-  return 2 * acc_t(i) / acc_t(n > 1 ? n - 1 : 1) - 1;
+  return 2 * acc_t(i) / acc_t(n > 1 ? n - 1 : 1) - acc_t(n > 1);
 }
 
 // Of a voxel counted through (D, H, W).

@@ -36,6 +36,10 @@ FV2V_HOST_DEVICE Lanes<acc_t> load(const acc_t* from, int64_t count) {
   return lanes;
 }
 template <typename acc_t>
+FV2V_HOST_DEVICE Lanes<acc_t> at_point(const acc_t* from) {  // of memory that starts at a cache line
+  return *reinterpret_cast<const Lanes<acc_t>*>(from);
+}
+template <typename acc_t>
 FV2V_HOST_DEVICE void store(const Lanes<acc_t>& lanes, int64_t count, acc_t* to) {
   if (count >= kLanes) {
     *reinterpret_cast<typename Loose<acc_t>::type*>(to) = lanes;

@@ -5,8 +5,9 @@
 // A Toom-Cook algorithm evaluates both factors at points, and at infinity. Along an axis, F(4, 3) takes six
 // products for four outputs; a kernel of seven is one of four taps and one of three beside it, F(4, 4) and
 // F(4, 3), thirteen products for four outputs: as a single algorithm, F(4, 7) takes ten, and is off eleven
-// times as far. Points were chosen for accuracy: an output of F(4, 3) is off 2.5 times as far as a direct sum
-// in float32 (with 2 in place of 1/2: 3.3 times), and so is one of both pieces.
+// times as far. Points were chosen for accuracy: of sums of as many terms in
+// float32 an output of F(4, 3) is off 2.5 times as far as a direct one (with 2 in place of 1/2: 3.3 times),
+// and so is one of both pieces.
 #pragma once
 #include "common/host_device.h"
 
@@ -112,6 +113,15 @@ struct Filter {
     static constexpr auto& at = kMatrix.at;
   };
 };
+
+// In depth F(2, 3), at 0, 1, -1 and infinity: four products for two slices of output, each of two slices of
+// input. Products are weighted sums of taps; outputs are m0 + m1 + m2 and m1 - m2 - m3.
+constexpr int kDeepTile = 2, kDeepSize = 4;
+struct TwoSlices {
+  int one, other, sign;
+};
+constexpr TwoSlices kDeepInput[kDeepSize] = {{0, 2, -1}, {1, 2, 1}, {2, 1, -1}, {1, 3, -1}};
+constexpr double kDeepWeight[kDeepSize][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
 
 // Whether a row of a matrix is zero from `i` on.
 template <typename Matrix, int row, int size>

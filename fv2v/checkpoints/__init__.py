@@ -15,9 +15,9 @@ from types import ModuleType
 import torch
 from safetensors import SafetensorError
 
-from fv2v.checkpoints import liveportrait, native, performrecast, sadtalker, search, zhanglonghao1992
+from fv2v.checkpoints import fomm, liveportrait, native, performrecast, sadtalker, search, zhanglonghao1992
 from fv2v.checkpoints.renames import to_release
-from fv2v.checkpoints.storage import Checkpoint, is_safetensors, misfits
+from fv2v.checkpoints.storage import Checkpoint, is_safetensors, misfits, networks_of, read_file
 from fv2v.config import ModelConfig
 from fv2v.io.paths import PathLike, check_input, check_new_folder, check_output, whole_file, whole_folder
 from fv2v.networks import FaceVid2Vid
@@ -38,12 +38,13 @@ __all__ = [
 
 Weights = PathLike | Sequence[PathLike]  # a file, a folder, or the files that make up a release
 RELEASES: dict[str, ModuleType] = {
-    r.NAME: r for r in (zhanglonghao1992, sadtalker, liveportrait, performrecast)
+    r.NAME: r for r in (zhanglonghao1992, sadtalker, liveportrait, performrecast, fomm)
 }
 NO_WEIGHTS = (
     "no weights given, and only the starter's ship with fv2v. weights=PATH (--weights PATH) takes the "
     "00000189-checkpoint.pth.tar of "
     "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis, "
+    "the vox-cpk.pth.tar of github.com/AliaksandrSiarohin/first-order-model, "
     "the folder with the .safetensors and the mapping network of github.com/OpenTalker/SadTalker, the folder "
     "with the .pth files of github.com/KwaiVGI/LivePortrait or github.com/youku-aigc/PerformRecast, or a "
     ".safetensors made from any of them by "
@@ -81,9 +82,9 @@ def load(weights: Weights, config: ModelConfig | None = None) -> FaceVid2Vid:
 
     Taken are zhanglonghao1992's `.pth.tar` with either generator; SadTalker's `.safetensors`, or the
     `.pth.tar` of its first versions, and its mapping network's `.pth.tar`, as two paths or a folder with
-    both; LivePortrait's five `.pth` files or PerformRecast's four, as paths or their folder; our own
-    `.safetensors`; or any folder above the one set of them that is there. Files may have other names and be
-    of the other format, as ComfyUI's are: what they hold decides.
+    both; LivePortrait's five `.pth` files or PerformRecast's four, as paths or their folder; First Order
+    Motion's `.pth.tar`; our own `.safetensors`; or any folder above the one set of them that is there. Files
+    may have other names and be of the other format, as ComfyUI's are: what they hold decides.
 
     `config` says what the caller expects; left out, the files tell. SadTalker's two sizes differ in the
     file's name only, and `config` decides where there is one. SadTalker's presets are for either of its
@@ -109,11 +110,11 @@ def save(model: FaceVid2Vid, path: PathLike) -> None:
 def convert(source: Weights, target: PathLike, name: str | None = None) -> ModelConfig:
     """Any weights into our .safetensors, or into the layout of the release they came from.
 
-    `target` is a name that ends in .safetensors (ours) or .pth.tar (zhanglonghao1992's), or a new folder
-    (of the others), and appears whole or not at all. Every tensor of every network is
-    kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch and other things
-    that are no network's tensors are dropped. A model that was trained here goes into the layout of the
-    release that has its shapes, if one does.
+    `target` is a name that ends in .safetensors (ours) or .pth.tar (zhanglonghao1992's, First Order
+    Motion's), or a new folder (the others'), and appears whole or not at all. Every tensor
+    of every network is kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch
+    and other things that are no network's tensors are dropped. A model that was trained here goes into the
+    layout of the release that has its shapes, if one does.
 
     `name` is a preset; left out, the files tell. Returns the config. Errors as `load`, and a target that
     cannot be written or is not that release's.
@@ -186,9 +187,11 @@ def _read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
     if len(files) == 2:
         return sadtalker.read(files, config)
     (path,) = files
-    if is_safetensors(path) and not zhanglonghao1992.holds(path):
+    if is_safetensors(path) and not (zhanglonghao1992.holds(path) or fomm.holds(path)):
         return native.read(path, config)
-    return zhanglonghao1992.read(path)
+    stored = read_file(path)
+    networks = networks_of(stored)
+    return fomm.read(path, networks) if fomm.fits(networks) else zhanglonghao1992.read(path, stored)
 
 
 def _fitting(found: Checkpoint, config: ModelConfig | None) -> FaceVid2Vid:

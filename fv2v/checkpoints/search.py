@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from fv2v.checkpoints import liveportrait, native, performrecast, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import fomm, liveportrait, native, performrecast, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.storage import weights_in
 from fv2v.config import ModelConfig
 
@@ -33,7 +33,8 @@ def whole_set(folder: Path, config: ModelConfig | None) -> list[Path]:
         return []
     if sadtalker.holds_both(folder):
         return sadtalker.find(folder, config)
-    alone = [path for path in weights_in(folder) if native.is_ours(path) or zhanglonghao1992.holds(path)]
+    kinds = native.is_ours, zhanglonghao1992.holds, fomm.holds
+    alone = [path for path in weights_in(folder) if any(holds(path) for holds in kinds)]
     if len(alone) > 1:
         names = ", ".join(path.name for path in alone)
         raise ValueError(f"{folder} holds {names}, each of which would do: give one of them")

@@ -207,6 +207,11 @@ def state_dicts(stored: Any) -> Networks:
     }
 
 
+def networks_of(stored: Any) -> Networks:
+    """The networks in what a file holds, a dict of them or, as a .safetensors, flat."""
+    return nested(stored) if is_state_dict(stored) else state_dicts(stored)
+
+
 def is_state_dict(value: Any) -> bool:
     """Whether it is tensors under names, and nothing else."""
     return isinstance(value, Mapping) and all(

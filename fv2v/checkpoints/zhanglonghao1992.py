@@ -7,6 +7,7 @@ along. The optimizers and `epoch` are dropped.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fv2v.checkpoints.renames import (
     APPEARANCE,
@@ -21,11 +22,8 @@ from fv2v.checkpoints.renames import (
 from fv2v.checkpoints.storage import (
     Checkpoint,
     contents,
-    is_state_dict,
-    nested,
+    networks_of,
     outline,
-    read_file,
-    state_dicts,
     write_torch,
 )
 from fv2v.config import ModelConfig
@@ -79,10 +77,9 @@ def holds(path: Path) -> bool:
     return {name.partition(".")[0] for name in outline(path)} >= set(NETWORKS)
 
 
-def read(path: Path) -> Checkpoint:
-    """The checkpoint. ValueError for a file that is none."""
-    stored = read_file(path)
-    networks = nested(stored) if is_state_dict(stored) else state_dicts(stored)
+def read(path: Path, stored: Any) -> Checkpoint:
+    """The checkpoint in what was read of a file. ValueError for one that is none."""
+    networks = networks_of(stored)
     if not all(name in networks for name in NETWORKS):
         hint = "; with SadTalker's mapping network give its renderer" if "mapping" in networks else ""
         raise ValueError(

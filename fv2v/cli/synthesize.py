@@ -28,6 +28,13 @@ def synthesize(
             "and test data should not."
         ),
     ] = 0,
+    look: Annotated[
+        str,
+        typer.Option(
+            help="plain; or photograph: skin, shadows and a camera as in photographs, hats, hands, and wider "
+            "smiles, gazes and frowns."
+        ),
+    ] = "plain",
     workers: Annotated[
         int, typer.Option(help="Processes, of one thread each: as many as there are cores.")
     ] = 1,
@@ -45,7 +52,7 @@ def synthesize(
     from fv2v.data.shards import check_clips, write_clips, write_shards
     from fv2v.data.synthetic import SyntheticHeads
 
-    heads = SyntheticHeads(size, identities, seed, first)
+    heads = SyntheticHeads(size, identities, seed, first, look)
     check_clips(heads, clips, clip_frames)
     with frame_progress() as progress:
         write_shards(output, heads, frames, workers=workers, progress=progress)

@@ -37,10 +37,15 @@ class Quantizer:
         size: P, how many there are.
 
     Raises:
-        ValueError: a step out of range.
+        ValueError: a step out of range, or a preset without H.
     """
 
     def __init__(self, config: ModelConfig, step: float) -> None:
+        if config.direct:
+            raise ValueError(
+                f"{config.name!r} moves by keypoints and Jacobians, which the bitstream does not carry: "
+                "expected a preset with H, as 'vox-256'"
+            )
         if not 1 / STEP_UNIT <= step <= LARGEST_STEP:
             raise ValueError(f"expected a step from 1/{STEP_UNIT} to {LARGEST_STEP:g}, got {step}")
         self.config = config

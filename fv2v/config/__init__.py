@@ -6,40 +6,18 @@ Sizes that follow from others are properties, so no two fields can disagree.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, cast
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from fv2v.config.values import from_values
+from fv2v.config.discriminator import DiscriminatorConfig as DiscriminatorConfig
+from fv2v.config.values import check_numbers, config_of, require
 
 TRANSFER_NAMES = ("pose", "keypoint", "liveportrait", "performrecast")
 EULER_ORDERS = ("xyz", "zyx")
-TRUNKS = ("resnet", "convnext", "coefficients")
+TRUNKS = ("resnet", "convnext", "coefficients", "none")
 DECODERS = ("residual", "spade")
+READS = ("features", "picture")
 RESIZES = ("triangle", "area", "gaussian")  # io/resize.py
-
-
-WIDEST = 1 << 16  # of every whole number in a config
-DEEPEST = 64  # blocks of one stage
-LONGEST = 16  # stages
-
-
-def _require(holds: bool, expected: str, got: object) -> None:
-    if not holds:
-        raise ValueError(f"ModelConfig: expected {expected}, got {got!r}")
-
-
-def _check_numbers(config: Any) -> None:
-    """What a file must not ask for, lest networks of any size be built: ValueError that names the field."""
-    for f in fields(config):
-        value = getattr(config, f.name)
-        lowest, most = (0, DEEPEST) if "blocks" in f.name else (1, WIDEST)
-        numbers = value if isinstance(value, tuple) else (value,)
-        whole = [number for number in numbers if type(number) is int]
-        fits = all(lowest <= number <= most for number in whole)
-        _require(fits, f"{f.name} from {lowest} to {most}", value)
-        _require(0 < len(numbers) <= LONGEST, f"1 to {LONGEST} numbers in {f.name}", value)
-        finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
-        _require(finite, f"finite numbers in {f.name}", value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +31,10 @@ class GeometryConfig:
     translation: str = "xyz"  # what of the head's t counts; releases were trained and run without the rest
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.transfer in TRANSFER_NAMES, f"transfer one of {TRANSFER_NAMES}", self.transfer)
-        _require(self.euler_order in EULER_ORDERS, f"euler_order one of {EULER_ORDERS}", self.euler_order)
-        _require(self.translation in ("xyz", "xy", "y"), "translation 'xyz', 'xy' or 'y'", self.translation)
+        check_numbers(self)
+        require(self.transfer in TRANSFER_NAMES, f"transfer one of {TRANSFER_NAMES}", self.transfer)
+        require(self.euler_order in EULER_ORDERS, f"euler_order one of {EULER_ORDERS}", self.euler_order)
+        require(self.translation in ("xyz", "xy", "y"), "translation 'xyz', 'xy' or 'y'", self.translation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,27 +49,35 @@ class TransformerConfig:
     table: int = 14  # patches on a side of the picture that its positions were learnt on
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.width % self.heads == 0, "transformer.width a multiple of its heads", self)
-        _require(self.patch % (2 * self.enlarged) == 0, "transformer.patch a multiple of 2 x enlarged", self)
+        check_numbers(self)
+        require(self.width % self.heads == 0, "transformer.width a multiple of its heads", self)
+        require(self.patch % (2 * self.enlarged) == 0, "transformer.patch a multiple of 2 x enlarged", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppearanceConfig:
-    """F. The picture is halved once for every width after the first."""
+    """F. The picture is halved once for every width after the first.
+
+    Without `lift`, the 1×1 convolution to the volume's channels, the last width is the volume's C·D.
+    """
 
     kernel: int = 7  # of the first convolution; the SPADE releases have 3
     widths: tuple[int, ...] = (64, 128, 256)
     residual_blocks: int = 6
     transformer: TransformerConfig | None = None  # in place of those convolutions: PerformRecast
+    lift: bool = True
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanonicalConfig:
-    """L. One halving a width, in 2D on the way in; one doubling a width, in 3D, on the way out."""
+    """L. One halving a width, in 2D on the way in; one doubling a width, in 3D, on the way out.
+
+    With `hourglass` it is First Order Motion's: flat, the way in beside the way out, and heads that are not
+    padded. Its heatmaps are smaller than M's by the kernel, and their corners are ±1 nevertheless.
+    """
 
     stride: int = 4  # the picture is first reduced so many times, anti-aliased
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
@@ -99,11 +85,14 @@ class CanonicalConfig:
     kernel: int = 7  # of the heatmap and Jacobian heads; the paper's 7, public code has 3
     temperature: float = 0.1
     jacobian: bool = True
+    shared_jacobian: bool = False  # one set of maps of Jacobians for all keypoints
+    depth: int | None = None  # of its own volume; None: as deep as the features'
+    hourglass: bool = False
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.stride >= 2, "canonical.stride >= 2", self.stride)
-        _require(self.kernel % 2 == 1, "an odd canonical.kernel", self.kernel)
+        check_numbers(self)
+        require(self.stride >= 2, "canonical.stride >= 2", self.stride)
+        require(self.kernel % 2 == 1, "an odd canonical.kernel", self.kernel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +100,8 @@ class HeadConfig:
     """H and Δ, on one trunk. Bin i of an angle means `degrees_per_bin * i - degree_offset`.
 
     The trunk "resnet" is the paper's, like ResNet-50; "convnext" is LivePortrait's ConvNeXt V2, which has no
-    `stem_width`; "coefficients" reads windows of SadTalker's 3DMM coefficients, and no picture.
+    `stem_width`; "coefficients" reads windows of SadTalker's 3DMM coefficients, and no picture. With "none"
+    there are no H and Δ, and a head has no pose: L reads keypoints where they are in every picture.
     """
 
     trunk: str = "resnet"
@@ -126,13 +116,13 @@ class HeadConfig:
     degree_offset: float = 99.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.trunk in TRUNKS, f"head.trunk one of {TRUNKS}", self.trunk)
-        _require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
+        check_numbers(self)
+        require(self.trunk in TRUNKS, f"head.trunk one of {TRUNKS}", self.trunk)
+        require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
         single = self.trunk != "coefficients" or len(self.widths) == 1
-        _require(single, "one head.widths beside the trunk 'coefficients'", self.widths)
+        require(single, "one head.widths beside the trunk 'coefficients'", self.widths)
         fits = self.scale_axes in ((1, 3) if self.scale else (1,))
-        _require(fits, "head.scale_axes 1, or 3 with head.scale", self.scale_axes)
+        require(fits, "head.scale_axes 1, or 3 with head.scale", self.scale_axes)
 
     @property
     def scales(self) -> int:
@@ -152,35 +142,48 @@ class HeadConfig:
 class DenseMotionConfig:
     """M. Depth is never pooled; height and width are halved once a width, and doubled back."""
 
-    compressed_channels: int = 4  # C', what each of the K+1 candidates carries
+    reads: str = "features"  # what is warped for M to look at: compressed, or the reduced "picture" itself
+    compressed_channels: int = 4  # C', what each of the K+1 candidates carries; a picture's 3 colours
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     out_width: int = 32
     kernel: int = 7  # of the mask and occlusion heads
     variance: float = 0.01  # of the Gaussians around keypoints
     mask_threshold: float = 0.0  # masks below it count as 0, without renormalising: SadTalker
+    joined: bool = True  # a convolution joins what the hourglass puts beside each other last
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
+        require(self.reads in READS, f"dense_motion.reads one of {READS}", self.reads)
+        fits = self.reads == "features" or self.compressed_channels == 3
+        require(fits, "3 dense_motion.compressed_channels of a picture", self.compressed_channels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorConfig:
     """G. The warped volume is projected to `width`; the picture is doubled once for every width after the
     decoder's first.
+
+    Without `project` the volume's channels are as many already, and go to the decoder as they are.
     """
 
     width: int = 256
+    project: bool = True
     decoder: str = "residual"  # or "spade", which every layer of the projected volume modulates
     widths: tuple[int, ...] = (256, 128, 64)
     residual_blocks: int = 6  # at the decoder's first width
     modulation_width: int = 128  # inside SPADE
     pixel_shuffle: int = 1  # the output head doubles once more by pixel shuffle: 2, LivePortrait
+    # of F's features at each size finer than the volume, which join the decoder there (networks/detail.py);
+    # 0: none do, as in the paper and in all releases
+    detail_channels: int = 0
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.decoder in DECODERS, f"generator.decoder one of {DECODERS}", self.decoder)
+        check_numbers(self)
+        require(self.decoder in DECODERS, f"generator.decoder one of {DECODERS}", self.decoder)
         fits = self.decoder == "spade" or (self.widths[0] == self.width and self.pixel_shuffle == 1)
-        _require(fits, "a residual decoder that starts at generator.width, without pixel shuffle", self)
+        require(fits, "a residual decoder that starts at generator.width, without pixel shuffle", self)
+        doubles = self.detail_channels == 0 or len(self.widths) > 1
+        require(doubles, "two generator.widths or more, for detail to join", self.widths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,28 +195,7 @@ class RetargetingConfig:
     eyes: tuple[int, ...] = (256, 256, 128, 128, 64)
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscriminatorConfig:
-    """D, which only training has: no part of a ModelConfig, and of no checkpoint's config."""
-
-    widths: tuple[int, ...] = (64, 128, 256, 512)
-    scales: int = 1  # pictures it judges, each half as large as the last; the paper has 1 at 256 px, 2 at 512
-
-    def __post_init__(self) -> None:
-        _check_numbers(self)
-        if not self.widths or self.scales < 1:
-            raise ValueError(f"DiscriminatorConfig: expected a width at least and scales >= 1, got {self}")
-
-    @property
-    def smallest(self) -> int:
-        """Pixels on a side of the smallest picture it can judge: 2×2 patches are left of the last scale."""
-        side = 5
-        for _ in self.widths[1:]:
-            side = 2 * side + 3
-        return side << (self.scales - 1)
+        check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,16 +219,35 @@ class ModelConfig:
     retargeting: RetargetingConfig | None = None  # where a release stitches and retargets
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
-        _require(self.resize in RESIZES, f"resize one of {RESIZES}", self.resize)
+        check_numbers(self)
+        require(self.keypoints >= 1, "keypoints >= 1", self.keypoints)
+        require(self.resize in RESIZES, f"resize one of {RESIZES}", self.resize)
         if self.canonical:
             smallest = self.canonical.stride << len(self.canonical.widths)
-            _require(
+            require(
                 self.image_size % smallest == 0, f"image_size a multiple of {smallest} (L)", self.image_size
             )
         smallest = self.volume_stride << len(self.dense_motion.widths)
-        _require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
+        require(self.image_size % smallest == 0, f"image_size a multiple of {smallest} (M)", self.image_size)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """That networks of these kinds go together."""
+        flat, channels = self.volume_depth == 1, self.flat_channels
+        lifted = self.appearance.lift or self.appearance.widths[-1] == channels
+        require(lifted, f"without lift {channels} channels in the last of appearance.widths", self.appearance)
+        fits = self.generator.project or self.generator.width == channels
+        require(fits, f"without project a generator.width of {channels}", self.generator.width)
+        fits = flat or self.dense_motion.reads == "features"
+        require(fits, "volume_depth 1 where M reads pictures", self.volume_depth)
+        if self.canonical and self.canonical.hourglass:
+            require(
+                flat and self.direct, "volume_depth 1 and head.trunk 'none' beside L's hourglass", self.head
+            )
+        if self.direct:
+            given = self.canonical, self.geometry.transfer
+            fits = self.canonical is not None and self.geometry.transfer == "keypoint"
+            require(fits, "L and `keypoint` transfer where head.trunk is 'none'", given)
 
     @property
     def volume_stride(self) -> int:
@@ -262,6 +263,17 @@ class ModelConfig:
         return self.image_size * (transformer.enlarged if transformer else 1)
 
     @property
+    def detail_sizes(self) -> tuple[int, ...]:
+        """Pixels on a side of the features that join G beside the volume, finest first; (): none do."""
+        count = len(self.appearance.widths) - 1 if self.generator.detail_channels else 0
+        return tuple(self.image_size >> halvings for halvings in range(count))
+
+    @property
+    def direct(self) -> bool:
+        """Whether L reads keypoints in each picture, and heads have no pose."""
+        return self.head.trunk == "none"
+
+    @property
     def driven_by(self) -> str:
         """What H and Δ read of a driver: "pictures", or windows of 3DMM "coefficients"."""
         return "coefficients" if self.head.window else "pictures"
@@ -274,7 +286,7 @@ class ModelConfig:
 
     @property
     def jacobian(self) -> bool:
-        """Whether canonical keypoints come with Jacobians."""
+        """Whether keypoints come with Jacobians."""
         return self.canonical is not None and self.canonical.jacobian
 
     @property
@@ -294,4 +306,15 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """Unknown and missing names are a ValueError: no file of another version loads half-understood."""
-        return cast(ModelConfig, from_values(cls, values))
+        parts = {
+            "geometry": GeometryConfig,
+            "appearance": AppearanceConfig,
+            "transformer": TransformerConfig,
+            "canonical": CanonicalConfig,
+            "head": HeadConfig,
+            "dense_motion": DenseMotionConfig,
+            "generator": GeneratorConfig,
+            "retargeting": RetargetingConfig,
+        }
+        found: ModelConfig = config_of(cls, values, parts)
+        return found

@@ -24,11 +24,11 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from fv2v.data.pairs import Draw, Pairs, Truth
-from fv2v.data.synthetic import LANDMARKS, SyntheticHeads, render, truth
-from fv2v.data.synthetic.dataset import to_bytes
-from fv2v.geometry import Motion
+from fv2v.data.synthetic import LANDMARKS, SyntheticHeads, truth
+from fv2v.data.synthetic.dataset import LOOKS, to_bytes
+from fv2v.geometry import POSED, Motion
 from fv2v.io.hidden import lock_file, remove_left_behind
-from fv2v.io.limits import CONFIG, check_bytes, reading
+from fv2v.io.limits import CONFIG, check_bytes, reading, shown
 from fv2v.io.paths import PathLike, check_input, check_new_folder, whole_file
 from fv2v.io.tensor_file import TensorFile
 from fv2v.io.video import write_video
@@ -59,10 +59,11 @@ class ShardIndex:
     first: int
     frames: int  # of each identity
     landmarks: list[str]
+    look: str = "plain"  # which files of earlier versions do not say
 
     @property
     def heads(self) -> SyntheticHeads:
-        return SyntheticHeads(self.size, self.identities, self.seed, self.first)
+        return SyntheticHeads(self.size, self.identities, self.seed, self.first, self.look)
 
     @property
     def shards(self) -> int:
@@ -113,8 +114,7 @@ class HeadShards:
             source, driving = (self._averaged(file.read("pictures", row, frame)[None]) for frame in pair)
             canonical = file.read("canonical", row)[None]
             motions = [
-                Motion(**{f.name: file.read(f.name, row, frame)[None] for f in fields(Motion)})
-                for frame in pair
+                Motion(**{name: file.read(name, row, frame)[None] for name in POSED}) for frame in pair
             ]
         return Pairs(source, driving, Truth(canonical, *motions))
 
@@ -165,7 +165,7 @@ def write_shards(
         raise ValueError(f"expected workers >= 1, got {workers}")
     folder = Path(folder)
     index = ShardIndex(
-        VERSION, heads.size, heads.identities, heads.seed, heads.first, frames, list(LANDMARKS)
+        VERSION, heads.size, heads.identities, heads.seed, heads.first, frames, list(LANDMARKS), heads.look
     )
     _begin(folder, index)
     missing = [shard for shard in range(index.shards) if not _path(folder, shard).exists()]
@@ -244,6 +244,8 @@ def _read_index(path: Path) -> ShardIndex:
             number = getattr(index, name)
             if type(number) is not int or not least <= number <= most:
                 raise ValueError(f"expected {name} from {least} to {most}, got {number!r}")
+    if index.look not in LOOKS:
+        raise ValueError(f"{path}: expected a look, one of {', '.join(LOOKS)}; got {shown(index.look)}")
     if (index.version, index.landmarks) != (VERSION, list(LANDMARKS)):
         raise ValueError(
             f"{path}: expected heads of version {VERSION} with the current landmarks, "
@@ -276,7 +278,7 @@ def _write_shard(folder: Path, index: ShardIndex, shard: int) -> int:
         identity = heads.identity(row).repeat(index.frames)
         expression, pose = heads.frames(row, index.frames, FRAMES_SEED)
         canonical, motion = truth(identity, expression, pose)
-        pictures = to_bytes(render(identity, expression, pose, index.size))
+        pictures = heads.pictures(row, FRAMES_SEED, expression, pose)
         tensors = {f.name: getattr(motion, f.name) for f in fields(motion)}
         drawn.append({"pictures": pictures, "canonical": canonical[0], **tensors})
     stacked = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}

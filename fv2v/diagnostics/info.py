@@ -22,6 +22,7 @@ NETWORKS = {
     "retargeting": "retargeting",
 }
 ONCE = ("appearance", "canonical")  # a portrait; the others run for every frame
+SCALES = {0: "", 1: ", s", 3: ", s xyz"}  # by how many there are
 LATTICES = {True: "corner", False: "face"}  # by align_corners
 TRUNKS = {"resnet": "ResNet", "convnext": "ConvNeXt V2", "coefficients": "3DMM"}
 
@@ -49,7 +50,7 @@ def preset_tables(config: ModelConfig) -> tuple[Table, Table, Table]:
     counts, work = parameters(config), gflop(config)
     for name, label in NETWORKS.items():
         if counts[name]:
-            runs = "once a portrait" if name in ONCE else "every frame"
+            runs = "once a portrait" if name in _once(config) else "every frame"
             networks.add_row(label, f"{counts[name] / 1e6:.2f} M", f"{work[name]:.2f}", runs)
     fields = Table(title="Config: --set model.NAME=VALUE", title_justify="left", show_header=False)
     for name, value in _flat(config.as_dict()):
@@ -87,9 +88,9 @@ def _conventions(config: ModelConfig) -> dict[str, str]:
         "lattice": LATTICES[config.align_corners],
         "flow": _flow(config),
         "transfer": f"{geometry.transfer}, {'relative' if geometry.relative else 'absolute'}",
-        "R": "·".join(f"R{axis}" for axis in geometry.euler_order) + turn,
-        "t, s": geometry.translation + {0: "", 1: ", s", 3: ", s xyz"}[config.head.scales],
-        "head, bin 0": f"{TRUNKS[config.head.trunk]}, -{config.head.degree_offset:g}°",
+        "R": "-" if config.direct else "·".join(f"R{axis}" for axis in geometry.euler_order) + turn,
+        "t, s": "-" if config.direct else geometry.translation + SCALES[config.head.scales],
+        "head, bin 0": _head(config),
         "mask": f"{config.dense_motion.mask_threshold:g}",
         "F": "ViT" if config.appearance.transformer else f"conv {config.appearance.kernel}",
         "G": decoder + (", shuffle" if config.generator.pixel_shuffle > 1 else ""),
@@ -102,13 +103,18 @@ def _networks(config: ModelConfig) -> dict[str, str]:
         label: f"{counts[name] / 1e6:.1f} M, {work[name]:.1f}" if counts[name] else "-"
         for name, label in NETWORKS.items()
     }
-    frame = sum(amount for name, amount in work.items() if name not in ONCE)
+    frame = sum(amount for name, amount in work.items() if name not in _once(config))
     return {
         "preset": config.name,
         **cells,
         "all": f"{sum(counts.values()) / 1e6:.1f} M",
         "a frame": f"{frame:.0f} GFLOP",
     }
+
+
+def _once(config: ModelConfig) -> tuple[str, ...]:
+    """The networks of a portrait: without H, L looks at every frame."""
+    return ONCE[:1] if config.direct else ONCE
 
 
 def parameters(config: ModelConfig) -> dict[str, int]:
@@ -136,6 +142,12 @@ def gflop(config: ModelConfig) -> dict[str, float]:
     for call in calls:
         work[call.name.partition(".")[0]] += call.gflop
     return work
+
+
+def _head(config: ModelConfig) -> str:
+    if config.direct:
+        return "none: L"
+    return f"{TRUNKS[config.head.trunk]}, -{config.head.degree_offset:g}°"
 
 
 def _flow(config: ModelConfig) -> str:

@@ -3,7 +3,15 @@
 
 from pathlib import Path
 
-from fv2v.checkpoints import in_folder, liveportrait, native, performrecast, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import (
+    fomm,
+    in_folder,
+    liveportrait,
+    native,
+    performrecast,
+    sadtalker,
+    zhanglonghao1992,
+)
 from fv2v.checkpoints.storage import outline
 from fv2v.io.container import is_one_picture, open_video, video_streams
 from fv2v.io.frame_folder import FrameFolder
@@ -50,8 +58,9 @@ def _weights(path: Path) -> str | None:
     """Whose they are; None for a file that holds none."""
     if native.is_ours(path):
         return f"weights of the preset {native.preset_of(path)!r}, written by fv2v"
-    if zhanglonghao1992.holds(path):
-        return f"weights of {zhanglonghao1992.NAME}'s release: {', '.join(zhanglonghao1992.NETWORKS)}"
+    for each in (zhanglonghao1992, fomm):
+        if each.holds(path):
+            return f"weights of {each.NAME}'s release: {', '.join(each.NETWORKS)}"
     parts = [(f"{each.NAME}'s", each.part(path)) for each in (liveportrait, performrecast, sadtalker)]
     known = [(name, part) for name, part in parts if part]
     found = f"weights of {' or '.join(name for name, _ in known)} release: {known[0][1]}" if known else None

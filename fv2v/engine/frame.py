@@ -2,19 +2,20 @@
 """One driving frame as a function of tensors: what is exported."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from torch import Tensor, nn
 
 from fv2v.config import ModelConfig
-from fv2v.geometry import Motion, Source
+from fv2v.geometry import POSED, Motion, Source
 from fv2v.geometry.hull import check_adapt_scale
-from fv2v.geometry.view import ViewTensors
+from fv2v.geometry.view import ViewTensors, check_has_pose
 from fv2v.networks import FaceVid2Vid
 
-MOTION = tuple(field.name for field in fields(Motion))
-SOURCE = ("features", "compressed", "canonical", "jacobians", *MOTION, "keypoints")
+MOTION = (*POSED, "jacobians")
+SOURCE = ("features", "compressed", "canonical", "jacobians", *POSED, "keypoints")
+DETAIL = "source_detail_"
 VIEWS = {  # the inputs of each form of view
     None: (),
     "compose": ("view_degrees", "view_translation"),
@@ -61,6 +62,8 @@ class FrameKind:
             check_adapt_scale(config.geometry, relative, config.name)
         if self.view not in VIEWS:
             raise ValueError(f"expected a view, 'compose' or 'replace', or None; got {self.view!r}")
+        if self.view is not None:
+            check_has_pose(config, "a view")
         return replace(self, relative=relative)
 
 
@@ -75,18 +78,20 @@ class FrameNetwork(nn.Module):
 
         [driving            (B, 3, n, n) in [0, 1], n = `config.image_size`; where coefficients drive, windows
                             of them, (B, `head.inputs`, `head.window`)]
-        [motion_rotation, motion_translation, motion_expression, motion_scale
-                            of B frames              not `extract`: what a sender transmitted, in place of it]
+        [motion_rotation, motion_translation, motion_expression, motion_scale, [motion_jacobians]
+                            of B frames              not `extract`: what a sender transmitted, in place of it;
+                                                     Jacobians of presets without H]
         source_features     (B or 1, C, D, H, W)     what `encode` says of the portrait, as in `Source`: these
         source_compressed   (B or 1, C', D, H, W)    two and driving in the networks' dtype, others float32
         source_canonical    (B or 1, K, 3)           (float64 beside float64)
-        [source_jacobians   (B or 1, K, 3, 3)        presets with Jacobians]
+        [source_jacobians   (B or 1, K, 3, 3)        presets with Jacobians: J_c, or without H J_s]
         source_rotation     (B or 1, 3, 3)           the portrait's own motion, as in `Motion`
         source_translation  (B or 1, 3)
         source_expression   (B or 1, K, 3)
         source_scale        (B or 1, 1), or 3 where each axis has its own
         source_keypoints    (B or 1, K, 3)
-        [anchor_rotation, anchor_translation, anchor_expression, anchor_scale
+        [source_detail_0 …  (B or 1, d, m, m)        models with detail: finest first, in the networks' dtype]
+        [anchor_rotation, anchor_translation, anchor_expression, anchor_scale, [anchor_jacobians]
                             as the source's          relative: the motion that counts as no change]
         [movement           (B or 1, 1, 1)           adapt_scale: the factor of `movement_scale` (hull.py)]
         [view_degrees       (B or 1, 3)              a view: pitch, yaw, roll
@@ -104,10 +109,13 @@ class FrameNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.kind = kind = kind.check(model.config)
+        config = model.config
+        motion = MOTION if config.direct and config.jacobian else POSED
         self.inputs = (
-            *(("driving",) if kind.extract else (f"motion_{name}" for name in MOTION)),
-            *(f"source_{name}" for name in SOURCE if name != "jacobians" or model.config.jacobian),
-            *(f"anchor_{name}" for name in MOTION if kind.relative),
+            *(("driving",) if kind.extract else (f"motion_{name}" for name in motion)),
+            *(f"source_{name}" for name in SOURCE if name != "jacobians" or config.jacobian),
+            *detail_names(len(config.detail_sizes)),
+            *(f"anchor_{name}" for name in motion if kind.relative),
             *(("movement",) if kind.adapt_scale else ()),
             *VIEWS[kind.view],
         )
@@ -115,13 +123,17 @@ class FrameNetwork(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """The tensors of `inputs`, in its order."""
         given = dict(zip(self.inputs, inputs, strict=True))
+        own, jacobians = _motion("source", given), None
+        if not self.model.config.direct:  # they are canonical
+            own, jacobians = replace(own, jacobians=None), own.jacobians
         source = Source(
             features=given["source_features"],
             compressed=given["source_compressed"],
             canonical=given["source_canonical"],
-            jacobians=given.get("source_jacobians"),
-            motion=_motion("source", given),
+            jacobians=jacobians,
+            motion=own,
             keypoints=given["source_keypoints"],
+            detail=tuple(given[name] for name in self.inputs if name.startswith(DETAIL)),
         )
         kind, view = self.kind, None
         if kind.view is not None:
@@ -154,9 +166,7 @@ class FrameNetwork(nn.Module):
             given |= {f"motion_{name}": getattr(driving, name) for name in MOTION}
         else:
             given["driving"] = driving
-        given |= {
-            f"source_{name}": getattr(source.motion if name in MOTION else source, name) for name in SOURCE
-        }
+        given |= source_inputs(source)
         given |= {f"anchor_{name}": getattr(anchor, name, None) for name in MOTION}
         given |= {f"view_{name}": getattr(view, name, None) for name in ViewTensors._fields}
         found = {name: given.get(name) for name in self.inputs}
@@ -166,5 +176,19 @@ class FrameNetwork(nn.Module):
         return tuple(tensor for tensor in found.values() if tensor is not None)
 
 
+def detail_names(count: int) -> list[str]:
+    """The inputs of `Source.detail`."""
+    return [f"{DETAIL}{i}" for i in range(count)]
+
+
 def _motion(whose: str, given: Mapping[str, Tensor]) -> Motion:
-    return Motion(*(given[f"{whose}_{name}"] for name in MOTION))
+    found = {name: given.get(f"{whose}_{name}") for name in MOTION}
+    return Motion(**{name: tensor for name, tensor in found.items() if tensor is not None})
+
+
+def source_inputs(source: Source) -> dict[str, Tensor | None]:
+    """What `FrameNetwork` takes of a portrait, by name; None for what its preset has not."""
+    given = {f"source_{name}": getattr(source.motion if name in MOTION else source, name) for name in SOURCE}
+    if source.jacobians is not None:
+        given["source_jacobians"] = source.jacobians
+    return given | dict(zip(detail_names(len(source.detail)), source.detail, strict=True))

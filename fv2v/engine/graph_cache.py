@@ -65,7 +65,7 @@ class FrameGraphs:
             return None if graph is None else graph.begin(source, placement)
 
     def _render_graph(self, source: Source, placement: Placement) -> RenderGraph | None:
-        tensors = [source.features, source.compressed, source.keypoints, *placement]
+        tensors = [source.features, source.compressed, source.keypoints, *source.detail, *placement]
         return self._graph(
             RenderGraph, tensors, lambda: RenderGraph(self._networks, source, placement, self.capture)
         )

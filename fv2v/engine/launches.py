@@ -90,17 +90,19 @@ def count(config: ModelConfig, passes: tuple[Callable[[Any], None], ...]) -> Lau
         networks.half()
         n, depth, side = config.image_size, config.volume_depth, config.image_size // config.volume_stride
         features = torch.empty(1, config.volume_channels, depth, side, side, dtype=torch.half)
-        compressed = networks.dense_motion.compress(features)
+        compressed = networks.dense_motion.compress(features, torch.empty(1, 3, n, n, dtype=torch.half))
         points = torch.empty(1, config.keypoints, 3)
         affine = torch.empty(1, 3, 3) if config.geometry.transfer == "pose" else None
         if config.jacobian:
             affine = torch.empty(1, config.keypoints, 3, 3)
         driving = torch.empty(1, n, n, 3, dtype=torch.uint8)
+        channels = config.generator.detail_channels
+        detail = [torch.empty(1, channels, side, side, dtype=torch.half) for side in config.detail_sizes]
         if config.head.window:
             driving = torch.empty(1, config.head.inputs, config.head.window)
         with Counter() as counter:
             extract(networks, driving, torch.half, None)
-            image = networks.synthesize(features, compressed, points, points, affine)
+            image = networks.synthesize(features, compressed, points, points, affine, detail)
             to_uint8(image, truncate=config.truncates, inside=True)
     return counter.launches
 

@@ -134,9 +134,12 @@ class RenderGraph:
     """The second stage, for sources and placements of one shape."""
 
     def __init__(self, networks: FaceVid2Vid, source: Source, placement: Placement, by: Capture) -> None:
+        places = sum(tensor is not None for tensor in placement)
+
         def function(*inputs: Tensor) -> Sequence[Tensor]:
-            *placed, features, compressed, kp_source = inputs
-            image = networks.synthesize(features, compressed, kp_source, *placed)
+            placed, (features, compressed, kp_source, *detail) = inputs[:places], inputs[places:]
+            kp_driving, affine = placed[0], placed[1] if places > 1 else None
+            image = networks.synthesize(features, compressed, kp_source, kp_driving, affine, detail)
             return image, to_uint8(image, truncate=networks.config.truncates, inside=True)
 
         device = source.features.device
@@ -209,13 +212,14 @@ def _lend(tensor: Tensor, lane: Any) -> None:
 
 
 def _tensors(motion: Motion) -> list[Tensor]:
-    return [getattr(motion, field.name) for field in fields(Motion)]
+    every = (getattr(motion, field.name) for field in fields(Motion))
+    return [tensor for tensor in every if tensor is not None]
 
 
 def _inputs(source: Source, placement: Placement) -> tuple[list[Tensor], list[Tensor]]:
     """What M and G read: what is new with each frame, and what stays while the source does."""
     placed = [tensor for tensor in placement if tensor is not None]
-    return placed, [source.features, source.compressed, source.keypoints]
+    return placed, [source.features, source.compressed, source.keypoints, *source.detail]
 
 
 def _axis_weights(networks: FaceVid2Vid, driving: Tensor, device: torch.device) -> AxisWeights | None:

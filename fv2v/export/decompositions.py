@@ -60,6 +60,8 @@ def decompositions(read: Read) -> dict[Any, Callable[..., Any]]:
         affine: Tensor | None,
         align_corners: bool,
         mask_threshold: float,
+        return_flow: bool,
+        return_mask: bool,
         *_: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
         points = lattice(mask_logits.shape[2:], kp_source).flatten(0, 2)
@@ -67,13 +69,23 @@ def decompositions(read: Read) -> dict[Any, Callable[..., Any]]:
         if mask_threshold > 0:
             mask = torch.where(mask < mask_threshold, 0.0, mask)
         flow = (mask.unsqueeze(-1) * _flows(points, kp_source, kp_driving, affine)).sum(1)  # (B, N, 3)
-        warped = read(features, flow, align_corners).unflatten(2, mask_logits.shape[2:])
-        return warped, flow.new_empty(0), flow.new_empty(0)  # the frame uses neither field nor mask
+        size = mask_logits.shape[2:]
+        warped = read(features, flow, align_corners).unflatten(2, size)
+        nothing = flow.new_empty(0)
+        return (
+            warped,
+            flow.unflatten(1, size) if return_flow else nothing,
+            mask.unflatten(2, size) if return_mask else nothing,
+        )
+
+    def warp3d(features: Tensor, flow: Tensor, align_corners: bool, *_: Any) -> Tensor:
+        return read(features, flow.flatten(1, 3), align_corners).unflatten(2, flow.shape[1:4])
 
     fv2v = torch.ops.fv2v
     return {
         fv2v.warp_candidates.default: warp_candidates,
         fv2v.compose_warp.default: compose_warp,
+        fv2v.warp3d.default: warp3d,
         fv2v.modulate.default: lambda *arguments: modulate.reference(*arguments[:-1]),
         # of a rotation's entries, which neither overflow nor vanish when squared
         torch.ops.aten.hypot.default: lambda x, y: (x * x + y * y).sqrt(),

@@ -20,7 +20,9 @@ def frame_network(model: FaceVid2Vid, kind: FrameKind, batch_size: int) -> Frame
         raise ValueError(f"expected batch_size >= 1, got {batch_size}")
     model = deepcopy(model).eval().requires_grad_(False)
     unused: Any = model  # no longer a model that can encode
-    unused.appearance = unused.canonical = None
+    unused.appearance = None
+    if not model.config.direct:  # there L reads driving frames
+        unused.canonical = None
     fold_norms(model)
     return FrameNetwork(model, kind)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v.engine.frame import MOTION, SOURCE
+from fv2v.engine.frame import MOTION, source_inputs
 from fv2v.geometry import Motion, Source
 from fv2v.geometry.view import ViewTensors
 from fv2v.io.resize import TRIANGLE
@@ -31,9 +31,7 @@ def known_inputs(
         view: with views, one for each frame of the batch: from `fv2v.geometry.view.view_tensors([view],
             source.keypoints, "compose")`, or "replace".
     """
-    known: dict[str, Tensor | None] = {
-        f"source_{name}": getattr(source.motion if name in MOTION else source, name) for name in SOURCE
-    }
+    known = source_inputs(source)
     known |= {f"anchor_{name}": getattr(anchor, name, None) for name in MOTION}
     known |= {"movement": movement}
     known |= {f"view_{name}": getattr(view, name, None) for name in ViewTensors._fields}

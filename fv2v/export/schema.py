@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fv2v.config import ModelConfig
-from fv2v.engine.frame import FrameNetwork
+from fv2v.engine.frame import DETAIL, FrameNetwork, detail_names
 from fv2v.geometry import coordinate_dtype
 
 # in the networks' dtype; all others are coordinates
@@ -18,14 +18,15 @@ MOTION = {
     "translation": "head translation",
     "expression": "expression, as added to each keypoint",
     "scale": "head size; 1 where the preset has none",
+    "jacobians": "Jacobians of the keypoints",
 }
 MEANINGS = {
     "driving": "RGB in [0, 1], a square crop around the driver's face, resized as the config says",
     "source_features": "the portrait's feature volume",
     "source_compressed": "what the motion network sees of it",
     "source_canonical": "the portrait's canonical keypoints, (x, y, z)",
-    "source_jacobians": "their Jacobians",
     **{f"source_{name}": f"the portrait's own {meaning}" for name, meaning in MOTION.items()},
+    "source_jacobians": "their Jacobians",
     "source_keypoints": "the portrait's keypoints as it shows them; its volume is [-1, 1] each way",
     **{
         f"anchor_{name}": f"{meaning}, in the frame that counts as no change"
@@ -49,18 +50,23 @@ WINDOW = (
 def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
     """By name, for one portrait: the shapes of all inputs that any preset and option has."""
     K, D, H = config.keypoints, config.volume_depth, config.image_size // config.volume_stride
+    sizes = config.detail_sizes
     by_pictures = config.driven_by == "pictures"
     driving = (3, *2 * (config.image_size,)) if by_pictures else (config.head.inputs, config.head.window)
     motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3)}
     motion["scale"] = (1, max(config.head.scales, 1))
+    motion["jacobians"] = (1, K, 3, 3)  # before it as J_c, too
     return {
         "driving": (batch_size, *driving),
         "source_features": (1, config.volume_channels, D, H, H),
         "source_compressed": (1, config.dense_motion.compressed_channels, D, H, H),
         "source_canonical": (1, K, 3),
-        "source_jacobians": (1, K, 3, 3),
         **{f"source_{name}": shape for name, shape in motion.items()},
         "source_keypoints": (1, K, 3),
+        **{
+            name: (1, config.generator.detail_channels, side, side)
+            for name, side in zip(detail_names(len(sizes)), sizes, strict=True)
+        },
         **{f"anchor_{name}": shape for name, shape in motion.items()},
         "movement": (1, 1, 1),
         "view_degrees": (batch_size, 3),
@@ -92,7 +98,8 @@ def describe(network: FrameNetwork, batch_size: int) -> dict[str, Any]:
         "options": {k: v for k, v in asdict(network.kind).items() if k != "extract"}
         | {"batch_size": batch_size},
         "inputs": {
-            name: _described(wanted[name], _dtype(name, dtype), meanings[name]) for name in network.inputs
+            name: _described(wanted[name], _dtype(name, dtype), _meaning(name, meanings))
+            for name in network.inputs
         },
         "outputs": {"image": _described((batch_size, 3, size, size), dtype, IMAGE[config.truncates])},
     }
@@ -105,4 +112,8 @@ def _described(shape: tuple[int, ...], dtype: torch.dtype, meaning: str) -> dict
 def _dtype(name: str, stored: torch.dtype) -> torch.dtype:
     if name == "view_keeps":
         return torch.bool
-    return stored if name in STORED else coordinate_dtype(stored)
+    return stored if name in STORED or name.startswith(DETAIL) else coordinate_dtype(stored)
+
+
+def _meaning(name: str, meanings: dict[str, str]) -> str:
+    return "features of the portrait finer than its volume" if name.startswith(DETAIL) else meanings[name]

@@ -3,10 +3,10 @@
 
 The convention is on this page; each file beside it has its part: types (Motion, Source), rotation, view,
 transfer (from a driver's motion to the source's keypoints), hull (how large a face is), liveportrait and
-performrecast (their releases' constants).
+performrecast (their releases' constants), plane (pictures as volumes of depth 1).
 
 Coordinates. Points are (x, y, z): x to the right, y down, z away from the viewer. Volumes are (D, H, W)
-= (z, y, x). Every axis runs over [-1, 1].
+= (z, y, x). Every axis runs over [-1, 1]; along one of a single voxel that voxel is at 0.
 
 Two lattices are in use and they differ by up to half a voxel. Keypoints and flows live on the **corner
 lattice**: -1 and +1 are the *centres* of the first and last voxel, voxel i at 2 i / (n - 1) - 1. A
@@ -25,13 +25,16 @@ from fv2v.geometry.rotation import euler_degrees as euler_degrees
 from fv2v.geometry.rotation import rotation_from_euler as rotation_from_euler
 from fv2v.geometry.transfer import Views as Views
 from fv2v.geometry.transfer import apply_view as apply_view
+from fv2v.geometry.transfer import jacobians_of as jacobians_of
 from fv2v.geometry.transfer import keypoints_of as keypoints_of
 from fv2v.geometry.transfer import place as place
 from fv2v.geometry.transfer import resting as resting
 from fv2v.geometry.transfer import used_translation as used_translation
+from fv2v.geometry.types import POSED as POSED
 from fv2v.geometry.types import Motion as Motion
 from fv2v.geometry.types import Placement as Placement
 from fv2v.geometry.types import Source as Source
 from fv2v.geometry.types import check_motion as check_motion
 from fv2v.geometry.types import coordinate_dtype as coordinate_dtype
+from fv2v.geometry.types import direct_motion as direct_motion
 from fv2v.geometry.view import View as View

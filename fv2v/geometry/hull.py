@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The convex hull of a face's keypoints: its volume says how large a face is. In numpy: K is about twenty."""
+"""The convex hull of a face's keypoints: how large a face is. In numpy: K is about twenty."""
 
 import numpy as np
 from torch import Tensor
@@ -12,16 +12,20 @@ from fv2v.geometry.types import Motion, Source
 def movement_scale(source: Source, anchor: Motion) -> Tensor:
     """a = sqrt(V_s) / sqrt(V_d0), (B, 1, 1): how much larger the source moves than the driver.
 
-    V is the volume of the keypoints' convex hull. The square root of a volume is no ratio of lengths; it is
-    what zhanglonghao1992's release computes, carried over from areas.
+    V is the volume of the keypoints' convex hull, or, in First Order Motion and other flat models, the area
+    of that of (x, y). The square root of a volume is no ratio of lengths; it is what zhanglonghao1992's
+    release computes, carried over from areas.
     """
+    flat = source.features.shape[2] == 1
+    size = hull_area if flat else hull_volume
     volumes = [
-        np.array([hull_volume(points) for points in keypoints.detach().double().cpu().numpy()])
+        np.array([size(points) for points in keypoints.detach().double().cpu().numpy()])
         for keypoints in (source.keypoints, keypoints_of(source.canonical, anchor))
     ]
     if not (volumes[1] > 0).all():
         raise ValueError(
-            "adapt_scale: expected keypoints that span a volume, got them in one plane; leave adapt_scale off"
+            f"adapt_scale: expected keypoints that span {'an area' if flat else 'a volume'}, got them in one "
+            f"{'line' if flat else 'plane'}; leave adapt_scale off"
         )
     return source.keypoints.new_tensor(np.sqrt(volumes[0] / volumes[1]))[:, None, None]
 
@@ -34,6 +38,29 @@ def check_adapt_scale(geometry: GeometryConfig, relative: bool, name: str) -> No
             "adapt_scale needs relative motion and a preset with `keypoint` transfer; "
             f"got relative={relative}, {name!r} with {geometry.transfer!r}{hint}"
         )
+
+
+def hull_area(points: np.ndarray) -> float:
+    """points (K, 2 or more), of which x and y count -> the area of their convex hull; 0 in one line.
+
+    By Andrew's chain: in the order of x, a point that the hull would have to turn inwards for is left out.
+    """
+    ordered = sorted(map(tuple, np.asarray(points, dtype=np.float64)[:, :2].tolist()))
+    outline: list[tuple[float, float]] = []
+    for line in (ordered, ordered[::-1]):  # from left to right on one side, and back on the other
+        side: list[tuple[float, float]] = []
+        for x, y in line:
+            while len(side) > 1 and _turn(side[-2], side[-1], (x, y)) <= 0:
+                side.pop()
+            side.append((x, y))
+        outline += side[:-1]
+    following = outline[1:] + outline[:1]
+    return abs(sum(a[0] * b[1] - a[1] * b[0] for a, b in zip(outline, following, strict=True))) / 2
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    """Twice the signed area of a triangle."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 def hull_volume(points: np.ndarray) -> float:

@@ -9,7 +9,7 @@ preset names its rule; d0 is the anchor, and (R_u, t_u) the receiver's view:
     relative   R = R_d R_d0⁻¹ R_s,  t = t_s + t_d − t_d0,  δ = δ_s + δ_d − δ_d0
     view       after: R ← R_u R,  t ← t + t_u
     then       x = R x_c + t + δ,  affine = R_s R⁻¹
-  keypoint (zhanglonghao1992's release)
+  keypoint (zhanglonghao1992's release; First Order Motion, which reads x_d and J_d and has no view)
     view       before: in x_d and J_d, while x_d0 stays as read
     absolute   x_d = R_d x_c + t_d + δ_d,  J_d = R_d J_c
     relative   x = x_s + a (x_d − x_d0),  J = J_d J_d0⁻¹ J_s
@@ -71,6 +71,13 @@ def keypoints_of(canonical: Tensor, motion: Motion, geometry: GeometryConfig = _
         else:
             turned = canonical @ motion.rotation.mT + motion.expression
     return motion.scale.unsqueeze(1) * turned + motion.translation.unsqueeze(1)
+
+
+def jacobians_of(canonical: Tensor | None, motion: Motion) -> Tensor | None:
+    """J = R J_c (B, K, 3, 3), or as the motion has them; None without Jacobians."""
+    if motion.jacobians is not None or canonical is None:
+        return motion.jacobians
+    return motion.rotation.unsqueeze(1) @ canonical
 
 
 def place(
@@ -149,12 +156,12 @@ def _place_keypoints(
     if anchor is not None:
         change = keypoints - keypoints_of(source.canonical, anchor, geometry)
         keypoints = source.keypoints + movement * change
-    if source.jacobians is None:
+    own, driving = (jacobians_of(source.jacobians, each) for each in (source.motion, motion))
+    if own is None or driving is None:
         return Placement(keypoints, None)
-    own = source.motion.rotation.unsqueeze(1) @ source.jacobians  # (B, K, 3, 3)  J = R J_c
-    driving = motion.rotation.unsqueeze(1) @ source.jacobians
-    if anchor is not None:
-        driving = driving @ _inverse(anchor.rotation.unsqueeze(1) @ source.jacobians) @ own
+    before = None if anchor is None else jacobians_of(source.jacobians, anchor)
+    if before is not None:
+        driving = driving @ _inverse(before) @ own
     return Placement(keypoints, own @ _inverse(driving))
 
 

@@ -18,10 +18,16 @@ class Motion(Batched):
     translation: Tensor  # (B, 3)
     expression: Tensor  # (B, K, 3)  δ
     scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's and PerformRecast's, its (B, 3)
+    jacobians: Tensor | None = (
+        None  # (B, K, 3, 3)  J, of models that read keypoints directly (`direct_motion`)
+    )
 
     def __repr__(self) -> str:
         B, K, _ = self.expression.shape
         return f"Motion of {_count(B, 'frame')}, {_count(K, 'keypoint')}, {_where(self.expression)}"
+
+
+POSED = ("rotation", "translation", "expression", "scale")  # what every motion has
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,6 +40,8 @@ class Source(Batched):
     jacobians: Tensor | None  # (B, K, 3, 3)      J_c, where the preset has them
     motion: Motion  # its own
     keypoints: Tensor  # (B, K, 3)         x_s
+    # (B, d, n, n) each, of `ModelConfig.detail_sizes`: what f_s is too coarse for, where G takes it
+    detail: tuple[Tensor, ...] = ()
 
     def __repr__(self) -> str:
         B, C, D, H, W = self.features.shape
@@ -51,12 +59,21 @@ class Placement(NamedTuple):
     affine: Tensor | None  # (B, 3, 3) shared, (B, K, 3, 3), or None for the identity
 
 
+def direct_motion(keypoints: Tensor, jacobians: Tensor | None) -> Motion:
+    """Keypoints x (B, K, 3) in a picture, of a model without H: R = 1, t = 0, s = 1, x_c = 0, δ = x."""
+    B = len(keypoints)
+    straight = torch.eye(3, dtype=keypoints.dtype, device=keypoints.device).expand(B, -1, -1)
+    return Motion(straight, keypoints.new_zeros(B, 3), keypoints, keypoints.new_ones(B, 1), jacobians)
+
+
 def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
     """What keypoints and rotations are kept in beside features of `dtype`: never half."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scales: int = 0) -> None:
+def check_motion(
+    motion: Motion, keypoints: int, frames: str = "frames", *, scales: int = 0, jacobians: bool = False
+) -> None:
     """Check a motion from outside. Waits for the device, so not for motions just extracted.
 
     Args:
@@ -64,6 +81,7 @@ def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scal
         keypoints: K, how many the preset has.
         frames: what errors call its frames.
         scales: how many numbers of scale the preset has; 0 where it is 1.
+        jacobians: whether its motions have Jacobians.
 
     Raises:
         ValueError: sizes that do not fit, NaN or infinite numbers, a scale where the preset has none or one
@@ -78,6 +96,11 @@ def check_motion(motion: Motion, keypoints: int, frames: str = "frames", *, scal
         "expression": (B, keypoints, 3),
         "scale": (B, max(scales, 1)),
     }
+    if (motion.jacobians is not None) != jacobians:
+        expected_, got_ = ("with", "without") if jacobians else ("without", "with")
+        raise ValueError(f"motion of the {frames}: expected one {expected_} Jacobians, got one {got_}")
+    if jacobians:
+        expected["jacobians"] = (B, keypoints, 3, 3)
     for name, shape in expected.items():
         got = getattr(motion, name)
         if tuple(got.shape) != shape:

@@ -9,7 +9,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fv2v.config import ModelConfig
+
 LARGEST_ANGLE = 90  # degrees: turned further, a head shows no face
+
+
+def check_has_pose(config: ModelConfig, wish: str) -> None:
+    """ValueError for a model that `wish` cannot be had of, as its heads have no pose."""
+    if config.direct:
+        raise ValueError(
+            f"{config.name!r} reads keypoints where they are in a picture and knows no pose of the head: it "
+            f"cannot show {wish}; models with a canonical face can, as 'vox-256'"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,9 @@ class _Process:
 
     def end(self) -> None:
         """Wait for it after its work; one that is at work is interrupted."""
-        self.connection.close()
         if self.job is not None:
-            self.process.terminate()
+            self.process.terminate()  # before it hears that this end is closed and ends by itself
+        self.connection.close()
         self.process.join(PATIENCE)
         if self.process.is_alive():
             self.process.kill()

@@ -15,6 +15,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 
 from fv2v.live.controls import Controls
+from fv2v.live.frames import Decoded, to_frame
 from fv2v.live.loopback import on_loopback
 from fv2v.live.server import Limits, Refused
 from fv2v.live.session import Session
@@ -54,7 +55,7 @@ class Pictures(MediaStreamTrack):
                 LOG.exception("a session failed")
                 raise MediaStreamError from None
         milliseconds = round(1000 * picture.time)
-        frame = av.VideoFrame.from_ndarray(picture.image, format="rgb24")
+        frame = to_frame(picture.image)
         frame.pts, frame.time_base = milliseconds * CLOCK // 1000, Fraction(1, CLOCK)
         self._shown(milliseconds)
         return frame
@@ -132,13 +133,14 @@ class Peer:
 
     async def _push(self, track: MediaStreamTrack) -> None:
         """Hand the camera's frames over until they end."""
+        decoded = Decoded()
         try:
             while True:
                 frame = await track.recv()
                 assert isinstance(frame, av.VideoFrame)
                 if frame.width * frame.height > LARGEST_FRAME:
                     break
-                picture = frame.to_ndarray(format="rgb24")
+                picture = decoded.picture(frame)
                 milliseconds = read_time(picture)
                 if milliseconds is None:
                     milliseconds = round(1000 * monotonic()) % PERIOD

@@ -17,12 +17,13 @@ def read_time(picture: np.ndarray) -> int | None:
     width = picture.shape[1] // (BITS + CHECK)
     if width < 4 or len(picture) < ROWS:
         return None
-    row = picture[-ROWS + 2 : -2, : width * (BITS + CHECK), 1].reshape(ROWS - 4, BITS + CHECK, width)
-    middle = row[:, :, width // 4 : width - width // 4].mean(axis=(0, 2))
-    if np.any(np.abs(middle - 127.5) < 48):
+    rows = picture[-ROWS + 2 : -2, : width * (BITS + CHECK), 1].reshape(ROWS - 4, BITS + CHECK, width)
+    middle = rows[:, :, width // 4 : width - width // 4]
+    level = middle.sum(axis=(0, 2)) / (middle.shape[0] * middle.shape[2])
+    if (abs(level - 127.5) < 48).any():
         return None
-    bits = middle > 127
-    time, ones = (int("".join(map(str, part.astype(int))), 2) for part in np.split(bits, [BITS]))
+    code = int.from_bytes(np.packbits(level > 127).tobytes(), "big") >> (-(BITS + CHECK) % 8)
+    time, ones = code >> CHECK, code & ((1 << CHECK) - 1)
     return time if ones == time.bit_count() else None
 
 

@@ -6,7 +6,7 @@ Jacobians, rotation and expression offsets. A bar marks the truth. Norms are sum
 
 | term               | function                  | is                                                        |
 |--------------------|---------------------------|-----------------------------------------------------------|
-| L_P perceptual     | `PerceptualLoss`          | Σ_s Σ_l w_l E abs(φ_l(y↓s) − φ_l(d↓s)), φ VGG-19          |
+| L_P perceptual     | `PerceptualLoss`          | Σ_s Σ_l w_l E abs(φ_l(y↓s) − φ_l(d↓s)), φ VGG-19, or H    |
 | L_G GAN            | `generator_loss`          | −E D(y)                                                   |
 |                    | `feature_matching`        | Σ_l E abs(D_l(y) − D_l(d))                                |
 | for D itself       | `discriminator_loss`      | E max(0, 1 − D(d)) + E max(0, 1 + D(y))                   |
@@ -27,6 +27,7 @@ Differences and sums are float32 at least, also of half-precision tensors under 
 from fv2v.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from fv2v.losses.config import LossConfig
 from fv2v.losses.equivariance import RandomWarp, equivariance, equivariance_jacobians
+from fv2v.losses.head_features import HeadFeatures
 from fv2v.losses.keypoints import (
     SupervisedTerms,
     deformation_prior,
@@ -39,6 +40,7 @@ from fv2v.losses.reconstruction import focus_on, reconstruction
 from fv2v.losses.vgg import Vgg19Features
 
 __all__ = [
+    "HeadFeatures",
     "LossConfig",
     "PerceptualLoss",
     "RandomWarp",

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fv2v.batch import Batched
 from fv2v.data.pairs import Truth
-from fv2v.data.synthetic import Expression, Identity, Pose, SyntheticHeads, render, truth
+from fv2v.data.synthetic import Expression, Identity, Pose, SyntheticHeads, regions, render, truth
 from fv2v.geometry.rotation import rotation_from_euler
 from fv2v.io.tensors import to_images, to_uint8
 from fv2v.metrics.protocols import YAWS, Scene, TruePictures
@@ -106,7 +106,7 @@ class HeldOut:
         return Scene(
             frames=frames,
             driver=driver,
-            true=TruePictures(frames[1:], views, front, cross),
+            true=TruePictures(frames[1:], views, front, cross, self._regions(recipe)),
             truth=_truth(recipe.identity, clip),
             driver_truth=driver_truth,
         )
@@ -134,6 +134,12 @@ class HeldOut:
         person = identity.repeat(len(frames)).to(self.device)
         levels = to_uint8(render(person, frames.expression, frames.pose, self.size)).cpu()
         return list(to_images(levels, self.size).split([len(part) for part in parts]))
+
+    def _regions(self, recipe: SceneRecipe) -> Tensor:
+        """(T-1, n, n) of the driven frames."""
+        frames = recipe.driving.to(self.device)
+        person = recipe.identity.repeat(len(frames)).to(self.device)
+        return regions(person, frames.expression, frames.pose, self.size).cpu()
 
 
 def _turned(source: HeadFrames) -> HeadFrames:

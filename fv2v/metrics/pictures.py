@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 
 from fv2v.extras import check_extra, installed
 
@@ -84,6 +84,16 @@ def gradient_distance(images: Tensor, true: Tensor) -> Tensor:
         for step in (difference.diff(dim=-1), difference.diff(dim=-2)):
             distance = distance + step.abs().flatten(1).mean(1)
     return distance
+
+
+def gradient_energy(images: Tensor) -> Tensor:
+    """(B, H, W): the squares of the differences to the next pixel in x and in y, summed over colours.
+
+    The last column has no next pixel in x and the last row none in y. Blur takes most of it away.
+    """
+    images = images.float()
+    right, down = images.diff(dim=-1).square().sum(1), images.diff(dim=-2).square().sum(1)
+    return pad(right, (0, 1)) + pad(down, (0, 0, 0, 1))
 
 
 def _pair(images: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:

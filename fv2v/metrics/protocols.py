@@ -2,6 +2,7 @@
 """The paper's protocols (Sec. 4): the pictures that a model makes of one source.
 
 same identity    the first frame is the source, and the others of its clip drive, absolutely
+source unmoved   the source's own motion: what the networks lose where nothing moves
 free view        the source's own motion, its head turned by each of YAWS
 frontalization   the source's own motion with R = 1
 cross identity   another face's frames drive: absolutely, and relative to the first of them
@@ -37,6 +38,7 @@ class TruePictures:
     views: Tensor | None = None  # (9, 3, n, n)  at YAWS, and 10 degrees beyond both ends
     front: Tensor | None = None  # (1, 3, n, n)
     cross: Tensor | None = None  # (C, 3, n, n)  of absolute and of relative motion
+    regions: Tensor | None = None  # (T-1, n, n) uint8  what each pixel of `driven` shows: `REGIONS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,11 @@ class Outputs:
     """A model's pictures of one source, float in [0, 1]."""
 
     driven: Tensor  # (T-1, 3, n, n)
-    views: Tensor  # (7, 3, n, n)  at YAWS
-    front: Tensor  # (1, 3, n, n)
+    views: Tensor | None  # (7, 3, n, n)  at YAWS; None, as the next, of models without a pose
+    front: Tensor | None  # (1, 3, n, n)
     absolute: Tensor | None  # (C, 3, n, n)
     relative: Tensor | None  # as absolute
+    unmoved: Tensor | None = None  # (1, 3, n, n); None: not asked for
 
 
 class ProtocolRunner:
@@ -109,15 +112,19 @@ class ProtocolRunner:
     def run(self, reading: Reading) -> Outputs:
         """The pictures of all protocols."""
         source, driver = reading.source, reading.driver
-        front = torch.from_numpy(self.reenactor.frontalize(source)[np.newaxis])
+        views = front = None
+        if not self.reenactor.config.direct:
+            turned = [View(yaw=yaw) for yaw in YAWS]
+            views = self._render(source, source.motion.repeat(len(YAWS)), views=turned)
+            ahead = torch.from_numpy(self.reenactor.frontalize(source)[np.newaxis])
+            front = to_images(ahead, self.reenactor.config.output_size)
         return Outputs(
             driven=self._render(source, reading.driving),
-            views=self._render(
-                source, source.motion.repeat(len(YAWS)), views=[View(yaw=yaw) for yaw in YAWS]
-            ),
-            front=to_images(front, self.reenactor.config.output_size),
+            views=views,
+            front=front,
             absolute=None if driver is None else self._render(source, driver[1:]),
             relative=None if driver is None else self._render(source, driver[1:], anchor=driver[:1]),
+            unmoved=self._render(source, source.motion),
         )
 
     def _extract(self, frames: Tensor) -> Motion:
@@ -168,8 +175,8 @@ def unchanged(source: Tensor, like: Outputs) -> Outputs:
     """The source (1, 3, n, n) in place of each picture: the baseline of a model that does nothing."""
     return Outputs(
         driven=source.expand_as(like.driven),
-        views=source.expand_as(like.views),
-        front=source.expand_as(like.front),
+        views=None if like.views is None else source.expand_as(like.views),
+        front=None if like.front is None else source.expand_as(like.front),
         absolute=None if like.absolute is None else source.expand_as(like.absolute),
         relative=None if like.relative is None else source.expand_as(like.relative),
     )
@@ -181,10 +188,11 @@ def true_reading(scene: Scene, read: Reading, config: ModelConfig) -> Reading | 
     Motion is still transferred by the model's own rule. A view leaves δ as it is, and another face gets the
     driver's δ, so even a perfect generator would not make every picture right. None where the scene has no
     truth, or where the model's keypoints cannot be the scene's landmarks: their numbers differ, or the model
-    is driven by coefficients.
+    is driven by coefficients, or knows no canonical face.
     """
     truth, like = scene.truth, read.source.canonical
-    if truth is None or config.driven_by != "pictures" or config.keypoints != truth.canonical.shape[1]:
+    posed = config.driven_by == "pictures" and not config.direct
+    if truth is None or not posed or config.keypoints != truth.canonical.shape[1]:
         return None
     voxels, dtype = config.image_size // config.volume_stride, coordinate_dtype(like.dtype)
     known = truth.on_lattice(voxels)

@@ -5,7 +5,7 @@ import json
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,12 +21,13 @@ from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.metrics.evaluation import Results
 from fv2v.metrics.pictures import ms_ssim_scales
 from fv2v.metrics.protocols import YAWS
-from fv2v.metrics.scores import Likeness, MotionError, Protocols
+from fv2v.metrics.scores import Likeness, MotionError, Protocols, Sharpness
 from fv2v.reenactor import Reenactor
 
 SUFFIXES = (".json",)
 PROTOCOLS = {
     "same_identity": "same identity",
+    "unmoved": "source unmoved",
     "free_view": "free view ±20°",
     "frontalization": "frontalization",
     "cross_absolute": "cross identity, absolute",
@@ -178,6 +179,9 @@ def _others(report: Report) -> Table:
             table.add_row(
                 f"yaw check, {label}", f"{check.hits:.3f}; without 0: {check.hits_without_0:.3f} ({by_yaw})"
             )
+    for label, protocols in _models(results):
+        if label != MODELS["unchanged"] and (sharpness := protocols.sharpness):
+            table.add_row(f"sharpness, {label}", _sharpness(sharpness))
     if motion := results.motion:
         for name, value in _motion(motion):
             table.add_row(name, value)
@@ -194,6 +198,12 @@ def _others(report: Report) -> Table:
         f"{setting.device}",
     )
     return table
+
+
+def _sharpness(sharpness: Sharpness) -> str:
+    """Gradient energy over the true pictures'."""
+    known = [(each.name, getattr(sharpness, each.name)) for each in fields(sharpness)]
+    return ", ".join(f"{name} {value:.3f}" for name, value in known if value is not None)
 
 
 def _motion(motion: MotionError) -> Sequence[tuple[str, str]]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
+from fv2v.data.synthetic import REGIONS
 from fv2v.geometry import keypoints_of
 from fv2v.geometry.rotation import euler_degrees
 from fv2v.metrics.akd import Detector, akd
 from fv2v.metrics.csim import Embedding, csim
 from fv2v.metrics.fid import FrechetDistance, Network
-from fv2v.metrics.pictures import gradient_distance, knows_ssim, l1, ms_ssim, psnr, ssim
+from fv2v.metrics.pictures import gradient_distance, gradient_energy, knows_ssim, l1, ms_ssim, psnr, ssim
 from fv2v.metrics.protocols import YAWS, Outputs, Reading, TruePictures
 
 NEAR_YAWS = (-20, 20)  # of YAWS, the free views whose pictures are compared
@@ -71,6 +72,21 @@ class YawCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharpness:
+    """Gradient energy of the driven pictures over that of the true ones: ratios of sums; 1 is as sharp.
+
+    By region where the data knows them; the face includes eyes and mouth. None: not known, or nothing there.
+    """
+
+    whole: float | None = None
+    face: float | None = None
+    eyes: float | None = None
+    mouth: float | None = None
+    hair: float | None = None
+    background: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Protocols:
     """One model in all protocols; None where there are no true pictures, or no driver."""
 
@@ -80,6 +96,8 @@ class Protocols:
     frontalization: Likeness
     cross_absolute: Likeness | None
     cross_relative: Likeness | None
+    unmoved: Likeness | None = None  # its ratio is to the unchanged source in place of driven pictures
+    sharpness: Sharpness | None = None  # of the same identity's pictures
 
     def against(self, still: "Protocols") -> "Protocols":
         """With ratio and gain everywhere; `still` are the unchanged sources."""
@@ -91,6 +109,7 @@ class Protocols:
             frontalization=self.frontalization.against(still.frontalization),
             cross_absolute=absolute and still.cross_absolute and absolute.against(still.cross_absolute),
             cross_relative=relative and still.cross_relative and relative.against(still.cross_relative),
+            unmoved=self.unmoved and self.unmoved.against(still.same_identity),
         )
 
 
@@ -138,21 +157,26 @@ class Scores:
     """Accumulates the scores of one model in all protocols, source by source."""
 
     def __init__(self, networks: MetricNetworks) -> None:
-        self.same, self.near, self.front, self.absolute, self.relative = (
-            Comparison(networks) for _ in range(5)
+        self.same, self.near, self.front, self.absolute, self.relative, self.unmoved = (
+            Comparison(networks) for _ in range(6)
         )
+        self._energies: dict[str, tuple[float, float]] = {}  # of outputs and of true pictures, by region
         self._hits: list[Tensor] = []
 
     def add(self, outputs: Outputs, true: TruePictures, clip: Tensor) -> None:
         """The pictures of one source; clip (T, 3, n, n) is of the same person, the source first."""
         self.same.add(outputs.driven, true.driven, clip)
-        near = [YAWS.index(yaw) for yaw in NEAR_YAWS]
-        # the true views begin one step before YAWS
-        true_near = None if true.views is None else true.views[[i + 1 for i in near]]
-        self.near.add(outputs.views[near], true_near, clip)
-        self.front.add(outputs.front, true.front, clip)
-        if true.views is not None:
-            self._hits.append(yaw_hits(outputs.views, true.views))
+        self._add_energies(outputs.driven, true)
+        if outputs.unmoved is not None:
+            self.unmoved.add(outputs.unmoved, clip[:1], clip)
+        if outputs.views is not None and outputs.front is not None:
+            near = [YAWS.index(yaw) for yaw in NEAR_YAWS]
+            # the true views begin one step before YAWS
+            true_near = None if true.views is None else true.views[[i + 1 for i in near]]
+            self.near.add(outputs.views[near], true_near, clip)
+            self.front.add(outputs.front, true.front, clip)
+            if true.views is not None:
+                self._hits.append(yaw_hits(outputs.views, true.views))
         if outputs.absolute is not None and outputs.relative is not None:
             self.absolute.add(outputs.absolute, true.cross, clip)
             self.relative.add(outputs.relative, true.cross, clip)
@@ -167,7 +191,31 @@ class Scores:
             frontalization=self.front.likeness(),
             cross_absolute=self.absolute.likeness() if crossed else None,
             cross_relative=self.relative.likeness() if crossed else None,
+            unmoved=self.unmoved.likeness() if self.unmoved.count else None,
+            sharpness=self.sharpness(),
         )
+
+    def sharpness(self) -> Sharpness:
+        """Of all pictures so far."""
+        known = self._energies.items()
+        return Sharpness(**{name: found / true for name, (found, true) in known if true > 0})
+
+    def _add_energies(self, outputs: Tensor, true: TruePictures) -> None:
+        found, known = gradient_energy(outputs).double(), gradient_energy(true.driven).double()
+        for name, there in _masks(true.regions).items():
+            before = self._energies.get(name, (0.0, 0.0))
+            sums = (float(each.sum() if there is None else each[there].sum()) for each in (found, known))
+            self._energies[name] = (before[0] + next(sums), before[1] + next(sums))
+
+
+def _masks(regions: Tensor | None) -> dict[str, Tensor | None]:
+    """By the fields of `Sharpness`, which pixels (T, n, n) count; None: all."""
+    masks: dict[str, Tensor | None] = {"whole": None}
+    if regions is not None:
+        for name in ("face", "eyes", "mouth", "hair", "background"):
+            parts = ("face", "eyes", "mouth") if name == "face" else (name,)
+            masks[name] = torch.isin(regions, regions.new_tensor([REGIONS.index(part) for part in parts]))
+    return masks
 
 
 def yaw_hits(views: Tensor, true: Tensor) -> Tensor:

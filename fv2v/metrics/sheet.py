@@ -36,10 +36,12 @@ def _lines(example: Example) -> list[list[Cell]]:
         cells(["source"], example.source) + cells(["driving"] * len(YAWS), true.driven),
         cells(["source"], example.source) + cells(["output"] * len(YAWS), outputs.driven),
     ]
-    if true.views is not None and true.front is not None:
+    posed = outputs.views is not None and outputs.front is not None
+    if posed and true.views is not None and true.front is not None:
         lines.append(cells([f"{yaw}, true" for yaw in yaws], true.views[1:-1]))
         lines[-1] += cells(["frontal, true"], true.front)
-    lines.append(cells(yaws, outputs.views) + cells(["frontal"], outputs.front))
+    if outputs.views is not None and outputs.front is not None:
+        lines.append(cells(yaws, outputs.views) + cells(["frontal"], outputs.front))
     if example.driver is not None and outputs.absolute is not None and outputs.relative is not None:
         half = COLUMNS // 2
         driving = cells(["another face"] * half, example.driver[1:])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fv2v.config import ModelConfig
 from fv2v.geometry import Motion
 from fv2v.geometry.transfer import TRANSFERS
+from fv2v.geometry.view import check_has_pose
 from fv2v.motion.ratios import Openness, check_ratios
 
 REGIONS = ("all", "expression", "pose", "lips", "eyes")
@@ -114,6 +115,8 @@ def check_edit(edit: Edit, config: ModelConfig) -> None:
             f"{config.name!r} has no networks that open eyes and lips, as liveportrait has: edit its "
             "expression by strength and still"
         )
+    if config.direct and (edit.region != "all" or edit.strength != 1 or edit.still is not None):
+        check_has_pose(config, "an expression without it (region, strength, still)")
     region_of(edit, config)
     for weights in (edit.strength, edit.blend):
         by_keypoint(weights, 0.0, config)

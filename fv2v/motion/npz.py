@@ -7,6 +7,7 @@ A `.npz` holds numpy arrays under these names, of T frames with K keypoints:
     translation  (T, 3)     t, in units of the volume, which is 2 wide, high and deep
     expression   (T, K, 3)  δ, in the same units, before the scale
     scale        (T, 1)     s; 1 in all presets but LivePortrait's and PerformRecast's, which has (T, 3)
+    jacobians    (T, K, 3, 3)  J, of presets without H, which have no pose; absent elsewhere
     eyes         (T, 2)     how far the left and the right eye are open, height over width; may be absent
     lips         (T, 1)     how far the lips are open, the same; may be absent
     pts          (T,)       time stamps, ticks
@@ -20,14 +21,13 @@ A `.pkl` is a motion template of LivePortrait (liveportrait_template.py). Neithe
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 
-from fv2v.geometry import Motion
+from fv2v.geometry import POSED, Motion
 from fv2v.io.arrays import read_arrays
 from fv2v.io.limits import FRAMES, check_limit, reading
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
@@ -38,7 +38,7 @@ from fv2v.motion.sequence import RATIOS, MotionSequence, tensor
 
 MOTION_SUFFIXES = (".npz", SUFFIX)
 VERSION = 1
-_MOTION = tuple(field.name for field in fields(Motion))
+_JACOBIANS = "jacobians"
 _REST = ("pts", "time_base", "rate", "preset", "keypoints", "version")
 
 
@@ -60,7 +60,7 @@ def read_motion(path: PathLike) -> MotionSequence:
     unreadable = "no .npz file of motion, or a damaged one"
     with reading(path, unreadable):
         try:
-            stored = read_arrays(path, (*_MOTION, *RATIOS, *_REST))
+            stored = read_arrays(path, (*POSED, _JACOBIANS, *RATIOS, *_REST))
         except ValueError as error:
             raise ValueError(f"{unreadable} ({error})") from error
         return _from_arrays({} if isinstance(stored, np.ndarray) else stored)
@@ -86,18 +86,18 @@ def write_motion(path: PathLike, sequence: MotionSequence) -> None:
 
 def _from_arrays(stored: Mapping[str, np.ndarray | None]) -> MotionSequence:
     arrays = {name: values for name, values in stored.items() if values is not None}
-    missing = [name for name in (*_MOTION, *_REST) if name not in arrays]
+    missing = [name for name in (*POSED, *_REST) if name not in arrays]
     if missing and KEY in stored:
         raise ValueError("expected motion, found SadTalker's coefficients: fv2v.read_coefficients reads them")
     if missing:
         raise ValueError(
-            f"expected motion, with the arrays {', '.join((*_MOTION, *_REST))}; the file has no "
+            f"expected motion, with the arrays {', '.join((*POSED, *_REST))}; the file has no "
             f"{', '.join(missing)}"
         )
     version = _whole(arrays["version"], "version", 1)[0]
     if version != VERSION:
         raise ValueError(f"expected motion of version {VERSION}, got {version}: written by another fv2v")
-    motion = Motion(*(tensor(arrays[name], name) for name in _MOTION))
+    motion = Motion(**{name: tensor(arrays[name], name) for name in (*POSED, _JACOBIANS) if name in arrays})
     K = _whole(arrays["keypoints"], "keypoints", 1)[0]
     if motion.expression.dim() != 3 or motion.expression.shape[1] != K:
         raise ValueError(f"expected expression (T, {K}, 3), got {tuple(motion.expression.shape)}")
@@ -112,7 +112,9 @@ def _from_arrays(stored: Mapping[str, np.ndarray | None]) -> MotionSequence:
 
 def _to_arrays(sequence: MotionSequence) -> dict[str, Any]:
     motion, timing = sequence.motion.to(torch.device("cpu"), torch.float32), sequence.timing
-    arrays = {name: getattr(motion, name).numpy() for name in _MOTION}
+    arrays = {name: getattr(motion, name).numpy() for name in POSED}
+    if motion.jacobians is not None:
+        arrays[_JACOBIANS] = motion.jacobians.numpy()
     ratios = {name: getattr(sequence, name) for name in RATIOS}
     arrays |= {name: values.numpy() for name, values in ratios.items() if values is not None}
     return arrays | {

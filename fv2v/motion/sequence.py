@@ -33,8 +33,9 @@ class MotionSequence:
     lips: Tensor | None = None  # (T, 1) how far the lips are
 
     def __post_init__(self) -> None:
-        scales = 3 if self.motion.scale.shape[1:] == (3,) else 1
-        check_motion(self.motion, self.motion.expression.shape[1], "motion sequence", scales=scales)
+        direct = self.motion.jacobians is not None
+        K, scales = self.motion.expression.shape[1], 3 if self.motion.scale.shape[1:] == (3,) else 1
+        check_motion(self.motion, K, "motion sequence", scales=scales, jacobians=direct)
         T = len(self.motion)
         if len(self.timing.pts) != T:
             raise ValueError(f"expected a time stamp for each of {T} frames, got {len(self.timing.pts)}")
@@ -94,4 +95,11 @@ def tensor(values: Any, name: str) -> Tensor:
 
 def _meaning(config: ModelConfig) -> tuple[object, ...]:
     """What the numbers of a motion depend on; whether it is relative is decided when it is used."""
-    return replace(config.geometry, relative=True), config.keypoints, config.head.scales
+    jacobians = config.direct and config.jacobian
+    return (
+        replace(config.geometry, relative=True),
+        config.keypoints,
+        config.head.scales,
+        config.direct,
+        jacobians,
+    )

@@ -13,14 +13,14 @@ two is the axis times the angle of the rotation between them, and y is x rotated
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fv2v.devices import no_autocast
-from fv2v.geometry import Motion
+from fv2v.geometry import POSED, Motion
 from fv2v.geometry.rotation import rotation_from_vector, rotation_vector
 
 SHORTEST, LONGEST = 1 / 240, 1.0  # seconds between two frames: T is clamped to these
@@ -50,6 +50,7 @@ class Steadiness:
     translation: Cutoff = Cutoff(1.5, 10.0)
     expression: Cutoff = Cutoff(2.0, 20.0)  # lips move fast
     scale: Cutoff = Cutoff(1.5, 10.0)
+    jacobians: Cutoff = Cutoff(1.5, 10.0)  # of models that read keypoints directly
     speed: Cutoff = Cutoff(5.0, 0.0)  # of the low pass on v, the same for all of them
 
 
@@ -95,12 +96,15 @@ class SteadyMotion:
         interval = seconds if seconds and seconds > 0 else self._interval
         interval = min(max(interval, SHORTEST), LONGEST)
         with torch.no_grad(), no_autocast(motion.rotation):
-            return Motion(*(self._follow(field.name, motion, interval) for field in fields(Motion)))
+            steady = {name: self._follow(name, motion, interval) for name in POSED}
+            if motion.jacobians is not None:
+                steady["jacobians"] = self._follow("jacobians", motion, interval)
+            return Motion(**steady)
 
     def run(self, motion: Motion, seconds: float | None = None) -> Motion:
         """The next T frames of one driver, a row each, `seconds` apart; otherwise as `step`."""
         steps = [self.step(motion[i : i + 1], seconds) for i in range(len(motion))]
-        return Motion(*(torch.cat([getattr(s, field.name) for s in steps]) for field in fields(Motion)))
+        return Motion.cat(steps)
 
     def _follow(self, name: str, motion: Motion, interval: float) -> Tensor:
         value = getattr(motion, name)

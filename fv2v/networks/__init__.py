@@ -13,20 +13,26 @@ weighted flow points.
 
 Releases differ in parts of it: in LivePortrait H estimates x_c, in place of L, and a network moves x_d once
 more so that the head fits its picture (`stitch`); in SadTalker H reads windows of coefficients, no picture;
-in PerformRecast F sees a larger picture than H does.
+in PerformRecast F sees a larger picture than H does. In First Order Motion, and wherever `ModelConfig.direct`
+says so, there is no H, and L reads x_s and x_d where pictures have them. Flat models, of volumes of depth 1,
+see keypoints at z = 0 (geometry/plane.py).
 
 Each module is written once, for all presets and for training: F in appearance.py, of convolutions or on the
 transformer of vision_transformer.py, L in canonical.py, H with Δ in head.py on a trunk of trunks.py, M in
-dense_motion.py on an hourglass, G in generator.py with one of two decoders (decoders.py, spade.py);
-retargeting.py is LivePortrait's; D (discriminator.py) is used in training alone. The blocks that they share
-are in blocks.py.
+dense_motion.py on an hourglass, G in generator.py with one of two decoders (decoders.py, spade.py), which a
+config may give finer features of F (detail.py); retargeting.py is LivePortrait's; D (discriminator.py) is
+used in training alone. The blocks that they share are in blocks.py.
 """
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from fv2v.config import ModelConfig
-from fv2v.geometry import Motion, Placement, Source, Views, keypoints_of, place
+from fv2v.geometry import Motion, Placement, Source, Views, direct_motion, keypoints_of, place
+from fv2v.geometry.plane import embedded, projected
 from fv2v.networks.appearance import AppearanceExtractor, TransformerExtractor, appearance_extractor
 from fv2v.networks.canonical import Canonical, CanonicalKeypoints
 from fv2v.networks.dense_motion import DenseMotion, MotionField
@@ -60,7 +66,7 @@ class FaceVid2Vid(nn.Module):
         self.config = config
         self.appearance = appearance_extractor(config)
         self.canonical = CanonicalKeypoints(config, config.canonical) if config.canonical else None
-        self.head = HeadEstimator(config)
+        self.head = None if config.direct else HeadEstimator(config)
         self.dense_motion = DenseMotion(config)
         self.generator = Generator(config)
         self.retargeting = Retargeting(config.keypoints, config.retargeting) if config.retargeting else None
@@ -75,14 +81,15 @@ class FaceVid2Vid(nn.Module):
 
     def source_of(self, image: Tensor, motion: Motion, canonical: Canonical) -> Source:
         """F: what is left to compute of a portrait after `look`."""
-        features = self.appearance(image)
+        features, detail = self.appearance(image)
         return Source(
             features=features,
-            compressed=self.dense_motion.compress(features),
+            compressed=self.dense_motion.compress(features, image),
             canonical=canonical.keypoints,
             jacobians=canonical.jacobians,
             motion=motion,
             keypoints=keypoints_of(canonical.keypoints, motion, self.config.geometry),
+            detail=detail,
         )
 
     def look(self, image: Tensor, seen: Tensor | None = None) -> tuple[Motion, Canonical]:
@@ -90,12 +97,23 @@ class FaceVid2Vid(nn.Module):
         if seen is None:
             larger = self.config.portrait_size // self.config.image_size
             seen = image if larger == 1 else avg_pool2d(image, larger)
-        motion, canonical = self.head(seen)
-        return motion, self.canonical(image) if self.canonical else Canonical(canonical, None)
+        motion, canonical = self.estimate(seen)
+        if canonical is not None:
+            return motion, Canonical(canonical, None)
+        assert self.canonical is not None
+        return motion, self.canonical(image)
 
     def extract(self, driving: Tensor) -> Motion:
         """H and Δ: all that is needed of driving frames, or of windows of coefficients."""
-        return self.head(driving).motion
+        return self.estimate(driving).motion
+
+    def estimate(self, driving: Tensor) -> HeadEstimate:
+        """H and Δ, with canonical keypoints where H has them; L of a model without H."""
+        if self.head is not None:
+            return self.head(driving)
+        assert self.canonical is not None
+        motion = direct_motion(*self.canonical(driving))
+        return HeadEstimate(motion, torch.zeros_like(motion.expression))
 
     def place(
         self,
@@ -120,7 +138,17 @@ class FaceVid2Vid(nn.Module):
 
     def render(self, source: Source, placement: Placement) -> Tensor:
         """M and G: the source with its keypoints placed, (B, 3, n, n). One source serves B placements."""
-        return self.synthesize(source.features, source.compressed, source.keypoints, *placement)
+        read = source.features, source.compressed, source.keypoints
+        return self.synthesize(*read, *placement, detail=source.detail)
+
+    def in_volume(self, kp_source: Tensor, placement: Placement) -> tuple[Tensor, Placement]:
+        """Keypoints and affines as M and G take them: x_s for each x_d, flat where their volumes are."""
+        kp_driving, affine = placement
+        kp_source = kp_source.expand_as(kp_driving)
+        if self.config.volume_depth > 1:
+            return kp_source, placement
+        affine = None if affine is None else embedded(affine[..., :2, :2])
+        return projected(kp_source), Placement(projected(kp_driving), affine)
 
     def synthesize(
         self,
@@ -129,11 +157,12 @@ class FaceVid2Vid(nn.Module):
         kp_source: Tensor,
         kp_driving: Tensor,
         affine: Tensor | None = None,
+        detail: Sequence[Tensor] = (),
     ) -> Tensor:
         """M and G on the fields of `Source` and `Placement` that they read: `render` of tensors alone."""
-        kp_source = kp_source.expand_as(kp_driving)
+        kp_source, (kp_driving, affine) = self.in_volume(kp_source, Placement(kp_driving, affine))
         field = self.dense_motion(compressed, kp_source, kp_driving, affine)
-        return self.generator(features, field, kp_source, kp_driving, affine)
+        return self.generator(features, field, kp_source, kp_driving, affine, detail)
 
     def forward(self, source: Tensor, driving: Tensor, seen: Tensor | None = None) -> Tensor:
         """The source in the driving frame's pose and expression, absolutely, as in training.

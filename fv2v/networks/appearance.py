@@ -26,13 +26,24 @@ class AppearanceExtractor(nn.Module):
         self.depth = config.volume_depth
         self.first = SameBlock2d(3, widths[0], kernel=config.appearance.kernel)
         self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise(widths)))
-        self.lift = nn.Conv2d(widths[-1], config.flat_channels, 1)
+        self.lift: nn.Module = nn.Identity()
+        if config.appearance.lift:
+            self.lift = nn.Conv2d(widths[-1], config.flat_channels, 1)
         self.residual = _residual(config)
+        channels = config.generator.detail_channels
+        self.detail = nn.ModuleList(
+            nn.Conv2d(width, channels, 1) for width, _ in zip(widths, config.detail_sizes, strict=False)
+        )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """image (B, 3, H, W) in [0, 1] -> f_s (B, C, D, H/4, W/4)."""
-        flat = self.lift(self.down(self.first(image)))  # (B, C·D, H/4, W/4)
-        return self.residual(flat.unflatten(1, (-1, self.depth)))
+    def forward(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """image (B, 3, H, W) in [0, 1] -> f_s (B, C, D, H/4, W/4), and `Source.detail`."""
+        x, detail = self.first(image), []
+        for i, block in enumerate(self.down):
+            if self.detail:
+                detail.append(self.detail[i](x))
+            x = block(x)
+        flat = self.lift(x)  # (B, C·D, H/4, W/4)
+        return self.residual(flat.unflatten(1, (-1, self.depth))), tuple(detail)
 
 
 class TransformerExtractor(nn.Module):
@@ -47,13 +58,14 @@ class TransformerExtractor(nn.Module):
         self.lift = nn.Conv2d(width, config.flat_channels, 1)
         self.residual = _residual(config)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """image (B, 3, H, W) in [0, 1] -> f_s (B, C, D, 2H/patch, 2W/patch)."""
+    def forward(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """image (B, 3, H, W) in [0, 1] -> f_s (B, C, D, 2H/patch, 2W/patch), and no detail."""
         flat = self.lift(gelu(self.enlarge(self.transformer(image))))
-        return self.residual(flat.unflatten(1, (-1, self.depth)))
+        return self.residual(flat.unflatten(1, (-1, self.depth))), ()
 
 
 def _residual(config: ModelConfig) -> nn.Sequential:
+    flat = config.volume_depth == 1
     return nn.Sequential(
-        *(ResBlock3d(config.volume_channels) for _ in range(config.appearance.residual_blocks))
+        *(ResBlock3d(config.volume_channels, flat=flat) for _ in range(config.appearance.residual_blocks))
     )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The smallest parts, in 2D and 3D, as all public re-implementations have them (the paper's appendix A)."""
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, relu
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
 
 
 def pyramid(image: Tensor, scales: int) -> list[Tensor]:
@@ -19,6 +20,24 @@ def pyramid(image: Tensor, scales: int) -> list[Tensor]:
     for _ in range(scales - 1):
         images.append(avg_pool2d(images[-1], 2))
     return images
+
+
+class AntiAliasedStride(nn.Module):
+    """Every `stride`-th pixel after a Gaussian of σ = (stride − 1) / 2, zeros outside the picture."""
+
+    weight: Tensor
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        sigma = (stride - 1) / 2
+        radius = round(4 * sigma)
+        line = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * sigma**2))
+        kernel = line[:, None] * line
+        self.register_buffer("weight", (kernel / kernel.sum()).repeat(3, 1, 1, 1))  # (3, 1, n, n)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return conv2d(image, self.weight, stride=self.stride, padding=self.weight.shape[-1] // 2, groups=3)
 
 
 class SameBlock2d(nn.Module):
@@ -60,12 +79,22 @@ class UpBlock2d(nn.Module):
         return relu(self.norm(self.conv(interpolate(x, scale_factor=2, mode="nearest"))))
 
 
+def conv3d(in_channels: int, out_channels: int, kernel: int, *, flat: bool, padded: bool = True) -> nn.Conv3d:
+    """A cubic kernel, of the size that stays where it is `padded`; one deep for `flat` volumes, of depth 1.
+
+    There further taps would read nothing but padding.
+    """
+    depth, side = (0 if flat else kernel // 2), kernel // 2
+    padding = (depth, side, side) if padded else 0
+    return nn.Conv3d(in_channels, out_channels, (2 * depth + 1, kernel, kernel), padding=padding)
+
+
 class DownBlock3d(nn.Module):
     """(B, C, D, H, W) -> (B, C', D, H/2, W/2): depth is never pooled."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, flat: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.conv = conv3d(in_channels, out_channels, 3, flat=flat)
         self.norm = nn.BatchNorm3d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,9 +106,9 @@ class DownBlock3d(nn.Module):
 class UpBlock3d(nn.Module):
     """(B, C, D, H, W) -> (B, C', D, 2H, 2W)."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, flat: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.conv = conv3d(in_channels, out_channels, 3, flat=flat)
         self.norm = nn.BatchNorm3d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,12 +139,12 @@ class ResBlock2d(nn.Module):
 class ResBlock3d(nn.Module):
     """`ResBlock2d` in a volume."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, flat: bool = False) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm3d(channels)
-        self.conv1 = nn.Conv3d(channels, channels, 3, padding=1)
+        self.conv1 = conv3d(channels, channels, 3, flat=flat)
         self.norm2 = nn.BatchNorm3d(channels)
-        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
+        self.conv2 = conv3d(channels, channels, 3, flat=flat)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(relu(self.norm2(self.conv1(relu(self.norm1(x))))))

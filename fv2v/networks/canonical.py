@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import pad
 
 from fv2v.config import CanonicalConfig, ModelConfig
-from fv2v.networks.blocks import DownBlock2d, UpBlock3d
+from fv2v.geometry.plane import embedded
+from fv2v.networks.blocks import AntiAliasedStride, DownBlock2d, UpBlock3d, conv3d
+from fv2v.networks.hourglass import Hourglass3d
 from fv2v_kernels import soft_argmax3d
 
 
@@ -21,52 +23,56 @@ class Canonical(NamedTuple):
 
 
 class CanonicalKeypoints(nn.Module):
-    """Keypoints (and Jacobians) as expectations under one softmax a keypoint over the whole volume."""
+    """Keypoints (and Jacobians) as expectations under one softmax a keypoint over the whole volume.
+
+    In models without H they are where the picture has them, and not canonical.
+    """
 
     def __init__(self, config: ModelConfig, c: CanonicalConfig) -> None:
         super().__init__()
         widths = c.widths
-        self.depth, self.temperature = config.volume_depth, c.temperature
+        self.depth = c.depth or config.volume_depth
+        self.temperature, self.flat, flat = c.temperature, c.hourglass, self.depth == 1
         self.reduce = AntiAliasedStride(c.stride)
-        self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise((3, *widths))))
-        self.lift = nn.Conv2d(widths[-1], widths[-1] * config.volume_depth, 1)
-        narrower = (*reversed(widths), c.out_width)
-        self.up = nn.Sequential(*(UpBlock3d(a, b) for a, b in pairwise(narrower)))
-        self.heatmap = nn.Conv3d(c.out_width, config.keypoints, c.kernel, padding=c.kernel // 2)
-        self.jacobian = _jacobian_head(config.keypoints, c) if c.jacobian else None
+        if c.hourglass:
+            self.hourglass = Hourglass3d(3, widths, c.out_width, flat=flat, joined=False)
+            hidden = self.hourglass.out_channels
+        else:
+            self.down = nn.Sequential(*(DownBlock2d(a, b) for a, b in pairwise((3, *widths))))
+            self.lift = nn.Conv2d(widths[-1], widths[-1] * self.depth, 1)
+            narrower = (*reversed(widths), c.out_width)
+            self.up = nn.Sequential(*(UpBlock3d(a, b, flat=flat) for a, b in pairwise(narrower)))
+            hidden = c.out_width
+        self.heatmap = conv3d(hidden, config.keypoints, c.kernel, flat=flat, padded=not c.hourglass)
+        self.jacobian = _jacobian_head(hidden, config.keypoints, c, flat) if c.jacobian else None
 
     def forward(self, image: Tensor) -> Canonical:
         """image (B, 3, H, W) in [0, 1]; keypoints on the corner lattice, float32 beside half weights."""
-        flat = self.lift(self.down(self.reduce(image)))  # (B, C·D, h, w)
-        volume = self.up(flat.unflatten(1, (-1, self.depth)))  # (B, C, D, H/4, W/4)
+        volume = self._volume(self.reduce(image))  # (B, C, D, H/4, W/4)
         logits = self.heatmap(volume)  # (B, K, D, H/4, W/4)
         if self.jacobian is None:
             return Canonical(soft_argmax3d(logits, temperature=self.temperature), None)
-        maps = self.jacobian(volume)  # (B, 9K, D, H/4, W/4)
-        return Canonical(*soft_argmax3d(logits, temperature=self.temperature, jacobian_maps=maps))
+        maps = self._maps(self.jacobian(volume), logits.shape[1])  # (B, 9K, D, H/4, W/4)
+        keypoints, jacobians = soft_argmax3d(logits, temperature=self.temperature, jacobian_maps=maps)
+        return Canonical(keypoints, embedded(jacobians[..., :2, :2]) if self.depth == 1 else jacobians)
+
+    def _volume(self, small: Tensor) -> Tensor:
+        if self.flat:
+            return self.hourglass(small.unsqueeze(2))
+        flat = self.lift(self.down(small))  # (B, C·D, h, w)
+        return self.up(flat.unflatten(1, (-1, self.depth)))
+
+    def _maps(self, maps: Tensor, keypoints: int) -> Tensor:
+        """Nine maps a keypoint of what the head returns: where it is flat four, or of one set for all."""
+        if self.depth == 1:
+            maps = pad(maps.unflatten(1, (-1, 2, 2)), (0, 0) * 3 + (0, 1) * 2).flatten(1, 3)
+        return maps.unflatten(1, (-1, 9)).expand(-1, keypoints, *[-1] * 4).flatten(1, 2)
 
 
-def _jacobian_head(K: int, c: CanonicalConfig) -> nn.Conv3d:
-    """Nine maps a keypoint, which start as the identity."""
-    head = nn.Conv3d(c.out_width, 9 * K, c.kernel, padding=c.kernel // 2)
-    identity = torch.eye(3).flatten().repeat(K)
+def _jacobian_head(channels: int, K: int, c: CanonicalConfig, flat: bool) -> nn.Conv3d:
+    """Nine maps a keypoint, or four where the volume is flat, which start as the identity."""
+    n, sets = 2 if flat else 3, 1 if c.shared_jacobian else K
+    head = conv3d(channels, n * n * sets, c.kernel, flat=flat, padded=not c.hourglass)
+    identity = torch.eye(n).flatten().repeat(sets)
     head.load_state_dict({"weight": torch.zeros_like(head.weight), "bias": identity})
     return head
-
-
-class AntiAliasedStride(nn.Module):
-    """Every `stride`-th pixel after a Gaussian of σ = (stride − 1) / 2, zeros outside the picture."""
-
-    weight: Tensor
-
-    def __init__(self, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        sigma = (stride - 1) / 2
-        radius = round(4 * sigma)
-        line = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * sigma**2))
-        kernel = line[:, None] * line
-        self.register_buffer("weight", (kernel / kernel.sum()).repeat(3, 1, 1, 1))  # (3, 1, n, n)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return conv2d(image, self.weight, stride=self.stride, padding=self.weight.shape[-1] // 2, groups=3)

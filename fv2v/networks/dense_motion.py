@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from fv2v.config import ModelConfig
-from fv2v.networks.blocks import DepthConv2d
+from fv2v.networks.blocks import AntiAliasedStride, DepthConv2d, conv3d
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v_kernels import warp_candidates
 
@@ -31,18 +31,28 @@ class DenseMotion(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        c = config.dense_motion
+        c, flat = config.dense_motion, config.volume_depth == 1
         self.align_corners, self.variance = config.align_corners, c.variance
         self.memory_format = torch.contiguous_format  # that the hourglass reads
-        self.compressor = nn.Conv3d(config.volume_channels, c.compressed_channels, 1)
-        self.norm = nn.BatchNorm3d(c.compressed_channels)
-        self.hourglass = Hourglass3d(config.flows * (c.compressed_channels + 1), c.widths, c.out_width)
+        self.reduce = AntiAliasedStride(config.volume_stride) if c.reads == "picture" else None
+        self.compressor: nn.Module = nn.Identity()
+        self.norm: nn.Module = nn.Identity()
+        if self.reduce is None:
+            self.compressor = nn.Conv3d(config.volume_channels, c.compressed_channels, 1)
+            self.norm = nn.BatchNorm3d(c.compressed_channels)
+        candidates = config.flows * (c.compressed_channels + 1)
+        self.hourglass = Hourglass3d(candidates, c.widths, c.out_width, flat=flat, joined=c.joined)
         hidden = self.hourglass.out_channels
-        self.mask = nn.Conv3d(hidden, config.flows, c.kernel, padding=c.kernel // 2)
+        self.mask = conv3d(hidden, config.flows, c.kernel, flat=flat)
         self.occlusion = DepthConv2d(hidden * config.volume_depth, 1, c.kernel, padding=c.kernel // 2)
 
-    def compress(self, features: Tensor) -> Tensor:
-        """f_s (B, C, D, H, W) -> (B, C', D, H, W). Knows nothing of the driving frame: once a source."""
+    def compress(self, features: Tensor, image: Tensor) -> Tensor:
+        """f_s (B, C, D, H, W), or the picture itself -> (B, C', D, H, W).
+
+        Knows nothing of the driving frame: once a source.
+        """
+        if self.reduce is not None:
+            return self.reduce(image).unsqueeze(2)
         return relu(self.norm(self.compressor(features)))
 
     def forward(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """G, the generator: the source's features, moved where the driving frame wants them (Sec. 3.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from fv2v.config import ModelConfig
 from fv2v.networks.blocks import SameBlock2d
 from fv2v.networks.decoders import decoder
 from fv2v.networks.dense_motion import MotionField
+from fv2v.networks.detail import moved, surface_flow
 from fv2v_kernels import compose_warp
 
 
@@ -23,10 +24,13 @@ class Generator(nn.Module):
         self.mask_threshold = config.dense_motion.mask_threshold
         self.warp: Callable[..., Any] = compose_warp  # or `mask_head`: engine/passes/taps_in_channels.py
         self.flatten: nn.Module = nn.Flatten(1, 2)  # depth folds into the channels
-        # the slope is the releases', and torch's default
-        self.project = SameBlock2d(config.flat_channels, width, negative_slope=0.01)
-        self.mix = nn.Conv2d(width, width, 1)
-        self.decoder = decoder(config.generator)
+        self.project: nn.Module = nn.Identity()
+        self.mix: nn.Module = nn.Identity()
+        if config.generator.project:
+            # the slope is the releases', and torch's default
+            self.project = SameBlock2d(config.flat_channels, width, negative_slope=0.01)
+            self.mix = nn.Conv2d(width, width, 1)
+        self.decoder = decoder(config)
 
     def forward(
         self,
@@ -35,9 +39,13 @@ class Generator(nn.Module):
         kp_source: Tensor,
         kp_driving: Tensor,
         affine: Tensor | None,
+        detail: Sequence[Tensor] = (),
     ) -> Tensor:
-        """features f_s (B or 1, C, D, H, W), keypoints (B, K, 3) -> y (B, 3, nH, nW) in [0, 1]."""
-        warped = self.warp(  # w(f_s): the K+1 flows blended by the mask, the features read there
+        """features f_s (B or 1, C, D, H, W), keypoints (B, K, 3) -> y (B, 3, nH, nW) in [0, 1].
+
+        `detail` is `Source.detail`, where the config has it.
+        """
+        found = self.warp(  # w(f_s): the K+1 flows blended by the mask, the features read there
             features,
             field.mask_logits,
             kp_source,
@@ -45,6 +53,12 @@ class Generator(nn.Module):
             affine,
             align_corners=self.align_corners,
             mask_threshold=self.mask_threshold,
-        )  # (B, C, D, H, W)
+            return_flow=bool(detail),
+            return_mask=bool(detail),
+        )  # (B, C, D, H, W); with detail also flow and mask
+        warped, brought = found, []
+        if detail:
+            flow = surface_flow(found.deformation, found.mask)
+            warped, brought = found.warped, [moved(each, flow, field.occlusion) for each in detail]
         flat = self.mix(self.project(self.flatten(warped)))  # (B, width, H, W)
-        return self.decoder(flat * field.occlusion).sigmoid()
+        return self.decoder(flat * field.occlusion, brought).sigmoid()

@@ -105,7 +105,11 @@ def motions_with_rest(
 
 
 def nearest(motion: Motion, source: Source, geometry: GeometryConfig) -> int:
-    """Which of T frames has the pose and expression nearest to the source's: of R x_c + δ, by squares."""
+    """Which of T frames has the pose and expression nearest to the source's: of R x_c + δ, by squares.
+
+    Of models without a pose it is that whose keypoints lie to each other most as the source's do, wherever
+    and how large the face is.
+    """
     apart = _pose(motion, source, geometry) - _pose(source.motion, source, geometry)
     return int(apart.square().sum(dim=(1, 2)).argmin())
 
@@ -113,7 +117,11 @@ def nearest(motion: Motion, source: Source, geometry: GeometryConfig) -> int:
 def _pose(motion: Motion, source: Source, geometry: GeometryConfig) -> Tensor:
     motion = motion.to(source.canonical.device, source.canonical.dtype)
     still = replace(motion, translation=0 * motion.translation, scale=torch.ones_like(motion.scale))
-    return keypoints_of(source.canonical, still, geometry)
+    points = keypoints_of(source.canonical, still, geometry)
+    if source.canonical.any():
+        return points
+    points = points - points.mean(dim=1, keepdim=True)
+    return points / torch.linalg.vector_norm(points, dim=(1, 2), keepdim=True).clamp(min=1e-6)
 
 
 def _reached(anchor: float, number: int, time: float) -> bool:

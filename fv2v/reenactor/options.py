@@ -11,6 +11,7 @@ from torch import Tensor
 from fv2v.config import ModelConfig
 from fv2v.geometry import Motion, Source, View
 from fv2v.geometry.hull import check_adapt_scale
+from fv2v.geometry.view import check_has_pose
 from fv2v.motion.edit import Edit, check_edit
 from fv2v.motion.smoothing import STEADY, Steadiness, SteadyMotion
 from fv2v.reenactor.placement import FrameInputs
@@ -88,6 +89,8 @@ class AnimationOptions:
             raise ValueError("an anchor needs relative=True: absolute motion is measured against nothing")
         if self.adapt_scale:
             check_adapt_scale(geometry, relative, config.name)
+        if self.view is not None:
+            check_has_pose(config, "a view")
         _check_one_or_many(self.view, View)
         _check_one_or_many(self.edit, Edit)
         if isinstance(self.edit, Edit):

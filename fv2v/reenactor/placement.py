@@ -26,8 +26,9 @@ from torch import Tensor
 
 from fv2v.config import ModelConfig
 from fv2v.devices import numbers_like
-from fv2v.geometry import Motion, Placement, Source, View, place
+from fv2v.geometry import POSED, Motion, Placement, Source, View, place
 from fv2v.geometry.liveportrait import LIPS_APART
+from fv2v.geometry.view import check_has_pose
 from fv2v.motion.edit import Edit, by_keypoint, region_of
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.retargeting import Retargeting
@@ -83,6 +84,8 @@ def place_edited(networks: FaceVid2Vid, frames: FrameInputs, edits: Sequence[Edi
         keypoints, affines = zip(*placements, strict=True)
         return Placement(torch.cat(keypoints), None if affines[0] is None else torch.cat(affines))
     source, motion, anchor, config = frames.source, frames.motion, frames.anchor, networks.config
+    if frames.view is not None:
+        check_has_pose(config, "a view")
     for edit in edits:
         motion = apply_edit(motion, source.motion, anchor, edit, config)
     placement = place(source, motion, anchor, frames.view, geometry=config.geometry, movement=frames.movement)
@@ -141,13 +144,13 @@ def _lip_delta(networks: Retargeting, kp_source: Tensor, now: float, wanted: flo
 
 def _parts(motion: Motion, before: Motion, **driven: bool) -> Motion:
     """The parts of `motion` that are driven; the others, by default all, as they were before."""
-    return Motion(
-        *(
-            getattr(motion, name)
-            if driven.get(name)
-            else getattr(before, name).expand_as(getattr(motion, name))
-            for name in ("rotation", "translation", "expression", "scale")
-        )
+    return replace(
+        motion,
+        **{
+            name: getattr(before, name).expand_as(getattr(motion, name))
+            for name in POSED
+            if not driven.get(name)
+        },
     )
 
 

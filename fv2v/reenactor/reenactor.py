@@ -16,7 +16,7 @@ from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
 from fv2v.geometry import Motion, Source, View, resting
-from fv2v.geometry.view import AHEAD
+from fv2v.geometry.view import AHEAD, check_has_pose
 from fv2v.io.paths import PathLike
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.edit import check_edits
@@ -310,6 +310,7 @@ class Reenactor:
 
     def frontalize(self, source: Source) -> np.ndarray:
         """The portrait looking straight ahead, its place and expression kept, (H, W, 3) uint8 (Sec. 3.3)."""
+        check_has_pose(self.config, "a frontal face")
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
         frames = FrameInputs(source, source.motion, view=AHEAD)

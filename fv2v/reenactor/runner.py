@@ -71,7 +71,9 @@ class Runner:
 
         `frames` is what errors call its frames. Raises ValueError as `check_motion`.
         """
-        check_motion(motion, self.config.keypoints, frames, scales=self.config.head.scales)
+        config = self.config
+        jacobians = config.direct and config.jacobian
+        check_motion(motion, config.keypoints, frames, scales=config.head.scales, jacobians=jacobians)
         motion = motion.to(self.device, coordinate_dtype(self.dtype))
         return replace(motion, translation=used_translation(motion.translation, self.config.geometry))
 

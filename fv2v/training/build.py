@@ -10,13 +10,15 @@ import torch
 from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.geometry.transfer import TRANSFERS
-from fv2v.losses import PerceptualLoss, Vgg19Features
+from fv2v.geometry.view import check_has_pose
+from fv2v.losses import HeadFeatures, PerceptualLoss, Vgg19Features
 from fv2v.networks import Discriminator, FaceVid2Vid, HeadEstimator
 from fv2v.presets import FACE_VID2VID_256
 from fv2v.training.config import TrainConfig
 from fv2v.training.initialization import begin_with_prior
 from fv2v.training.objective import LossNetworks
 
+TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression")  # losses against a truth
 WITHOUT_VGG = "or, without one, --set losses.perceptual=0 --set losses.reconstruction=10"
 
 
@@ -40,6 +42,8 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
                 begin_with_prior(model)
         if config.weights is not None:
             _take(model, checkpoints.load(config.weights), config.fresh)
+            if config.fixed_norms:
+                _check_statistics(model, config.fresh)
     if config.head is not None:
         _take_head(model, config.head)
     if model.config.portrait_size != model.config.image_size:
@@ -51,6 +55,10 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients: expected a model that pictures drive"
         )
+    if model.config.direct:
+        wants = [name for name in TRUE if getattr(config.losses, name)] + ["teacher"] * any(config.teacher)
+        if wants:
+            check_has_pose(model.config, f"what true motion is compared with ({', '.join(wants)})")
     _freeze_what_no_loss_reaches(model, config)
     for field in ("rates", "frozen"):
         check_names(model, list(getattr(config.optimiser, field)), f"optimiser.{field}")
@@ -70,10 +78,13 @@ def loss_networks(config: TrainConfig, *, knows_truth: bool, device: torch.devic
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             discriminator = Discriminator(config.discriminator).to(device)
-    if losses.perceptual:
+    if losses.perceptual and config.features is not None:
+        features = HeadFeatures(_head(config.features, "features"))
+        perceptual = PerceptualLoss(features, features.weights, scales=1).to(device)
+    elif losses.perceptual:
         perceptual = PerceptualLoss(_vgg(config.vgg)).to(device)
     if losses.head_pose and config.pose is not None and not knows_truth:
-        pose = _head(config.pose).to(device)
+        pose = _head(config.pose, "pose").to(device)
     return LossNetworks(discriminator, perceptual, pose)
 
 
@@ -131,10 +142,12 @@ def _vgg(name: str | None) -> Vgg19Features:
         raise ValueError(f"{error}, given by --set vgg=FILE; {WITHOUT_VGG}") from error
 
 
-def _head(weights: Path) -> HeadEstimator:
+def _head(weights: Path, field: str) -> HeadEstimator:
     model = checkpoints.load(weights)
     if model.config.driven_by == "coefficients":
-        raise ValueError(f"pose: {weights} reads no pictures, expected the weights of a model that does")
+        raise ValueError(f"{field}: {weights} reads no pictures, expected the weights of a model that does")
+    if model.head is None:
+        raise ValueError(f"{field}: {weights} has no H, expected the weights of a model that has")
     return model.head.float().eval().requires_grad_(False)
 
 
@@ -143,7 +156,16 @@ def _take_head(model: FaceVid2Vid, weights: Path) -> None:
     parts = [(each.head, each.keypoints, each.geometry) for each in (model.config, found.config)]
     if parts[0] != parts[1]:
         raise ValueError(f"head: {found.config.name!r} in {weights} has another H than {model.config.name!r}")
+    if model.head is None or found.head is None:
+        raise ValueError(f"head: {model.config.name!r} has no H that one could be taken for")
     model.head.load_state_dict(found.head.state_dict())
+
+
+def _check_statistics(model: FaceVid2Vid, fresh: Sequence[str]) -> None:
+    """ValueError where batch norms are fresh: they have no statistics to be fixed at."""
+    for name, _ in model.named_buffers():
+        if name.endswith("running_mean") and any(f"{name}.".startswith(f"{each}.") for each in fresh):
+            raise ValueError(f"fixed_norms: expected no batch norm among `fresh`, which {name} is")
 
 
 def _take(model: FaceVid2Vid, stored: FaceVid2Vid, fresh: Sequence[str]) -> None:

@@ -105,6 +105,8 @@ class TrainConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     # the perceptual loss's VGG-19: a file; "torchvision", where that keeps it; or "download": fetched there
     vgg: str | None = "torchvision"
+    # weights whose H takes VGG-19's place in the perceptual loss, as losses/head_features.py has it
+    features: Path | None = None
     # where the data has no truth, H of these weights estimates the rotations for head_pose; None: there is no
     # such term without a truth
     pose: Path | None = None
@@ -136,8 +138,8 @@ class TrainConfig:
         _require(0 <= self.tail_dropout <= 0.75, "tail_dropout from 0 to 0.75", self.tail_dropout)
         learns = self.losses.of_pictures or self.losses.of_motion
         _require(learns, "a loss that counts", self.losses)
-        known = self.weights is not None and not self.fresh
-        _require(known or not self.fixed_norms, "fixed_norms of weights, none of them fresh", self.weights)
+        known = self.weights is not None or not self.fixed_norms
+        _require(known, "fixed_norms of weights, which have their statistics", self.weights)
         begins = self.weights is None or bool(self.fresh)
         _require(begins or not self.prior, "prior where something starts anew", self.weights)
         _require(not self.fresh or self.weights is not None, "fresh beside weights alone", self.fresh)

@@ -11,6 +11,8 @@ unlearnt the trunk learns little. (At 128 px H learnt nothing of rotations in 35
 layers; with these it begins to after 100.)
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -46,13 +48,19 @@ def begin_with_prior(model: FaceVid2Vid) -> None:
     _through_appearance(model.appearance, model.config)
     _by_keypoints(model.dense_motion, model.config)
     _through_generator(model.generator, model.config)
-    _at_rest(model.head)
+    if model.head is not None:
+        _at_rest(model.head)
 
 
 def _check(config: ModelConfig) -> None:
     narrowest = min(
         *config.appearance.widths, *config.generator.widths, config.generator.width, config.volume_channels
     )
+    parts = config.appearance.lift, config.dense_motion.joined, config.generator.project
+    if not all(parts):
+        raise ValueError(
+            f"prior: expected F with a lift, M's hourglass joined, G with a projection; got {config.name!r}"
+        )
     if config.appearance.transformer or config.generator.decoder != "residual" or narrowest < COLOURS:
         raise ValueError(
             f"prior: expected F of convolutions, a residual decoder, and {COLOURS} channels or more "
@@ -64,7 +72,7 @@ def _through_appearance(appearance: AppearanceExtractor, config: ModelConfig) ->
     """F outputs colours at the resolution of the volume, the same at every depth, with mean 0."""
     for block in (appearance.first, *appearance.down):
         _carry(block)
-    lift = appearance.lift
+    lift: Any = appearance.lift
     for colour in range(COLOURS):
         rows = slice(colour * config.volume_depth, (colour + 1) * config.volume_depth)
         lift.weight[rows] = 0
@@ -74,16 +82,17 @@ def _through_appearance(appearance: AppearanceExtractor, config: ModelConfig) ->
 
 def _by_keypoints(motion: DenseMotion, config: ModelConfig) -> None:
     """M weighs each flow by its own Gaussian, and the background's flow elsewhere."""
-    last, per_flow = motion.hourglass.conv, config.dense_motion.compressed_channels + 1
+    last: Any = motion.hourglass.conv
+    per_flow = config.dense_motion.compressed_channels + 1
     first = config.dense_motion.out_width  # its input follows its output in the hourglass's channels
     motion.mask.weight *= QUIET
     nn.init.zeros_(_bias(motion.mask))
     for flow in range(1, config.flows):
         gaussian = first + flow * per_flow
         last.weight[gaussian] = 0
-        last.weight[gaussian, gaussian, 1, 1, 1] = 1
-        middle = motion.mask.kernel_size[0] // 2
-        motion.mask.weight[flow, gaussian, middle, middle, middle] = OWN_GAUSSIAN
+        last.weight[gaussian, gaussian, last.kernel_size[0] // 2, 1, 1] = 1
+        depth, *_, middle = (size // 2 for size in motion.mask.kernel_size)
+        motion.mask.weight[flow, gaussian, depth, middle, middle] = OWN_GAUSSIAN
     _bias(motion.mask)[0] = BACKGROUND
     motion.occlusion.weight *= QUIET
     nn.init.constant_(_bias(motion.occlusion), VISIBLE)
@@ -93,7 +102,9 @@ def _through_generator(generator: Generator, config: ModelConfig) -> None:
     """G outputs the slice at FACE_DEPTH as the picture."""
     decoder = generator.decoder
     assert isinstance(decoder, ResidualDecoder)
-    project, mix, final = generator.project, generator.mix, decoder.final
+    project: Any = generator.project
+    mix: Any = generator.mix
+    final = decoder.final
     at_depth = _at(FACE_DEPTH, config.volume_depth)
     project.conv.weight[:COLOURS] = 0
     mix.weight[:COLOURS] = 0

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fv2v.data.pairs import Pairs, Truth
 from fv2v.devices import no_autocast
-from fv2v.geometry import Motion, Placement, Source, keypoints_of, place
+from fv2v.geometry import Motion, Placement, Source, jacobians_of, keypoints_of, place
 from fv2v.geometry.transfer import TRANSFERS
 from fv2v.io.tensors import to_images
 from fv2v.losses import (
@@ -124,7 +124,7 @@ class Objective(nn.Module):
         truth = None if pairs.truth is None else pairs.truth.on_lattice(voxels)
 
         own = Estimates(*model.look(portrait))
-        motion, canonical = model.head(driving)
+        motion, canonical = model.estimate(driving)
         output, terms = None, Terms()
         if self.losses.of_pictures:
             source, moved = model.source_of(portrait, *own), motion
@@ -174,6 +174,8 @@ class Objective(nn.Module):
         if weights.keypoint_prior:
             kp_driving = keypoints_of(own.canonical.keypoints, motion, self.model.config.geometry)
             terms = terms._replace(keypoint_prior=keypoint_prior(kp_driving))
+        if self.model.head is None:  # no pose, and no δ that could be small
+            return terms
         if weights.deformation_prior:
             terms = terms._replace(deformation_prior=deformation_prior(motion.expression))
         rotation = self._true_rotation(driving, truth) if weights.head_pose else None
@@ -193,7 +195,7 @@ class Objective(nn.Module):
         self, terms: Terms, own: Estimates, motion: Motion, driving: Tensor, warp: RandomWarp, voxels: int
     ) -> Terms:
         weights, jacobians = self.losses, own.canonical.jacobians
-        by_jacobians = weights.equivariance_jacobians and jacobians is not None
+        by_jacobians = weights.equivariance_jacobians and self.model.config.jacobian
         if not (weights.equivariance or by_jacobians):
             return terms
         warped_motion, warped = self.model.look(warp.image(driving, voxels))
@@ -203,11 +205,11 @@ class Objective(nn.Module):
             kp_driving = keypoints_of(own.canonical.keypoints, motion, geometry)
             terms = terms._replace(equivariance=equivariance(kp_driving, kp_warped, warp))
         if by_jacobians:
-            assert jacobians is not None
-            assert warped.jacobians is not None
-            with no_autocast(jacobians):
-                jac_driving = motion.rotation.unsqueeze(1) @ jacobians  # J = R J_c
-                jac_warped = warped_motion.rotation.unsqueeze(1) @ warped.jacobians
+            with no_autocast(kp_warped):
+                jac_driving = jacobians_of(jacobians, motion)
+                jac_warped = jacobians_of(warped.jacobians, warped_motion)
+            assert jac_driving is not None
+            assert jac_warped is not None
             error = equivariance_jacobians(jac_driving, jac_warped, warp, kp_warped)
             terms = terms._replace(equivariance_jacobians=error)
         return terms

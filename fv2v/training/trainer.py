@@ -18,7 +18,7 @@ from fv2v.io.hidden import lock_file, remove_left_behind
 from fv2v.presets import completed
 from fv2v.progress import StepProgress
 from fv2v.training import state as run_state
-from fv2v.training.build import check_size, loss_networks, starting_model
+from fv2v.training.build import TRUE, check_size, loss_networks, starting_model
 from fv2v.training.config import TrainConfig
 from fv2v.training.distributed import World
 from fv2v.training.interrupts import deferred_signals
@@ -30,7 +30,6 @@ from fv2v.training.toml import changes, plain
 MODEL = "model.safetensors"  # the averaged weights, as `Reenactor(weights=...)` takes them
 LOCK = ".lock"  # in the run's folder, locked by the process that writes there
 SHOWN = 4  # pairs in a sheet
-TRUE = ("true_canonical", "true_rotation", "true_translation", "true_expression")  # losses against a truth
 
 
 class Trainer:

@@ -50,10 +50,9 @@ def driven_line(
         driving: (1, 3, n, n), the frame that the motion was read from; None: x_d are drawn on black.
         anchor: with relative motion, the motion that counts as no change; None: absolute motion.
     """
-    placement = model.place(source, motion, anchor)
-    kp_source = source.keypoints.expand_as(placement.kp_driving)
+    kp_source, placement = model.in_volume(source.keypoints, model.place(source, motion, anchor))
     field = model.dense_motion(source.compressed, kp_source, *placement)
-    output = model.generator(source.features, field, kp_source, *placement)
+    output = model.generator(source.features, field, kp_source, *placement, detail=source.detail)
     mask, deformation = _composed(model, field, kp_source, placement)
     if driving is None:
         driving, keypoints = torch.zeros_like(portrait), placement.kp_driving
@@ -62,8 +61,8 @@ def driven_line(
         keypoints = keypoints_of(canonical.keypoints, own, model.config.geometry)
     side, voxels = _side(output), deformation.shape[3]
     return [
-        marked("portrait", _shown(portrait, side), source.keypoints[0], voxels),
-        marked(name, _shown(driving, side), keypoints[0], voxels),
+        marked("portrait", _shown(portrait, side), _in_picture(source.keypoints[0], model), voxels),
+        marked(name, _shown(driving, side), _in_picture(keypoints[0], model), voxels),
         ("output", _shown(output, side)),
         ("masks", _shown(strongest(mask), side)),
         ("deformation", _shown(checkerboard(deformation, side), side)),
@@ -73,10 +72,17 @@ def driven_line(
 
 @torch.no_grad()
 def view_line(model: FaceVid2Vid, source: Source, yaws: Sequence[float] = YAWS) -> list[Cell]:
-    """The source, (1, ...), with its head turned further by each yaw, and looking straight ahead."""
-    views = [(f"yaw {yaw:+g}" if yaw else "as it is", source.motion, View(yaw=yaw)) for yaw in yaws]
+    """The source, (1, ...), with its head turned further by each yaw, and looking straight ahead.
+
+    Where a head has no pose, as it is.
+    """
+    own, turned = source.motion, [] if model.config.direct else yaws
+    views: list[tuple[str, Motion, View | None]] = [
+        (f"yaw {yaw:+g}" if yaw else "as it is", own, View(yaw=yaw)) for yaw in turned
+    ]
+    views.append(("as it is", own, None) if model.config.direct else ("frontal", own, AHEAD))
     line = []
-    for name, motion, view in [*views, ("frontal", source.motion, AHEAD)]:
+    for name, motion, view in views:
         output = model.render(source, model.place(source, motion, view=view))
         line.append((name, _shown(output, _side(output))))
     return line
@@ -147,6 +153,15 @@ def marked(name: str, picture: np.ndarray, keypoints: Tensor, voxels: int) -> Ce
 def pixels_of(points: np.ndarray, voxels: int, size: int) -> np.ndarray:
     """Points (K, 2) on a volume's corner lattice -> pixels of a picture; 0 is the centre of the first."""
     return ((points + 1) / 2 * (voxels - 1) + 0.5) * size / voxels - 0.5
+
+
+def _in_picture(keypoints: Tensor, model: FaceVid2Vid) -> Tensor:
+    """Where to draw keypoints (K, 3): First Order Motion's L calls the corners of its smaller maps ±1."""
+    c = model.config.canonical
+    if c is None or not c.hourglass:
+        return keypoints
+    side = model.config.image_size // c.stride
+    return keypoints * (side - c.kernel) / (side - 1)
 
 
 def _inside(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -24,8 +24,10 @@ def keypoint_flow(
         out[b, 0, p] = p                                                       the background
         out[b, k, p] = A_k (p - x_d,k) + x_s,k        A_k = J_s,k J_d,k^-1     Sec. 3.3
 
-    p runs over the corner lattice: voxel i of n sits at 2 i / (n - 1) - 1, and at -1 where n = 1. Writes
-    3 (K+1) D H W numbers and reads next to nothing; backward reads as many and writes next to nothing.
+    p runs over the corner lattice: voxel i of n sits at 2 i / (n - 1) - 1, and at 0, the middle, where n = 1.
+    Pictures are volumes of depth 1 with keypoints at z = 0 and affines that leave z alone: warps then are
+    those of two dimensions. Writes 3 (K+1) D H W numbers and reads next to nothing; backward reads as many
+    and writes next to nothing.
 
     For training experiments and pictures; `warp_candidates`, `compose_flow` and `compose_warp` build these
     flows on the fly.
@@ -52,7 +54,10 @@ def keypoint_flow(
 
 def lattice(size: Sequence[int], like: Tensor) -> Tensor:
     """(D, H, W, 3): the (x, y, z) of every voxel on the corner lattice."""
-    axes = [2 * torch.arange(n, dtype=like.dtype, device=like.device) / max(n - 1, 1) - 1 for n in size]
+    axes = [
+        2 * torch.arange(n, dtype=like.dtype, device=like.device) / max(n - 1, 1) - min(n - 1, 1)
+        for n in size
+    ]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack((x, y, z), dim=-1)
 

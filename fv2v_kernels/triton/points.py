@@ -54,7 +54,7 @@ def _place(i, n, dtype: tl.constexpr):
     last = tl.full((), 1, dtype) * tl.maximum(n - 1, 1)
     # the usual division of float32 is off by a unit in the last place or two, which moves the last voxel
     twice = (2 * i).to(dtype)
-    return (twice / last if dtype == tl.float64 else tl.div_rn(twice, last)) - 1
+    return (twice / last if dtype == tl.float64 else tl.div_rn(twice, last)) - tl.minimum(n - 1, 1)
 
 
 @triton.jit

@@ -120,6 +120,16 @@ def as_once_written(config: ModelConfig) -> dict[str, Any]:
     values = config.as_dict()
     relative = values["geometry"]["relative"] or values["name"].startswith("vox")
     values["geometry"] |= {"relative": relative}
+    later = {
+        "appearance": ("lift",),
+        "canonical": ("shared_jacobian", "depth", "hourglass"),
+        "dense_motion": ("reads", "joined"),
+        "generator": ("project",),
+    }
+    default = ModelConfig(name="any").as_dict()
+    for part, names in later.items():
+        if values[part] and all(values[part][name] == default[part][name] for name in names):
+            values[part] = {key: value for key, value in values[part].items() if key not in names}
     return {key: value for key, value in values.items() if key not in ("resize", "truncates")}
 
 

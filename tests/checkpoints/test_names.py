@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fv2v import checkpoints
 from fv2v.checkpoints import liveportrait, sadtalker, zhanglonghao1992
-from fv2v.checkpoints.storage import Checkpoint
+from fv2v.checkpoints.storage import Checkpoint, read_file
 from fv2v.presets import preset
 
 RETARGETING = ("retarget_shoulder", "retarget_mouth", "retarget_eye")
@@ -179,9 +179,10 @@ def test_zhanglonghao1992s_file(tmp_path, name):
     if name.endswith(".safetensors"):
         stored = {f"{network}.{key}": t for network, each in networks.items() for key, t in each.items()}
     path = write(tmp_path / name, stored)
-    expected = zhanglonghao1992.read(write(tmp_path / "00000189-checkpoint.pth.tar", networks))
+    other = write(tmp_path / "00000189-checkpoint.pth.tar", networks)
+    expected = zhanglonghao1992.read(other, read_file(other))
     assert checkpoints.find(path) == [path]
-    assert_same(zhanglonghao1992.read(path), expected)
+    assert_same(zhanglonghao1992.read(path, read_file(path)), expected)
     with pytest.raises(ValueError, match=f"{name} does not fit 'vox-256'"):
         checkpoints.load(path)
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from release_weights import CONFIGS, as_stored, state_dicts, write_release
+from release_weights import CONFIGS, as_stored, in_our_shapes, state_dicts, write_release
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fv2v import checkpoints
-from fv2v.checkpoints import liveportrait, performrecast, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import fomm, liveportrait, performrecast, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_ours
 from fv2v.checkpoints.storage import is_state_dict
 from fv2v.presets import preset
@@ -39,7 +39,7 @@ def test_loads_whole(release):
     model = checkpoints.load(files)
     assert model.config == config
     stored = as_stored(name, state_dicts(name))
-    assert_same_bits(model.state_dict(), to_ours(stored, layout.renames(config)))
+    assert_same_bits(model.state_dict(), in_our_shapes(layout, to_ours(stored, layout.renames(config))))
 
 
 @pytest.mark.slow
@@ -105,7 +105,9 @@ def assert_same_bits(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor
 
 
 @pytest.mark.parametrize(
-    "layout", [zhanglonghao1992, sadtalker, liveportrait, performrecast], ids=lambda layout: layout.NAME
+    "layout",
+    [zhanglonghao1992, sadtalker, liveportrait, performrecast, fomm],
+    ids=lambda layout: layout.NAME,
 )
 def test_no_place_lies_below_another(layout):
     """Which makes a table one to one: a key has one place at most, on either side."""

@@ -31,7 +31,7 @@ def test_prints_an_address_warns_and_ends_quietly(tmp_path):
                 urllib.request.urlopen(address.rpartition("/")[0][:-1] + "x/")
             assert list(tmp_path.glob("fv2v-serve-*"))
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=600)
         finally:
             process.kill()
     assert process.returncode == 0

@@ -15,12 +15,14 @@ from torch import Tensor
 from fv2v.data.pairs import Draw, Truth
 from fv2v.data.synthetic import (
     LANDMARKS,
+    REGIONS,
     Expression,
     Identity,
     Pose,
     SyntheticHeads,
     landmarks,
     performance,
+    regions,
     render,
     truth,
 )
@@ -87,7 +89,8 @@ def test_a_seed_means_the_same_parameters_on_every_machine():
 
 def test_rows_of_parameters():
     identity = Identity.sample(np.random.default_rng(0), 3)
-    for f in fields(identity):
+    assert identity.photo is None
+    for f in fields(identity)[:-1]:
         values = getattr(identity, f.name)
         assert values.dtype == torch.float32
         assert len(values) == 3
@@ -144,6 +147,27 @@ def test_mouth_corners_are_drawn_where_their_landmarks_are():
         for name, end in (("lip_left", columns.min()), ("lip_right", columns.max())):
             found = np.array([end, rows[columns == end].mean()])
             assert np.abs(found - expected[b, LANDMARKS.index(name)]).max() < 1.5, (b, name)
+
+
+def test_regions_are_where_landmarks_are():
+    count = 6
+    identity, (expression, pose) = people(count), lively(count)
+    shown = regions(identity, expression, pose, SIZE)
+    at = pixels(keypoints_of(*truth(identity, expression, pose))).round().astype(int)
+    parts = {
+        "iris_left": "eyes",
+        "iris_right": "eyes",
+        "lip_lower": "mouth",
+        "nose": "face",
+        "forehead": "face",
+    }
+    for name, part in parts.items():
+        column, row = at[:, LANDMARKS.index(name)].T
+        assert (shown[torch.arange(count), row, column] == REGIONS.index(part)).all(), name
+    black = replace(identity, background=torch.zeros(count, 3), backdrop=torch.zeros(count, 3))
+    behind = changed(render(identity, expression, pose, SIZE), render(black, expression, pose, SIZE)) > 0.01
+    different = behind != (shown == REGIONS.index("background"))
+    assert different.float().mean() < 0.02, "edges at most"
 
 
 def test_a_view_of_a_head_is_the_head_turned():

@@ -18,6 +18,7 @@ from tiny import (
     SEEING,
     TINIES,
     TINY,
+    TINY_DETAIL,
     TINY_LIVEPORTRAIT,
     TINY_VOX,
     assert_frames_close,
@@ -46,7 +47,7 @@ def device(request) -> str:
 
 
 @pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
-@pytest.mark.parametrize("config", TINIES, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [*TINIES, TINY_DETAIL], ids=lambda config: config.name)
 def test_animate(config, relative, device):
     reenactor = on_the_path(config, device)
     plain, source = uncaptured(reenactor), encoded(reenactor)

@@ -12,6 +12,8 @@ import torch
 from exporting import BOUND, awake, fed_and_shown
 from tiny import (
     TINY,
+    TINY_DETAIL,
+    TINY_DETAIL_SPADE,
     TINY_LIVEPORTRAIT,
     TINY_SADTALKER,
     TINY_SPADE,
@@ -26,13 +28,17 @@ from fv2v.export import export_onnx, export_torch
 # every family, relative and absolute, by both reads between them: an export takes seconds
 CASES = [
     (TINY, "gather", {"relative": True, "view": "compose", "batch_size": 2}),
-    (TINY, "grid_sample", {"relative": False}),
     (TINY_VOX_JACOBIAN, "gather", {"relative": True, "adapt_scale": True}),
-    (TINY_VOX_JACOBIAN, "grid_sample", {"relative": False, "view": "replace"}),
     (TINY_SPADE, "grid_sample", {"relative": True}),
     (TINY_SADTALKER, "gather", {"relative": False, "batch_size": 2}),
-    (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
+    (TINY_DETAIL, "gather", {"relative": True, "batch_size": 2}),
+    (TINY_DETAIL_SPADE, "grid_sample", {"relative": False}),
+]
+MORE = [
+    (TINY, "grid_sample", {"relative": False}),
+    (TINY_VOX_JACOBIAN, "grid_sample", {"relative": False, "view": "replace"}),
+    (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),
 ]
 # what every runtime has
 PLAIN = {
@@ -46,7 +52,9 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(
-    ("config", "reads", "options"), CASES, ids=[f"{c.name}-{r}-{o['relative']}" for c, r, o in CASES]
+    ("config", "reads", "options"),
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)],
+    ids=[f"{c.name}-{r}-{o['relative']}" for c, r, o in CASES + MORE],
 )
 def test_onnxruntime_shows_the_same(config, reads, options, tmp_path):
     reenactor = awake(config, pictures(4))
@@ -74,7 +82,7 @@ def test_onnxruntime_shows_the_same(config, reads, options, tmp_path):
     graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
     kinds = [node.op_type for node in graph.node]
     if reads == "grid_sample":
-        assert kinds.count("GridSample") == 2
+        assert kinds.count("GridSample") == 2 + len(config.detail_sizes)
     else:
         assert set(kinds) <= PLAIN
         assert max(len(value.type.tensor_type.shape.dim) for value in graph.value_info) <= 5

@@ -41,7 +41,7 @@ from fv2v.data.pairs import Draw
 from fv2v.networks import FaceVid2Vid
 from fv2v.presets import FACE_VID2VID_256
 
-MEGABYTES, SECONDS, LONGEST = 2048, 10, 1 << 16  # of one input; its bytes
+MEGABYTES, SECONDS, LONGEST = 2048, 60, 1 << 16  # of one input; its bytes
 
 
 def read_film(path: Path) -> None:

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from waiting import no_thread_left
 
 from fv2v.io.prefetch import Prefetch, Timed
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+def watched_threads() -> Iterator[None]:
+    with no_thread_left():
+        yield
 
 
 class Counted:

@@ -242,7 +242,7 @@ def kill_until_done(
         assert known <= after
         known = after
     process = start(*command)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     assert f" {len(known)} kept" in out
     assert batches.made(folder) == expected
@@ -254,7 +254,7 @@ def kill_until_done(
 
 @pytest.mark.parametrize(
     ("kills", "workers"),
-    [(2, 1), pytest.param(10, 1, marks=pytest.mark.slow), pytest.param(4, 2, marks=pytest.mark.slow)],
+    [(1, 1), pytest.param(10, 1, marks=pytest.mark.slow), pytest.param(4, 2, marks=pytest.mark.slow)],
 )
 def test_killed_at_random_moments_it_ends_with_the_same_folder(inputs, tmp_path, kills, workers):
     rows = batches.plain_rows(inputs, 4 + 2 * kills)
@@ -272,7 +272,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_nothing_half_written(inputs, tmp_p
     process = start(jobs, "-o", tmp_path / "out", "-w", inputs / "tiny.safetensors")
     wait_for_lines(tmp_path / "out", 2, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (130, "fv2v: interrupted; no file was left half written\n")
     done = [line["output"] for line in batches.lines(tmp_path / "out")]
     assert len(done) >= 2

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from accuracy import Inputs, gradients
-from keypoints import AFFINES, make_keypoints
+from keypoints import AFFINES, FLAT, make_keypoints
 from op_contract import Op, OpContract
 from torch import Tensor
 
@@ -53,6 +53,7 @@ CASES |= {
     "odd-threshold-masked": {**CASES["odd-each"], "mask_threshold": 0.1, "return_mask": True},
 }
 # more voxels than a GPU's block takes on alone
+CASES["flat"] = {"batch": 2, "keypoints": 5, "size": (1, 7, 11), "affine": FLAT, "return_mask": True}
 CASES["parts"] = {"batch": 2, "keypoints": 2, "size": (3, 19, 37), "affine": "shared"}
 CASES["many"] = {"batch": 1, "keypoints": 49, "size": (2, 3, 7), "affine": "none"}
 TINY = {"batch": 2, "keypoints": 2, "size": (2, 1, 3)}
@@ -65,6 +66,7 @@ class TestComposeFlow(OpContract):
         make=make,
         cases=CASES,
         smooth={
+            "flat": {**CASES["flat"], "keypoints": 2, "size": (1, 2, 3)},
             **{affine: {**TINY, "affine": affine} for affine in AFFINES},
             "masked": {**TINY, "affine": "each", "mask_threshold": 0.2, "return_mask": True},
         },

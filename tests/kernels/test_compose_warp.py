@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from accuracy import Inputs, gradients
-from keypoints import AFFINES, clear, make_keypoints
+from keypoints import AFFINES, FLAT, clear, make_keypoints
 from layouts import channels_last
 from op_contract import Op, OpContract, assert_matches
 
@@ -73,6 +73,14 @@ CASES |= {
     "odd-mask": {**CASES["odd-shared-faces"], "return_mask": True},
     "odd-all": {**CASES["odd-each-faces"], "return_flow": True, "return_mask": True, "mask_threshold": 0.1},
 }
+CASES |= {
+    f"flat-{'corners' if corners else 'faces'}": {
+        "features": (2, 16, 1, 7, 11), "batch": 2, "keypoints": 5, "affine": FLAT, "align_corners": corners,
+        "return_flow": True, "return_mask": corners
+    }
+    for corners in (True, False)
+}  # fmt: skip
+CASES["flat-last"] = {**CASES["flat-faces"], "memory_format": torch.channels_last_3d}
 TINY = {"features": (2, 2, 2, 2, 3), "batch": 2, "keypoints": 2}
 
 
@@ -85,6 +93,7 @@ class TestComposeWarp(OpContract):
         smooth={
             **{affine: {**TINY, "affine": affine, "align_corners": False} for affine in AFFINES},
             "corners": {**TINY, "affine": "each", "align_corners": True},
+            "flat": {**TINY, "features": (2, 2, 1, 2, 3), "affine": FLAT, "align_corners": True},
             "shared": {**TINY, "features": (1, 2, 2, 2, 3), "affine": "none", "align_corners": False},
             "all": {
                 **TINY, "affine": "each", "align_corners": False, "mask_threshold": 0.2,

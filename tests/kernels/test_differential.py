@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every operator against its reference on random calls: a few, and with `--slow` 2,000 of `cpu` and 150
+"""Every operator against its reference on random calls: a few, and with `--slow` 2,000 of `cpu` and 64
 of `triton` in its interpreter.
 
 They are the same in every run. `FV2V_SEED=1 pytest --slow tests/kernels/test_differential.py` explores
@@ -22,7 +22,7 @@ from op_contract import FLOATS, PLACES, require
 from fv2v_kernels import OPS
 from fv2v_kernels._native import INTERPRETED
 
-CASES = int(os.environ.get("FV2V_CASES", 150 if INTERPRETED else 2000))  # all operators together
+CASES = int(os.environ.get("FV2V_CASES", 64 if INTERPRETED else 2000))  # all operators together
 FEW = 40  # of an operator, by default
 SEED = int(os.environ.get("FV2V_SEED", 0))
 LONGEST = 3 if INTERPRETED else 7  # of an axis: the interpreter is slow

@@ -4,7 +4,7 @@
 import pytest
 import torch
 from accuracy import Inputs
-from keypoints import AFFINES, make_keypoints
+from keypoints import AFFINES, FLAT, make_keypoints
 from op_contract import Op, OpContract
 
 from fv2v_kernels import keypoint_flow
@@ -31,6 +31,7 @@ CASES = {
     for affine in AFFINES
 }
 # more voxels than a GPU's block takes on alone
+CASES["flat"] = {"batch": 2, "keypoints": 5, "size": (1, 7, 11), "affine": FLAT}
 CASES["parts"] = {"batch": 2, "keypoints": 2, "size": (3, 19, 37), "affine": "each"}
 CASES["many"] = {"batch": 1, "keypoints": 49, "size": (2, 3, 7), "affine": "none"}
 
@@ -41,7 +42,8 @@ class TestKeypointFlow(OpContract):
         function=keypoint_flow,
         make=make,
         cases=CASES,
-        smooth={affine: {**CASES[f"one_keypoint-{affine}"], "keypoints": 2} for affine in AFFINES},
+        smooth={affine: {**CASES[f"one_keypoint-{affine}"], "keypoints": 2} for affine in AFFINES}
+        | {"flat": {**CASES["flat"], "size": (1, 2, 3)}},
         plain="odd-each",
         resized="other-each",
         busy="paper-each",
@@ -65,8 +67,9 @@ class TestKeypointFlow(OpContract):
         assert background[2, 3, 4].tolist() == [1, 1, 1]
         assert background[0, 0, 4].tolist() == [1, -1, -1]  # x runs along W
 
-    def test_one_voxel_sits_at_minus_one(self, place):
-        assert (self.flow(place, torch.zeros(1, 1, 3), torch.zeros(1, 1, 3), size=(1, 1, 1)) == -1).all()
+    def test_one_voxel_sits_in_the_middle(self, place):
+        """Where both kinds of reading find the whole of it."""
+        assert (self.flow(place, torch.zeros(1, 1, 3), torch.zeros(1, 1, 3), size=(1, 1, 1)) == 0).all()
 
     def test_the_driving_keypoint_maps_to_the_source_keypoint(self, place):
         """w_k(x_d,k) = x_s,k whatever the affine part; here x_d is a voxel of the lattice."""

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from accuracy import Inputs
-from keypoints import clear, make_keypoints
+from keypoints import FLAT, clear, make_keypoints
 from layouts import channels_last
 from op_contract import Op, OpContract, assert_matches
 from torch.nn.functional import conv3d
@@ -61,6 +61,7 @@ CASES = {
     "one_tap": {"features": (1, 3, 2, 3, 5), "batch": 1, "keypoints": 2, "taps": 1, "align_corners": True},
     "one_voxel": {"features": (4, 9, 1, 1, 1), "batch": 4, "keypoints": 2},
     "paper": {"features": (1, 32, 4, 16, 16), "batch": 1, "keypoints": 15, "taps": 7},
+    "flat": {"features": (2, 16, 1, 7, 11), "batch": 2, "keypoints": 5, "taps": 7, "affine": FLAT},
     "many": {"features": (1, 4, 1, 3, 70), "batch": 1, "keypoints": 49, "align_corners": True},
 }  # fmt: skip
 
@@ -74,6 +75,7 @@ class TestMaskHead(OpContract):
         smooth={
             "plain": TINY,
             "shared": {**TINY, "features": (1, 2, 2, 2, 3), "affine": "shared", "align_corners": True},
+            "flat": {**TINY, "features": (2, 2, 1, 2, 3), "affine": FLAT, "align_corners": True},
             "all": {
                 **TINY, "affine": "each", "mask_threshold": 0.2, "return_flow": True, "return_mask": True,
             },

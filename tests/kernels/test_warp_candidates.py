@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from accuracy import Inputs
-from keypoints import AFFINES, distance_to_kinks, make_keypoints
+from keypoints import AFFINES, FLAT, distance_to_kinks, make_keypoints
 from op_contract import Op, OpContract
 from torch import Tensor
 
@@ -43,7 +43,7 @@ def make(
         generator = torch.Generator().manual_seed(seed)
         volume = torch.randn(features, generator=generator).to(dtype)
         points = make_keypoints(dtype, batch, keypoints, affine, generator)
-        if 1 in features[2:] or distance_to_kinks(features[2:], *points, align_corners) > enough:
+        if distance_to_kinks(features[2:], *points, align_corners) > enough:
             break
     options = {"align_corners": align_corners, "variance": variance, "memory_format": memory_format}
     return Inputs((volume, *points), options)
@@ -64,6 +64,13 @@ CASES["parts"] = {**CASES["paper-none-corners"], "features": (1, 4, 3, 19, 37), 
 CASES["odd-channels-last"] = {**CASES["parts"], "memory_format": torch.channels_last_3d}  # 15, in halves
 CASES["many"] = {**CASES["paper-none-faces"], "features": (1, 4, 2, 3, 7), "keypoints": 49}
 CASES["odd-wide"] = {**CASES["odd-none-faces"], "variance": 0.3}
+CASES |= {
+    f"flat-{'corners' if corners else 'faces'}": {
+        "features": (2, 3, 1, 7, 11), "batch": 2, "keypoints": 5, "affine": FLAT, "align_corners": corners
+    }
+    for corners in (True, False)
+}  # fmt: skip
+CASES["flat-last"] = {**CASES["flat-corners"], "memory_format": torch.channels_last_3d}
 TINY = {"features": (2, 2, 2, 2, 3), "batch": 2, "keypoints": 2, "variance": 0.2}
 
 
@@ -76,6 +83,7 @@ class TestWarpCandidates(OpContract):
         smooth={
             **{f"{affine}-faces": {**TINY, "affine": affine, "align_corners": False} for affine in AFFINES},
             "each-corners": {**TINY, "affine": "each", "align_corners": True},
+            "flat": {**TINY, "features": (2, 2, 1, 2, 3), "affine": FLAT, "align_corners": True},
             "shared": {**TINY, "features": (1, 2, 2, 2, 3), "affine": "none", "align_corners": True},
         },
         plain="odd-each-faces",

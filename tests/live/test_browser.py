@@ -4,11 +4,13 @@
 import os
 import signal
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
 from browser import chromium, grabbed, seen_by_camera, served, write_camera
+from waiting import PATIENCE, wait_until
 
 import fv2v
 from fv2v.live import Session
@@ -39,6 +41,7 @@ def address():
 def page(browser, address):
     context = browser.new_context(viewport={"width": 1000, "height": 900}, accept_downloads=True)
     page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: faults.extend([request.url] * (not is_own(request.url, address))))
@@ -75,19 +78,16 @@ def expected(yaw: float) -> list[list[np.ndarray]]:
     return made
 
 
-def says(page: Any, text: str, seconds: float = 60.0) -> None:
+def says(page: Any, text: str) -> None:
     """Wait until the page's line begins so."""
-    page.wait_for_function(
-        "text => document.getElementById('status').textContent.startsWith(text)",
-        arg=text,
-        timeout=1000 * seconds,
-    )
+    page.wait_for_function("text => document.getElementById('status').textContent.startsWith(text)", arg=text)
 
 
-def nearest(page: Any, makings: list[list[np.ndarray]], tries: int = 80) -> float:
+def nearest(page: Any, makings: list[list[np.ndarray]]) -> float:
     """How near the page's pictures come to those of one of `makings`: the worst of its poses, dB."""
     found = np.zeros((len(makings), len(makings[0])))
-    for _ in range(tries):
+    end = monotonic() + PATIENCE
+    while monotonic() < end:
         shown = grabbed(page, "#moved")
         found = np.maximum(found, [[psnr(shown, each) for each in making] for making in makings])
         if found.min(axis=1).max() >= CLOSE:
@@ -121,9 +121,8 @@ def test_live(page, tmp_path):
     slide(page, "yaw", TURNED)
     assert nearest(page, turned) >= CLOSE
     before = counted(page)
-    page.wait_for_function("() => document.getElementById('p95').textContent.endsWith(' ms')", timeout=60_000)
-    page.wait_for_timeout(1500)
-    assert counted(page) > before
+    page.wait_for_function("() => document.getElementById('p95').textContent.endsWith(' ms')")
+    wait_until(lambda: counted(page) > before, "more frames")
     assert 1 < int(page.inner_text("#p50").split()[0]) <= int(page.inner_text("#p95").split()[0]) < 10_000
     assert float(page.inner_text("#fps").split()[0]) > 0
     assert float(page.inner_text("#kbps").split()[0]) > 0
@@ -174,7 +173,7 @@ def test_films(page, tmp_path):
     page.click("#tab-film")
     page.set_input_files("#driving", tmp_path / "driving.mp4")
     page.click("#render")
-    page.wait_for_selector("#films .download:visible", timeout=60_000)
+    page.wait_for_selector("#films .download:visible")
     with page.expect_download() as download:
         page.click("#films .download")
     download.value.save_as(tmp_path / "film.mp4")
@@ -197,6 +196,7 @@ def test_films(page, tmp_path):
 def test_what_is_lost_is_told(browser):
     with served() as (address, process):
         page = browser.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(address)
         page.click("#start")
         says(page, "Live.")
@@ -206,7 +206,7 @@ def test_what_is_lost_is_told(browser):
         says(page, "Live.")  # it comes back by itself
         process.terminate()
         says(page, "The server does not answer")
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
         page.close()

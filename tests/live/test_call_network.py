@@ -42,7 +42,7 @@ def test_a_call_over_a_bad_network(tmp_path):
     for row in rows:
         assert row["shown"] > 0.3, row  # by the processor: two renderers, and other tests
         assert 70 < row["latency"][0] <= row["latency"][1], row
-        assert 100 < row["motion"] <= 2000, row  # bytes a second at 25 frames a second
+        assert 30 < row["motion"] <= 2000, row  # bytes a second, by the processor as well
         assert row["wire"] > row["motion"] + row["sound"], row
         assert abs(row["wire"] / row["carried"] - 1) < 0.2, row  # laps are not cut where the measurement is
         assert 1000 < row["portrait"] < 20_000, row

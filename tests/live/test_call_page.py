@@ -10,9 +10,10 @@ import aiohttp
 import numpy as np
 import pytest
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from calls import Side, joined, listening, until
+from calls import Side, joined, listening
 from pages import Camera
 from tiny import TINY_VOX, lively, pictures
+from waiting import run, until
 
 from fv2v import Reenactor, View
 from fv2v.live.call.page import call_page
@@ -93,18 +94,19 @@ def test_a_page_takes_part_in_a_call(reenactor):
                 await until(lambda: two.call.latest, "the camera's motion on the other side")
                 await until(lambda: two.call.lap.get("level", 0) > 0.01, "the microphone's sound there")
                 await until(lambda: browser.ear.level() > 0.005, "the other side's sound in the page")
+                await until(lambda: browser.figures, "figures")
 
-                async def rendered() -> np.ndarray:
-                    """What the page should show by now: the picture does not change any more."""
-                    count = len(browser.pictures)
-                    while len(browser.pictures) < count + 5:
-                        two.call.send(motion, monotonic())
-                        await asyncio.sleep(0.04)
-                    return one.call.latest.image
+                def is_seen() -> bool:
+                    """Whether the page shows the other side as it is rendered here."""
+                    two.call.send(motion, monotonic())
+                    if not browser.pictures or one.call.latest is None:
+                        return False
+                    shown = browser.pictures[-1]
+                    assert shown.shape == (32, 32, 3)
+                    return bool(np.abs(shown.astype(float) - one.call.latest.image).mean() < 8)
 
-                straight = await rendered()
-                assert browser.pictures[-1].shape == (32, 32, 3)
-                assert np.abs(browser.pictures[-1].astype(float) - straight).mean() < 8
+                await until(is_seen, "the other side's picture in the page")
+                straight = one.call.latest.image
                 for wrong in (
                     "",
                     "[]",
@@ -116,12 +118,17 @@ def test_a_page_takes_part_in_a_call(reenactor):
                     browser.control.send(wrong)
                 browser.control.send('{"yaw": 400, "pitch": 10, "roll": 0}')
                 await until(lambda: one.call.person.view == View(10.0, 90.0, 0.0), "the view")
-                assert not np.array_equal(await rendered(), straight), "the picture does not follow the view"
-                await until(lambda: [each for each in browser.figures if each.get("sent")], "figures")
-                last = browser.figures[-1]
-                assert last["connected"]
-                assert last["seen"]
-                assert {"motion", "sound", "portrait", "control", "wire"} <= set(last["received"])
+                await until(
+                    lambda: is_seen() and not np.array_equal(one.call.latest.image, straight),
+                    "a picture that follows the view",
+                )
+                parts = {"motion", "sound", "portrait", "control", "wire"}
+
+                def is_told() -> bool:
+                    last = browser.figures[-1]
+                    return last["connected"] and last["seen"] and parts <= {*last.get("received", {})}
+
+                await until(is_told, "figures")
                 again = Browser(portraits[0])
                 assert await again.connect(address) == 200, "another page takes the place of the first"
                 await until(lambda: again.figures, "its figures")
@@ -131,7 +138,7 @@ def test_a_page_takes_part_in_a_call(reenactor):
             await browser.close()
             reader.close()
 
-    asyncio.run(asyncio.wait_for(test(), 90))
+    run(test)
 
 
 async def again_wrong(address: str) -> list[int]:

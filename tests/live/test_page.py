@@ -1,33 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page's server against strangers, bombs, slow peers and nonsense; and a caller as it should be."""
+"""The page's server against strangers, bombs, slow peers and nonsense."""
 
 import asyncio
 import json
-import random
 import struct
-import threading
 import zlib
-from pathlib import Path
+from contextlib import suppress
 from tempfile import gettempdir
 from typing import Any
 
 import clips
 import numpy as np
 import pytest
-from pages import Caller, serving, until
+from pages import serving
 from places import ROOT
 from tiny import TINY_VOX, lively
+from waiting import PATIENCE
 
-from fv2v import Edit, Reenactor, View
-from fv2v.live import Session
-from fv2v.live.controls import Controls, steadier
+from fv2v import Reenactor
 from fv2v.live.server import HEADERS, Limits, is_everywhere, is_loopback, told, url
 from fv2v.live.timecode import PERIOD, paint_time, read_time
-from fv2v.motion.smoothing import STEADY
 
-SHORT = Limits(upload=1 << 16, sessions=1, request_seconds=0.5, pause_seconds=0.5, upload_seconds=2.0)
-
-
+SHORT = Limits(upload=1 << 16, sessions=1, request_seconds=1.0, pause_seconds=1.0, upload_seconds=1.5)
 NO_PORTRAIT = "there is no such portrait; it may be too old: upload it again"
 
 
@@ -146,12 +140,12 @@ def test_large_and_empty_uploads_are_refused(ask):
 
 
 def test_pictures_that_are_bombs_or_none(ask):
-    files = [b"nonsense", png(60_000, 60_000), png(320, 320), clips.PORTRAIT.read_bytes()[:5000]]
+    files = [b"nonsense", png(20_000, 20_000), png(320, 320), clips.PORTRAIT.read_bytes()[:5000]]
     answers = ask(*[("POST", "/portraits", file) for file in files], ("GET", "/portraits/nobody"))
     assert [status for status, _ in answers] == [400] * 4 + [404]
     texts = [text["error"] for _, text in answers]
     assert texts[0] == "portrait: not a picture that OpenCV can read (or a truncated one)"
-    assert texts[1] == "portrait: expected at most 67108864 pixels, got 3600000000"
+    assert texts[1] == "portrait: expected at most 67108864 pixels, got 400000000"
     assert texts[2].startswith("portrait: no face found in 320 x 320 pixels")
     assert "truncated" in texts[3]
     assert texts[4] == NO_PORTRAIT
@@ -169,11 +163,12 @@ def test_messages_tell_no_folder():
 
 
 async def read_all(reader: asyncio.StreamReader) -> bytes:
-    """Until the other end closes, however it does."""
-    try:
-        return await asyncio.wait_for(reader.read(), 10)
-    except ConnectionError:
-        return b""
+    """Until the other end closes, however it does: what came before a reset is kept."""
+    came = bytearray()
+    with suppress(ConnectionError):
+        while piece := await asyncio.wait_for(reader.read(1 << 16), PATIENCE):
+            came += piece
+    return bytes(came)
 
 
 def test_slow_peers_are_closed(tiny):
@@ -182,14 +177,12 @@ def test_slow_peers_are_closed(tiny):
             # the head of a request that never ends, and no request at all
             for begun in (b"GET /", b""):
                 reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-                began = asyncio.get_running_loop().time()
                 writer.write(begun)
                 closed = asyncio.ensure_future(read_all(reader))
                 while not closed.done():
                     writer.write(b"x" if begun else b"")
                     await asyncio.sleep(0.1)
                 assert closed.result() == b""
-                assert asyncio.get_running_loop().time() - began < 3
                 writer.close()
             # a second request on a connection that had one
             reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
@@ -216,200 +209,6 @@ def test_slow_peers_are_closed(tiny):
     asyncio.run(run())
 
 
-def test_malformed_offers(tiny):
-    refused = (400, '{"error": "expected an offer (SDP) of one video and a data channel"}')
-
-    async def run() -> None:
-        async with serving(tiny, Limits(sessions=1)) as client:
-            caller = Caller(clips.portrait())
-            good = await caller.offer()
-            random.seed(0)
-            lines = good.splitlines(keepends=True)
-            shuffled = "".join(random.sample(lines, len(lines)))
-            bad = [
-                *("", "nonsense", "v=0\r\n", good[: len(good) // 2], good.replace("m=video", "m=audio")),
-                *(shuffled, good.replace("a=fingerprint", "a=f"), good.replace("m=application", "m=other")),
-                *(good.replace("a=ice-ufrag", "a=x"), "\x00" * 1000, "m=video 9 x\r\n" * 1000),
-            ]
-            for offer in bad:
-                assert await client.ask("POST", "/sessions", json.dumps({"sdp": offer})) == refused, offer
-            for body, error in (
-                (b"{", "expected a body of JSON"),
-                (b"[" * 60_000, "expected a body of JSON"),
-                (b"[]", "expected an object of JSON, got list"),
-                (b"{}", "expected an offer (SDP)"),
-                (b'{"sdp": 3}', "expected an offer (SDP)"),
-                (b'{"sdp": "", "portrait": ["x"]}', NO_PORTRAIT),
-            ):
-                status, text = await client.ask("POST", "/sessions", body)
-                assert (status, json.loads(text)) == (404 if "portrait" in error else 400, {"error": error})
-            await caller.connection.close()
-            caller = Caller(clips.portrait())
-            await caller.call(client)  # no session was lost by all that
-            await caller.connection.close()
-
-    asyncio.run(run())
-
-
-def random_messages(count: int) -> list[str | bytes]:
-    """Bytes, text, JSON, and what is nearly right."""
-    chance = random.Random(0)
-    names = ["yaw", "pitch", "eyes", "steadiness", "relative", "anchor", "mirror", "x", ""]
-    values = [None, True, "1", 1e308, -1e308, 1e400, 91, [], {}, "x" * 100, 0.5]
-
-    def message() -> str | bytes:
-        kind = chance.randrange(4)
-        if kind == 0:
-            return chance.randbytes(chance.randrange(200))
-        if kind == 1:
-            return "".join(map(chr, (chance.randrange(32, 0x2000) for _ in range(chance.randrange(200)))))
-        value = {chance.choice(names): chance.choice(values) for _ in range(chance.randrange(4))}
-        return json.dumps(value) if kind == 2 else json.dumps(value)[: chance.randrange(1, 40)] + "[" * 50
-
-    return [message() for _ in range(count)]
-
-
-def test_ten_thousand_random_messages(tiny):
-    """Each is refused in a line, or does what it says; the session goes on."""
-    controls, refused = Controls(), []
-    with Session(tiny, clips.PORTRAIT) as session:
-        for message in random_messages(10_000):
-            try:
-                controls.apply(session, message)
-            except ValueError as error:
-                refused.append(str(error))
-        assert 8_000 < len(refused) < 10_000
-        assert max(map(len, refused)) < 200
-        assert "\n" not in "".join(refused)
-        controls.apply(session, '{"relative": false, "yaw": 20, "strength": 0.5, "steadiness": 0}')
-        assert session.view == View(yaw=20, pitch=controls.pitch, roll=0)
-        assert session.edit == Edit(strength=0.5)
-        assert (session.options.relative, session.options.steady) == (False, None)
-        session.push(clips.portrait())
-        assert session.get() is not None
-
-
-def test_the_limit_of_sessions(tiny):
-    async def run() -> None:
-        async with serving(tiny, Limits(sessions=1)) as client:
-            caller, other = Caller(clips.portrait()), Caller(clips.portrait())
-            session = await caller.call(client)
-            body = json.dumps({"sdp": await other.offer()})
-            taken = '{"error": "all 1 sessions are taken; close another page"}'
-            assert await client.ask("POST", "/sessions", body) == (429, taken)
-            assert await client.json("POST", f"/sessions/{session}/portrait", '{"portrait": "drawn"}') == {}
-            await caller.connection.close()
-            for _ in range(100):  # its end makes room
-                status, _text = await client.ask("POST", "/sessions", body)
-                if status == 200:
-                    break
-                await asyncio.sleep(0.1)
-            assert status == 200
-            await other.connection.close()
-
-    asyncio.run(run())
-
-
-@pytest.mark.slow
-def test_ten_thousand_random_messages_by_a_data_channel(tiny):
-    async def run() -> None:
-        async with serving(tiny) as client:
-            caller = Caller(clips.portrait())
-            await caller.call(client)
-            await until(lambda: caller.shown and caller.figures)
-            for i, message in enumerate(random_messages(10_000)):
-                caller.control.send(message)
-                if i % 100 == 0:
-                    await until(lambda: caller.control.bufferedAmount < 1 << 16)
-            await until(lambda: caller.control.bufferedAmount == 0)
-            faults = {each["fault"] for each in caller.figures if "fault" in each}
-            assert any(text.startswith("expected") or ": expected" in text for text in faults)
-            count = len(caller.figures)
-            caller.control.send('{"relative": false, "mirror": false}')
-            await until(lambda: any(not each["relative"] for each in caller.figures[count:]))
-            shown = len(caller.shown)
-            await until(lambda: len(caller.shown) > shown)  # still live
-            await caller.connection.close()
-
-    asyncio.run(run())
-
-
-def session_threads() -> set[str]:
-    """Of sessions that live: streams and decoders; the server's own pools stay."""
-    names = {thread.name for thread in threading.enumerate()}
-    return {name for name in names if name.startswith("fv2v-stream") or "decoder" in name}
-
-
-def test_a_caller_sees_pictures_and_figures(tiny):
-    async def run() -> None:
-        async with serving(tiny) as client:
-            caller = Caller(clips.portrait())
-            session = await caller.call(client)
-            picture = await asyncio.wait_for(caller.pictures.get(), 20)
-            assert picture.shape == (32, 32, 3)
-            await until(lambda: any(each["shown"] and each["seen"] for each in caller.figures))
-            await until(lambda: len(caller.shown) >= 3)
-            assert "fv2v-stream" in session_threads()
-            assert caller.shown == sorted(caller.shown)  # times of frames, as the camera painted them
-            assert all(milliseconds % 40 == 0 for milliseconds in caller.shown)
-            figures = caller.figures[-1]
-            assert figures["pushed"] >= figures["shown"] > 0
-            gone = '{"error": "there is no such session"}'
-            assert await client.ask("POST", "/sessions/x/portrait", b"{}") == (404, gone)
-            await caller.connection.close()
-            for _ in range(100):
-                if await client.ask("POST", f"/sessions/{session}/portrait", b"{}") == (404, gone):
-                    break
-                await asyncio.sleep(0.1)
-            else:
-                pytest.fail("the session outlives its page")
-            await until(lambda: not session_threads())
-
-    asyncio.run(run())
-
-
-def test_a_silent_page_is_closed(tiny):
-    """Connected, and then nothing: no frame, no message."""
-
-    async def run() -> None:
-        async with serving(tiny, Limits(sessions=1, pause_seconds=1.0)) as client:
-            caller = Caller(clips.portrait())
-            session = await caller.call(client)
-            await until(lambda: caller.shown)
-            await caller.connection.getSenders()[0].stop()
-            gone = False
-            for _ in range(100):
-                gone = gone or (await client.ask("POST", f"/sessions/{session}/portrait", b"{}"))[0] == 404
-                await asyncio.sleep(0.05)
-            assert gone
-            await caller.connection.close()
-
-    asyncio.run(run())
-
-
-def test_nothing_is_left_behind(tiny):
-    before = {*threading.enumerate()}
-
-    async def run() -> set[Path]:
-        folders = set(Path(gettempdir()).glob("fv2v-serve-*"))
-        async with serving(tiny) as client:
-            (folder,) = set(Path(gettempdir()).glob("fv2v-serve-*")) - folders
-            assert folder.stat().st_mode & 0o777 == 0o700
-            await client.json("POST", "/portraits", clips.PORTRAIT.read_bytes())
-            await client.json("POST", "/films", b"no film")
-            assert len(list(folder.iterdir())) == 1  # the film's
-            caller = Caller(clips.portrait())
-            await caller.call(client)
-            await until(lambda: caller.shown)
-        await caller.connection.close()
-        assert not folder.exists()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        return {task for task in tasks if "fv2v" in repr(task.get_coro())}
-
-    assert asyncio.run(run()) == set()
-    assert {thread.name for thread in {*threading.enumerate()} - before if "fv2v" in thread.name} == set()
-
-
 def test_times_are_read_back_from_pictures():
     picture = np.random.default_rng(0).integers(0, 256, (48, 320, 3), np.uint8)
     assert read_time(picture) is None
@@ -419,20 +218,6 @@ def test_times_are_read_back_from_pictures():
     picture[-8:, 20:31] = 255 - picture[-8:, 20:31]  # a bit is wrong
     assert read_time(picture) is None
     assert read_time(np.zeros((4, 4, 3), np.uint8)) is None
-
-
-@pytest.mark.parametrize(
-    "text", ['{"yaw": 61}', '{"yaw": true}', '{"eyes": "1"}', '{"relative": 1}', "[]", b"{}", '{"x": 1}']
-)
-def test_settings_out_of_range_change_nothing(text):
-    with pytest.raises(ValueError, match="expected"):
-        Controls().apply(None, text)  # type: ignore[arg-type]
-
-
-def test_steadiness():
-    assert steadier(0) is None
-    assert steadier(1) == STEADY
-    assert steadier(2).rotation.least == STEADY.rotation.least / 2
 
 
 def test_addresses():

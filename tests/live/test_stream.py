@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from streaming import Held, shown
 from tiny import SEEING, TINY_SADTALKER, assert_frames_close, encoded, lively, pictures
+from waiting import no_thread_left
 
 from fv2v import Reenactor, Source, Stream, View
 from fv2v.io.tensors import to_uint8
@@ -17,10 +18,9 @@ from fv2v.motion.smoothing import SteadyMotion
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+def watched_threads() -> Iterator[None]:
+    with no_thread_left():
+        yield
 
 
 @pytest.fixture(scope="module")

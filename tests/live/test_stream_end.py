@@ -4,7 +4,6 @@
 import os
 import subprocess
 import sys
-import threading
 import weakref
 from collections.abc import Iterator
 
@@ -13,15 +12,15 @@ import pytest
 from places import SUPPORT
 from streaming import Held, meanwhile
 from tiny import TINY, encoded, lively, pictures
+from waiting import no_thread_left, wait_until
 
 from fv2v import Reenactor, Stream
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+def watched_threads() -> Iterator[None]:
+    with no_thread_left():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,12 @@ def test_closing_finishes_one_frame_and_drops_what_waits(tiny):
     assert held.taken.wait(timeout=60)
     for frame in pictures(4):
         stream.push(frame)
-    with meanwhile(held.let_go.set):
+
+    def let_go() -> None:
+        wait_until(lambda: stream._closed, "the call of close")
+        held.let_go.set()
+
+    with meanwhile(let_go):
         stream.close()
     assert held.let_go.is_set()
     assert [picture.number for picture in stream] == [0]
@@ -96,14 +100,13 @@ def test_closing_wakes_who_waits(tiny):
 
 
 def test_a_stream_that_nobody_holds_ends(tiny):
-    """The fixture counts its thread: also where a frame is under way when the last reference goes."""
-    before = threading.active_count()
+    """Also where its thread holds it for a moment, or a frame is under way when the last reference goes."""
     idle = Stream(tiny, encoded(tiny))
-    ended = weakref.ref(idle)
-    assert threading.active_count() == before + 1
+    ended, thread = weakref.ref(idle), idle._thread
+    assert thread.is_alive()
     del idle
-    assert ended() is None
-    assert threading.active_count() == before
+    wait_until(lambda: ended() is None, "the end of the stream")
+    wait_until(lambda: not thread.is_alive(), "the end of its thread")
     held = Held(pictures(1)[0])
     stream = Stream(tiny, encoded(tiny))
     thread = stream._thread

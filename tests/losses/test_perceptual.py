@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny import TINY, TINY_LIVEPORTRAIT
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
-from fv2v.losses import PerceptualLoss, Vgg19Features, focus_on, reconstruction
+from fv2v.losses import HeadFeatures, PerceptualLoss, Vgg19Features, focus_on, reconstruction
+from fv2v.networks import FaceVid2Vid
 
 
 def halved(picture: Tensor) -> Tensor:
@@ -32,6 +35,25 @@ class Squares(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         y = self.norm(image) * math.sqrt(1 + 1e-5)
         return [y, y[:, :2, ::2] ** 2]
+
+
+def test_features_of_a_head_estimator():
+    """Maps of all its stages, the last of which it sums up; frozen, and never in training mode."""
+    head = FaceVid2Vid(TINY).head
+    features = HeadFeatures(head).train()
+    assert not any(module.training for module in features.modules())
+    assert not any(each.requires_grad for each in features.parameters())
+    image = torch.rand(2, 3, 32, 32)
+    maps = features(image)
+    assert [tuple(each.shape[1:]) for each in maps] == [(8, 16, 16), (16, 8, 8), (32, 4, 4)]
+    torch.testing.assert_close(maps[-1].mean((2, 3)), head.eval().trunk(image))
+    loss = PerceptualLoss(features, features.weights, scales=1)
+    blurred = avg_pool2d(image, 3, 1, 1).requires_grad_()
+    loss(blurred, image).backward()
+    assert loss(image, image) == 0
+    assert blurred.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="expected H on the trunk 'resnet', got ConvNeXtTrunk"):
+        HeadFeatures(FaceVid2Vid(TINY_LIVEPORTRAIT).head)
 
 
 def test_the_perceptual_loss_is_its_formula():

@@ -33,6 +33,8 @@ def test_the_command_writes_a_whole_report(fv2v, weights, tmp_path):
     assert (code, err) == (0, "")
     for words in (
         "same identity",
+        "source unmoved",
+        "sharpness, model",
         "another frame's motion",
         "free view",
         "cross identity, relative",
@@ -52,6 +54,8 @@ def test_the_command_writes_a_whole_report(fv2v, weights, tmp_path):
             found = results[name][protocol]
             assert all(found[key] is not None for key in ("l1", "l1_ratio", "psnr", "psnr_gain", "ssim"))
         assert len(results[name]["yaw_check"]["by_yaw"]) == 7
+    assert results["model"]["sharpness"]["eyes"] is not None
+    assert results["model"]["unmoved"]["l1_ratio"] is not None
     assert results["motion"].keys() == {"yaw", "pitch", "roll", "keypoints", "expression"}
     # six rows of eight pictures of 96 px, each under its caption
     assert read_image(sheet).shape == (8 + 6 * (16 + 96), 8 * 96, 3)

@@ -8,13 +8,23 @@ import pytest
 import torch
 from perfect import TINY_HEADS, Perfect
 from tiny import TINY, TINY_SADTALKER, lively
+from torch.nn.functional import avg_pool2d, max_pool2d
 
-from fv2v.data.synthetic import SyntheticHeads
+from fv2v.data.synthetic import REGIONS, SyntheticHeads
 from fv2v.geometry import Motion, Source, keypoints_of, rotation_from_euler
 from fv2v.metrics.evaluation import Evaluation, evaluate
 from fv2v.metrics.held_out import HELD_OUT, HeldOut
-from fv2v.metrics.protocols import YAWS, ProtocolRunner, Reading, Scene
-from fv2v.metrics.scores import Likeness, MotionErrors, Protocols, yaw_check, yaw_hits
+from fv2v.metrics.pictures import gradient_energy
+from fv2v.metrics.protocols import YAWS, Outputs, ProtocolRunner, Reading, Scene
+from fv2v.metrics.scores import (
+    Likeness,
+    MetricNetworks,
+    MotionErrors,
+    Protocols,
+    Scores,
+    yaw_check,
+    yaw_hits,
+)
 from fv2v.reenactor import Reenactor
 
 HEADS = HeldOut(size=32, identities=2, frames=4, pairs=1, driven=2)
@@ -44,6 +54,7 @@ def test_a_perfect_model_is_without_error(perfect):
         "frontalization": 2,
         "cross_absolute": 2,
         "cross_relative": 2,
+        "unmoved": 2,
     }
     for protocols in (results.model, results.true_keypoints):
         found = likenesses(protocols)
@@ -55,6 +66,7 @@ def test_a_perfect_model_is_without_error(perfect):
             assert likeness.psnr > 60, name
             assert likeness.ms_ssim > 0.999, name
         assert protocols.yaw_check.hits == protocols.yaw_check.hits_without_0 == 1
+        assert all(abs(share - 1) < 0.02 for share in asdict(protocols.sharpness).values())
     motion = results.motion
     assert max(motion.yaw, motion.pitch, motion.roll) < 1e-3
     assert max(motion.keypoints, motion.expression) < 1e-6
@@ -96,6 +108,31 @@ def test_yaw_check_by_hand(scenes):
     assert check.hits == pytest.approx(4 / 7)
     assert check.hits_without_0 == 0.5
     assert check.by_yaw == (0.5, 0.5, 0.5, 1, 0.5, 0.5, 0.5)
+
+
+def test_sharpness_by_region(scenes):
+    """Blur in one region alone is seen there, and in none that it does not touch."""
+    scene = scenes[0]
+    true, regions = scene.true.driven, scene.true.regions
+    assert regions.shape == (3, 32, 32)
+    edge_of_hair = max_pool2d((regions == REGIONS.index("hair")).float()[:, None], 3, 1, 1)
+    driven = torch.where(edge_of_hair > 0, avg_pool2d(true, 5, 1, 2), true)
+    scores = Scores(MetricNetworks())
+    empty = torch.zeros(7, 3, 32, 32)
+    scores.add(Outputs(driven, empty, empty[:1], None, None), replace(scene.true, cross=None), scene.frames)
+    found = scores.sharpness()
+    energies = gradient_energy(driven)[regions == REGIONS.index("hair")].sum()
+    expected = energies / gradient_energy(true)[regions == REGIONS.index("hair")].sum()
+    assert found.hair == pytest.approx(float(expected), rel=1e-4)
+    assert found.hair < 0.5
+    assert found.mouth == pytest.approx(1)
+    assert found.hair < found.whole < 1
+
+
+def test_gradient_energy_by_hand():
+    image = torch.zeros(1, 3, 3, 3)
+    image[0, 0, 1, 1] = 0.5
+    assert gradient_energy(image)[0].tolist() == [[0, 0.25, 0], [0.25, 0.5, 0], [0, 0, 0]]
 
 
 def motion(generator: torch.Generator, degrees: torch.Tensor) -> Motion:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from release_weights import CONFIGS, anti_alias_kernel, as_stored, entries, key_shapes
+from release_weights import CONFIGS, anti_alias_kernel, as_stored, entries, in_our_shapes, key_shapes
 from tiny import TINIES, TINY, TINY_SADTALKER, TINY_VOX
 
 from fv2v import networks
@@ -38,7 +38,7 @@ def test_keys_and_parameters_are_the_releases(release):
         }
     stored = as_stored(release, networks)
     theirs = to_ours(stored, module.renames(config))
-    assert shapes_of(model.state_dict()) == shapes_of(theirs)
+    assert shapes_of(model.state_dict()) == shapes_of(in_our_shapes(module, theirs))
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == sum(entry["_n_params"] for entry in entries(release).values())
     back = to_release(theirs, module.renames(config))
@@ -144,8 +144,12 @@ def test_presets_survive_json_and_tell_their_names():
 
 
 def test_motion_is_relative_where_the_release_has_it_so():
-    """zhanglonghao1992's demo and SadTalker take the driver's pose, PerformRecast its expression."""
-    absolute = [name for name in PRESETS if name.startswith(("vox-256", "sadtalker", "performrecast"))]
+    """The demos of First Order Motion, zhanglonghao1992 and SadTalker take the driver's pose.
+
+    PerformRecast's takes its expression; LivePortrait's change, and ours.
+    """
+    releases = ("vox-256", "sadtalker", "performrecast", "fomm")
+    absolute = [name for name in PRESETS if name.startswith(releases)]
     for name, config in PRESETS.items():
         assert config.geometry.relative == (name not in absolute), name
         assert AnimationOptions().check(config).relative == (name not in absolute)

@@ -60,6 +60,14 @@ TOLERANCES = [
     (".warped", 5e-3),
     (".prediction", 1e-4),
 ]
+# rendered whole: the one whose picture, arranged for inference, came nearest to the bound below
+WHOLE = {
+    "zlh": "absolute",
+    "zlh_jac": "relative",
+    "zlh_spade": "relative",
+    "sad": "plain",
+    "lp": "absolute",
+}
 ARRANGED = 3  # times a release's own error: what the manual promises of networks arranged for inference
 SPADE_PICTURES = 3e-3, 3e-5  # largest and mean error: instance norms amplify
 STRICT = ("performrecast",)  # releases that are held to four times their own errors, pictures too
@@ -109,42 +117,37 @@ def test_every_recorded_tensor(release, device, backend, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_whole_pictures_from_networks_arranged_for_inference(release, device, capsys):
-    """Largest errors over all pixels, as the releases' own are, of which the records have every 50th.
+    """The largest error over all pixels, as the releases' own are, of which the records have every 50th.
 
-    They are measured beside our pictures in float64, in which the samples are the records'.
+    It is measured beside our picture in float64, in which the samples are the record's: half a minute a
+    picture, and so a scenario of each release.
     """
     name, model = release
+    entry = f"{WHOLE[name]}.prediction"
     meta = json.loads((DATA / f"{name}.json").read_text())
     with torch.backends.cudnn.flags(allow_tf32=False):
         exact, found = (
             rendered(arrange(deepcopy(model).to(place), torch.device(place), dtype), name)
             for place, dtype in (("cpu", torch.float64), (device, torch.float32))
         )
-    assert exact.keys() == {entry for entry in meta["entries"] if entry.endswith(".prediction")}
-    ratios = {}
+    own = meta["entries"][entry]["f32_max_abs_err"]
+    error = float((found.double() - exact).abs().max())
     with np.load(DATA / f"{name}.npz") as stored, capsys.disabled():
         print(f"\n{name}, arranged\n{'whole picture':34}{'error':>10}{'own f32':>10}{'ratio':>7}")
-        for entry, picture in exact.items():
-            own = meta["entries"][entry]["f32_max_abs_err"]
-            assert parity.compare(stored, meta, entry, picture.numpy())[0] < own / 50
-            error = float((found[entry].double() - picture).abs().max())
-            ratios[entry] = error / own
-            print(f"{entry:34}{error:10.1e}{own:10.1e}{ratios[entry]:7.1f}")
-    assert max(ratios.values()) <= ARRANGED
+        print(f"{entry:34}{error:10.1e}{own:10.1e}{error / own:7.1f}")
+        assert parity.compare(stored, meta, entry, exact.numpy())[0] < own / 50
+    assert error <= ARRANGED * own
 
 
-def rendered(networks: FaceVid2Vid, name: str) -> Recording:
-    """The picture of each scenario, in the networks' dtype."""
+def rendered(networks: FaceVid2Vid, name: str) -> Tensor:
+    """The picture of the release's scenario in `WHOLE`, in the networks' dtype."""
     dtype = next(networks.parameters()).dtype
     portrait, frames = recorded_inputs(networks)
-    pictures = {}
     with torch.inference_mode():
         source = networks.encode(*(each.to(dtype) for each in portrait))
         motions = {frame: networks.extract(each.to(dtype)) for frame, each in frames.items()}
-        for scenario in SCENARIOS[name]:
-            placed = networks.stitch(source, transfer(networks, source, motions, scenario))
-            pictures[f"{scenario}.prediction"] = networks.render(source, placed).cpu()
-    return pictures
+        placed = networks.stitch(source, transfer(networks, source, motions, WHOLE[name]))
+        return networks.render(source, placed).cpu()
 
 
 def assert_matches(name: str, backend: str, recording: Recording, stored, meta) -> None:

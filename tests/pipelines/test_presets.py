@@ -34,6 +34,13 @@ RELEASES = {
     "sadtalker-512": "sad",
     "liveportrait": "lp",
     "performrecast": "performrecast",
+    "fomm-256": "fomm",
+    "fomm-256-unaligned": "fomm",
+    "fomm-256-mgif": "fomm_mgif",
+    "face-vid2vid-256-k10": "",
+    "face-vid2vid-256-k15": "",
+    "face-vid2vid-256-direct": "",
+    "face-vid2vid-256-2d": "",
     "starter": "",
 }
 
@@ -44,7 +51,9 @@ def weights(request, tmp_path_factory) -> Iterator[list[Path]]:
     folder = tmp_path_factory.mktemp("weights")
     if request.param in PRESETS:
         config = PRESETS[request.param]
-        model = sized_as_trained(config) if config.canonical is None else filled(config)
+        # what no release is like has no names to be filled by
+        like_a_release = config.canonical and config.volume_depth > 1 and not config.direct
+        model = filled(config) if like_a_release else sized_as_trained(config)
         checkpoints.save(model, folder / "ours.safetensors")
         yield [folder / "ours.safetensors"]
     else:

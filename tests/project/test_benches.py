@@ -97,7 +97,9 @@ def test_row_has_what_the_table_reads(saved):
         # the process holds what torch allocated, give or take pages
         assert info["process_peak_bytes"] == pytest.approx(info["peak_bytes"], abs=2**21)
     assert info["ratio"] > 0
-    assert info["share"] == pytest.approx(info["GB/s"] / saved["machine_info"]["copy_GB/s"], rel=0.02)
+    copied = saved["machine_info"]["copy_GB/s"]
+    roundings = 0.01 / copied + 1e-4  # of a busy machine's few GB/s, and of the share
+    assert info["share"] == pytest.approx(info["GB/s"] / copied, rel=0.02, abs=roundings)
     assert row["stats"]["rounds"] >= 3
 
 

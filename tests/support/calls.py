@@ -2,19 +2,42 @@
 """Calls for tests: two sides in one process, and peers that know the secret and mean no good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import json
+import struct
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import monotonic
+from dataclasses import asdict
 from typing import Any
 
+import cv2
+import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from waiting import PATIENCE, until
 
 from fv2v import Reenactor
 from fv2v.live.call.call import Call, CallOptions
 from fv2v.live.call.link import Link
+from fv2v.live.call.messages import HELLO, Hello
 from fv2v.live.call.signalling import ring
 
-PATIENCE = 30.0  # seconds that anything may take
+HASH = "0" * 64
+
+
+def hello(like: Hello, **changes: Any) -> bytes:
+    """A greeting with some of its fields changed, whatever they are then."""
+    return bytes([HELLO]) + json.dumps(asdict(like) | changes).encode()
+
+
+def encoded(suffix: str, height: int = 32, width: int = 32) -> bytes:
+    """A grey picture."""
+    return cv2.imencode(suffix, np.full((height, width, 3), 99, np.uint8))[1].tobytes()
+
+
+def jpeg(height: int, width: int) -> bytes:
+    """A small picture whose header says that it is large."""
+    data = encoded(".jpg")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
 class Side:
@@ -23,13 +46,6 @@ class Side:
     def __init__(self, reenactor: Reenactor, portrait: Any, **options: Any) -> None:
         self.told: list[str] = []
         self.call = Call(reenactor, portrait, CallOptions(**options), self.told.append)
-
-
-async def until(true: Callable[[], Any], what: str = "") -> None:
-    end = monotonic() + PATIENCE
-    while not true():
-        assert monotonic() < end, f"it never came: {what}"
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 import torch
-from tiny import TINIES
+from tiny import DIRECTS, TINIES, TINY_DETAIL, TINY_DETAIL_SPADE
 from torch import nn
 
 from fv2v import checkpoints
@@ -19,14 +19,22 @@ def narrow(config: ModelConfig) -> ModelConfig:
     transformer = config.appearance.transformer
     if transformer:
         transformer = replace(transformer, width=48, depth=2, heads=3, table=4)
-    few = {"resnet": (16, 32), "convnext": (16, 32), "coefficients": (32,)}[head.trunk]
+    few = {"coefficients": (32,)}.get(head.trunk, (16, 32))
+    flat = config.volume_depth == 1
     return replace(
         config,
         image_size=64,
-        volume_channels=8,
-        volume_depth=4,
+        volume_channels=32 if flat else 8,
+        volume_depth=1 if flat else 4,
         appearance=replace(config.appearance, widths=(8, 16, 32), residual_blocks=2, transformer=transformer),
-        canonical=config.canonical and replace(config.canonical, widths=(16, 32), out_width=16, kernel=3),
+        canonical=config.canonical
+        and replace(
+            config.canonical,
+            widths=(16, 32),
+            out_width=16,
+            kernel=3,
+            depth=4 if config.canonical.depth else None,
+        ),
         head=replace(head, stem_width=16, widths=few, blocks=head.blocks[: len(few)]),
         dense_motion=replace(config.dense_motion, widths=(16, 32), out_width=8, kernel=3),
         generator=replace(
@@ -52,5 +60,8 @@ def trained_like(config) -> FaceVid2Vid:
     return model.eval()
 
 
-SEVERAL = (narrow(PRESETS["face-vid2vid-512"]), narrow(PRESETS["liveportrait"]))  # more layers, and doublings
-CONFIGS = {config.name: config for config in (*TINIES, *SEVERAL)}
+# more layers, and doublings; flat volumes
+SEVERAL = tuple(
+    narrow(PRESETS[name]) for name in ("face-vid2vid-512", "liveportrait", "fomm-256", "face-vid2vid-256-2d")
+)
+CONFIGS = {config.name: config for config in (*TINIES, *DIRECTS, TINY_DETAIL, TINY_DETAIL_SPADE, *SEVERAL)}

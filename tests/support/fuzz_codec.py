@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feeds bytes to the decoder, the `.fv2v` reader and the readers of messages:
-`python fuzz_codec.py SECONDS FOLDER`, an empty folder for the seeds, which whoever made it removes: libFuzzer
-ends its process at once.
+`python fuzz_codec.py EXTENT FOLDER`: libFuzzer's -runs=N or -max_total_time=SECONDS, and an empty folder for
+the seeds, which whoever made it removes: libFuzzer ends its process at once.
 
 Coverage guides atheris. Anything but a CodecError ends it with a traceback.
 """
@@ -60,9 +60,10 @@ def run(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    _, seconds, folder = sys.argv
+    _, extent, folder = sys.argv
     for number, seed in enumerate(seeds()):
         Path(folder, str(number)).write_bytes(seed)
-    limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=2048"]
-    atheris.Setup([sys.argv[0], *limits, "-seed=1", folder], run)
+    limits = ["-max_len=4096", "-rss_limit_mb=2048"]
+    seed = ["-seed=1"] if extent.startswith("-runs") else []  # a search is another every time
+    atheris.Setup([sys.argv[0], *limits, extent, *seed, folder], run)
     atheris.Fuzz()

@@ -2,15 +2,15 @@
 """Stand-ins for CUDA graphs: what a frame's path does can be seen without a GPU."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from time import monotonic
 
 from tiny import lively
 from torch import Tensor
 
-from fv2v import Motion, Reenactor
+from fv2v import Reenactor
 from fv2v.engine.cuda_graph import capture
 from fv2v.engine.graph_cache import FrameGraphs
+from fv2v.geometry import POSED
 
 STAGES = ("extract", "render")
 
@@ -41,7 +41,7 @@ class Counted:
         self.inside = True
         replay, results = self.by(function)
         self.inside = False
-        stage = STAGES[0] if len(results) == len(fields(Motion)) else STAGES[1]
+        stage = STAGES[0] if len(results) >= len(POSED) else STAGES[1]
 
         def counted() -> None:
             self.replays[stage].append(monotonic())
@@ -54,7 +54,7 @@ class Counted:
     def watch(self, reenactor: Reenactor) -> None:
         """Counts the runs of the networks, one of each stage, that no graph makes."""
         model = reenactor.networks
-        for stage, module in zip(STAGES, (model.head, model.generator), strict=True):
+        for stage, module in zip(STAGES, (model.head or model.canonical, model.generator), strict=True):
             module.register_forward_hook(lambda *_, stage=stage: self._ran(stage))
 
     def _ran(self, stage: str) -> None:

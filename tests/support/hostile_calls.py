@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of operators that nobody should make: what `python hostile_calls.py OPERATOR CASES LOG` does, in a
-process of its own, which a kernel that trusts too much would end.
+"""Calls of operators that nobody should make: what `python hostile_calls.py CASES LOG OPERATOR ...` does, in
+a process of its own, which a kernel that trusts too much would end.
 
 Every case starts as a call that fits and is spoilt here and there: axes, dtypes, layouts, options, devices.
 It has to raise a Python error, or to return what the reference does.
@@ -265,10 +265,11 @@ def run(op: str, count: int, log: Path) -> None:
         returned += check(call)
 
     one()
-    print(f"{returned} of them returned")
+    print(f"{op}: {returned} of {count} returned")
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.use_deterministic_algorithms(True, warn_only=True)  # what a kernel leaves unwritten is NaN
-    run(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    for name in sys.argv[3:]:
+        run(name, int(sys.argv[1]), Path(sys.argv[2]))

@@ -110,11 +110,3 @@ class Caller:
         with suppress(MediaStreamError):
             while True:
                 self.pictures.put_nowait((await track.recv()).to_ndarray(format="rgb24"))
-
-
-async def until(true: Any, seconds: float = 60.0) -> None:
-    """Wait until a function returns something true."""
-    end = asyncio.get_running_loop().time() + seconds
-    while not true():
-        assert asyncio.get_running_loop().time() < end, "waited for too long"
-        await asyncio.sleep(0.02)

@@ -14,11 +14,13 @@ from places import DATA
 from safetensors.torch import save_file
 
 from fv2v import checkpoints
-from fv2v.checkpoints import liveportrait, performrecast, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import fomm, liveportrait, performrecast, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import ModelConfig
 from fv2v.networks import FaceVid2Vid
 from fv2v.presets import (
+    FOMM_256,
+    FOMM_256_MGIF,
     LIVEPORTRAIT,
     PERFORMRECAST,
     SADTALKER_256,
@@ -44,6 +46,11 @@ RECORDED: dict[str, tuple[str, dict[str, str]]] = {
     "sad_full": (
         "sadtalker",
         {"generator": "generator", "kp_detector": "kp_detector", "mapping": "mapping__still(full)"},
+    ),
+    "fomm": ("fomm", {name: name for name in ("generator", "kp_detector")}),
+    "fomm_mgif": (
+        "fomm",
+        {"generator": "generator", "kp_detector": "kp_detector__single_jacobian_map_True"},
     ),
     "lp": (
         "liveportrait",
@@ -81,6 +88,8 @@ CONFIGS = {
     "zlh_spade": (VOX_256_SPADE, zhanglonghao1992),
     "sad": (SADTALKER_256, sadtalker),
     "sad_full": (replace(SADTALKER_256, head=replace(SADTALKER_256.head, inputs=73)), sadtalker),
+    "fomm": (FOMM_256, fomm),
+    "fomm_mgif": (FOMM_256_MGIF, fomm),
     "lp": (LIVEPORTRAIT, liveportrait),
     "performrecast": (PERFORMRECAST, performrecast),
 }
@@ -114,12 +123,14 @@ def anti_alias_kernel() -> np.ndarray:
 
 def state_dicts(release: str) -> dict[str, Network]:
     """The networks that run, under the release's names."""
-    family = "zlh" if release == "zlh_jac" else "sad" if release == "sad_full" else release
+    family = {"zlh_jac": "zlh", "sad_full": "sad", "fomm_mgif": "fomm"}.get(release, release)
     networks = {}
     for network, shapes in key_shapes(release).items():
         filled = dict(parity.fill_network(family, network, shapes))
         if network == "kp_detector":
             filled["down.weight"] = anti_alias_kernel()
+        if release.startswith("fomm") and network == "generator":
+            filled["dense_motion_network.down.weight"] = anti_alias_kernel()
         # in the order of the release's file
         networks[network] = {key: torch.from_numpy(np.array(filled[key])) for key in shapes}
     return networks
@@ -161,6 +172,11 @@ def hollow_state_dicts(release: str) -> dict[str, Network]:
     }
 
 
+def in_our_shapes(layout: Any, weights: Network) -> Network:
+    """Weights under our names; First Order Motion's kernels are flat in its files."""
+    return fomm.in_volumes(weights) if layout is fomm else weights
+
+
 def training_left() -> dict[str, Any]:
     """What a release's training leaves in a file beside the networks that run."""
     steps = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 2e-4}]}
@@ -177,6 +193,11 @@ def write_release(release: str, folder: Path) -> list[Path]:
     if release.startswith("zlh"):
         file = folder / "00000189-checkpoint.pth.tar"
         torch.save(networks | training_left(), file)
+        return [file]
+    if release.startswith("fomm"):
+        file = folder / "vox-adv-cpk.pth.tar"
+        # as torch before 1.6 wrote it
+        torch.save(networks | training_left(), file, _use_new_zipfile_serialization=False)
         return [file]
     if release.startswith("sad"):
         mapping = folder / f"mapping_{'00109' if release == 'sad_full' else '00229'}-model.pth.tar"

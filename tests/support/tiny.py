@@ -21,7 +21,14 @@ from fv2v.config import (
 )
 from fv2v.geometry import Source
 from fv2v.networks import FaceVid2Vid
-from fv2v.presets import LIVEPORTRAIT, PERFORMRECAST, SADTALKER_256, VOX_256
+from fv2v.presets import (
+    FACE_VID2VID_256_DIRECT,
+    FOMM_256,
+    LIVEPORTRAIT,
+    PERFORMRECAST,
+    SADTALKER_256,
+    VOX_256,
+)
 from fv2v.reenactor import Reenactor
 
 TINY = ModelConfig(
@@ -80,6 +87,36 @@ TINY_PERFORMRECAST = replace(
     head=replace(PERFORMRECAST.head, widths=(16, 32), blocks=(1, 1)),
     retargeting=None,
 )
+# features finer than the volume join G: each at its stage; or both before a pixel shuffle
+TINY_DETAIL = replace(
+    TINY,
+    name="tiny-detail",
+    appearance=replace(TINY.appearance, widths=(8, 12, 16)),
+    generator=replace(TINY.generator, widths=(16, 12, 8), detail_channels=4),
+)
+TINY_DETAIL_SPADE = replace(
+    TINY_DETAIL,
+    name="tiny-detail-spade",
+    align_corners=False,
+    generator=replace(TINY_SPADE.generator, pixel_shuffle=2, detail_channels=3),
+)
+TINY_FOMM = replace(
+    TINY,
+    name="tiny-fomm",
+    volume_channels=16,
+    volume_depth=1,
+    resize=FOMM_256.resize,
+    geometry=FOMM_256.geometry,
+    appearance=replace(FOMM_256.appearance, widths=(8, 16)),
+    canonical=replace(TINY.canonical, hourglass=True),
+    head=FOMM_256.head,
+    dense_motion=replace(TINY.dense_motion, reads="picture", compressed_channels=3, joined=False),
+    generator=replace(TINY.generator, project=False),
+)
+TINY_DIRECT = replace(TINY, name="tiny-direct", geometry=FACE_VID2VID_256_DIRECT.geometry, head=FOMM_256.head)
+TINY_2D = replace(
+    TINY, name="tiny-2d", volume_channels=16, volume_depth=1, canonical=replace(TINY.canonical, depth=4)
+)
 TINIES = (
     TINY,
     TINY_VOX,
@@ -89,6 +126,8 @@ TINIES = (
     TINY_PERFORMRECAST,
     TINY_LIVEPORTRAIT,
 )
+# without a pose, and flat: where what the others share is not all that they can do
+DIRECTS = (TINY_FOMM, TINY_DIRECT)
 SEEING = tuple(config for config in TINIES if not config.head.window)  # those that pictures drive
 
 
@@ -104,7 +143,7 @@ def lively(reenactor: Reenactor) -> Reenactor:
             layer.weight.mul_(30)
     if model.config.generator.decoder == "residual":  # and so does SPADE, which normalises
         model.generator.decoder.final.weight.mul_(30)
-    if head.scale:
+    if head is not None and head.scale:
         head.scale.bias.fill_(1)  # there are no faces of no size, or of less
     reenactor._run(deepcopy(model), optimize=reenactor.networks is not model)
     return reenactor
@@ -135,10 +174,10 @@ def sized_as_trained(config: ModelConfig) -> FaceVid2Vid:
         if parameter.dim() > 1:
             torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
     head = model.head
-    for layer in (head.translation, head.expression, head.canonical, head.scale):
-        if layer is not None:
-            torch.nn.init.normal_(layer.weight, std=0.01)  # keypoints stay in the volume
-    if head.scale is not None:
+    for name in ("translation", "expression", "canonical", "scale"):
+        if getattr(head, name, None) is not None:
+            torch.nn.init.normal_(getattr(head, name).weight, std=0.01)  # keypoints stay in the volume
+    if getattr(head, "scale", None) is not None:
         torch.nn.init.ones_(head.scale.bias)
     return model.eval()  # once more: W / sigma follows the weights
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two processes learn what one learns from both their batches."""
 
+import random
 import socket
+from contextlib import suppress
 
 import pytest
 import torch
@@ -19,15 +21,21 @@ def folder(tmp_path_factory):
     """What two processes left: `one_of_two` in training_children.py."""
     folder = tmp_path_factory.mktemp("distributed")
     clips(folder / "clips")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     children = [start_child("one_of_two", folder, RANK=str(i), LOCAL_RANK=str(i), **there) for i in range(2)]
     for child in children:
-        out, _ = child.communicate(timeout=120)
+        out, _ = child.communicate(timeout=600)
         assert child.returncode == 0, out
     return folder
+
+
+def free_port() -> int:
+    """Below those that the system gives to whoever asks for any, for it is listened at seconds later."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:

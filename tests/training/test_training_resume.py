@@ -51,7 +51,7 @@ def _tensors(value, name=""):
 def test_who_is_killed_goes_on(folder, how, monkeypatch, tmp_path):
     (tmp_path / "clips").symlink_to(folder / "clips")
     child = start_child(how, tmp_path)
-    out, _ = child.communicate(timeout=120)
+    out, _ = child.communicate(timeout=600)
     assert child.returncode == -9, out
     run = tmp_path / "run"
     if how == "killed_in_a_write":
@@ -69,7 +69,7 @@ def test_sigterm_saves_and_ends(folder, tmp_path):
     """Also where processes read the pairs, and get the signal as well; they read the same."""
     (tmp_path / "clips").symlink_to(folder / "clips")
     child = start_child("interrupted", tmp_path)
-    out, _ = child.communicate(timeout=120)
+    out, _ = child.communicate(timeout=600)
     assert child.returncode == 0, out
     # noted after step 3, seen in the next
     assert out.splitlines()[-1] == "stopped after 4"

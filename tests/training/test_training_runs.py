@@ -10,7 +10,7 @@ import pytest
 import torch
 from runs import CPU, LOSSES, clips, config, pairs, trained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import TINY, TINY_PERFORMRECAST, TINY_SADTALKER
+from tiny import TINY, TINY_DETAIL, TINY_PERFORMRECAST, TINY_SADTALKER
 
 from fv2v import checkpoints
 from fv2v.data.synthetic import LANDMARKS, SyntheticHeads
@@ -113,6 +113,35 @@ def test_a_larger_model_starts_from_a_smaller_one(folder):
         ValueError, match=r"the weights of 'tiny' do not fit 'tiny' in \d+ tensors that are not `fr"
     ):
         Trainer(config(folder, model=large, weights=weights, fresh=fresh[:1], output=folder / "b"), CPU)
+
+
+def test_detail_joins_trained_networks_with_their_norms_fixed(folder):
+    """And what is seen by H of other weights is compared; a run that was stopped goes on."""
+    weights = folder / "plain.safetensors"
+    plain = replace(TINY_DETAIL, generator=replace(TINY_DETAIL.generator, detail_channels=0))
+    checkpoints.save(checkpoints.random(plain), weights)
+    fresh = ("appearance.detail", "generator.decoder.detail")
+    values = {
+        "model": TINY_DETAIL,
+        "weights": weights,
+        "fresh": fresh,
+        "features": weights,
+        "fixed_norms": True,
+        "losses": replace(LOSSES, perceptual=1.0, gan=1.0, feature_matching=1.0, reconstruction=1.0),
+    }
+    start = starting_model(config(folder, **values)).state_dict()
+    kept = checkpoints.load(weights).state_dict()
+    assert all(torch.equal(each, start[name]) for name, each in kept.items())
+    whole = trained(folder, output=folder / "whole", **values)
+    trained(folder, steps=2, **values)
+    again = trained(folder, **values)
+    assert any("resumed after step 2" in note for note in again.notes)
+    found, expected = (each.learner.model.state_dict() for each in (again, whole))
+    assert all(torch.equal(found[name], each) for name, each in expected.items())
+    for name in ("appearance.detail.0.weight", "generator.decoder.detail.joins.1.conv1.weight"):
+        assert not torch.equal(found[name], start[name]), name
+    with pytest.raises(ValueError, match="fixed_norms: expected no batch norm among `fresh`, which appear"):
+        starting_model(config(folder, **values | {"fresh": (*fresh, "appearance.down")}))
 
 
 def test_a_head_comes_from_elsewhere(folder):

@@ -21,7 +21,7 @@ def performance(rng: np.random.Generator, frames: int, fps: float = 25.0) -> tup
     syllables = 0.5 - 0.5 * np.cos(2 * math.pi * np.cumsum(rate) / fps)
     loudness = 0.55 + 0.35 * _wander(rng, time, 1.2)
     yaw, pitch = 28 * _wander(rng, time, 0.22), 9 * _wander(rng, time, 0.3) + 3 * talks * syllables
-    blink = _blinks(rng, time)
+    blink, still = _blinks(rng, time), np.zeros(frames)
     expression = Expression(
         jaw=tensor(talks * syllables * loudness),
         smile=tensor(0.25 + 0.5 * _wander(rng, time, 0.2)),
@@ -32,6 +32,9 @@ def performance(rng: np.random.Generator, frames: int, fps: float = 25.0) -> tup
         # the gaze stays on the viewer while the head turns
         gaze_x=tensor((yaw / 45 + _saccades(rng, time)).clip(-1, 1)),
         gaze_y=tensor((-pitch / 30 + 0.6 * _saccades(rng, time)).clip(-1, 1)),
+        teeth=tensor(still),
+        tongue=tensor(still),
+        frown=tensor(still),
     )
     roll, x, y = (size * _wander(rng, time, 0.25) for size in (7.0, 0.05, 0.03))
     pose = Pose.at(tensor(pitch), tensor(yaw), tensor(roll), tensor(np.stack([x, y], axis=-1)))

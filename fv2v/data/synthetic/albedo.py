@@ -42,6 +42,8 @@ def surface(figure: Figure, points: Points, parts: Parts) -> Tensor:
         ("neck", anatomy.identity.skin),
         ("clothes", clothes(anatomy, figure.to_body(points))),
         ("glasses", anatomy.identity.frames),
+        *((("hat", hat(anatomy, local)),) if parts.hat is not None else ()),
+        *((("hand", anatomy.identity.skin),) if parts.hand is not None else ()),
     ):
         colour = torch.where(part == Parts._fields.index(name), other, colour)
     return colour
@@ -73,7 +75,24 @@ def _skin(anatomy: Anatomy, local: Points, front: Tensor) -> Tensor:
     colour = colour * (1 - blush.unsqueeze(1) * colour.new_tensor([0.02, 0.2, 0.18])[:, None])
     crease = ax - (0.11 + 0.75 * (y - i.nose_y))  # from the nose's wings to the mouth
     line = bump(crease, y - 0.5 * (i.nose_y + anatomy.mouth.corner), 0.014, 0.07)
-    return darker(colour, front * line * (0.04 + 0.14 * smile.clamp(min=0)))
+    colour = darker(colour, front * line * (0.04 + 0.14 * smile.clamp(min=0)))
+    return colour if i.photo is None else _photographic(anatomy, local, colour, front)
+
+
+def _photographic(anatomy: Anatomy, local: Points, colour: Tensor, front: Tensor) -> Tensor:
+    """Pores and blotches, redder cheeks, nose and ears, and the lines of a frown."""
+    i, e, (x, y, z) = anatomy.identity, anatomy.expression, local
+    assert i.photo is not None
+    phase = i.phases
+    fine = torch.sin(97 * x + phase[:, 0] + 3 * torch.sin(41 * y)) * torch.sin(103 * y + phase[:, 1])
+    coarse = torch.sin(23 * x + 11 * y + phase[:, 2]) * torch.sin(19 * y - 13 * z + phase[:, 3])
+    colour = colour * (1 + i.photo.pores * (0.03 * fine + 0.035 * coarse)).unsqueeze(1)
+    red = bump(x.abs() - 0.2, y - 0.12, 0.1, 0.09) + bump(x, y - i.nose_y, 0.07, 0.06)
+    colour = colour * (1 - 0.35 * red.unsqueeze(1) * colour.new_tensor([0.0, 0.16, 0.14])[:, None])
+    lines = bump(x.abs() - 0.03, y - anatomy.brow_y, 0.008, 0.05) * e.frown
+    brow = 0.5 + 0.5 * torch.sin(110 * (y + 0.25))
+    raised = bump(x, y + 0.3, 0.2, 0.06) * brow**4 * (e.brows - 0.4).clamp(0, 1)
+    return darker(colour, front * (0.3 * lines + 0.12 * raised))
 
 
 def _beard(anatomy: Anatomy, local: Points, colour: Tensor) -> Tensor:
@@ -163,14 +182,27 @@ def _mouth(anatomy: Anatomy, local: Points, colour: Tensor, front: Tensor) -> Te
     colour = darker(colour, 0.18 * below * front)
     gap = lower - upper
     inner = colour.new_tensor(MOUTH)[:, None].expand_as(colour)
-    inner = over(inner, TONGUE, ramp(y - lower + 0.32 * gap, 0.02) * ramp(0.75 - u.abs(), 0.2))
+    tongue = (0.32 + 0.4 * anatomy.expression.tongue) * gap
+    inner = over(inner, TONGUE, ramp(y - lower + tongue, 0.02) * ramp(0.75 - u.abs(), 0.2))
     edge = 0.5 * (upper + mouth.upper) + 0.034
+    if i.photo is not None:
+        inner = _lower_teeth(anatomy, inner, u, y - lower)
     inner = over(inner, TEETH, ramp(edge - y) * ramp(0.85 - u.abs(), 0.1))
+    if i.photo is not None:
+        gaps = ramp(torch.cos(x * (6.2832 / 0.036)) - 0.93, 0.1) * ramp(edge - y) * ramp(0.85 - u.abs(), 0.1)
+        inner = darker(inner, 0.3 * gaps + 0.35 * ramp(u.abs() - 0.62, 0.3))
     open_ = ramp(torch.minimum(torch.minimum(y - upper, lower - y) - 0.002, within))
     colour = over(colour, inner, open_ * front)
     closed = (1 - gap / 0.02).clamp(0, 1)
     seam = ramp(0.005 - (y - line).abs()) * ramp(within + 0.004)
     return darker(colour, 0.6 * seam * closed * front)
+
+
+def _lower_teeth(anatomy: Anatomy, inner: Tensor, u: Tensor, above: Tensor) -> Tensor:
+    """Where lips are drawn apart; `above` the lower lip y is negative. Their row is lower, and set back."""
+    shown = anatomy.expression.teeth * ramp(above + 0.03) * ramp(0.7 - u.abs(), 0.1)
+    gaps = ramp(torch.cos(u * 22) - 0.9, 0.1)
+    return over(inner, (0.86, 0.83, 0.77), shown * (1 - 0.3 * gaps))
 
 
 def hair(anatomy: Anatomy, local: Points) -> Tensor:
@@ -183,6 +215,16 @@ def hair(anatomy: Anatomy, local: Points) -> Tensor:
     strands = torch.sin(46 * around + waves) + 0.7 * torch.sin(83 * around + 1.7 * waves + phase[:, 6])
     strands = strands + 0.5 * torch.sin(23 * y + 19 * x + 7 * z)
     return i.hair * (1 + 0.13 * strands).unsqueeze(1)
+
+
+def hat(anatomy: Anatomy, local: Points) -> Tensor:
+    """Felt, or knitted where there is no brim; a band above the edge."""
+    i, (x, y, z) = anatomy.identity, local
+    assert i.photo is not None
+    knitted = (i.photo.brim < 0) * torch.sin(60 * torch.atan2(x, z + 0.05)) * torch.sin(70 * y)
+    band = bump(y - i.photo.hat_y - 0.22 * (z + 0.4) + 0.045, torch.zeros_like(y), 0.028, 1.0)
+    colour = i.photo.hat_colour * (1 + 0.12 * knitted).unsqueeze(1)
+    return darker(colour, 0.45 * band * (i.photo.brim > 0))
 
 
 def clothes(anatomy: Anatomy, body: Points) -> Tensor:

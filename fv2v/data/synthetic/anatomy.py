@@ -59,8 +59,8 @@ class Anatomy:
             width=width,
             corner=i.mouth_y + 0.3 * self.drop - 0.04 * e.smile,
             middle=i.mouth_y + 0.01 * e.smile,
-            upper=i.mouth_y + 0.01 * e.smile - 0.1 * self.drop,
-            lower=i.mouth_y + 0.01 * e.smile + 0.95 * self.drop,
+            upper=i.mouth_y + 0.01 * e.smile - 0.1 * self.drop - 0.026 * e.teeth,
+            lower=i.mouth_y + 0.01 * e.smile + 0.95 * self.drop + 0.03 * e.teeth,
             thickness=i.lip_thickness * (1 + 0.35 * e.pucker - 0.15 * e.smile),
         )
 
@@ -78,7 +78,11 @@ class Anatomy:
     def brow_line(self, u: Tensor) -> Tensor:
         """y of a brow at u = (|x| - eye_x) / brow_width: -1 is its inner end, 1 the outer one."""
         lowered = (-self.expression.brows).clamp(min=0)
-        return self.brow_y - self.identity.brow_arch * (1 - u * u) + 0.025 * lowered * (1 - u)
+        return (
+            self.brow_y
+            - self.identity.brow_arch * (1 - u * u)
+            + (0.025 * lowered + 0.018 * self.expression.frown) * (1 - u)
+        )
 
 
 def side(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from fv2v.data.synthetic.anatomy import Anatomy
 from fv2v.data.synthetic.pose import Pose
 from fv2v.data.synthetic.sdf import Points, ellipsoid, length, melt
-from fv2v.data.synthetic.surfaces import Head
+from fv2v.data.synthetic.surfaces import ABSENT, Head
 
 
 class Parts(NamedTuple):
@@ -19,16 +19,22 @@ class Parts(NamedTuple):
     hair: Tensor
     neck: Tensor
     clothes: Tensor
-    glasses: Tensor | None  # None where no head has any
+    glasses: Tensor | None  # None where no head has any; so the others
+    hat: Tensor | None = None
+    hand: Tensor | None = None
 
     def nearest(self) -> Tensor:
         """(B, N) to the nearest part; face and neck are joined smoothly."""
         nearest = torch.minimum(torch.minimum(melt(self.face, self.neck, 0.05), self.hair), self.clothes)
-        return nearest if self.glasses is None else torch.minimum(nearest, self.glasses)
+        for part in (self.glasses, self.hat, self.hand):
+            nearest = nearest if part is None else torch.minimum(nearest, part)
+        return nearest
 
     def which(self) -> Tensor:
         """(B, N): the index of the nearest part in `Parts._fields`."""
-        return torch.stack([part for part in self if part is not None]).argmin(0)
+        there = [i for i, part in enumerate(self) if part is not None]
+        nearest = torch.stack([part for part in self if part is not None]).argmin(0)
+        return nearest if len(there) == there[-1] + 1 else nearest.new_tensor(there)[nearest]
 
 
 class Figure:
@@ -37,6 +43,8 @@ class Figure:
     def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
         self.anatomy, self.head = anatomy, Head(anatomy)
         self.scale = anatomy.identity.scale
+        hand = pose.hand
+        self.hand = hand if hand is not None and bool(hand.shown.amax() > 0) else None
         self.rotation = pose.rotation.unsqueeze(-1)  # (B, 3, 3, 1)
         self.translation = pose.translation.unsqueeze(-1)  # (B, 3, 1)
         # the neck ends in the head and turns with it; the shoulders stay
@@ -50,12 +58,18 @@ class Figure:
     def parts(self, points: Points) -> Parts:
         local, head = self.to_head(points), self.head
         skull, glasses = head.skull(local), head.glasses(local)
+        hair = head.hair(local, skull)
+        hat = head.hat(local, skull, hair)
         return Parts(
             face=self.scale * head.face(local, skull),
-            hair=self.scale * head.hair(local, skull),
+            hair=self.scale * hair,
             neck=self._neck(points),
             clothes=self._clothes(points),
             glasses=None if glasses is None else self.scale * glasses,
+            hat=None if hat is None else self.scale * hat,
+            hand=None
+            if self.hand is None
+            else self.hand.distance(points) + ABSENT * (1 - self.hand.shown[:, None]),
         )
 
     def to_head(self, points: Points) -> Points:

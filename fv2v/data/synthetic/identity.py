@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fv2v.batch import Batched
+from fv2v.data.synthetic.photo import Photo
 from fv2v.data.synthetic.uniform import Uniform
 
 Colour = tuple[float, float, float]
@@ -96,6 +97,7 @@ class Identity(Batched):
     light_colour: Tensor  # (B, 3)
     ambient: Tensor  # (B,)
     phases: Tensor  # (B, 8)  of all that is wavy
+    photo: Photo | None = None  # how skin takes light, and a hat; None: neither
 
     @classmethod
     def sample(cls, rng: np.random.Generator, count: int) -> "Identity":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fv2v.batch import Batched
+from fv2v.data.synthetic.hand import Hand
 from fv2v.data.synthetic.uniform import Uniform
 from fv2v.geometry import euler_degrees, rotation_from_euler
 
@@ -18,6 +19,7 @@ class Pose(Batched):
 
     rotation: Tensor  # (B, 3, 3)  R
     translation: Tensor  # (B, 3)  t; z is 0, as depth has no effect
+    hand: Hand | None = None  # before it, in picture coordinates; None: there are no hands
 
     @classmethod
     def at(cls, pitch: Tensor, yaw: Tensor, roll: Tensor, translation: Tensor | None = None) -> "Pose":

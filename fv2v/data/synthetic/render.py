@@ -71,21 +71,28 @@ def check_size(size: int, supersample: int = 2) -> None:
 
 def _draw(figure: Figure, rays: int) -> Tensor:
     """(B, 3, rays, rays)"""
+    picture = albedo.background(figure.anatomy, *_grid(rays, figure.scale))
+    index, points, hit = trace(figure, rays)
+    parts = figure.parts(points)
+    colour = lit(figure, points, parts, albedo.surface(figure, points, parts))
+    index = index.unsqueeze(1).expand(-1, 3, -1)
+    colour = torch.where(hit.unsqueeze(1), colour, picture.gather(2, index))
+    return picture.scatter(2, index, colour).unflatten(2, (rays, rays))
+
+
+def trace(figure: Figure, rays: int) -> tuple[Tensor, Points, Tensor]:
+    """Where rays (B, rays * rays) meet the head: (B, N) numbers of rays, points, and whether each does.
+
+    Rays that are not among the N do not. Rows with fewer hits than N are filled up with rays that miss.
+    """
     x, y = _grid(rays, figure.scale)
-    picture = albedo.background(figure.anatomy, x, y)
     z, cells = _approach(figure, rays)
     index = _first(cells.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2).flatten(1))
     x, y, z = _pick(index, x, y, z.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2).flatten(1))
     z, hit = _walk(figure, (x, y, z))
     nearest = _first(hit)
     x, y, z, hit = _pick(nearest, x, y, z, hit)
-    index = index.gather(1, nearest)
-    points = (x, y, z)
-    parts = figure.parts(points)
-    colour = lit(figure, points, parts, albedo.surface(figure, points, parts))
-    index = index.unsqueeze(1).expand(-1, 3, -1)
-    colour = torch.where(hit.unsqueeze(1), colour, picture.gather(2, index))
-    return picture.scatter(2, index, colour).unflatten(2, (rays, rays))
+    return index.gather(1, nearest), (x, y, z), hit
 
 
 def _grid(count: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ class Head:
         self.anatomy = anatomy
         i = anatomy.identity
         worn = torch.stack([each.amax() for each in (i.glasses, 1 - i.bald, i.long, i.bun, i.curls)]) > 0
+        self.has_hat = i.photo is not None and bool(i.photo.hat.amax() > 0)
         self.has_glasses, self.has_hair, self.has_long, self.has_bun, self.has_curls = worn.tolist()
 
     def skull(self, local: Points) -> Tensor:
@@ -92,6 +93,20 @@ class Head:
             curl = torch.sin(27 * x + i.phases[:, 2]) * torch.sin(27 * y + i.phases[:, 3]) * torch.sin(27 * z)
             hair = hair - 0.018 * i.curls * curl
         return hair + ABSENT * i.bald
+
+    def hat(self, local: Points, skull: Tensor, hair: Tensor) -> Tensor | None:
+        """Over skull and hair, down to an edge, and a brim there. None where no head has any."""
+        photo = self.anatomy.identity.photo
+        if photo is None or not self.has_hat:
+            return None
+        x, y, z = local
+        edge = photo.hat_y + 0.22 * (z + 0.4)
+        crown = torch.maximum(torch.minimum(skull, hair) - 0.03, y - edge)
+        reach = 1 + photo.visor
+        around = torch.hypot(x, (z + photo.visor * 0.5) / reach)
+        brim = torch.hypot((around - photo.brim).clamp(min=0), y - edge) - 0.014
+        brim = brim + ABSENT * (photo.brim < 0)
+        return 0.8 * torch.minimum(crown, brim) + ABSENT * (1 - photo.hat)
 
     def glasses(self, local: Points) -> Tensor | None:
         """Rims, a bridge, and arms that reach the ears. None where no head has any."""

@@ -96,7 +96,10 @@ def products(module: nn.Module, out: Tensor) -> int:
     if isinstance(module, WinogradConv):
         taps = module.weight.shape[-1]
         outputs = out.numel() * (4 if module.pooling else 1)
-        return outputs * module.weight[0].numel() * {3: 36, 7: 169}[taps] // (4 * taps) ** 2
+        flat = outputs * module.weight[0].numel() * {3: 36, 7: 169}[taps] // (4 * taps) ** 2
+        # four products in depth for two of three taps each
+        deep = module.weight.shape[2:] == (3, 3, 3) and out.shape[2] > 1
+        return flat * 2 // 3 if deep else flat
     weight = module.weight
     assert isinstance(weight, Tensor)
     if isinstance(module, nn.ConvTranspose2d):  # every tap goes to an output of its own, of every input

@@ -34,7 +34,8 @@ class DoublingConv(nn.Module):
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.repeat(4), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        conv, padding = (conv3d, (1, 1, 1)) if x.dim() == 5 else (conv2d, (1, 1))
+        conv = conv3d if x.dim() == 5 else conv2d
+        padding = (*(k // 2 for k in self.weight.shape[2:-2]), 1, 1)
         return interleave(conv(x, self.weight, self.bias, padding=padding), x)
 
 

@@ -15,8 +15,9 @@ from fv2v.networks import FaceVid2Vid, HeadEstimate, HeadEstimator
 
 
 def join_heads(model: FaceVid2Vid) -> None:
-    """In place: `model.head`."""
-    model.add_module("head", JoinedHeads(model.head))
+    """In place: `model.head`, where there is one."""
+    if model.head is not None:
+        model.add_module("head", JoinedHeads(model.head))
 
 
 class JoinedHeads(nn.Module):

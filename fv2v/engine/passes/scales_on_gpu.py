@@ -25,7 +25,8 @@ class Phases(nn.Module):
 
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
         ones = [1] * (x.dim() - 2)
-        return interleaved(convolution_relu(x, self.weight, self.bias, None, ones, ones), x, beside)
+        padding = [*(k // 2 for k in self.weight.shape[2:-2]), 1, 1]
+        return interleaved(convolution_relu(x, self.weight, self.bias, None, padding, ones), x, beside)
 
 
 class Coarsened(nn.Module):
@@ -55,7 +56,9 @@ class Hourglass(nn.Module):
     def __init__(self, hourglass: Any) -> None:
         super().__init__()
         self.down, self.up = hourglass.down, hourglass.up
-        self.conv = FusedConv(hourglass.conv, negative_slope=0.0)
+        self.conv: nn.Module = nn.Identity()
+        if not isinstance(hourglass.conv, nn.Identity):
+            self.conv = FusedConv(hourglass.conv, negative_slope=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         skips = []

@@ -27,10 +27,11 @@ from fv2v.engine.passes.fold_norms import children_of
 from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, PixelProduct, conv_of, frozen
 from fv2v.engine.passes.join_spades import JoinedSpadeBlock
 from fv2v.engine.passes.scales_on_gpu import Coarsened, Hourglass, Phases, Pooled, Shuffle
-from fv2v.engine.passes.settle_on_cpu import Bottleneck, Residual
+from fv2v.engine.passes.settle_on_cpu import Bottleneck, Join, Residual
 from fv2v.engine.passes.taps_in_channels import MULTIPLE
 from fv2v.networks import FaceVid2Vid, blocks
 from fv2v.networks.decoders import SpadeDecoder
+from fv2v.networks.detail import DetailJoin
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v.networks.trunks import ResponseNorm, Stage
 
@@ -51,9 +52,13 @@ def settle_on_gpu(model: FaceVid2Vid) -> None:
         hourglass.down[-1] = FusedConv(hourglass.down[-1].conv, negative_slope=0.0)
         hourglass.up[0] = Coarsened(hourglass.up[0].conv, 2 * smallest)
     generator.warp = partial(generator.warp, memory_format=torch.channels_last_3d)
-    generator.flatten, generator.project = nn.Identity(), DepthConv(generator.project, config.volume_depth)
-    generator.mix = PixelProduct(generator.mix)
-    if isinstance(generator.decoder, SpadeDecoder):
+    if config.generator.project:
+        generator.flatten, generator.project = (
+            nn.Identity(),
+            DepthConv(generator.project, config.volume_depth),
+        )
+        generator.mix = PixelProduct(generator.mix)
+    if isinstance(generator.decoder, SpadeDecoder) and not config.detail_sizes:  # joins read its blocks, too
         _drop_biases(generator.decoder)
     _settle(model)
 
@@ -143,7 +148,8 @@ def _pad_channels(motion: Any, depth: int) -> None:
         (hourglass, "conv", more),
         (motion.mask, "conv", 0),
     ):
-        setattr(owner, name, _widened(getattr(owner, name), more, outputs))
+        if not isinstance(getattr(owner, name), nn.Identity):
+            setattr(owner, name, _widened(getattr(owner, name), more, outputs))
     deep = motion.occlusion.weight.unflatten(1, (-1, depth))
     motion.occlusion.weight = frozen(pad(deep, (0, 0) * 3 + (0, more)).flatten(1, 2))
     motion.hourglass = PaddedChannels(hourglass, more)
@@ -233,6 +239,7 @@ REPLACED_BY: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     blocks.ResBlock2d: partial(Residual, make=FusedConv),
     blocks.ResBlock3d: partial(Residual, make=FusedConv),
     blocks.ResBottleneck: _bottleneck,
+    DetailJoin: partial(Join, make=FusedConv),
     JoinedSpadeBlock: _spade,
     nn.PixelShuffle: _shuffle,
     Hourglass3d: _hourglass,

@@ -13,7 +13,6 @@ from fractions import Fraction
 from time import monotonic
 from typing import Any
 
-import av
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
@@ -23,6 +22,7 @@ from fv2v.geometry.view import LARGEST_ANGLE
 from fv2v.live.call.call import Call
 from fv2v.live.call.reader import MotionReader
 from fv2v.live.call.sound import Microphone, SoundTrack
+from fv2v.live.frames import Decoded, to_frame
 from fv2v.live.loopback import on_loopback
 from fv2v.live.server import Refused, add_files, add_route, guarded_app, listening, new_secret, read_json, url
 
@@ -101,13 +101,14 @@ class _Page:
         )
 
     async def _watch(self, track: MediaStreamTrack) -> None:
+        decoded = Decoded()
         while True:
             try:
                 frame: Any = await track.recv()
             except MediaStreamError:
                 return
             if frame.width * frame.height <= LARGEST_FRAME:
-                self._reader.push(frame.to_ndarray(format="rgb24"), monotonic())
+                self._reader.push(decoded.picture(frame), monotonic())
 
     async def _hear(self, track: MediaStreamTrack) -> None:
         while True:
@@ -157,7 +158,7 @@ class _Seen(MediaStreamTrack):
                 raise MediaStreamError
             await asyncio.sleep(LOOK)
         self._last = latest
-        frame = av.VideoFrame.from_ndarray(latest.image, format="rgb24")
+        frame = to_frame(latest.image)
         frame.pts = round(CLOCK * (monotonic() - self._begun))
         frame.time_base = Fraction(1, CLOCK)
         return frame
