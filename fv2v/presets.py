@@ -14,6 +14,7 @@ from fv2v.config import (
     HeadConfig,
     ModelConfig,
     RetargetingConfig,
+    TransformerConfig,
 )
 
 FACE_VID2VID_256 = ModelConfig(name="face-vid2vid-256")
@@ -71,6 +72,18 @@ LIVEPORTRAIT = replace(
     ),
     generator=replace(VOX_256_SPADE.generator, pixel_shuffle=2),
     retargeting=RetargetingConfig(),
+)
+
+# PerformRecast (youku-aigc): LivePortrait's M and G with more keypoints, a vision transformer for F, and
+# zhanglonghao1992's angles; a scale for each axis, and an expression that turns with the head.
+PERFORMRECAST = replace(
+    LIVEPORTRAIT,
+    name="performrecast",
+    keypoints=49,
+    geometry=GeometryConfig(transfer="performrecast", relative=False, pi=3.14, translation="xy"),
+    appearance=AppearanceConfig(transformer=TransformerConfig()),
+    head=replace(LIVEPORTRAIT.head, scale_axes=3, degree_offset=99.0),
+    retargeting=None,
 )
 
 # First Order Motion (Siarohin et al. 2019), the flat ancestor: keypoints and Jacobians are read in each
@@ -143,6 +156,7 @@ PRESETS: dict[str, ModelConfig] = {
         SADTALKER_256,
         SADTALKER_512,
         LIVEPORTRAIT,
+        PERFORMRECAST,
         FOMM_256,
         FOMM_256_UNALIGNED,
         FOMM_256_MGIF,
@@ -157,8 +171,9 @@ PRESETS: dict[str, ModelConfig] = {
 
 _ADDED = ("resize", "truncates")  # fields that files of earlier versions do not have
 _ADDED_TO = {  # and those of their parts, whose defaults change nothing
-    "appearance": ("lift",),
+    "appearance": ("transformer", "lift"),
     "canonical": ("shared_jacobian", "depth", "hourglass"),
+    "head": ("scale_axes",),
     "dense_motion": ("reads", "joined"),
     "generator": ("project", "detail_channels"),
 }

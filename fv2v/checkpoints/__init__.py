@@ -15,7 +15,7 @@ from types import ModuleType
 import torch
 from safetensors import SafetensorError
 
-from fv2v.checkpoints import fomm, liveportrait, native, sadtalker, search, zhanglonghao1992
+from fv2v.checkpoints import fomm, liveportrait, native, performrecast, sadtalker, search, zhanglonghao1992
 from fv2v.checkpoints.renames import to_release
 from fv2v.checkpoints.storage import Checkpoint, is_safetensors, misfits, networks_of, read_file
 from fv2v.config import ModelConfig
@@ -37,14 +37,17 @@ __all__ = [
 ]
 
 Weights = PathLike | Sequence[PathLike]  # a file, a folder, or the files that make up a release
-RELEASES: dict[str, ModuleType] = {r.NAME: r for r in (zhanglonghao1992, sadtalker, liveportrait, fomm)}
+RELEASES: dict[str, ModuleType] = {
+    r.NAME: r for r in (zhanglonghao1992, sadtalker, liveportrait, performrecast, fomm)
+}
 NO_WEIGHTS = (
     "no weights given, and only the starter's ship with fv2v. weights=PATH (--weights PATH) takes the "
     "00000189-checkpoint.pth.tar of "
     "github.com/zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis, "
     "the vox-cpk.pth.tar of github.com/AliaksandrSiarohin/first-order-model, "
     "the folder with the .safetensors and the mapping network of github.com/OpenTalker/SadTalker, the folder "
-    "with the .pth files of github.com/KwaiVGI/LivePortrait, or a .safetensors made from any of them by "
+    "with the .pth files of github.com/KwaiVGI/LivePortrait or github.com/youku-aigc/PerformRecast, or a "
+    ".safetensors made from any of them by "
     '`fv2v convert`. weights="random" (--weights random) serves for timing and plumbing only: its pictures '
     "are grey"
 )
@@ -79,9 +82,9 @@ def load(weights: Weights, config: ModelConfig | None = None) -> FaceVid2Vid:
 
     Taken are zhanglonghao1992's `.pth.tar` with either generator; SadTalker's `.safetensors`, or the
     `.pth.tar` of its first versions, and its mapping network's `.pth.tar`, as two paths or a folder with
-    both; LivePortrait's five `.pth` files, as five paths or their folder; First Order Motion's `.pth.tar`;
-    our own `.safetensors`; or any folder above the one set of them that is there. Files may have other names
-    and be of the other format, as ComfyUI's are: what they hold decides.
+    both; LivePortrait's five `.pth` files or PerformRecast's four, as paths or their folder; First Order
+    Motion's `.pth.tar`; our own `.safetensors`; or any folder above the one set of them that is there. Files
+    may have other names and be of the other format, as ComfyUI's are: what they hold decides.
 
     `config` says what the caller expects; left out, the files tell. SadTalker's two sizes differ in the
     file's name only, and `config` decides where there is one. SadTalker's presets are for either of its
@@ -108,7 +111,7 @@ def convert(source: Weights, target: PathLike, name: str | None = None) -> Model
     """Any weights into our .safetensors, or into the layout of the release they came from.
 
     `target` is a name that ends in .safetensors (ours) or .pth.tar (zhanglonghao1992's, First Order
-    Motion's), or a new folder (SadTalker's, LivePortrait's), and appears whole or not at all. Every tensor
+    Motion's), or a new folder (the others'), and appears whole or not at all. Every tensor
     of every network is kept bit for bit, there and back, whether fv2v runs it or not; optimizers, the epoch
     and other things that are no network's tensors are dropped. A model that was trained here goes into the
     layout of the release that has its shapes, if one does.
@@ -143,20 +146,22 @@ def find(weights: Weights, config: ModelConfig | None = None) -> list[Path]:
         if not paths:
             raise ValueError(
                 f"{folder}: expected a file of weights, or a folder with SadTalker's two "
-                f"({sadtalker.EXAMPLE}) or LivePortrait's five ({', '.join(liveportrait.FILES)}), "
-                "or one above it"
+                f"({sadtalker.EXAMPLE}), PerformRecast's four ({', '.join(performrecast.FILES)}) or "
+                f"LivePortrait's five ({', '.join(liveportrait.FILES)}), or one above it"
             )
     for path in paths:
         check_input(path)
     if len(paths) == 1 and native.is_ours(paths[0]):
         return paths
-    if any(liveportrait.part(path) for path in paths):
+    if performrecast.holds(paths):
+        performrecast.check(paths)
+    elif any(liveportrait.part(path) for path in paths):
         liveportrait.check(paths)
     elif len(paths) != 1 and not sadtalker.is_pair(paths):
         given = ", ".join(map(str, paths)) or "none"
         raise ValueError(
-            f"expected one file of weights, SadTalker's two ({sadtalker.EXAMPLE}) or LivePortrait's five; "
-            f"got {given}"
+            f"expected one file of weights, PerformRecast's four, SadTalker's two ({sadtalker.EXAMPLE}) or "
+            f"LivePortrait's five; got {given}"
         )
     return paths
 
@@ -167,7 +172,8 @@ def in_folder(folder: Path, config: ModelConfig | None = None) -> list[Path]:
     ValueError for a part of a release, or several.
     """
     try:
-        own = liveportrait.find(folder) or sadtalker.find(folder, config) or search.whole_set(folder, config)
+        own = performrecast.find(folder) or liveportrait.find(folder) or sadtalker.find(folder, config)
+        own = own or search.whole_set(folder, config)
     except ValueError:
         if below := search.search(folder, config):
             return below
@@ -177,7 +183,7 @@ def in_folder(folder: Path, config: ModelConfig | None = None) -> list[Path]:
 
 def _read(files: Sequence[Path], config: ModelConfig | None) -> Checkpoint:
     if len(files) > 2:
-        return liveportrait.read(files)
+        return performrecast.read(files) if performrecast.holds(files) else liveportrait.read(files)
     if len(files) == 2:
         return sadtalker.read(files, config)
     (path,) = files

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fv2v.checkpoints.renames import APPEARANCE, WARPING, Networks, Renames, heads, spade_decoder, to_ours
+from fv2v.checkpoints import performrecast
+from fv2v.checkpoints.renames import (
+    APPEARANCE,
+    WARPING,
+    Networks,
+    Renames,
+    motion_extractor,
+    spade_decoder,
+    to_ours,
+)
 from fv2v.checkpoints.storage import (
     Checkpoint,
     contents,
@@ -29,30 +38,9 @@ from fv2v.presets import LIVEPORTRAIT
 NAME = "LivePortrait"
 SUFFIX = ""  # `write` writes a folder
 
-_MOTION_EXTRACTOR: Renames = [  # H, Δ and x_c
-    ("detector.downsample_layers.0.0", "head.trunk.reduce.0"),
-    ("detector.downsample_layers.0.1", "head.trunk.norms.0"),
-    # from the second on, the norm goes first
-    *((f"detector.downsample_layers.{i}.0", f"head.trunk.norms.{i}") for i in (1, 2, 3)),
-    *((f"detector.downsample_layers.{i}.1", f"head.trunk.reduce.{i}") for i in (1, 2, 3)),
-    *(
-        (f"detector.stages.{{i}}.{{j}}.{theirs}", f"head.trunk.stages.{{i}}.{{j}}.{ours}")
-        for theirs, ours in (
-            ("dwconv", "depthwise"),
-            ("norm", "norm"),
-            ("pwconv1", "widen"),
-            ("grn", "response"),
-            ("pwconv2", "narrow"),
-        )
-    ),
-    ("detector.norm", "head.trunk.norm"),
-    *heads("detector."),
-    ("detector.fc_scale", "head.scale"),
-    ("detector.fc_kp", "head.canonical"),
-]
 _BASE: dict[str, Renames] = {
     "appearance_feature_extractor": APPEARANCE,
-    "motion_extractor": _MOTION_EXTRACTOR,
+    "motion_extractor": motion_extractor("detector."),
     "warping_module": WARPING,
     "spade_generator": spade_decoder("", "conv_img.0"),
 }
@@ -89,6 +77,8 @@ def configs() -> list[ModelConfig]:
 def part(path: Path) -> str | None:
     """Which of the five a file is, as the release calls it, without `.pth`; None for another."""
     names = outline(path)
+    if performrecast.tells(names):
+        return None
     for network, sign in _SIGNS.items():
         if any(name.startswith(sign) for name in names):
             return network

@@ -74,6 +74,32 @@ def heads(prefix: str = "", *, yaw: str = "fc_yaw", roll: str = "fc_roll") -> Re
     ]
 
 
+def motion_extractor(prefix: str = "") -> Renames:
+    """H, Δ and x_c on ConvNeXt V2 below `prefix`."""
+    at = f"{prefix}downsample_layers"
+    return [
+        (f"{at}.0.0", "head.trunk.reduce.0"),
+        (f"{at}.0.1", "head.trunk.norms.0"),
+        # from the second on, the norm goes first
+        *((f"{at}.{i}.0", f"head.trunk.norms.{i}") for i in (1, 2, 3)),
+        *((f"{at}.{i}.1", f"head.trunk.reduce.{i}") for i in (1, 2, 3)),
+        *(
+            (f"{prefix}stages.{{i}}.{{j}}.{theirs}", f"head.trunk.stages.{{i}}.{{j}}.{ours}")
+            for theirs, ours in (
+                ("dwconv", "depthwise"),
+                ("norm", "norm"),
+                ("pwconv1", "widen"),
+                ("grn", "response"),
+                ("pwconv2", "narrow"),
+            )
+        ),
+        (f"{prefix}norm", "head.trunk.norm"),
+        *heads(prefix),
+        (f"{prefix}fc_scale", "head.scale"),
+        (f"{prefix}fc_kp", "head.canonical"),
+    ]
+
+
 def to_ours(networks: Networks, tables: Mapping[str, Renames]) -> dict[str, Tensor]:
     """The release's tensors under our names; one not in the tables keeps its own, after its network's."""
     return {

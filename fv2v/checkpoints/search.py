@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from fv2v.checkpoints import fomm, liveportrait, native, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import fomm, liveportrait, native, performrecast, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.storage import weights_in
 from fv2v.config import ModelConfig
 
@@ -25,9 +25,10 @@ def whole_set(folder: Path, config: ModelConfig | None) -> list[Path]:
 
     ValueError where several files in it would each do.
     """
-    found = liveportrait.find(folder)
-    if len({liveportrait.part(path) for path in found}) == len(liveportrait.FILES) == len(found):
-        return found
+    for release in (performrecast, liveportrait):
+        found = release.find(folder)
+        if len({release.part(path) for path in found}) == len(release.FILES) == len(found):
+            return found
     if not weights_in(folder):
         return []
     if sadtalker.holds_both(folder):

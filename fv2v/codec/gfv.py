@@ -49,6 +49,9 @@ class GfvReader:
         return code_enhancement(BitReader(payload), Enhancement(), self._gfve)
 
 
+SCALES = (1, 1, 1), (1, 3, 1)  # shapes of a scale
+
+
 def gfv_of(motion: Motion, number: int, *, precision: int = 11) -> Message:
     """The message of one frame's motion; number 0 is the base picture's, on which the others build.
 
@@ -85,6 +88,6 @@ def motion_of(message: Message) -> Motion:
     if any(kind not in held for kind in kinds):
         raise CodecError(f"expected matrices of the types {kinds}, got {sorted(held)}")
     rotation, translation, expression, scale = (torch.from_numpy(held[kind]).float() for kind in kinds)
-    if rotation.shape != (1, 3, 3) or expression.shape[::2] != (1, 3) or scale.shape != (1, 1, 1):
+    if rotation.shape != (1, 3, 3) or expression.shape[::2] != (1, 3) or scale.shape not in SCALES:
         raise CodecError("a message whose matrices are no motion of this package")
     return Motion(rotation, translation[:, :, 0], expression, scale[:, :, 0])

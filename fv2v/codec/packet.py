@@ -75,10 +75,10 @@ def decode_whole(coder: RangeDecoder, quantizer: Quantizer, keypoints: int) -> n
 
 def _classes(quantizer: Quantizer, keypoints: int) -> Iterator[slice]:
     pose, size = quantizer.pose, quantizer.end(keypoints)
-    scaled = int(quantizer.config.head.scale)
+    scales = quantizer.config.head.scales
     yield from (
         part
-        for part in (slice(0, 3), slice(3, pose - scaled), slice(pose - scaled, pose))
+        for part in (slice(0, 3), slice(3, pose - scales), slice(pose - scales, pose))
         if part.stop > part.start
     )
     if keypoints:

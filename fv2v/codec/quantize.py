@@ -52,14 +52,15 @@ class Quantizer:
         self.step_units = round(step * STEP_UNIT)
         self.step = self.step_units / STEP_UNIT
         self._axes = ["xyz".index(axis) for axis in config.geometry.translation]
-        self._scaled = config.head.scale
-        self.pose = 3 + len(self._axes) + self._scaled
+        self._scales = config.head.scales
+        self.pose = 3 + len(self._axes) + self._scales
         self.size = self.pose + 3 * config.keypoints
         # which are sent of three angles, x, y and z of t, the scale and δ; and their units
-        axes = [3 + axis for axis in self._axes]
-        self._sent = np.array([0, 1, 2, *axes, *[6] * self._scaled, *range(7, 7 + 3 * config.keypoints)])
-        units = np.ones(7 + 3 * config.keypoints)
-        units[:3], units[6] = DEGREES, SCALES
+        axes, first = [3 + axis for axis in self._axes], 6 + max(self._scales, 1)
+        end = first + 3 * config.keypoints
+        self._sent = np.array([0, 1, 2, *axes, *range(6, 6 + self._scales), *range(first, end)])
+        units = np.ones(end)
+        units[:3], units[6:first] = DEGREES, SCALES
         self._units = units[self._sent]
 
     def end(self, keypoints: int) -> int:
@@ -78,7 +79,7 @@ class Quantizer:
         Raises:
             ValueError: as `check_motion`; more than one frame; numbers too large for the step.
         """
-        check_motion(motion, self.config.keypoints, scaled=self._scaled)
+        check_motion(motion, self.config.keypoints, scales=self._scales)
         if len(motion) != 1:
             raise ValueError(f"expected the motion of 1 frame, got {len(motion)}")
         rotation, translation, scale, expression = (
@@ -106,14 +107,14 @@ class Quantizer:
         values = numbers * self.step  # both sides exact, one rounding
         translation = np.zeros(3)
         translation[self._axes] = values[3 : 3 + len(self._axes)]
-        scale = values[self.pose - 1] * SCALES if self._scaled else 1.0
-        if self._scaled:
-            scale = max(scale, self.step)  # never 0 for a small one that is rounded
+        scale = np.ones(1)
+        if self._scales:  # never 0 for a small one that is rounded
+            scale = np.maximum(values[self.pose - self._scales : self.pose] * SCALES, self.step)
         arrays = (
             self._rotation(values[:3] * DEGREES),
             translation,
             values[self.pose :].reshape(-1, 3),
-            np.array([scale]),
+            scale,
         )
         return Motion(*(torch.from_numpy(array[None].astype(np.float32)) for array in arrays))
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fv2v.config.discriminator import DiscriminatorConfig as DiscriminatorConfig
 from fv2v.config.values import check_numbers, config_of, require
 
-TRANSFER_NAMES = ("pose", "keypoint", "liveportrait")
+TRANSFER_NAMES = ("pose", "keypoint", "liveportrait", "performrecast")
 EULER_ORDERS = ("xyz", "zyx")
 TRUNKS = ("resnet", "convnext", "coefficients", "none")
 DECODERS = ("residual", "spade")
@@ -37,6 +38,23 @@ class GeometryConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerConfig:
+    """F as a vision transformer, DINO's ViT-B/16 (Caron et al. 2021). Its tokens become 2×2 voxels each."""
+
+    enlarged: int = 2  # F sees the portrait so many times as large as H does
+    patch: int = 16  # pixels on a side of what a token stands for
+    width: int = 768
+    depth: int = 12  # blocks
+    heads: int = 12
+    table: int = 14  # patches on a side of the picture that its positions were learnt on
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        require(self.width % self.heads == 0, "transformer.width a multiple of its heads", self)
+        require(self.patch % (2 * self.enlarged) == 0, "transformer.patch a multiple of 2 x enlarged", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppearanceConfig:
     """F. The picture is halved once for every width after the first.
 
@@ -46,6 +64,7 @@ class AppearanceConfig:
     kernel: int = 7  # of the first convolution; the SPADE releases have 3
     widths: tuple[int, ...] = (64, 128, 256)
     residual_blocks: int = 6
+    transformer: TransformerConfig | None = None  # in place of those convolutions: PerformRecast
     lift: bool = True
 
     def __post_init__(self) -> None:
@@ -91,6 +110,7 @@ class HeadConfig:
     widths: tuple[int, ...] = (256, 512, 1024, 2048)
     blocks: tuple[int, ...] = (3, 3, 5, 2)  # of each stage; plain bottlenecks after its strided one
     scale: bool = False  # a head that says how large the face is, as LivePortrait's
+    scale_axes: int = 1  # numbers that it says: 3, one an axis, PerformRecast's
     bins: int = 66
     degrees_per_bin: float = 3.0
     degree_offset: float = 99.0
@@ -101,6 +121,13 @@ class HeadConfig:
         require(len(self.widths) == len(self.blocks), "as many head.widths as head.blocks", self)
         single = self.trunk != "coefficients" or len(self.widths) == 1
         require(single, "one head.widths beside the trunk 'coefficients'", self.widths)
+        fits = self.scale_axes in ((1, 3) if self.scale else (1,))
+        require(fits, "head.scale_axes 1, or 3 with head.scale", self.scale_axes)
+
+    @property
+    def scales(self) -> int:
+        """How many numbers say how large the face is; 0 where it is 1."""
+        return self.scale_axes if self.scale else 0
 
     @property
     def window(self) -> int:
@@ -172,27 +199,6 @@ class RetargetingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiscriminatorConfig:
-    """D, which only training has: no part of a ModelConfig, and of no checkpoint's config."""
-
-    widths: tuple[int, ...] = (64, 128, 256, 512)
-    scales: int = 1  # pictures it judges, each half as large as the last; the paper has 1 at 256 px, 2 at 512
-
-    def __post_init__(self) -> None:
-        check_numbers(self)
-        if not self.widths or self.scales < 1:
-            raise ValueError(f"DiscriminatorConfig: expected a width at least and scales >= 1, got {self}")
-
-    @property
-    def smallest(self) -> int:
-        """Pixels on a side of the smallest picture it can judge: 2×2 patches are left of the last scale."""
-        side = 5
-        for _ in self.widths[1:]:
-            side = 2 * side + 3
-        return side << (self.scales - 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """A member of the family. The defaults are the paper's at 256 px (Wang, Mallya, Liu 2021)."""
 
@@ -246,7 +252,15 @@ class ModelConfig:
     @property
     def volume_stride(self) -> int:
         """Pixels of the picture to a voxel of the volume, in height and in width."""
+        if transformer := self.appearance.transformer:
+            return transformer.patch // (2 * transformer.enlarged)
         return 1 << (len(self.appearance.widths) - 1)
+
+    @property
+    def portrait_size(self) -> int:
+        """Pixels on a side of the portrait as F sees it."""
+        transformer = self.appearance.transformer
+        return self.image_size * (transformer.enlarged if transformer else 1)
 
     @property
     def detail_sizes(self) -> tuple[int, ...]:
@@ -295,6 +309,7 @@ class ModelConfig:
         parts = {
             "geometry": GeometryConfig,
             "appearance": AppearanceConfig,
+            "transformer": TransformerConfig,
             "canonical": CanonicalConfig,
             "head": HeadConfig,
             "dense_motion": DenseMotionConfig,

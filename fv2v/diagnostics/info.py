@@ -22,6 +22,7 @@ NETWORKS = {
     "retargeting": "retargeting",
 }
 ONCE = ("appearance", "canonical")  # a portrait; the others run for every frame
+SCALES = {0: "", 1: ", s", 3: ", s xyz"}  # by how many there are
 LATTICES = {True: "corner", False: "face"}  # by align_corners
 TRUNKS = {"resnet": "ResNet", "convnext": "ConvNeXt V2", "coefficients": "3DMM"}
 
@@ -88,10 +89,10 @@ def _conventions(config: ModelConfig) -> dict[str, str]:
         "flow": _flow(config),
         "transfer": f"{geometry.transfer}, {'relative' if geometry.relative else 'absolute'}",
         "R": "-" if config.direct else "·".join(f"R{axis}" for axis in geometry.euler_order) + turn,
-        "t, s": "-" if config.direct else geometry.translation + (", s" if config.head.scale else ""),
+        "t, s": "-" if config.direct else geometry.translation + SCALES[config.head.scales],
         "head, bin 0": _head(config),
         "mask": f"{config.dense_motion.mask_threshold:g}",
-        "F": f"conv {config.appearance.kernel}",
+        "F": "ViT" if config.appearance.transformer else f"conv {config.appearance.kernel}",
         "G": decoder + (", shuffle" if config.generator.pixel_shuffle > 1 else ""),
     }
 
@@ -131,7 +132,7 @@ def gflop(config: ModelConfig) -> dict[str, float]:
     """10⁹ operations of each network's convolutions and linear layers, for one picture or frame."""
     with torch.device("meta"):
         model = FaceVid2Vid(config).eval()
-        image = torch.empty(1, 3, config.image_size, config.image_size)
+        image = torch.empty(1, 3, config.portrait_size, config.portrait_size)
         head = config.head
         window = torch.empty(1, head.inputs, head.window) if config.driven_by == "coefficients" else None
         with recorded(model) as calls, torch.inference_mode():

@@ -3,7 +3,15 @@
 
 from pathlib import Path
 
-from fv2v.checkpoints import fomm, in_folder, liveportrait, native, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import (
+    fomm,
+    in_folder,
+    liveportrait,
+    native,
+    performrecast,
+    sadtalker,
+    zhanglonghao1992,
+)
 from fv2v.checkpoints.storage import outline
 from fv2v.io.container import is_one_picture, open_video, video_streams
 from fv2v.io.frame_folder import FrameFolder
@@ -53,8 +61,9 @@ def _weights(path: Path) -> str | None:
     for each in (zhanglonghao1992, fomm):
         if each.holds(path):
             return f"weights of {each.NAME}'s release: {', '.join(each.NETWORKS)}"
-    known = [(each.NAME, each.part(path)) for each in (liveportrait, sadtalker)]
-    found = next((f"weights of {name}'s release: {part}" for name, part in known if part), None)
+    parts = [(f"{each.NAME}'s", each.part(path)) for each in (liveportrait, performrecast, sadtalker)]
+    known = [(name, part) for name, part in parts if part]
+    found = f"weights of {' or '.join(name for name, _ in known)} release: {known[0][1]}" if known else None
     names = outline(path)
     if found is None and names:
         return f"tensors of no release that fv2v knows: {', '.join(list(names)[:3])}, ..."

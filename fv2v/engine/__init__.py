@@ -41,6 +41,7 @@ CONVOLUTIONS = (
     nn.Conv1d,
     nn.Conv2d,
     nn.Conv3d,
+    nn.ConvTranspose2d,
     nn.Linear,
     DoublingConv,
     WinogradConv,

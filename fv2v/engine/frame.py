@@ -88,7 +88,7 @@ class FrameNetwork(nn.Module):
         source_rotation     (B or 1, 3, 3)           the portrait's own motion, as in `Motion`
         source_translation  (B or 1, 3)
         source_expression   (B or 1, K, 3)
-        source_scale        (B or 1, 1)
+        source_scale        (B or 1, 1), or 3 where each axis has its own
         source_keypoints    (B or 1, K, 3)
         [source_detail_0 …  (B or 1, d, m, m)        models with detail: finest first, in the networks' dtype]
         [anchor_rotation, anchor_translation, anchor_expression, anchor_scale, [anchor_jacobians]

@@ -53,7 +53,8 @@ def shapes(config: ModelConfig, batch_size: int) -> dict[str, tuple[int, ...]]:
     sizes = config.detail_sizes
     by_pictures = config.driven_by == "pictures"
     driving = (3, *2 * (config.image_size,)) if by_pictures else (config.head.inputs, config.head.window)
-    motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3), "scale": (1, 1)}
+    motion = {"rotation": (1, 3, 3), "translation": (1, 3), "expression": (1, K, 3)}
+    motion["scale"] = (1, max(config.head.scales, 1))
     motion["jacobians"] = (1, K, 3, 3)  # before it as J_c, too
     return {
         "driving": (batch_size, *driving),

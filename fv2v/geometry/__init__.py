@@ -2,8 +2,8 @@
 """Where things are: coordinates, rotations, views, and how motion goes from one face to another.
 
 The convention is on this page; each file beside it has its part: types (Motion, Source), rotation, view,
-transfer (from a driver's motion to the source's keypoints), hull (how large a face is), liveportrait (its
-release's constants), plane (pictures as volumes of depth 1).
+transfer (from a driver's motion to the source's keypoints), hull (how large a face is), liveportrait and
+performrecast (their releases' constants), plane (pictures as volumes of depth 1).
 
 Coordinates. Points are (x, y, z): x to the right, y down, z away from the viewer. Volumes are (D, H, W)
 = (z, y, x). Every axis runs over [-1, 1]; along one of a single voxel that voxel is at 0.
@@ -25,7 +25,6 @@ from fv2v.geometry.rotation import euler_degrees as euler_degrees
 from fv2v.geometry.rotation import rotation_from_euler as rotation_from_euler
 from fv2v.geometry.transfer import Views as Views
 from fv2v.geometry.transfer import apply_view as apply_view
-from fv2v.geometry.transfer import frontal as frontal
 from fv2v.geometry.transfer import jacobians_of as jacobians_of
 from fv2v.geometry.transfer import keypoints_of as keypoints_of
 from fv2v.geometry.transfer import place as place

@@ -22,9 +22,14 @@ preset names its rule; d0 is the anchor, and (R_u, t_u) the receiver's view:
   liveportrait, where the source is a film (`FilmTransfer`)
     absolute   as above, R and δ smoothed
     relative   R and δ as above, smoothed, of δ what absolute motion takes,  t = t_s,  s = s_s
+  performrecast (its release), which transfers the expression alone: R_s, t_s, s_s
+    absolute   its "replacement": δ is the driver's, but at some keypoints a mixture with the source's own
+    relative   its "enhancement": δ = δ_s + δ_d − δ_d0
+    view       after: R ← R_u R,  t ← t + t_u
+    then       x = s (R (x_c + δ)) + t, without affine; s for each axis
 
 Without a scale s is 1. What a preset leaves out of t (`GeometryConfig.translation`) is 0 in every motion. A
-view never rotates δ (paper, Eq. 1).
+view does not rotate δ (paper, Eq. 1), but where δ turns with the head.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,10 +43,12 @@ from torch.nn.functional import pad
 from fv2v.config import GeometryConfig
 from fv2v.devices import no_autocast
 from fv2v.geometry.liveportrait import DRIVEN_EXPRESSION, GROUPS, LIPS_AT_REST
+from fv2v.geometry.performrecast import OWN_SHARES
 from fv2v.geometry.rotation import euler_degrees, rotation_from_euler
 from fv2v.geometry.types import Motion, Placement, Source
 from fv2v.geometry.view import View, ViewTensors, check_views, view_tensors
 
+_PAPER = GeometryConfig()
 Views = View | Sequence[View] | ViewTensors | None  # one for all frames, or one a frame
 
 
@@ -53,10 +60,16 @@ def used_translation(translation: Tensor, geometry: GeometryConfig) -> Tensor:
     return pad(translation[:, first : first + kept], (first, 3 - first - kept))
 
 
-def keypoints_of(canonical: Tensor, motion: Motion) -> Tensor:
-    """T_x (paper, Eq. 1): x = s (R x_c + δ) + t. canonical (B or 1, K, 3) -> (B, K, 3)."""
+def keypoints_of(canonical: Tensor, motion: Motion, geometry: GeometryConfig = _PAPER) -> Tensor:
+    """T_x (paper, Eq. 1): x = s (R x_c + δ) + t, or s (R (x_c + δ)) + t where the preset turns δ.
+
+    canonical (B or 1, K, 3) -> (B, K, 3).
+    """
     with no_autocast(canonical):
-        turned = canonical @ motion.rotation.mT + motion.expression
+        if TRANSFERS[geometry.transfer].turns_expression:
+            turned = (canonical + motion.expression) @ motion.rotation.mT
+        else:
+            turned = canonical @ motion.rotation.mT + motion.expression
     return motion.scale.unsqueeze(1) * turned + motion.translation.unsqueeze(1)
 
 
@@ -100,12 +113,6 @@ def resting(motion: Motion, geometry: GeometryConfig, region: str = "all") -> Mo
     return TRANSFERS[geometry.transfer].rest(motion, region)
 
 
-def frontal(motion: Motion) -> Motion:
-    """The same face looking straight ahead, its place and expression kept (Sec. 3.3)."""
-    ahead = torch.eye(3, dtype=motion.rotation.dtype, device=motion.rotation.device)
-    return replace(motion, rotation=ahead.expand_as(motion.rotation))
-
-
 def apply_view(motion: Motion, view: Views, geometry: GeometryConfig) -> Motion:
     """`motion` (B) as the receiver's view, one for all frames or B of them, wants it shown."""
     if view is None:
@@ -132,7 +139,8 @@ def _place_pose(
         rotation = motion.rotation @ anchor.rotation.mT @ own.rotation
         motion = replace(_changed(own, motion, anchor), rotation=rotation)
     motion = apply_view(motion, view, geometry)
-    return Placement(keypoints_of(source.canonical, motion), own.rotation @ motion.rotation.mT)
+    turn = own.rotation @ motion.rotation.mT
+    return Placement(keypoints_of(source.canonical, motion, geometry), turn)
 
 
 def _place_keypoints(
@@ -144,9 +152,9 @@ def _place_keypoints(
     movement: Tensor | float,
 ) -> Placement:
     motion = apply_view(motion, view, geometry)
-    keypoints = keypoints_of(source.canonical, motion)
+    keypoints = keypoints_of(source.canonical, motion, geometry)
     if anchor is not None:
-        change = keypoints - keypoints_of(source.canonical, anchor)
+        change = keypoints - keypoints_of(source.canonical, anchor, geometry)
         keypoints = source.keypoints + movement * change
     own, driving = (jacobians_of(source.jacobians, each) for each in (source.motion, motion))
     if own is None or driving is None:
@@ -169,7 +177,21 @@ def _place_liveportrait(
         expression = _partly_driven(motion.expression, own.expression)
         motion = replace(motion, expression=expression, scale=own.scale.expand_as(motion.scale))
     motion = apply_view(motion, view, geometry)
-    return Placement(keypoints_of(source.canonical, motion), None)
+    return Placement(keypoints_of(source.canonical, motion, geometry), None)
+
+
+def _place_performrecast(
+    source: Source, motion: Motion, anchor: Motion | None, view: Views, geometry: GeometryConfig, _: object
+) -> Placement:
+    own, driven = source.motion, motion.expression
+    if anchor is not None:
+        expression = own.expression + (driven - anchor.expression)
+    else:
+        expression = _mixed(driven, own.expression.expand_as(driven))
+    still = own.repeat(len(motion)) if len(own) == 1 else own
+    motion = replace(still, expression=expression)
+    motion = apply_view(motion, view, geometry)
+    return Placement(keypoints_of(source.canonical, motion, geometry), None)
 
 
 def _move_film(own: Motion, motion: Motion, anchor: Motion | None) -> Motion:
@@ -213,6 +235,17 @@ def _partly_driven(driving: Tensor, own: Tensor) -> Tensor:
     return torch.cat(pieces, dim=1).unflatten(1, (-1, 3))
 
 
+def _mixed(driving: Tensor, own: Tensor) -> Tensor:
+    """δ (B, K, 3), the driver's but at PerformRecast's keypoints that keep a share of the source's own."""
+    pieces, end = [], 0
+    for (first, last), shares in OWN_SHARES.items():
+        at = slice(first, last + 1)
+        axes = [torch.lerp(driving[:, at, i], own[:, at, i], share) for i, share in enumerate(shares)]
+        pieces += [driving[:, end:first], torch.stack(axes, dim=-1)]
+        end = last + 1
+    return torch.cat([*pieces, driving[:, end:]], dim=1)
+
+
 def _inverse(matrices: Tensor) -> Tensor:
     """(..., 3, 3); of a singular one infinite or NaN. In a few plain operations, where libraries may wait."""
     a, b, c = matrices.unbind(-2)
@@ -242,6 +275,7 @@ class Transfer:
     scales_movement: bool = False  # relative movement can be scaled to the source's size of face
     rotates_flow: bool = False  # the affine of the flow is R_s R_d⁻¹, whatever the Jacobians are
     reads_jacobians: bool = False  # the affine of the flow is J_s J_d⁻¹
+    turns_expression: bool = False  # δ is of the canonical face, and turns with the head
     keeps_own_expression: bool = False  # absolute motion leaves part of δ as the source has it
 
 
@@ -253,6 +287,11 @@ TRANSFERS = {  # by the names of `GeometryConfig.transfer`
         rest=_at_rest,
         film=FilmTransfer(_move_film, _keep_of_film),
         groups=GROUPS,
+        keeps_own_expression=True,
+    ),
+    "performrecast": Transfer(
+        place=_place_performrecast,
+        turns_expression=True,
         keeps_own_expression=True,
     ),
 }

@@ -17,7 +17,7 @@ class Motion(Batched):
     rotation: Tensor  # (B, 3, 3)
     translation: Tensor  # (B, 3)
     expression: Tensor  # (B, K, 3)  δ
-    scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's
+    scale: Tensor  # (B, 1)     1 in all presets but LivePortrait's and PerformRecast's, its (B, 3)
     jacobians: Tensor | None = (
         None  # (B, K, 3, 3)  J, of models that read keypoints directly (`direct_motion`)
     )
@@ -72,7 +72,7 @@ def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def check_motion(
-    motion: Motion, keypoints: int, frames: str = "frames", *, scaled: bool = False, jacobians: bool = False
+    motion: Motion, keypoints: int, frames: str = "frames", *, scales: int = 0, jacobians: bool = False
 ) -> None:
     """Check a motion from outside. Waits for the device, so not for motions just extracted.
 
@@ -80,7 +80,7 @@ def check_motion(
         motion: of B frames.
         keypoints: K, how many the preset has.
         frames: what errors call its frames.
-        scaled: whether the preset has scales other than 1.
+        scales: how many numbers of scale the preset has; 0 where it is 1.
         jacobians: whether its motions have Jacobians.
 
     Raises:
@@ -94,7 +94,7 @@ def check_motion(
         "rotation": (B, 3, 3),
         "translation": (B, 3),
         "expression": (B, keypoints, 3),
-        "scale": (B, 1),
+        "scale": (B, max(scales, 1)),
     }
     if (motion.jacobians is not None) != jacobians:
         expected_, got_ = ("with", "without") if jacobians else ("without", "with")
@@ -110,8 +110,8 @@ def check_motion(
             )
         if (got - got).any():  # 0 or NaN: in half of isfinite's time
             raise ValueError(f"motion of the {frames}: {name} holds NaN or infinite numbers")
-    wanted = "positive scales" if scaled else "scale 1 (this preset has no other)"
-    if not ((motion.scale > 0) if scaled else (motion.scale == 1)).all():
+    wanted = "positive scales" if scales else "scale 1 (this preset has no other)"
+    if not ((motion.scale > 0) if scales else (motion.scale == 1)).all():
         raise ValueError(f"motion of the {frames}: expected {wanted}, got {motion.scale.flatten().tolist()}")
 
 

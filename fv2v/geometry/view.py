@@ -70,6 +70,9 @@ class View:
         return *angles, composes, composes or self.translation is None
 
 
+AHEAD = View(pitch=0, yaw=0, roll=0, mode="replace")  # the face looks straight ahead (Sec. 3.3)
+
+
 class ViewTensors(NamedTuple):
     """Views of B frames, or one for all of them, where frames are computed.
 

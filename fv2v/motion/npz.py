@@ -6,7 +6,7 @@ A `.npz` holds numpy arrays under these names, of T frames with K keypoints:
     rotation     (T, 3, 3)  R, acting on columns; x to the right, y down, z away from the viewer
     translation  (T, 3)     t, in units of the volume, which is 2 wide, high and deep
     expression   (T, K, 3)  δ, in the same units, before the scale
-    scale        (T, 1)     s; 1 in all presets but LivePortrait's
+    scale        (T, 1)     s; 1 in all presets but LivePortrait's and PerformRecast's, which has (T, 3)
     jacobians    (T, K, 3, 3)  J, of presets without H, which have no pose; absent elsewhere
     eyes         (T, 2)     how far the left and the right eye are open, height over width; may be absent
     lips         (T, 1)     how far the lips are open, the same; may be absent

@@ -34,8 +34,8 @@ class MotionSequence:
 
     def __post_init__(self) -> None:
         direct = self.motion.jacobians is not None
-        K = self.motion.expression.shape[1]
-        check_motion(self.motion, K, "motion sequence", scaled=True, jacobians=direct)
+        K, scales = self.motion.expression.shape[1], 3 if self.motion.scale.shape[1:] == (3,) else 1
+        check_motion(self.motion, K, "motion sequence", scales=scales, jacobians=direct)
         T = len(self.motion)
         if len(self.timing.pts) != T:
             raise ValueError(f"expected a time stamp for each of {T} frames, got {len(self.timing.pts)}")
@@ -99,7 +99,7 @@ def _meaning(config: ModelConfig) -> tuple[object, ...]:
     return (
         replace(config.geometry, relative=True),
         config.keypoints,
-        config.head.scale,
+        config.head.scales,
         config.direct,
         jacobians,
     )

@@ -12,25 +12,28 @@ Everything left of M and G that comes from `s` is a `Source`, computed once; `d`
 weighted flow points.
 
 Releases differ in parts of it: in LivePortrait H estimates x_c, in place of L, and a network moves x_d once
-more so that the head fits its picture (`stitch`); in SadTalker H reads windows of coefficients, no picture.
-In First Order Motion, and wherever `ModelConfig.direct` says so, there is no H, and L reads x_s and x_d where
-pictures have them. Flat models, of volumes of depth 1, see keypoints at z = 0 (geometry/plane.py).
+more so that the head fits its picture (`stitch`); in SadTalker H reads windows of coefficients, no picture;
+in PerformRecast F sees a larger picture than H does. In First Order Motion, and wherever `ModelConfig.direct`
+says so, there is no H, and L reads x_s and x_d where pictures have them. Flat models, of volumes of depth 1,
+see keypoints at z = 0 (geometry/plane.py).
 
-Each module is written once, for all presets and for training: F in appearance.py, L in canonical.py, H with Δ
-in head.py on a trunk of trunks.py, M in dense_motion.py on an hourglass, G in generator.py with one of two
-decoders (decoders.py, spade.py), which a config may give finer features of F (detail.py); retargeting.py is
-LivePortrait's; D (discriminator.py) is used in training alone. The blocks that they share are in blocks.py.
+Each module is written once, for all presets and for training: F in appearance.py, of convolutions or on the
+transformer of vision_transformer.py, L in canonical.py, H with Δ in head.py on a trunk of trunks.py, M in
+dense_motion.py on an hourglass, G in generator.py with one of two decoders (decoders.py, spade.py), which a
+config may give finer features of F (detail.py); retargeting.py is LivePortrait's; D (discriminator.py) is
+used in training alone. The blocks that they share are in blocks.py.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from fv2v.config import ModelConfig
 from fv2v.geometry import Motion, Placement, Source, Views, direct_motion, keypoints_of, place
 from fv2v.geometry.plane import embedded, projected
-from fv2v.networks.appearance import AppearanceExtractor
+from fv2v.networks.appearance import AppearanceExtractor, TransformerExtractor, appearance_extractor
 from fv2v.networks.canonical import Canonical, CanonicalKeypoints
 from fv2v.networks.dense_motion import DenseMotion, MotionField
 from fv2v.networks.discriminator import Discriminator, PatchScores
@@ -51,6 +54,7 @@ __all__ = [
     "MotionField",
     "PatchScores",
     "Retargeting",
+    "TransformerExtractor",
 ]
 
 
@@ -60,19 +64,20 @@ class FaceVid2Vid(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.appearance = AppearanceExtractor(config)
+        self.appearance = appearance_extractor(config)
         self.canonical = CanonicalKeypoints(config, config.canonical) if config.canonical else None
         self.head = None if config.direct else HeadEstimator(config)
         self.dense_motion = DenseMotion(config)
         self.generator = Generator(config)
         self.retargeting = Retargeting(config.keypoints, config.retargeting) if config.retargeting else None
 
-    def encode(self, image: Tensor, window: Tensor | None = None) -> Source:
-        """F, L, H and Δ: all that is needed of a portrait.
+    def encode(self, image: Tensor, seen: Tensor | None = None) -> Source:
+        """F, L, H and Δ: all that is needed of a portrait, a picture of `config.portrait_size`.
 
-        `window`, where H and Δ read no picture: the portrait's own coefficients.
+        `seen`, where H and Δ look at something else: the portrait's own coefficients; or the same picture at
+        `config.image_size`, where that is smaller (left out, F's is reduced to it by means).
         """
-        return self.source_of(image, *self.look(image, window))
+        return self.source_of(image, *self.look(image, seen))
 
     def source_of(self, image: Tensor, motion: Motion, canonical: Canonical) -> Source:
         """F: what is left to compute of a portrait after `look`."""
@@ -83,13 +88,16 @@ class FaceVid2Vid(nn.Module):
             canonical=canonical.keypoints,
             jacobians=canonical.jacobians,
             motion=motion,
-            keypoints=keypoints_of(canonical.keypoints, motion),
+            keypoints=keypoints_of(canonical.keypoints, motion, self.config.geometry),
             detail=detail,
         )
 
-    def look(self, image: Tensor, window: Tensor | None = None) -> tuple[Motion, Canonical]:
-        """H, Δ and L: all that is needed to know where a picture's keypoints are."""
-        motion, canonical = self.estimate(image if window is None else window)
+    def look(self, image: Tensor, seen: Tensor | None = None) -> tuple[Motion, Canonical]:
+        """H, Δ and L: all that is needed to know where a picture's keypoints are. Arguments as `encode`."""
+        if seen is None:
+            larger = self.config.portrait_size // self.config.image_size
+            seen = image if larger == 1 else avg_pool2d(image, larger)
+        motion, canonical = self.estimate(seen)
         if canonical is not None:
             return motion, Canonical(canonical, None)
         assert self.canonical is not None
@@ -156,10 +164,10 @@ class FaceVid2Vid(nn.Module):
         field = self.dense_motion(compressed, kp_source, kp_driving, affine)
         return self.generator(features, field, kp_source, kp_driving, affine, detail)
 
-    def forward(self, source: Tensor, driving: Tensor, window: Tensor | None = None) -> Tensor:
+    def forward(self, source: Tensor, driving: Tensor, seen: Tensor | None = None) -> Tensor:
         """The source in the driving frame's pose and expression, absolutely, as in training.
 
         Arguments as `encode` and `extract` take them.
         """
-        encoded = self.encode(source, window)
+        encoded = self.encode(source, seen)
         return self.render(encoded, self.place(encoded, self.extract(driving), stitch=False))

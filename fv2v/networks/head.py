@@ -30,7 +30,9 @@ class HeadEstimator(nn.Module):
         self.pitch, self.yaw, self.roll = (BinnedAngle(c) for _ in range(3))
         self.translation = nn.Linear(c.widths[-1], 3)
         self.expression = nn.Linear(c.widths[-1], points)
-        self.scale = nn.Linear(c.widths[-1], 1) if c.scale else None
+        self.scale = nn.Linear(c.widths[-1], c.scales) if c.scale else None
+        if self.scale and c.scales > 1:  # three at random would hardly all be positive
+            nn.init.ones_(self.scale.bias)
         self.canonical = nn.Linear(c.widths[-1], points) if config.canonical is None else None
 
     def forward(self, seen: Tensor) -> HeadEstimate:

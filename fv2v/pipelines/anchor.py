@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fv2v.config import GeometryConfig
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion, Source
 from fv2v.geometry.transfer import keypoints_of
@@ -61,7 +62,7 @@ def anchor_of_video(given: Given, reenactor: Reenactor, video: DrivingVideo, por
     if given == BEST:
         seen = [reenactor.extract(frame.crop) for frame in video.look_through(config) if frame.seen]
         motion = Motion.cat(seen)
-        number = nearest(motion, reenactor.encode(portrait))
+        number = nearest(motion, reenactor.encode(portrait), reenactor.config.geometry)
         return motion[number : number + 1]
     if not isinstance(given, int | float):
         return _anchor_of_file(given, reenactor)
@@ -80,7 +81,7 @@ def anchor_of_motion(given: Given, reenactor: Reenactor, sequence: MotionSequenc
     if given is None:
         return motion[:1]
     if given == BEST:
-        number = nearest(motion, reenactor.encode(portrait))
+        number = nearest(motion, reenactor.encode(portrait), reenactor.config.geometry)
     elif isinstance(given, int | float):
         seconds = (np.array(timing.pts) - timing.pts[0]) * float(timing.time_base)
         reached = (n for n, time in enumerate(seconds) if _reached(given, n, time))
@@ -103,20 +104,20 @@ def motions_with_rest(
     return (rest if crop is None else reenactor.extract(crop) for crop in crops)
 
 
-def nearest(motion: Motion, source: Source) -> int:
+def nearest(motion: Motion, source: Source, geometry: GeometryConfig) -> int:
     """Which of T frames has the pose and expression nearest to the source's: of R x_c + δ, by squares.
 
     Of models without a pose it is that whose keypoints lie to each other most as the source's do, wherever
     and how large the face is.
     """
-    apart = _pose(motion, source) - _pose(source.motion, source)
+    apart = _pose(motion, source, geometry) - _pose(source.motion, source, geometry)
     return int(apart.square().sum(dim=(1, 2)).argmin())
 
 
-def _pose(motion: Motion, source: Source) -> Tensor:
+def _pose(motion: Motion, source: Source, geometry: GeometryConfig) -> Tensor:
     motion = motion.to(source.canonical.device, source.canonical.dtype)
     still = replace(motion, translation=0 * motion.translation, scale=torch.ones_like(motion.scale))
-    points = keypoints_of(source.canonical, still)
+    points = keypoints_of(source.canonical, still, geometry)
     if source.canonical.any():
         return points
     points = points - points.mean(dim=1, keepdim=True)

@@ -15,8 +15,8 @@ from fv2v import checkpoints
 from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
-from fv2v.geometry import Motion, Source, View, frontal, resting
-from fv2v.geometry.view import check_has_pose
+from fv2v.geometry import Motion, Source, View, resting
+from fv2v.geometry.view import AHEAD, check_has_pose
 from fv2v.io.paths import PathLike
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.edit import check_edits
@@ -313,7 +313,7 @@ class Reenactor:
         check_has_pose(self.config, "a frontal face")
         if len(source) != 1:
             raise ValueError(f"expected one source to frontalize, got {len(source)}")
-        frames = FrameInputs(source, frontal(source.motion))
+        frames = FrameInputs(source, source.motion, view=AHEAD)
         return self.runner.levels(self.runner.render(frames, graph=False))[0].cpu().numpy()
 
     def save(self, path: PathLike) -> None:

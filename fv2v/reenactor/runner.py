@@ -52,20 +52,19 @@ class Runner:
             return Motion.cat(driving)
         if self.config.driven_by == "coefficients":
             return torch.from_numpy(np.stack(driving))
-        return self._as_batch(driving)
+        return self._as_batch(driving, self.config.image_size)
 
-    def images(self, pictures: Tensor) -> Tensor:
+    def images(self, pictures: Tensor, size: int | None = None) -> Tensor:
         """What `as_batch` returns, as the networks take it: (B, 3, n, n) in [0, 1], n = `image_size`."""
-        config = self.config
-        return to_images(pictures.to(self.device), config.image_size, config.resize, dtype=self.dtype)
+        size = size or self.config.image_size
+        return to_images(pictures.to(self.device), size, self.config.resize, dtype=self.dtype)
 
     def levels(self, images: Tensor) -> Tensor:
         """What `render` returns as (B, n, n, 3) uint8, rounded or truncated as the preset's release does."""
         return to_uint8(images, truncate=self.config.truncates)
 
-    def _as_batch(self, pictures: Sequence[Any]) -> Tensor:
-        size, resize = self.config.image_size, self.config.resize
-        return as_batch(pictures, size, self.device, resize, on_size=self._warn_if_squeezed)
+    def _as_batch(self, pictures: Sequence[Any], size: int) -> Tensor:
+        return as_batch(pictures, size, self.device, self.config.resize, on_size=self._warn_if_squeezed)
 
     def received(self, motion: Motion, frames: str) -> Motion:
         """A motion from outside, checked and brought here; senders may have stored it in half precision.
@@ -74,18 +73,20 @@ class Runner:
         """
         config = self.config
         jacobians = config.direct and config.jacobian
-        check_motion(motion, config.keypoints, frames, scaled=config.head.scale, jacobians=jacobians)
+        check_motion(motion, config.keypoints, frames, scales=config.head.scales, jacobians=jacobians)
         motion = motion.to(self.device, coordinate_dtype(self.dtype))
         return replace(motion, translation=used_translation(motion.translation, self.config.geometry))
 
     def encode(self, portrait: Any, coefficients: Any = None) -> Source:
         """F, L, H and Δ on a portrait, as `Reenactor.encode` takes it."""
-        pictures = self._as_batch([portrait])
+        pictures = self._as_batch([portrait], self.config.portrait_size)
         with torch.inference_mode():
             images = self.images(pictures)
             windows = source_windows(coefficients, self.config, len(images))
+            seen = images if windows is None else torch.from_numpy(windows).to(images)
+            size = self.config.portrait_size
             return self.networks.encode(
-                images, None if windows is None else torch.from_numpy(windows).to(images)
+                images if size == self.config.image_size else self.images(pictures, size), seen
             )
 
     def _warn_if_squeezed(self, height: int, width: int) -> None:

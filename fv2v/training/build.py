@@ -46,6 +46,11 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
                 _check_statistics(model, config.fresh)
     if config.head is not None:
         _take_head(model, config.head)
+    if model.config.portrait_size != model.config.image_size:
+        raise ValueError(
+            f"{model.config.name!r} sees portraits at {model.config.portrait_size} px and drivers at "
+            f"{model.config.image_size}: expected a model that sees both alike, as training shows them"
+        )
     if model.config.driven_by == "coefficients":
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients: expected a model that pictures drive"

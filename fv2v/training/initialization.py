@@ -36,13 +36,15 @@ VISIBLE = 3.0  # logit of the occlusion map: nothing is occluded
 def begin_with_prior(model: FaceVid2Vid) -> None:
     """Change some of a random model's weights, in place.
 
-    ValueError for a SPADE decoder, or where a layer that carries colours has less than 3 channels.
+    ValueError for a transformer in F, a SPADE decoder, or where a layer that carries colours has less than 3
+    channels.
     """
     _check(model.config)
     for block in model.modules():
         if isinstance(block, ResBlock2d | ResBlock3d):
             nn.init.zeros_(block.conv2.weight)
             nn.init.zeros_(_bias(block.conv2))
+    assert isinstance(model.appearance, AppearanceExtractor)  # by `_check`
     _through_appearance(model.appearance, model.config)
     _by_keypoints(model.dense_motion, model.config)
     _through_generator(model.generator, model.config)
@@ -59,10 +61,10 @@ def _check(config: ModelConfig) -> None:
         raise ValueError(
             f"prior: expected F with a lift, M's hourglass joined, G with a projection; got {config.name!r}"
         )
-    if config.generator.decoder != "residual" or narrowest < COLOURS:
+    if config.appearance.transformer or config.generator.decoder != "residual" or narrowest < COLOURS:
         raise ValueError(
-            f"prior: expected a residual decoder, and {COLOURS} channels or more everywhere; got "
-            f"{config.generator.decoder!r}, and {narrowest}"
+            f"prior: expected F of convolutions, a residual decoder, and {COLOURS} channels or more "
+            f"everywhere; got {config.generator.decoder!r}, and {narrowest}"
         )
 
 

@@ -86,7 +86,7 @@ class Learner:
             for module in model.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
-        self.dtype = model.appearance.first.conv.weight.dtype
+        self.dtype = next(model.appearance.parameters()).dtype
         self.objective = self._shared(
             Objective(model, config.losses, networks, size, config.expression_weights, config.focus)
         )

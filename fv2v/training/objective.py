@@ -172,7 +172,7 @@ class Objective(nn.Module):
     ) -> Terms:
         weights = self.losses
         if weights.keypoint_prior:
-            kp_driving = keypoints_of(own.canonical.keypoints, motion)
+            kp_driving = keypoints_of(own.canonical.keypoints, motion, self.model.config.geometry)
             terms = terms._replace(keypoint_prior=keypoint_prior(kp_driving))
         if self.model.head is None:  # no pose, and no δ that could be small
             return terms
@@ -199,9 +199,10 @@ class Objective(nn.Module):
         if not (weights.equivariance or by_jacobians):
             return terms
         warped_motion, warped = self.model.look(warp.image(driving, voxels))
-        kp_warped = keypoints_of(warped.keypoints, warped_motion)
+        geometry = self.model.config.geometry
+        kp_warped = keypoints_of(warped.keypoints, warped_motion, geometry)
         if weights.equivariance:
-            kp_driving = keypoints_of(own.canonical.keypoints, motion)
+            kp_driving = keypoints_of(own.canonical.keypoints, motion, geometry)
             terms = terms._replace(equivariance=equivariance(kp_driving, kp_warped, warp))
         if by_jacobians:
             with no_autocast(kp_warped):
@@ -257,7 +258,7 @@ def place_absolutely(source: Source, motion: Motion, model: FaceVid2Vid) -> Plac
     """
     geometry = model.config.geometry
     if TRANSFERS[geometry.transfer].keeps_own_expression:
-        return Placement(keypoints_of(source.canonical, motion), None)
+        return Placement(keypoints_of(source.canonical, motion, geometry), None)
     return place(source, motion, geometry=geometry)
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fv2v.geometry import Motion, Placement, Source, View, frontal, keypoints_of
+from fv2v.geometry import Motion, Placement, Source, View, keypoints_of
+from fv2v.geometry.view import AHEAD
 from fv2v.io.tensors import to_uint8
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.dense_motion import MotionField
@@ -56,8 +57,8 @@ def driven_line(
     if driving is None:
         driving, keypoints = torch.zeros_like(portrait), placement.kp_driving
     else:
-        own, canonical = model.look(driving)
-        keypoints = keypoints_of(canonical.keypoints, own)
+        own, canonical = model.look(driving, driving)
+        keypoints = keypoints_of(canonical.keypoints, own, model.config.geometry)
     side, voxels = _side(output), deformation.shape[3]
     return [
         marked("portrait", _shown(portrait, side), _in_picture(source.keypoints[0], model), voxels),
@@ -79,7 +80,7 @@ def view_line(model: FaceVid2Vid, source: Source, yaws: Sequence[float] = YAWS) 
     views: list[tuple[str, Motion, View | None]] = [
         (f"yaw {yaw:+g}" if yaw else "as it is", own, View(yaw=yaw)) for yaw in turned
     ]
-    views.append(("as it is", own, None) if model.config.direct else ("frontal", frontal(own), None))
+    views.append(("as it is", own, None) if model.config.direct else ("frontal", own, AHEAD))
     line = []
     for name, motion, view in views:
         output = model.render(source, model.place(source, motion, view=view))

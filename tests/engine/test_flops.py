@@ -39,6 +39,24 @@ def test_a_call_says_what_the_layer_was_given():
     assert linear.nbytes == 4 * (3 * 210 + 2 * 210 + 2 + 3 * 2)
 
 
+def test_an_enlarging_layer_reads_every_input_once():
+    model = nn.Sequential(nn.ConvTranspose2d(4, 6, 2, stride=2))
+    with recorded(model) as calls:
+        assert model(torch.zeros(1, 4, 3, 5)).shape == (1, 6, 6, 10)
+    assert calls[0].gflop == pytest.approx(2e-9 * 4 * 6 * 6 * 10)
+
+
+def test_performrecasts_largest_convolutions():
+    """As counted on the release's own module."""
+    with torch.device("meta"):
+        motion = checkpoints.random(PRESETS["performrecast"]).dense_motion
+        points = torch.empty(1, 49, 3)
+        with recorded(motion) as calls, torch.inference_mode():
+            motion(torch.empty(1, 4, 16, 64, 64), points, points, None)
+    found = {call.name: call.gflop for call in calls}
+    assert (found["mask"], found["hourglass.conv"]) == (pytest.approx(634, abs=1), pytest.approx(281, abs=1))
+
+
 def test_phases_take_four_ninths():
     conv, x = nn.Conv2d(4, 6, 3, padding=1), torch.zeros(1, 4, 5, 7)
     found = []

@@ -2,7 +2,7 @@
 """Each reader is fuzzed, from small good files; inputs that once failed are tried first, always.
 
 A minute each from one seed, nearly the same inputs every time: whoever changes something else is not stopped
-by what was never tried before. `FV2V_FUZZ_SECONDS=600 pytest --slow tests/fuzz` searches on, from other seeds.
+by what was never tried before. `FV2V_FUZZ_SECONDS=600 pytest --slow tests/fuzz` searches on, ten minutes.
 """
 
 import importlib.util

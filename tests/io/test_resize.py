@@ -70,7 +70,7 @@ def test_presets_have_their_releases_kernel():
     for name, config in PRESETS.items():
         if name.startswith(OURS):
             assert (config.resize, config.truncates) == ("triangle", False)
-        elif name == "liveportrait":
+        elif name in ("liveportrait", "performrecast"):
             assert (config.resize, config.truncates) == ("area", True)
         else:
             assert (config.resize, config.truncates) == ("gaussian", False)

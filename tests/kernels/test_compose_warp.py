@@ -67,6 +67,7 @@ CASES |= {
     f"{name}-last": {**CASES[name], "memory_format": torch.channels_last_3d}
     for name in ("odd-each-faces", "paper-none-corners", "shared-shared-faces")
 }
+CASES["many"] = {**CASES["paper-none-corners"], "features": (1, 4, 2, 3, 7), "keypoints": 49}
 CASES |= {
     "odd-flow": {**CASES["odd-none-corners"], "return_flow": True},
     "odd-mask": {**CASES["odd-shared-faces"], "return_mask": True},

@@ -33,6 +33,7 @@ CASES = {
 # more voxels than a GPU's block takes on alone
 CASES["flat"] = {"batch": 2, "keypoints": 5, "size": (1, 7, 11), "affine": FLAT}
 CASES["parts"] = {"batch": 2, "keypoints": 2, "size": (3, 19, 37), "affine": "each"}
+CASES["many"] = {"batch": 1, "keypoints": 49, "size": (2, 3, 7), "affine": "none"}
 
 
 class TestKeypointFlow(OpContract):

@@ -62,7 +62,7 @@ CASES = {
     "one_voxel": {"features": (4, 9, 1, 1, 1), "batch": 4, "keypoints": 2},
     "paper": {"features": (1, 32, 4, 16, 16), "batch": 1, "keypoints": 15, "taps": 7},
     "flat": {"features": (2, 16, 1, 7, 11), "batch": 2, "keypoints": 5, "taps": 7, "affine": FLAT},
-    "many": {"features": (1, 4, 1, 3, 70), "batch": 1, "keypoints": 40, "align_corners": True},
+    "many": {"features": (1, 4, 1, 3, 70), "batch": 1, "keypoints": 49, "align_corners": True},
 }  # fmt: skip
 
 

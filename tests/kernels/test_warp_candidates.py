@@ -62,6 +62,7 @@ CASES |= {
 # more voxels than a GPU's block takes on alone
 CASES["parts"] = {**CASES["paper-none-corners"], "features": (1, 4, 3, 19, 37), "keypoints": 2}
 CASES["odd-channels-last"] = {**CASES["parts"], "memory_format": torch.channels_last_3d}  # 15, in halves
+CASES["many"] = {**CASES["paper-none-faces"], "features": (1, 4, 2, 3, 7), "keypoints": 49}
 CASES["odd-wide"] = {**CASES["odd-none-faces"], "variance": 0.3}
 CASES |= {
     f"flat-{'corners' if corners else 'faces'}": {

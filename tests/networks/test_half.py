@@ -35,13 +35,15 @@ def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise", devi
     if seen != "noise":
         pictures = torch.zeros_like(pictures)  # planes of one number
     pictures = pictures.to(device, dtype)
-    windows = [None, pictures[1:]]
+    windows = list(pictures.split(1))
+    larger = config.portrait_size // config.image_size
+    portrait = pictures[:1].repeat_interleave(larger, 2).repeat_interleave(larger, 3)
     if config.head.trunk == "coefficients":
         read = torch.randn(2, config.head.inputs, config.head.window, generator=generator)
         read = read.to(device, dtype)
         windows = [read[:1], read[1:]]
     with torch.inference_mode(), use_backend(backend):
-        source = model.encode(pictures[:1], windows[0])
+        source = model.encode(portrait, windows[0])
         placed = model.stitch(source, place(source, model.extract(windows[1]), geometry=config.geometry))
         recording = record_rendering(model, source, "frame", placed)
     return {entry: tensor.cpu() for entry, tensor in recording.items()}

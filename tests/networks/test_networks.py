@@ -86,7 +86,7 @@ def own_window(config: ModelConfig, portraits: int) -> torch.Tensor | None:
 def test_gradients_reach_every_parameter(config):
     torch.manual_seed(0)
     model = FaceVid2Vid(config)
-    source = torch.rand(2, 3, config.image_size, config.image_size)
+    source = torch.rand(2, 3, config.portrait_size, config.portrait_size)
     image = model(source, seen(config, 2), own_window(config, 2))
     assert image.shape == (2, 3, config.output_size, config.output_size)
     loss = image.square().mean()
@@ -109,7 +109,7 @@ def test_gradients_reach_every_parameter(config):
 def test_one_source_serves_many_frames(config):
     model = FaceVid2Vid(config).eval()
     with torch.inference_mode():
-        source = model.encode(torch.rand(1, 3, 32, 32), own_window(config, 1))
+        source = model.encode(torch.rand(1, 3, *2 * (config.portrait_size,)), own_window(config, 1))
         motion = model.extract(seen(config, 3))
         together = model.render(source, place(source, motion, geometry=config.geometry))
         for i in range(3):
@@ -144,11 +144,12 @@ def test_presets_survive_json_and_tell_their_names():
 
 
 def test_motion_is_relative_where_the_release_has_it_so():
-    """The demos of First Order Motion and zhanglonghao1992, and SadTalker, take the driver's pose.
+    """The demos of First Order Motion, zhanglonghao1992 and SadTalker take the driver's pose.
 
-    LivePortrait's change, and ours.
+    PerformRecast's takes its expression; LivePortrait's change, and ours.
     """
-    absolute = [name for name in PRESETS if name.startswith(("vox-256", "sadtalker", "fomm"))]
+    releases = ("vox-256", "sadtalker", "performrecast", "fomm")
+    absolute = [name for name in PRESETS if name.startswith(releases)]
     for name, config in PRESETS.items():
         assert config.geometry.relative == (name not in absolute), name
         assert AnimationOptions().check(config).relative == (name not in absolute)

@@ -202,9 +202,9 @@ def test_best_is_the_frame_nearest_to_the_portrait(tiny, whole, tmp_path):
     """The portrait is one of the driver's frames; where it is in the crop does not count."""
     made = crops(whole).astype(np.uint8)
     motion = tiny.extract(list(made))
-    source = tiny.encode(made[11])
+    source, geometry = tiny.encode(made[11]), tiny.config.geometry
     moved = Motion(motion.rotation, motion.translation + 0.3, motion.expression, motion.scale)
-    assert nearest(motion, source) == nearest(moved, source) == 11
+    assert nearest(motion, source, geometry) == nearest(moved, source, geometry) == 11
     video = DrivingVideo(whole, True, 1)
     assert close(anchor_of_video("best", tiny, video, made[11]), motion[11:12])
     extract(whole, tmp_path / "motion.npz", reenactor=tiny)

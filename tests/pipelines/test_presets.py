@@ -33,6 +33,7 @@ RELEASES = {
     "sadtalker-256": "sad",
     "sadtalker-512": "sad",
     "liveportrait": "lp",
+    "performrecast": "performrecast",
     "fomm-256": "fomm",
     "fomm-256-unaligned": "fomm",
     "fomm-256-mgif": "fomm_mgif",

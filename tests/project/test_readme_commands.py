@@ -13,7 +13,7 @@ import pytest
 from motion_samples import saved, template
 from places import MANUALS, TESTS, code_blocks
 from scipy.io import savemat
-from tiny import TINY_FOMM, TINY_LIVEPORTRAIT, TINY_SADTALKER, TINY_VOX, lively
+from tiny import TINY_FOMM, TINY_LIVEPORTRAIT, TINY_PERFORMRECAST, TINY_SADTALKER, TINY_VOX, lively
 
 from fv2v import Reenactor, write_image
 from fv2v.cli import app
@@ -26,12 +26,14 @@ ELSEWHERE = (
 MODELS = {  # in place of the releases
     "vox.safetensors": replace(TINY_VOX, name="tiny", keypoints=15),
     "liveportrait.safetensors": TINY_LIVEPORTRAIT,
+    "performrecast.safetensors": TINY_PERFORMRECAST,
     "sadtalker.safetensors": TINY_SADTALKER,
     "fomm.safetensors": TINY_FOMM,
 }
 RELEASES = {
     "00000189-checkpoint.pth.tar": "vox.safetensors",
     "pretrained_weights/liveportrait": "liveportrait.safetensors",
+    "weights/performrecast": "performrecast.safetensors",
     "checkpoints": "sadtalker.safetensors",
     "vox-cpk.pth.tar": "fomm.safetensors",
 }

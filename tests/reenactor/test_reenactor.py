@@ -207,7 +207,10 @@ def test_frontalize_looks_ahead(reenactor):
     own = source.motion
     ahead = Motion(torch.eye(3)[None], own.translation, own.expression, own.scale)
     frontal = reenactor.frontalize(source)
-    assert_frames_close([frontal], to_uint8(reenactor.render(source, ahead)).cpu().numpy())
+    posed = source, ahead
+    if reenactor.config.geometry.transfer == "performrecast":  # where no driver turns the head
+        posed = replace(source, motion=ahead), own
+    assert_frames_close([frontal], to_uint8(reenactor.render(*posed)).cpu().numpy())
     pitch, yaw, roll = euler_degrees(own.rotation)
     assert max(abs(pitch), abs(yaw), abs(roll)) > 1, "the test would see no turn"
     assert not np.array_equal(frontal, to_uint8(reenactor.render(source, own)).cpu().numpy()[0])

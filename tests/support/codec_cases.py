@@ -24,7 +24,7 @@ def talking(config: ModelConfig, frames: int, seed: int = 0) -> Motion:
 
     pitch, yaw, roll = waves(3, 20).T
     rotation = rotation_from_euler(pitch, yaw, roll, order=config.geometry.euler_order, pi=config.geometry.pi)
-    scale = 1.2 + waves(1, 0.05) if config.head.scale else torch.ones(frames, 1)
+    scale = 1.2 + waves(config.head.scales, 0.05) if config.head.scale else torch.ones(frames, 1)
     return Motion(
         rotation.float(),
         waves(3, 0.05).float(),
@@ -45,7 +45,7 @@ def wild(config: ModelConfig, frames: int, seed: int = 0) -> Motion:
     size = size.where(~still, 0.0)
     angles = (draw(3, frames) * 90).where(~still.T, 180.0)
     rotation = rotation_from_euler(*angles, order=config.geometry.euler_order, pi=config.geometry.pi)
-    scale = draw(frames, 1).exp() if config.head.scale else torch.ones(frames, 1)
+    scale = draw(frames, config.head.scales).exp() if config.head.scale else torch.ones(frames, 1)
     K = config.keypoints
     return Motion(rotation, draw(frames, 3) * size, draw(frames, K, 3) * size[:, None], scale)
 

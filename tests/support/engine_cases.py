@@ -16,6 +16,9 @@ from fv2v.presets import PRESETS
 def narrow(config: ModelConfig) -> ModelConfig:
     """The same conventions with a few channels, at 64 px."""
     head, generator = config.head, config.generator
+    transformer = config.appearance.transformer
+    if transformer:
+        transformer = replace(transformer, width=48, depth=2, heads=3, table=4)
     few = {"coefficients": (32,)}.get(head.trunk, (16, 32))
     flat = config.volume_depth == 1
     return replace(
@@ -23,7 +26,7 @@ def narrow(config: ModelConfig) -> ModelConfig:
         image_size=64,
         volume_channels=32 if flat else 8,
         volume_depth=1 if flat else 4,
-        appearance=replace(config.appearance, widths=(8, 16, 32), residual_blocks=2),
+        appearance=replace(config.appearance, widths=(8, 16, 32), residual_blocks=2, transformer=transformer),
         canonical=config.canonical
         and replace(
             config.canonical,

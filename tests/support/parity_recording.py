@@ -11,7 +11,7 @@ from release_weights import DATA
 from torch import Tensor, nn
 
 from fv2v.geometry import Motion, Placement, Source
-from fv2v.networks import FaceVid2Vid
+from fv2v.networks import FaceVid2Vid, TransformerExtractor
 from fv2v_kernels import compose_flow, compose_warp, keypoint_flow
 
 FRAMES = ("source", "driving0", "driving1")
@@ -38,10 +38,11 @@ def recorded_inputs(model: FaceVid2Vid) -> tuple[tuple[Tensor, ...], dict[str, T
 
     On the model's device.
     """
-    device = next(model.parameters()).device
+    device, config = next(model.parameters()).device, model.config
     pictures = {name: picture.to(device) for name, picture in recorded_pictures().items()}
-    if model.config.driven_by == "pictures":
-        return (pictures["source"],), pictures
+    if config.driven_by == "pictures":
+        larger = config.portrait_size // config.image_size  # a larger portrait has every pixel so many times
+        return (pictures["source"].repeat_interleave(larger, 2).repeat_interleave(larger, 3),), pictures
     coefficients = {name: each.to(device) for name, each in recorded_coefficients().items()}
     return (pictures["source"], coefficients["source"]), coefficients
 
@@ -57,6 +58,9 @@ def record_encoding(model: FaceVid2Vid) -> tuple[Recording, Source, dict[str, Mo
         recording[f"rot.{name}"] = motions[name].rotation
     with hooked(model, recording, ".encode."):
         source = model.encode(*portrait)
+    if isinstance(model.appearance, TransformerExtractor):
+        recording["dino.patches"] = recording["dino.patches"].movedim(1, -1)
+        recording["dino.tokens"] = recording["dino.tokens"][:, 1:]  # without the class token
     return recording, source, motions
 
 
@@ -108,6 +112,19 @@ def head_outputs(model: FaceVid2Vid, scope: str) -> dict[str, nn.Module]:
     return outputs
 
 
+def appearance_outputs(model: FaceVid2Vid) -> dict[str, nn.Module]:
+    """F's parts where it is a transformer."""
+    if not isinstance(F := model.appearance, TransformerExtractor):
+        return {}
+    return {
+        "dino.patches": F.transformer.patches,
+        "dino.block0": F.transformer.blocks[0],
+        "dino.tokens": F.transformer.norm,
+        "appearance.t_conv": F.enlarge,
+        "appearance.conv": F.lift,
+    }
+
+
 @contextmanager
 def hooked(model: FaceVid2Vid, recording: Recording, scope: str) -> Iterator[None]:
     """Record what the networks' parts take and give under the names of the records."""
@@ -118,12 +135,15 @@ def hooked(model: FaceVid2Vid, recording: Recording, scope: str) -> Iterator[Non
         f"{scope}third": G.project,
         f"{scope}fourth": G.mix,
         **head_outputs(model, scope),
+        **appearance_outputs(model),
     }
     inputs = {
         f"{scope}dm.hourglass_in": M.hourglass,
         f"{scope}warped_flat": G.project,
         f"{scope}decoder_in": G.decoder,
     }
+    if isinstance(model.appearance, TransformerExtractor):
+        inputs["dino.embedded"] = model.appearance.transformer.blocks
 
     def keep(name: str, tensor: Tensor) -> None:
         recording[name] = tensor

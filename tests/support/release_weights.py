@@ -14,7 +14,7 @@ from places import DATA
 from safetensors.torch import save_file
 
 from fv2v import checkpoints
-from fv2v.checkpoints import fomm, liveportrait, sadtalker, zhanglonghao1992
+from fv2v.checkpoints import fomm, liveportrait, performrecast, sadtalker, zhanglonghao1992
 from fv2v.checkpoints.renames import to_ours, to_release
 from fv2v.config import ModelConfig
 from fv2v.networks import FaceVid2Vid
@@ -22,6 +22,7 @@ from fv2v.presets import (
     FOMM_256,
     FOMM_256_MGIF,
     LIVEPORTRAIT,
+    PERFORMRECAST,
     SADTALKER_256,
     VOX_256,
     VOX_256_JACOBIAN,
@@ -66,6 +67,18 @@ RECORDED: dict[str, tuple[str, dict[str, str]]] = {
             )
         },
     ),
+    "performrecast": (
+        "performrecast",
+        {
+            name: name
+            for name in (
+                "appearance_feature_extractor",
+                "motion_extractor",
+                "warping_module",
+                "spade_generator",
+            )
+        },
+    ),
 }
 
 # what each loads as, and whose tables serve
@@ -78,6 +91,7 @@ CONFIGS = {
     "fomm": (FOMM_256, fomm),
     "fomm_mgif": (FOMM_256_MGIF, fomm),
     "lp": (LIVEPORTRAIT, liveportrait),
+    "performrecast": (PERFORMRECAST, performrecast),
 }
 
 
@@ -196,6 +210,10 @@ def write_release(release: str, folder: Path) -> list[Path]:
         file = folder / "SadTalker_V0.0.2_256.safetensors"
         save_file(flat | others, file)
         return [file, mapping]
+    if release == "performrecast":
+        for network, tensors in networks.items():
+            torch.save(tensors, folder / f"{network}.pth")
+        return [folder]
     base, retargeting = folder / "base_models", folder / "retargeting_models"
     base.mkdir()
     retargeting.mkdir()

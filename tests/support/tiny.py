@@ -17,10 +17,18 @@ from fv2v.config import (
     HeadConfig,
     ModelConfig,
     RetargetingConfig,
+    TransformerConfig,
 )
 from fv2v.geometry import Source
 from fv2v.networks import FaceVid2Vid
-from fv2v.presets import FACE_VID2VID_256_DIRECT, FOMM_256, LIVEPORTRAIT, SADTALKER_256, VOX_256
+from fv2v.presets import (
+    FACE_VID2VID_256_DIRECT,
+    FOMM_256,
+    LIVEPORTRAIT,
+    PERFORMRECAST,
+    SADTALKER_256,
+    VOX_256,
+)
 from fv2v.reenactor import Reenactor
 
 TINY = ModelConfig(
@@ -68,6 +76,17 @@ TINY_LIVEPORTRAIT = replace(
     generator=replace(TINY_SPADE.generator, pixel_shuffle=2),
     retargeting=RetargetingConfig(stitch=(16,), lips=(16,), eyes=(16,)),
 )
+TINY_PERFORMRECAST = replace(
+    TINY_LIVEPORTRAIT,
+    name="tiny-performrecast",
+    keypoints=PERFORMRECAST.keypoints,
+    geometry=PERFORMRECAST.geometry,
+    appearance=AppearanceConfig(
+        residual_blocks=1, transformer=TransformerConfig(patch=8, width=16, depth=1, heads=2, table=4)
+    ),
+    head=replace(PERFORMRECAST.head, widths=(16, 32), blocks=(1, 1)),
+    retargeting=None,
+)
 # features finer than the volume join G: each at its stage; or both before a pixel shuffle
 TINY_DETAIL = replace(
     TINY,
@@ -98,7 +117,15 @@ TINY_DIRECT = replace(TINY, name="tiny-direct", geometry=FACE_VID2VID_256_DIRECT
 TINY_2D = replace(
     TINY, name="tiny-2d", volume_channels=16, volume_depth=1, canonical=replace(TINY.canonical, depth=4)
 )
-TINIES = (TINY, TINY_VOX, TINY_VOX_JACOBIAN, TINY_SPADE, TINY_SADTALKER, TINY_LIVEPORTRAIT)
+TINIES = (
+    TINY,
+    TINY_VOX,
+    TINY_VOX_JACOBIAN,
+    TINY_SPADE,
+    TINY_SADTALKER,
+    TINY_PERFORMRECAST,
+    TINY_LIVEPORTRAIT,
+)
 # without a pose, and flat: where what the others share is not all that they can do
 DIRECTS = (TINY_FOMM, TINY_DIRECT)
 SEEING = tuple(config for config in TINIES if not config.head.window)  # those that pictures drive

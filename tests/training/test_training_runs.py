@@ -10,7 +10,7 @@ import pytest
 import torch
 from runs import CPU, LOSSES, clips, config, pairs, trained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import TINY, TINY_DETAIL, TINY_SADTALKER
+from tiny import TINY, TINY_DETAIL, TINY_PERFORMRECAST, TINY_SADTALKER
 
 from fv2v import checkpoints
 from fv2v.data.synthetic import LANDMARKS, SyntheticHeads
@@ -180,6 +180,7 @@ def test_networks_learn_from_pictures_of_another_size(folder):
         ({"teacher": (1.0, 0.0)}, "teacher: expected 0, as the data has no true motion"),
         ({"size": 44}, "size: 'tiny' takes multiples of "),
         ({"model": TINY_SADTALKER}, "'tiny-sadtalker' is driven by 3DMM coefficients: expected"),
+        ({"model": TINY_PERFORMRECAST}, "sees portraits at 64 px and drivers at 32: expected a model"),
         (
             {"fresh": ("decoder",), "weights": "w.safetensors"},
             "fresh: expected the first part of a parameter's na",

@@ -102,6 +102,8 @@ def products(module: nn.Module, out: Tensor) -> int:
         return flat * 2 // 3 if deep else flat
     weight = module.weight
     assert isinstance(weight, Tensor)
+    if isinstance(module, nn.ConvTranspose2d):  # every tap goes to an output of its own, of every input
+        return out.numel() * weight[:, 0].numel() // (module.stride[0] * module.stride[1])
     outputs = out.numel() * (4 if isinstance(module, DirectConv) and module.pooling else 1)
     return outputs * weight.numel() // weight.shape[0]
 
