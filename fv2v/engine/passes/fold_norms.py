@@ -3,8 +3,8 @@
 
 from itertools import pairwise
 
+import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fv2v.networks import DenseMotion, blocks
 from fv2v.networks.hourglass import Hourglass3d
@@ -13,6 +13,7 @@ from fv2v.networks.trunks import Stage
 
 BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+SOME = 64  # channels whose weights are in float64 at a time
 # by class: each convolution, and the norm that its output goes through next
 FOLLOWS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     blocks.SameBlock2d: (("conv", "norm"),),
@@ -55,8 +56,22 @@ def children_of(module: nn.Module) -> list[str]:
 def _fold(module: nn.Module, conv: str, norm: str) -> None:
     before, after = getattr(module, conv), getattr(module, norm)
     if isinstance(before, CONVOLUTIONS) and isinstance(after, BATCH_NORMS):
-        setattr(module, conv, fuse_conv_bn_eval(before, after))
+        setattr(module, conv, _folded(before, after))
         setattr(module, norm, nn.Identity())
+
+
+@torch.no_grad()
+def _folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> nn.Module:
+    """The convolution, its weights times the norm's factors: in float64, so that each is rounded once."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    bias = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean
+    bias = (bias * factor + norm.bias).to(conv.weight.dtype)
+    conv.bias = nn.Parameter(bias, requires_grad=False)
+    conv.weight.requires_grad_(False)
+    for rows, by in zip(conv.weight.split(SOME), factor.split(SOME), strict=True):
+        rows.copy_(rows.double() * by.view(-1, *(1 for _ in rows.shape[1:])))
+    return conv
 
 
 def _divided(conv: SpectralConv2d) -> nn.Conv2d:
