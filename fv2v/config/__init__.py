@@ -240,6 +240,10 @@ class ModelConfig:
         require(fits, f"without project a generator.width of {channels}", self.generator.width)
         fits = flat or self.dense_motion.reads == "features"
         require(fits, "volume_depth 1 where M reads pictures", self.volume_depth)
+        if self.appearance.transformer:
+            features = self.dense_motion.reads == "features" and not self.generator.detail_channels
+            fits = self.appearance.lift and features
+            require(fits, "lift, M that reads features and no detail beside appearance.transformer", self)
         if self.canonical and self.canonical.hourglass:
             require(
                 flat and self.direct, "volume_depth 1 and head.trunk 'none' beside L's hourglass", self.head

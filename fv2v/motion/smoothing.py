@@ -103,8 +103,9 @@ class SteadyMotion:
 
     def run(self, motion: Motion, seconds: float | None = None) -> Motion:
         """The next T frames of one driver, a row each, `seconds` apart; otherwise as `step`."""
-        steps = [self.step(motion[i : i + 1], seconds) for i in range(len(motion))]
-        return Motion.cat(steps)
+        if len(motion) == 1:
+            return self.step(motion, seconds)
+        return Motion.cat([self.step(motion[i : i + 1], seconds) for i in range(len(motion))])
 
     def _follow(self, name: str, motion: Motion, interval: float) -> Tensor:
         value = getattr(motion, name)

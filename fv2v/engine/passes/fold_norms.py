@@ -63,7 +63,8 @@ def _fold(module: nn.Module, conv: str, norm: str) -> None:
 @torch.no_grad()
 def _folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> nn.Module:
     """The convolution, its weights times the norm's factors: in float64, so that each is rounded once."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     bias = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean
     bias = (bias * factor + norm.bias).to(conv.weight.dtype)
