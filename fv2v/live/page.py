@@ -17,6 +17,7 @@ from aiohttp import web
 
 from fv2v.face.portrait import crop_face
 from fv2v.live.films import DONE, Films
+from fv2v.live.memory import share_heaps
 from fv2v.live.peer import Peer
 from fv2v.live.server import (
     Limits,
@@ -167,6 +168,7 @@ async def page_app(
 ) -> AsyncIterator[web.Application]:
     """The page's application, for `listening`; its sessions, films and files end with the block."""
     limits = limits or Limits()
+    share_heaps()
     with TemporaryDirectory(prefix="fv2v-serve-") as folder:
         page = await asyncio.to_thread(partial(Page, reenactor, Path(folder), is_loopback(host), limits))
         app = guarded_app(secret, host, limits)

@@ -17,6 +17,7 @@ from aiortc.mediastreams import MediaStreamError
 from fv2v.live.controls import Controls
 from fv2v.live.frames import Decoded, to_frame
 from fv2v.live.loopback import on_loopback
+from fv2v.live.memory import give_back
 from fv2v.live.server import Limits, Refused
 from fv2v.live.session import Session
 from fv2v.live.timecode import PERIOD, read_time
@@ -119,7 +120,8 @@ class Peer:
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         await self._connection.close()
-        await asyncio.get_running_loop().run_in_executor(None, self.session.close)
+        await asyncio.to_thread(self.session.close)
+        await asyncio.to_thread(give_back)
         self._ended()
 
     def _start(self, work: Any) -> None:
