@@ -86,7 +86,8 @@ def candidates(*tensors: Tensor, align_corners: bool, variance: float, memory_fo
     return warp_candidates.reference(*tensors, align_corners, variance)
 
 
-def composed(*tensors: Tensor, align_corners: bool, mask_threshold: float) -> Tensor:
+def composed(*tensors: Tensor, align_corners: bool, mask_threshold: float, return_flow: bool) -> Tensor:
+    assert not return_flow  # models with detail alone ask for it
     return compose_warp.reference(*tensors, align_corners, mask_threshold, False, False, False)[0]
 
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -279,7 +279,7 @@ def _write_shard(folder: Path, index: ShardIndex, shard: int) -> int:
         expression, pose = heads.frames(row, index.frames, FRAMES_SEED)
         canonical, motion = truth(identity, expression, pose)
         pictures = heads.pictures(row, FRAMES_SEED, expression, pose)
-        tensors = {f.name: getattr(motion, f.name) for f in fields(motion)}
+        tensors = {name: getattr(motion, name) for name in POSED}
         drawn.append({"pictures": pictures, "canonical": canonical[0], **tensors})
     stacked = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
     with whole_file(_path(folder, shard)) as temporary:

@@ -168,7 +168,7 @@ def test_weights_that_do_not_fit_are_no_model(fv2v, release, tmp_path, monkeypat
         ("sadtalker", [], [MAPPING], "the file holds mapping; with SadTalker's mapping network give its"),
         ("sadtalker", [RENDERER], ["."], f"mapping network without {RENDERER}"),
         ("sadtalker", [MAPPING], [RENDERER, MAPPING], f"{MAPPING}: no such file"),
-        ("sadtalker", [], [MAPPING, MAPPING], "expected one file of weights, SadTalker's two"),
+        ("sadtalker", [], [MAPPING, MAPPING], "expected one file of weights, PerformRecast's four, "),
         ("zlh", [], [ZLH, ZLH, ZLH], "or LivePortrait's five; got "),
         ("zlh", [ZLH], ["."], "expected a file of weights, or a folder with SadTalker's two"),
     ],

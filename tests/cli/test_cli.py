@@ -147,7 +147,7 @@ def test_convert(fv2v, files, tmp_path):
         ({"driving": "text.mp4"}, "text.mp4: not a video that FFmpeg can read"),
         ({"driving": str(clips.PORTRAIT)}, "of a picture that drives a picture comes: expected .png, .jpg"),
         ({"fps": "30"}, "driving.mp4: expected fps for a folder of frames alone"),
-        ({"sound": "source"}, "sound: the source is a picture, which has none"),
+        ({"sound": "source"}, "sound: the source is no film with sound"),
         ({"sound": str(clips.PORTRAIT)}, "mona_lisa.jpg: expected a file with sound, found none in it"),
         ({"driving": "faceless.mp4"}, "faceless.mp4: no face found in the first 4 frames"),
         ({"driving": "."}, "cut.jpg: truncated"),  # a folder of frames
@@ -160,7 +160,7 @@ def test_convert(fv2v, files, tmp_path):
         ({"yaw": "200"}, "expected yaw from -90 to 90 degrees, got 200"),
         ({"pitch": "-90.5"}, "expected pitch from -90 to 90 degrees, got -90.5"),
         ({"roll": "1e6"}, "expected roll from -90 to 90 degrees, got 1e+06"),
-        ({"preset": "vox-512"}, "liveportrait, starter; got 'vox-512'"),
+        ({"preset": "vox-512"}, "starter; got 'vox-512'"),
         ({"preset": "vox-256"}, "tiny.safetensors holds a 'tiny-vox' model"),
         ({"weights": "absent.pth.tar"}, "absent.pth.tar: no such file"),
         ({"weights": "cut.safetensors"}, "cut.safetensors is no .safetensors file, or a damaged one"),

@@ -34,10 +34,10 @@ CASES = [
     (TINY_SADTALKER, "gather", {"relative": False, "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
     (TINY_DETAIL, "gather", {"relative": True, "batch_size": 2}),
-    (TINY_DETAIL_SPADE, "grid_sample", {"relative": False}),
     (TINY_FOMM, "gather", {"relative": True, "adapt_scale": True, "batch_size": 2}),
 ]
 MORE = [
+    (TINY_DETAIL_SPADE, "grid_sample", {"relative": False}),
     (TINY, "grid_sample", {"relative": False}),
     (TINY_VOX_JACOBIAN, "grid_sample", {"relative": False, "view": "replace"}),
     (TINY_LIVEPORTRAIT, "gather", {"relative": True, "view": "replace", "batch_size": 2}),

@@ -20,6 +20,8 @@ from fv2v_kernels import OPS, available, use_backend
 
 # where an error would show: after L, H, M and the flows; after the reads; at the end
 WATCHED = ("dm.deformation", "warped", "prediction")
+LONG = ("performrecast", "fomm-256-unaligned", "fomm-256-mgif")  # seconds, or hardly another than one before
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PRESETS]
 
 
 @cache
@@ -51,7 +53,7 @@ def run(preset: str, dtype: torch.dtype, backend: str, seen: str = "noise", devi
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", NAMES)
 def test_half_is_as_accurate_as_stock_pytorch(preset, dtype, device):
     if not all(device in available(op, device) for op in OPS):
         pytest.skip(f"this build has no {device} kernels")
@@ -70,7 +72,7 @@ def test_half_is_as_accurate_as_stock_pytorch(preset, dtype, device):
 
 @pytest.mark.parametrize("seen", ["noise", "black"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", NAMES)
 def test_half_stays_finite(preset, dtype, seen):
     recording = run(preset, dtype, available("warp3d", "cpu")[0], seen)
     broken = [entry for entry, tensor in recording.items() if not tensor.isfinite().all()]

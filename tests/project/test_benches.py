@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benches, run as people run them: all rows at next to no size, one at its own.
 
-The JSON has what `fv2v bench` reads, and names no host.
+The JSON has what `fv2v bench` reads, and names no host. All rows run among the slow tests.
 """
 
 import os
@@ -45,12 +45,14 @@ def tiny(tmp_path_factory):
     return results_of(tmp_path_factory.mktemp("benches") / "all.json", "benches", *ONCE, FV2V_TINY="1")
 
 
+@pytest.mark.slow
 def test_every_bench_runs(tiny):
     ran = Counter(bench["fullname"].partition("::")[0] for bench in tiny["benchmarks"])
     assert set(ran) == {f"benches/{path.name}" for path in (ROOT / "benches").glob("bench_*.py")}
     assert any(bench["params"].get("backend") == "torch.compile" for bench in tiny["benchmarks"])
 
 
+@pytest.mark.slow
 def test_frames_say_what_they_cost(tiny):
     rows = [bench for bench in tiny["benchmarks"] if "form" in bench["extra_info"]]
     found = Counter((row["extra_info"]["preset"], row["extra_info"]["batch"]) for row in rows)
@@ -66,12 +68,14 @@ def test_frames_say_what_they_cost(tiny):
             assert info["gflop"] <= 1.001 * info["gflop_before"]  # joined heads say their scale of 1, too
 
 
+@pytest.mark.slow
 def test_a_rewrite_has_a_number(tiny):
     labels = [b["extra_info"]["label"] for b in tiny["benchmarks"] if "rewrite" in b["extra_info"]]
     assert labels[:3] == ["stock PyTorch", "operators", "fold_norms"]
     assert len(labels) % 3 == 0  # presets
 
 
+@pytest.mark.slow
 def test_what_is_printed_and_shown(tiny):
     text = bench_markdown.markdown(tiny)
     assert "| `liveportrait`, 8 frames | whole frame |" in text

@@ -101,5 +101,5 @@ def test_everything_learns(heads):
     ids=["spade", "narrow"],
 )
 def test_other_networks_are_refused(config, got):
-    with pytest.raises(ValueError, match=f"expected a residual decoder, and 3 channels or more.*{got}"):
+    with pytest.raises(ValueError, match=f"a residual decoder, and 3 channels or more.*{got}"):
         begin_with_prior(FaceVid2Vid(config))

@@ -26,7 +26,7 @@ class Phases(nn.Module):
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
         ones = [1] * (x.dim() - 2)
         padding = [*(k // 2 for k in self.weight.shape[2:-2]), 1, 1]
-        return interleaved(convolution_relu(x, self.weight, self.bias, None, padding, ones), x, beside)
+        return interleaved(convolution_relu(x, self.weight, self.bias, None, ones, padding), x, beside)
 
 
 class Coarsened(nn.Module):
