@@ -86,8 +86,8 @@ def candidates(*tensors: Tensor, align_corners: bool, variance: float, memory_fo
     return warp_candidates.reference(*tensors, align_corners, variance)
 
 
-def composed(*tensors: Tensor, align_corners: bool, mask_threshold: float, return_flow: bool) -> Tensor:
-    assert not return_flow  # models with detail alone ask for it
+def composed(*tensors: Tensor, align_corners: bool, mask_threshold: float, **more: bool) -> Tensor:
+    assert not any(more.values())  # models with detail alone ask for flow and mask
     return compose_warp.reference(*tensors, align_corners, mask_threshold, False, False, False)[0]
 
 
