@@ -9,7 +9,6 @@ again.
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -122,7 +121,7 @@ def measure(folder: Path, loss: float, seconds: float) -> list[Row]:
             time.sleep(1.0)
         finally:
             for side in sides:
-                side.send_signal(signal.SIGINT)
+                side.terminate()
             for side in sides:
                 side.wait(timeout=60)
     return [summary(folder, side, loss, begin, end, restored, carried[1 - side]) for side in (0, 1)]
