@@ -30,6 +30,8 @@ from fv2v.presets import (
 )
 
 Network = dict[str, torch.Tensor]
+# of LivePortrait's release, and of PerformRecast's
+FOUR = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 # by release: the key list that is beside this file, and which of its entries is which network
 RECORDED: dict[str, tuple[str, dict[str, str]]] = {
     "zlh": ("zlh", {name: name for name in ("generator", "kp_detector", "he_estimator")}),
@@ -57,28 +59,14 @@ RECORDED: dict[str, tuple[str, dict[str, str]]] = {
         {
             name: name
             for name in (
-                "appearance_feature_extractor",
-                "motion_extractor",
-                "warping_module",
-                "spade_generator",
+                *FOUR,
                 "stitching_retargeting_module.stitching",
                 "stitching_retargeting_module.lip",
                 "stitching_retargeting_module.eye",
             )
         },
     ),
-    "performrecast": (
-        "performrecast",
-        {
-            name: name
-            for name in (
-                "appearance_feature_extractor",
-                "motion_extractor",
-                "warping_module",
-                "spade_generator",
-            )
-        },
-    ),
+    "performrecast": ("performrecast", {name: name for name in FOUR}),
 }
 
 # what each loads as, and whose tables serve
