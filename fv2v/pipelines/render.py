@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.interruption import Keep
@@ -53,7 +54,7 @@ def render(
     start: float | None = None,
     end: float | None = None,
     still: PathLike | None = None,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     paste_back: bool = False,
     device: str | None = None,
@@ -85,7 +86,7 @@ def render(
         edit_from: as `reenact` takes it; of the driver it gets None.
         still, face, paste_back, codec, crf, encoder_preset, keep_partial, resume, progress, animation: as
             `reenact` takes them.
-        crop: cut the square around the face out of portrait and still. False takes their middle squares.
+        crop: as `reenact` takes it, of portrait and still.
 
     Raises:
         FileNotFoundError: a file or the output's folder is absent.
