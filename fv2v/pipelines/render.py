@@ -125,7 +125,10 @@ def render(
     source = open_source(portrait, crop, faces.choose(face), span)
     film = source if isinstance(source, SourceFilm) else None
     own_sound = moved_by.path if moved_by.has_sound else None
-    sound = chosen_sound(sound, motion, own_sound, film.reader.sound if film else None)
+    if sound is None and own_sound:
+        sound = own_sound  # which is no film that could be looked into
+    else:
+        sound = chosen_sound(sound, motion, own_sound, film.reader.sound if film else None)
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
     if edit_from is not None and isinstance(source, CroppedPortrait):
         options = replace(options, edit=edit_from(openness_of(source), None))

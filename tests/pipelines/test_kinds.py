@@ -180,7 +180,7 @@ def films_that_are_moved() -> Iterator:
             yield pytest.param(source, driving, out, marks=() if often else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("source", "driving", "out"), films_that_are_moved())
+@pytest.mark.parametrize(("source", "driving", "out"), [*films_that_are_moved()])
 def test_every_film_by_every_driver_into_every_film(fv2v, coded, tmp_path, monkeypatch, source, driving, out):
     """The film's own frames and times, as long as the driver lasts; the driver's sound, or else its own."""
     monkeypatch.chdir(coded)
