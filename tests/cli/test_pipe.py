@@ -71,7 +71,7 @@ def test_a_film_through_a_pipe_is_the_film(fv2v, files, monkeypatch):
         (b"", False, (), "-: expected a film from a pipe, got nothing"),
         (b"film", True, (), "-: expected a film from a pipe, as `... | fv2v reenact SOURCE -`; got a termi"),
         (b"film", False, ("--resume",), "-: expected no --resume with a pipe, whose film cannot be known"),
-        (b"no film", False, (), "stdin: not a video that FFmpeg can read, or a damaged one"),
+        (b"no film", False, (), "stdin: not a video that FFmpeg can read"),
     ],
 )
 def test_what_no_pipe_gives(fv2v, tmp_path, monkeypatch, data, terminal, more, message):
