@@ -81,9 +81,6 @@ class TrainConfig:
 
     data: Path  # a folder of videos or of drawn heads, as `open_data` takes it
     output: Path  # the run's folder: checkpoints, the trained model, this config, TensorBoard's files, a log
-    # a folder of clips that are not trained on, as `fv2v evaluate` takes it, by which the model is scored on
-    # the way; None: drawn heads where the data are drawn heads, else no scores
-    held_out: Path | None = None
     model: ModelConfig | None = None  # None: that of `weights`, or else the paper's
     weights: Path | None = None  # to start from, a file or folder as `--weights` takes it; None: random ones
     # first parts of parameters' names that are initialised anew, not taken from `weights`
@@ -125,6 +122,9 @@ class TrainConfig:
     augment: AugmentConfig | None = None
     workers: int = 2  # processes that read pairs
 
+    # a folder of clips that are not trained on, as `fv2v evaluate` takes it, by which the model is scored on
+    # the way; None: drawn heads where the data are drawn heads, else no scores
+    held_out: Path | None = None
     log_every: int = 50  # steps between numbers in TensorBoard and in the log
     sheet_every: int = 1000  # between pictures there
     scores_every: int = 1000  # between scores of what is held out
