@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _MODULES = {  # where each public name lives
+    "CropChoice": "fv2v.face.cropping",
     "Edit": "fv2v.motion.edit",
     "FaceTracker": "fv2v.face.tracking",
     "ModelConfig": "fv2v.config",
@@ -58,6 +59,7 @@ __all__ = [*_MODULES]
 
 if TYPE_CHECKING:  # the same names for type checkers and editors, which do not run `__getattr__`
     from fv2v.config import ModelConfig as ModelConfig
+    from fv2v.face.cropping import CropChoice as CropChoice
     from fv2v.face.portrait import crop_face as crop_face
     from fv2v.face.tracking import FaceTracker as FaceTracker
     from fv2v.geometry import Motion as Motion

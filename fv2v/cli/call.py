@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fv2v.cli.options import (
-    Crop,
     Detector,
     DrivingFace,
     Face,
@@ -73,6 +72,14 @@ Page = Annotated[
         "--page",
         help="Print the address of a page on this machine, for your camera and microphone, where you see and "
         "hear the other side.",
+    ),
+]
+Crop = Annotated[
+    bool,
+    typer.Option(
+        "--crop/--no-crop",
+        help="Find the face, cut a steady square around it. --no-crop takes the middle square as it is, "
+        "for pictures and videos that are face crops already.",
     ),
 ]
 Seconds = Annotated[float | None, typer.Option(help="Hang up after so many seconds.", show_default=False)]

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fv2v.cli.options import BatchSize, Crop, Detector, DrivingFace, Face, ModelOptions, Portrait, chosen_face
+from fv2v.cli.crop_options import CropOptions
+from fv2v.cli.options import BatchSize, Detector, DrivingFace, Face, ModelOptions, Portrait, chosen_face
 from fv2v.cli.output_options import Frames, Overwrite, free_name
 
 Driving = Annotated[
@@ -59,6 +60,7 @@ def encode(
     driving: Driving,
     output: Coded,
     model: ModelOptions,
+    cropping: CropOptions,
     quality: Quality = "75",
     kbps: Kbps = None,
     keypoints: Keypoints = None,
@@ -68,7 +70,6 @@ def encode(
     sound_kbps: SoundKbps = None,
     sound: SoundFile = None,
     frames: Frames = None,
-    crop: Crop = True,
     face: Face = "1",
     driving_face: DrivingFace = "1",
     detector: Detector = None,
@@ -97,7 +98,7 @@ def encode(
             coding=coding,
             sound=sound,
             frames=frames,
-            crop=crop,
+            crop=cropping.crops(),
             face=chosen_face(face, detector),
             driving_face=chosen_face(driving_face, detector),
             batch_size=batch_size,

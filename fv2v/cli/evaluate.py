@@ -41,6 +41,14 @@ Sheet = Annotated[
     Path | None,
     typer.Option(metavar="PICTURE", help="Write a contact sheet: outputs beside the true pictures."),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write a page: tables, each head's scores, the sheet, and of weights in a run's folder its "
+        "curves. One file, which needs no network.",
+    ),
+]
 Rows = Annotated[int, typer.Option(help="Heads, or clips, on the sheet.")]
 Features = Annotated[
     Path | None,
@@ -78,6 +86,7 @@ def evaluate(
     seed: Seed = 0,
     output: Json = None,
     sheet: Sheet = None,
+    html: Html = None,
     rows: Rows = 4,
     features: Features = None,
     landmarks: Landmarks = None,
@@ -95,7 +104,7 @@ def evaluate(
     from fv2v.metrics.evaluate import MetricNetworkFiles, measure
     from fv2v.metrics.report import tables
 
-    for path in (output, sheet):
+    for path in (output, sheet, html):
         if path is not None:
             free_name(path, overwrite)
     if quick:
@@ -108,6 +117,7 @@ def evaluate(
             seed=seed,
             output=output,
             sheet=sheet,
+            html=html,
             rows=rows,
             networks=MetricNetworkFiles(features, landmarks, embedding, trust),
             batch_size=batch_size,
@@ -116,6 +126,6 @@ def evaluate(
         )
     for table in tables(report):
         print_table(table)
-    for path in (output, sheet):
+    for path in (output, sheet, html):
         if path is not None:
             typer.echo(f"{path}: written")

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from fv2v.cli.crop_options import CropOptions
 from fv2v.cli.motion_options import Lost
 from fv2v.cli.options import (
     BatchSize,
-    Crop,
     Detector,
     DrivingFace,
     ModelOptions,
@@ -45,10 +45,10 @@ def extract(
     output: MotionFile,
     model: ModelOptions,
     span: SpanOptions,
+    cropping: CropOptions,
     source_coefficients: OwnCoefficients = None,
     strict: Strict = False,
     lost: Lost = "hold",
-    crop: Crop = True,
     driving_face: DrivingFace = "1",
     detector: Detector = None,
     batch_size: BatchSize = 1,
@@ -66,7 +66,7 @@ def extract(
             **span.span_arguments(),
             strict=strict,
             lost=lost,
-            crop=crop,
+            crop=cropping.crops(driver_alone=True),
             driving_face=chosen_face(driving_face, detector),
             batch_size=batch_size,
             progress=progress,

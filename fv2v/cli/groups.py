@@ -14,7 +14,10 @@ from fv2v.cli.help import show_all
 
 Command = Callable[..., Any]
 HelpAll = Annotated[
-    bool, typer.Option("--help-all", is_eager=True, callback=show_all, help="Say more of each option.")
+    bool,
+    typer.Option(
+        "--help-all", is_eager=True, callback=show_all, help="Say more of each option, and of rare ones."
+    ),
 ]
 
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--help`: options by group, a sentence each; `--help-all` explains them in full."""
+"""`--help`: options by group, a sentence each; `--help-all` explains all in full, rare ones too."""
 
 import re
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from fv2v.cli.crop_options import with_whose
 
 OTHERS = "Others"
 
@@ -15,10 +17,17 @@ class GroupedHelp(TyperCommand):
 
     full = False
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--crop` and `--no-crop` may stand alone where `--crop` has a value."""
+        has_value = any("--crop" in each.opts and not getattr(each, "is_flag", True) for each in self.params)
+        return super().parse_args(ctx, [*with_whose(args)] if has_value else args)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The arguments, then each group: in full after `show_all`, else the first sentences."""
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         for parameter in self.get_params(ctx):
+            if self.full and getattr(parameter, "hidden", False):
+                parameter.hidden = False  # type: ignore[attr-defined]
             record = parameter.get_help_record(ctx)
             if record is not None:
                 is_option = parameter.param_type_name == "option"

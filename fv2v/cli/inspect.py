@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fv2v.cli.crop_options import CropOptions
 from fv2v.cli.options import (
-    Crop,
     Detector,
     DrivingFace,
     Face,
@@ -44,10 +44,10 @@ def inspect(
     driving: Driving,
     output: PictureOutput,
     model: ModelOptions,
+    cropping: CropOptions,
     source_coefficients: OwnCoefficients = None,
     frame: FrameNumbers = None,
     relative: Relative = None,
-    crop: Crop = True,
     face: Face = "1",
     driving_face: DrivingFace = "1",
     detector: Detector = None,
@@ -63,7 +63,7 @@ def inspect(
         source_coefficients=source_coefficients,
         frames=frame or (),
         relative=relative,
-        crop=crop,
+        crop=cropping.crops(),
         face=chosen_face(face, detector),
         driving_face=chosen_face(driving_face, detector),
         **model.reenactor_arguments(by_coefficients=source_coefficients is not None),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fv2v.cli.crop_options import CropOptions
 from fv2v.cli.printable import printable
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
@@ -51,14 +52,6 @@ Dtype = Annotated[
         "--dtype",
         help="float32, float16 or bfloat16. float32 is exact; the others are faster on a GPU and use half "
         "the memory.",
-    ),
-]
-Crop = Annotated[
-    bool,
-    typer.Option(
-        "--crop/--no-crop",
-        help="Find the face, cut a steady square around it. --no-crop takes the middle square as it is, "
-        "for pictures and videos that are face crops already.",
     ),
 ]
 Face = Annotated[
@@ -179,10 +172,20 @@ class ModelOptions(WeightsOptions):
 
 
 @dataclass(frozen=True)
-class PortraitOptions:
+class PortraitOptions(CropOptions):
     """Which face of the portrait, and whether it is put back into the picture."""
 
-    crop: Crop = True
+    source_max_side: Annotated[
+        int | None,
+        typer.Option(
+            "--source-max-side",
+            metavar="PIXELS",
+            help="Reduce the portrait first, where its longer side has more. LivePortrait's release takes "
+            "1280. By default it stays as it is.",
+            hidden=True,
+            show_default=False,
+        ),
+    ] = None
     face: Face = "1"
     detector: Detector = None
     paste_back: Annotated[
@@ -196,7 +199,8 @@ class PortraitOptions:
     def face_arguments(self) -> dict[str, Any]:
         """These options, as `fv2v.reenact` takes them."""
         face = chosen_face(self.face, self.detector)
-        return {"crop": self.crop, "face": face, "paste_back": self.paste_back}
+        crop = self.crops(source_max_side=self.source_max_side)
+        return {"crop": crop, "face": face, "paste_back": self.paste_back}
 
 
 @dataclass(frozen=True)

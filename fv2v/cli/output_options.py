@@ -36,7 +36,8 @@ Codec = Annotated[
     typer.Option(
         metavar="libx264|libopenh264|vp9|av1",
         help="How the film is encoded. Where FFmpeg has it: H.264 by x264 (GPL), the default, or OpenH264, "
-        "VP9, the default of .webm, or AV1.",
+        "VP9, the default of .webm, or AV1. In hardware, where the machine has it: h264_nvenc, "
+        "h264_amf, h264_qsv, h264_videotoolbox, and the same with hevc for H.265.",
         show_default=False,
     ),
 ]
@@ -44,8 +45,8 @@ Crf = Annotated[
     int | None,
     typer.Option(
         metavar="NUMBER",
-        help="Constant quality, 0 the finest. Of x264 to 51, 18 by default; of VP9 and AV1 to 63, 24 by "
-        "default.",
+        help="Constant quality, 0 the finest. Of x264 and in hardware to 51, 18 or 19 by default; of VP9 "
+        "and AV1 to 63, 24 by default.",
         show_default=False,
     ),
 ]
@@ -53,7 +54,8 @@ EncoderPreset = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|NUMBER",
-        help="Speed for size. Of x264 ultrafast to placebo, of VP9 0 to 8, of AV1 0 to 13, the fastest.",
+        help="Speed for size. Of x264 ultrafast to placebo, of VP9 0 to 8, of AV1 0 to 13, the fastest; of "
+        "h264_nvenc p7 to p1.",
         show_default=False,
     ),
 ]

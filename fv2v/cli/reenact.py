@@ -10,6 +10,7 @@ from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import Lost, MotionOptions
 from fv2v.cli.options import FaceOptions, ModelOptions, OwnCoefficients, Strict, ViewOptions
 from fv2v.cli.output_options import Compare, Sound, SpanOptions, VideoOutput
+from fv2v.cli.pipe import PIPE, from_pipe
 from fv2v.jobs.call import Call
 
 Source = Annotated[
@@ -25,7 +26,7 @@ Driving = Annotated[
     typer.Argument(
         metavar="DRIVING",
         help="What moves it: a film, a folder or pattern of frames, as frames/%04d.png; motion, as "
-        "`fv2v render` takes it; or a picture, of which a picture comes.",
+        "`fv2v render` takes it; a picture, of which a picture comes; or -, a film from a pipe.",
         show_default=False,
     ),
 ]
@@ -57,10 +58,14 @@ def reenact(
     """Move SOURCE as the face in DRIVING moves, and write the film: same frames, time stamps and sound."""
     from fv2v.pipelines.reenact import reenact as run
 
+    if driving == PIPE and film.resume:
+        raise ValueError("-: expected no --resume with a pipe, whose film cannot be known again")
+    output = film.path()
+    driving = from_pipe(driving)
     arguments = {
         "portrait": portrait,
         "driving": driving,
-        "output": film.path(),
+        "output": output,
         "view": view.view(),
         "still": editing.still,
         **span.span_arguments(),

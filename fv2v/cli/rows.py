@@ -105,6 +105,8 @@ def _words(option: Any, value: Any) -> Iterator[str]:
                 raise ValueError(f"{option.name}: expected true or false, got {each!r}")
             if truth or option.secondary_opts:
                 yield name if truth else option.secondary_opts[0]
+        elif isinstance(each, bool) and option.name == "crop":
+            yield f"{name}={str(each).lower()}"
         elif isinstance(each, bool) or each is None:
             raise ValueError(f"{option.name}: expected a value, got {str(each).lower()}")
         else:

@@ -38,14 +38,20 @@ class Box:
         return np.array([[scale, 0, self.left + edge], [0, scale, self.top + edge], [0, 0, 1]])
 
 
-def box_around(face: Face, size: tuple[int, int]) -> Box:
+def box_around(
+    face: Face, size: tuple[int, int], scale: float | None = None, shift: float | None = None
+) -> Box:
     """The square to cut for a face in a picture of `size` (H, W).
 
     To stay inside the picture it may shrink to `TIGHT` face sides and move by `SHIFT`; the head stays whole.
+    A `scale`, its side in face sides, and a `shift` down, in its own sides, are kept to as they are given.
     """
     H, W = size
-    side = round(min(max(min(H, W), TIGHT * face.side), WIDE * face.side))
-    return Box(_toward_inside(face.x - side / 2, side, W), _toward_inside(face.y - side / 2, side, H), side)
+    fitting = min(max(min(H, W), TIGHT * face.side), WIDE * face.side)
+    side = max(1, round(fitting if scale is None else scale * face.side))
+    left, top = face.x - side / 2, face.y - side / 2
+    lowered = _toward_inside(top, side, H) if shift is None else round(top + shift * side)
+    return Box(_toward_inside(left, side, W), lowered, side)
 
 
 def _toward_inside(start: float, side: int, size: int) -> int:

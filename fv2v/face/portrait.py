@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The choice of a face in a portrait or a video, and the portrait's crop that the networks see."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike as OsPath
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fv2v.face.crop import Box, box_around, cut, middle_square
+from fv2v.face.cropping import CropChoice, Crops, Framing
 from fv2v.face.detectors.base import Face, FaceDetector, LandmarkDetector
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces, read_faces
 from fv2v.face.detectors.liveportrait import LivePortraitFaces
 from fv2v.face.find import find_face
 from fv2v.face.landmarks import (
-    DRIVING_SCALE,
-    DRIVING_VY,
     RELEASE_SIZE,
     Square,
     crop_square,
     square_around,
     square_by_five,
-    upright_square,
 )
 from fv2v.face.paste import paste_back
 from fv2v.face.visibility import remarks
@@ -39,6 +37,13 @@ class FaceChoice:
     # driver's is not, since a tilt of the head is motion, and a driving video's is the mean of its frames'
     landmarks: LandmarkDetector | None = None
     by_points: bool = False  # cut so, but of about that size, by five points where the detector has them
+
+    def scaled(self, factor: float) -> "FaceChoice":
+        """The same in pictures that are so much larger: coordinates that were given are so, too."""
+        if factor == 1 or not isinstance(self.detector, GivenFaces):
+            return self
+        given = self.detector.scaled(factor)
+        return replace(self, detector=given, landmarks=given.landmarks if given.marked else None)
 
 
 class CroppedPortrait(NamedTuple):
@@ -68,7 +73,9 @@ def choose_face(face: Any, crop: bool = True) -> FaceChoice:
     """
     choice = _choice(face)
     if not crop and choice != FaceChoice():
-        raise ValueError("--no-crop, crop=False takes the middle square: expected no face to be chosen")
+        raise ValueError(
+            "what is not cropped (--no-crop, crop=False) is its middle square: expected no face to be chosen"
+        )
     return choice
 
 
@@ -88,25 +95,29 @@ def _choice(face: Any) -> FaceChoice:
 
 
 def crop_portrait(
-    picture: PathLike | np.ndarray, crop: bool = True, face: Any = 1, *, drives: bool = False
+    picture: PathLike | np.ndarray, crop: Crops = True, face: Any = 1, *, drives: bool = False
 ) -> CroppedPortrait:
     """A picture, of a file or (H, W, 3) uint8 RGB, and its crop around a face, as `choose_face` takes it.
 
     The crop has the picture's own resolution; by landmarks, the 512 pixels of LivePortrait's crops.
-    `crop=False` takes the middle square. A picture that `drives` is not rotated upright: its tilt is motion.
+    `crop` as `CropChoice.of` takes it; False takes the middle square. A picture that `drives` is not rotated
+    upright: its tilt is motion.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: no picture, or no such face in it (see `choose_face` and `find_face`).
     """
-    choice = choose_face(face, crop)
+    framing = CropChoice.of(crop).framing(drives)
+    choice = choose_face(face, framing.cut)
     name = "the picture"
     if not isinstance(picture, np.ndarray):
         name, picture = str(picture), read_image(picture)
     elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
         raise ValueError(f"picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
-    if crop:
-        return _cropped(picture, name, choice, drives)
+    choice = choice.scaled(framing.factor(picture.shape[:2]))
+    picture = framing.reduced(picture)
+    if framing.cut:
+        return _cropped(picture, name, choice, framing)
     box = middle_square(picture)
     return CroppedPortrait(picture, cut(picture, box, box.side), box)
 
@@ -125,27 +136,25 @@ def crop_face(picture: PathLike | np.ndarray, face: Any = 1) -> np.ndarray:
     return crop_portrait(picture, face=face).image
 
 
-def _cropped(picture: np.ndarray, name: str, choice: FaceChoice, drives: bool) -> CroppedPortrait:
+def _cropped(picture: np.ndarray, name: str, choice: FaceChoice, framing: Framing) -> CroppedPortrait:
     found = find_face(picture, name, choice.number, choice.detector)
-    if square_and_marks := _marked_square(picture, found, choice, drives):
+    if square_and_marks := _marked_square(picture, found, choice, framing):
         square, landmarks = square_and_marks
         return CroppedPortrait(picture, crop_square(picture, square, RELEASE_SIZE), square, found, landmarks)
-    box = box_around(found, picture.shape[:2])
+    box = box_around(found, picture.shape[:2], framing.scale, framing.shift)
     return CroppedPortrait(picture, cut(picture, box, box.side), box, found)
 
 
 def _marked_square(
-    picture: np.ndarray, found: Face, choice: FaceChoice, drives: bool
+    picture: np.ndarray, found: Face, choice: FaceChoice, framing: Framing
 ) -> tuple[Square, np.ndarray | None] | None:
     """The square by a face's landmarks, and the most of them that are known; None where there are none."""
     if choice.landmarks is None:
         if not choice.by_points or found.points is None:
             return None
-        if not drives:
-            return square_by_five(found.points), None
-        square = square_by_five(found.points, DRIVING_SCALE, DRIVING_VY)
-        return Square(square.centre, square.side), None
+        return framing.turned(square_by_five(found.points, *framing.by_landmarks)), None
     landmarks = coarse = choice.landmarks(picture, found)
     if isinstance(choice.detector, LivePortraitFaces):
         landmarks = choice.detector.refined(picture, coarse)
-    return upright_square([landmarks]) if drives else square_around(coarse), landmarks
+    marks = landmarks if framing.drives else coarse
+    return framing.turned(square_around(marks, *framing.by_landmarks)), landmarks

@@ -270,6 +270,7 @@ class SteadyCrop:
         detector: what finds the face.
         resize: how crops come to that size, as `cut` takes it.
         begin: how many frames come before the one of `start`, where that is known: they are not searched.
+        scale, shift: of the square, as `box_around` takes them.
 
     Attributes:
         tracker: what follows the face.
@@ -283,8 +284,10 @@ class SteadyCrop:
         detector: FaceDetector = find_faces,
         resize: str = TRIANGLE,
         begin: int = 0,
+        scale: float | None = None,
+        shift: float | None = None,
     ) -> None:
-        self._frames = frames
+        self._frames, self._scale, self._shift = frames, scale, shift
         self._size, self._resize = size, resize
         self.tracker = FaceTracker(start, detector, begin=begin)
 
@@ -295,7 +298,7 @@ class SteadyCrop:
     def boxes(self) -> Iterator[tuple[np.ndarray, Box]]:
         """Each frame whole, and the square in it: for pasting back (paste.py)."""
         for frame in self._frames:
-            yield frame, box_around(self.tracker.update(frame), frame.shape[:2])
+            yield frame, box_around(self.tracker.update(frame), frame.shape[:2], self._scale, self._shift)
 
     @property
     def visible(self) -> bool:

@@ -12,6 +12,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from fv2v.io.hardware import FORMAT, HARDWARE, opens
+
 BT709 = 1  # primaries, transfer and matrix all have this number in ITU-T H.273
 DEFAULT = "libx264"
 # FFmpeg's names of the encoders that serve, the first one there, and what they are told
@@ -26,6 +28,7 @@ ENCODERS: dict[str, dict[str, dict[str, str]]] = {
     "gif": {"gif": {}},
     "webp": {"libwebp_anim": {"quality": "90"}},
     "png": {"png": {}},
+    **{name: {name: maker.told} for name, maker in HARDWARE.items()},
 }
 FILMS = (".mp4", ".m4v", ".mov", ".mkv")  # what H.264 goes into
 CONTAINERS = {
@@ -36,20 +39,23 @@ CONTAINERS = {
     "gif": (".gif",),
     "webp": (".webp",),
     "png": (".png",),
+    **{name: FILMS if name.startswith("h264") else (".mp4", ".mov", ".mkv") for name in HARDWARE},
 }
 BY_SUFFIX = {".webm": "vp9", ".gif": "gif", ".webp": "webp", ".png": "png"}  # H.264 elsewhere
 COARSEST = {"libx264": 51, "libvpx-vp9": 63, "libsvtav1": 63, "libaom-av1": 63}  # crf; the finest is 0
+COARSEST |= {name: 51 for name, maker in HARDWARE.items() if maker.quality}
 _X264 = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo"
 SPEEDS: dict[str, tuple[str, list[str]]] = {  # FFmpeg's name of the option, and its values
     "libx264": ("preset", _X264.split()),
     "libvpx-vp9": ("cpu-used", [str(i) for i in range(9)]),
     "libsvtav1": ("preset", [str(i) for i in range(14)]),
     "libaom-av1": ("cpu-used", [str(i) for i in range(9)]),
+    **{name: (maker.speed, [*maker.speeds]) for name, maker in HARDWARE.items()},
 }
 TICKS = {"gif": Fraction(1, 100), "webp": Fraction(1, 1000)}  # seconds, where the format has but one
 PICTURES = {"gif": "pal8", "webp": "bgra", "png": "rgb24"}  # formats of pixels that halve no colours
 SMALL = 64  # pixels a side; x264's look-ahead reads memory that nobody wrote in films smaller than this
-BITS = 0.2  # a pixel, for libopenh264, which has no constant quality
+BITS = 0.2  # a pixel, for encoders that have no constant quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Encoding:
 
     codec: str | None = None  # a key of `ENCODERS`
     crf: int | None = None  # constant quality: 0 is the finest, x264's default here 18, VP9's and AV1's 24
-    preset: str | None = None  # how fast: x264's names, SVT-AV1's 0 to 13, VP9's 0 to 8
+    preset: str | None = None  # how fast: x264's names, SVT-AV1's 0 to 13, VP9's 0 to 8, NVIDIA's p1 to p7
 
     def codec_of(self, path: Path) -> str:
         """The codec of the file `path`."""
@@ -68,8 +74,8 @@ class Encoding:
         """Check that a film can be written to `path` so.
 
         Raises:
-            ValueError: no such codec, none in this FFmpeg, or none for such a file; or options that it does
-                not have.
+            ValueError: no such codec, none in this FFmpeg or machine, or none for such a file; or options
+                that it does not have.
         """
         codec = self.codec_of(path)
         present = [name for name in ENCODERS if _encoder(name)]
@@ -88,12 +94,17 @@ class Encoding:
         if self.preset is not None and self.preset not in speeds:
             expected = f"one of {', '.join(speeds)}" if speeds else f"none: {codec} has no such option"
             raise ValueError(f"encoder preset: expected {expected}; got {self.preset!r}")
+        if codec in HARDWARE and not opens(codec):
+            machine = HARDWARE[codec].machine
+            raise ValueError(f"codec: {codec} cannot be opened here: expected {machine}, or another codec")
 
     def options(self, codec: str) -> dict[str, str]:
         """What the encoder of a codec is told."""
         encoder = _encoder(codec)
         options = dict(ENCODERS[codec][encoder])
-        if self.crf is not None:
+        if self.crf is not None and codec in HARDWARE:
+            options |= dict.fromkeys(HARDWARE[codec].quality, str(max(1, self.crf)))  # 0 is automatic
+        elif self.crf is not None:
             options["crf"] = str(self.crf)
         if self.preset is not None:
             options[SPEEDS[encoder][0]] = self.preset
@@ -122,9 +133,11 @@ def video_stream(
         context.pix_fmt = PICTURES[codec]
         return stream
     context.height, context.width = (n + n % 2 for n in shape[:2])
-    if codec == "libopenh264":
+    if encoder not in COARSEST:
         context.bit_rate = round(BITS * context.height * context.width * rate)
-    context.pix_fmt = "yuv420p"
+    context.pix_fmt = FORMAT if codec in HARDWARE else "yuv420p"
+    if codec.startswith("hevc") and output.format.name != "matroska":
+        context.codec_tag = "hvc1"  # else Apple's players do not know it
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = ColorRange.MPEG
     return stream

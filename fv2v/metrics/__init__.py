@@ -6,7 +6,8 @@ pictures    protocols.py            a model's output for a scene, by estimated a
 numbers     scores.py               means of pictures.py (L1, PSNR, SSIM, MS-SSIM), fid.py, akd.py, csim.py;
                                     the yaw check; errors of pose and keypoints
 evaluation  evaluation.py           a model beside its two controls
-output      report.py, sheet.py     JSON, tables and a contact sheet; evaluate.py is `fv2v evaluate`
+output      report.py, sheet.py     JSON, tables and a contact sheet; html.py: all on a page; evaluate.py is
+                                    `fv2v evaluate`
 """
 
 from fv2v.metrics.akd import akd

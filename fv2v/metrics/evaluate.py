@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`: measure a model, and write the report and a contact sheet."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from fv2v.io.paths import PathLike, check_input, check_output
 from fv2v.metrics.clips import Clips
 from fv2v.metrics.evaluation import evaluate
 from fv2v.metrics.held_out import HeldOut
+from fv2v.metrics.html import SUFFIXES as PAGES
+from fv2v.metrics.html import write_html
 from fv2v.metrics.report import SUFFIXES, MetricNetworksUsed, Report, describe, weights_file
 from fv2v.metrics.scores import MetricNetworks
 from fv2v.metrics.sheet import write_sheet
@@ -68,6 +71,7 @@ def measure(
     seed: int = 0,
     output: PathLike | None = None,
     sheet: PathLike | None = None,
+    html: PathLike | None = None,
     rows: int = 4,
     networks: MetricNetworkFiles | None = None,
     batch_size: int = 1,
@@ -75,7 +79,7 @@ def measure(
     dtype: str | torch.dtype = "float32",
     progress: FrameProgress | None = None,
 ) -> Report:
-    """Evaluate a model; write a report and a contact sheet where asked, each whole or not at all.
+    """Evaluate a model; write a report, a contact sheet and a page where asked, each whole or not at all.
 
     Args:
         data: a folder of videos; None: `HeldOut` heads.
@@ -85,7 +89,8 @@ def measure(
         seed: of the heads.
         output: .json to write.
         sheet: picture to write.
-        rows: scenes on it.
+        html: page to write, with the sheet on it; of weights in a run's folder, the run's curves too.
+        rows: scenes on the sheet.
         networks: files of networks for FID, AKD and CSIM.
         batch_size: frames that go through the networks together.
         progress: called after each scene.
@@ -101,6 +106,8 @@ def measure(
         check_output(output, SUFFIXES)
     if sheet is not None:
         check_output(sheet, IMAGE_SUFFIXES)
+    if html is not None:
+        check_output(html, PAGES)
     used = networks.used()
     reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
     scenes = _scenes(data, reenactor, identities, frames, seed)
@@ -114,7 +121,7 @@ def measure(
         scenes,
         networks=networks.load(reenactor.device),
         batch_size=batch_size,
-        examples=0 if sheet is None else rows,
+        examples=0 if sheet is None and html is None else rows,
         progress=report_progress,
     )
     setting = describe(
@@ -127,12 +134,22 @@ def measure(
         networks=used,
         batch_size=batch_size,
     )
-    report = Report(setting, found.results)
+    report = Report(setting, found.results, tuple(found.people))
     if output is not None:
         report.save(output)
     if sheet is not None:
         write_sheet(sheet, found.examples)
+    if html is not None:
+        write_html(html, report, found.examples, _run_of(weights))
     return report
+
+
+def _run_of(weights: checkpoints.Weights | None) -> Path | None:
+    """The folder in which weights lie, perhaps a training run's."""
+    if not isinstance(weights, str | os.PathLike) or weights == "random":
+        return None
+    path = Path(weights)
+    return path if path.is_dir() else path.parent
 
 
 def _scenes(

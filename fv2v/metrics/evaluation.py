@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fv2v.metrics.pictures import l1, psnr
 from fv2v.metrics.protocols import Outputs, ProtocolRunner, Scene, TruePictures, true_reading, unchanged
 from fv2v.metrics.scores import (
     Comparison,
@@ -43,12 +44,26 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonScore:
+    """Of one scene's pictures of the same identity: means."""
+
+    l1: float  # of 255
+    unchanged_l1: float  # of the source in their place
+    psnr: float  # dB
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The results of `evaluate`."""
 
-    scenes: int  # how many there were
     results: Results
+    people: list[PersonScore]  # one a scene
     examples: list[Example]
+
+    @property
+    def scenes(self) -> int:
+        """How many there were."""
+        return len(self.people)
 
 
 def evaluate(
@@ -81,6 +96,7 @@ def evaluate(
     config = reenactor.config
     errors = MotionErrors(config.image_size // config.volume_stride)
     kept: list[Example] = []
+    people: list[PersonScore] = []
     done = with_truth = 0
     for done, scene in enumerate(scenes, start=1):
         source = scene.frames[:1]
@@ -90,6 +106,7 @@ def evaluate(
         model.add(outputs, scene.true, scene.frames)
         still.add(unchanged(source, outputs), scene.true, scene.frames)
         driven, true_driven = outputs.driven, scene.true.driven
+        people.append(_person(driven, true_driven, source))
         mean = scene.frames.mean(0, keepdim=True).expand_as(driven)
         mean_frame.add(mean, true_driven, scene.frames)
         other_frame.add(driven.roll(len(driven) // 2, 0), true_driven, scene.frames)
@@ -114,7 +131,14 @@ def evaluate(
         motion=errors.mean() if with_truth else None,
         seconds_per_frame=runner.seconds,
     )
-    return Evaluation(done, results, kept)
+    return Evaluation(results, people, kept)
+
+
+def _person(driven: Tensor, true: Tensor, source: Tensor) -> PersonScore:
+    unchanged = l1(source.expand_as(true), true)
+    return PersonScore(
+        *(float(each.double().mean()) for each in (l1(driven, true), unchanged, psnr(driven, true)))
+    )
 
 
 def _check_size(source: Tensor, size: int) -> None:

@@ -18,7 +18,7 @@ from fv2v import checkpoints
 from fv2v.extras import install_hint
 from fv2v.io.digest import sha256_of
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
-from fv2v.metrics.evaluation import Results
+from fv2v.metrics.evaluation import PersonScore, Results
 from fv2v.metrics.pictures import ms_ssim_scales
 from fv2v.metrics.protocols import YAWS
 from fv2v.metrics.scores import Likeness, MotionError, Protocols, Sharpness
@@ -91,6 +91,7 @@ class Setting:
 class Report:
     setting: Setting
     results: Results
+    people: tuple[PersonScore, ...] = ()  # one a scene
 
     def save(self, path: PathLike) -> None:
         """Write as JSON, with the names of the dataclasses' fields. The file appears whole or not at all."""

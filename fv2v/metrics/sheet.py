@@ -3,6 +3,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from fv2v.io.image import write_image
 from fv2v.io.paths import PathLike
 from fv2v.metrics.evaluation import Example
@@ -13,7 +15,12 @@ COLUMNS = 1 + len(YAWS)
 
 
 def write_sheet(path: PathLike, examples: Sequence[Example]) -> None:
-    """Write the sheet as .png, .jpg or .webp; it appears whole or not at all.
+    """Write the sheet as .png, .jpg or .webp; it appears whole or not at all. Errors as `sheet_of`."""
+    write_image(path, sheet_of(examples))
+
+
+def sheet_of(examples: Sequence[Example]) -> np.ndarray:
+    """(H, W, 3) uint8.
 
     For each example, in pairs of lines, the true pictures above the model's: the source and its driving
     frames; free views and the frontal one. In the last pair another face's frames and the model's pictures by
@@ -25,7 +32,7 @@ def write_sheet(path: PathLike, examples: Sequence[Example]) -> None:
     if not examples:
         raise ValueError("expected examples to show, got none")
     lines = [line for example in examples for line in [[], *_lines(example)]]
-    write_image(path, laid_out(lines, COLUMNS))
+    return laid_out(lines, COLUMNS)
 
 
 def _lines(example: Example) -> list[list[Cell]]:

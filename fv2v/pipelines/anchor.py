@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fv2v.config import GeometryConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion, Source
 from fv2v.geometry.transfer import keypoints_of
@@ -25,7 +26,7 @@ BEST = "best"
 Given = Motion | int | float | str | CroppedPortrait | MotionSequence | None
 
 
-def read_anchor(anchor: Anchor | None, crop: bool) -> Given:
+def read_anchor(anchor: Anchor | None, crop: Crops) -> Given:
     """`anchor` as `AnimationOptions` takes it, with a file read: before weights are.
 
     Raises:

@@ -15,6 +15,7 @@ from fv2v.codec.portrait import PSNR, check_portrait_format, decode_portrait, en
 from fv2v.codec.sound import check_kbps, sound_of
 from fv2v.config import ModelConfig
 from fv2v.face.crop import middle_square, resized
+from fv2v.face.cropping import Crops
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Motion
 from fv2v.io.audio import check_sound
@@ -78,7 +79,7 @@ def encode(
     reenactor: Reenactor | None = None,
     sound: PathLike | None = None,
     frames: int | None = None,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     driving_face: Any = 1,
     batch_size: int = 1,

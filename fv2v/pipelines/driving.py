@@ -9,6 +9,7 @@ import numpy as np
 
 from fv2v.config import ModelConfig
 from fv2v.face.crop import box_around, cut
+from fv2v.face.cropping import CropChoice, Crops, Reduced
 from fv2v.face.detectors.base import FaceDetector
 from fv2v.face.detectors.given import GivenFaces
 from fv2v.face.first import FirstFace, find_first_good_face
@@ -43,7 +44,7 @@ class DrivingVideo:
     Args:
         path: the video.
         crop: cut the square around the face, which is followed, or of landmarks their mean square; False: the
-            middle squares, and no face is looked for.
+            middle squares, and no face is looked for. Or as `CropChoice.of` takes it.
         face: which one, as `fv2v.face.portrait.choose_face` takes it.
         span: which part is read. Faces that are given frame by frame are those of this part.
         strict: whether a damaged frame is an error.
@@ -59,30 +60,33 @@ class DrivingVideo:
         ValueError: no video, or no such face in it.
     """
 
-    moves = "drives"  # what its face does
+    drives, moves = True, "drives"  # what its face does
 
     def __init__(
         self,
         path: PathLike,
-        crop: bool,
+        crop: Crops,
         face: Any,
         span: Span = WHOLE,
         strict: bool = False,
         fps: float | None = None,
     ) -> None:
-        choice = choose_face(face, crop)
+        self._framing = framing = CropChoice.of(crop).framing(self.drives)
+        choice = choose_face(face, framing.cut)
         self.reader = reader = open_film(path, span, strict, fps)
+        choice = choice.scaled(framing.factor(reader.size))
+        self._pictures = reader if framing.max_side is None else Reduced(reader, framing)
         if choice.landmarks and not isinstance(choice.detector, GivenFaces):
-            choice = replace(choice, detector=marked(reader, choice, str(reader.path)))
+            choice = replace(choice, detector=marked(self._pictures, choice, str(reader.path)))
         self._detector = choice.detector
         self.first: FirstFace | None = None
-        if crop:
-            awake = self._awake(choice.detector)
-            self.first = find_first_good_face(reader, str(reader.path), choice.number, choice.detector, awake)
+        if framing.cut:
+            awake, name = self._awake(choice.detector), str(reader.path)
+            self.first = find_first_good_face(self._pictures, name, choice.number, choice.detector, awake)
         self.lost: list[int] = []
         self._turned: list[int] = []  # frames in which the face is turned away, and is covered
         self._covered: list[int] = []
-        self._decoded = Timed(reader)
+        self._decoded = Timed(self._pictures)
         self._cropper: SteadyCrop | FixedCrop | None = None
 
     def crops(self, config: ModelConfig, lost: str = "hold") -> Iterator[np.ndarray]:
@@ -116,7 +120,7 @@ class DrivingVideo:
 
     def look_through(self, config: ModelConfig) -> Iterator[LookedAt]:
         """All frames once more, before `crops` is read: for one that is chosen among them."""
-        return self._looked_at(*self._crops_of(self.reader, config))
+        return self._looked_at(*self._crops_of(self._pictures, config))
 
     def _looked_at(
         self, cropper: SteadyCrop | FixedCrop | None, crops: Iterable[np.ndarray]
@@ -127,12 +131,13 @@ class DrivingVideo:
 
     def first_crop(self, config: ModelConfig) -> np.ndarray:
         """The crop of the first good frame; without `crop` of the first one."""
-        cropper, crops = self._crops_of(self.reader, config)
+        cropper, crops = self._crops_of(self._pictures, config)
         if self.first is None:
             return next(iter(crops))
         if isinstance(cropper, FixedCrop):
             return cropper.crop(self.first.frame)
-        box = box_around(self.first.face, self.first.frame.shape[:2])
+        framing, size = self._framing, self.first.frame.shape[:2]
+        box = box_around(self.first.face, size, framing.scale, framing.shift)
         return cut(self.first.frame, box, config.image_size, config.resize)
 
     def _crops_of(
@@ -142,11 +147,13 @@ class DrivingVideo:
         size, resize, detector = config.image_size, config.resize, self._detector
         if self.first is None:
             return None, middle_crops(frames, size, resize)
-        square = detector.square(self.reader.span.frames) if isinstance(detector, GivenFaces) else None
+        given, taken = self._framing, self.reader.span.frames
+        square = detector.square(taken, *given.by_landmarks) if isinstance(detector, GivenFaces) else None
         if square is not None:
             fixed = FixedCrop(frames, square, size, detector, resize)
             return fixed, fixed
-        steady = SteadyCrop(frames, self.first.face, size, detector, resize, self.first.begin)
+        start, begin = self.first.face, self.first.begin
+        steady = SteadyCrop(frames, start, size, detector, resize, begin, given.scale, given.shift)
         return steady, steady
 
     def _awake(self, detector: FaceDetector) -> Callable[[int], bool]:

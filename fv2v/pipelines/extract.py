@@ -13,6 +13,7 @@ import torch
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.lost import check_lost
 from fv2v.geometry import Motion
 from fv2v.io.paths import PathLike, check_output
@@ -54,7 +55,7 @@ def extract(
     start: float | None = None,
     end: float | None = None,
     strict: bool = False,
-    crop: bool = True,
+    crop: Crops = True,
     driving_face: Any = 1,
     lost: str = "hold",
     batch_size: int = 1,
@@ -107,7 +108,7 @@ def extract(
     driver = (
         _read_rows(driving, source_coefficients)
         if by_coefficients
-        else DrivingVideo(driving, crop, faces.choose(driving_face), span, strict)
+        else DrivingVideo(driving, crop, faces.choose(driving_face, drives=True), span, strict)
     )
     searched = time.perf_counter() - started
     reenactor = model.load()

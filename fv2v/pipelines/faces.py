@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2v.checkpoints import in_folder, liveportrait, native
+from fv2v.face.cropping import CropChoice, Crops
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_release_faces
 from fv2v.face.portrait import CroppedPortrait, FaceChoice
@@ -21,25 +22,27 @@ class FaceFinder:
 
     Args:
         model: the command's, checked.
-        crop: whether faces are looked for at all.
+        crop: whose faces are looked for, as `CropChoice.of` takes it.
 
     Attributes:
         notes: a line for the user, once faces were chosen by it: whose licence counts, or what is missing of
             LivePortrait's files and what is used instead.
     """
 
-    def __init__(self, model: ModelChoice, crop: bool) -> None:
-        self._model, self._crop = model, crop
+    def __init__(self, model: ModelChoice, crop: Crops) -> None:
+        self._model, self._crop = model, CropChoice.of(crop)
         self.notes: tuple[str, ...] = ()
 
-    def choose(self, face: Any) -> Any:
+    def choose(self, face: Any, *, drives: bool = False) -> Any:
         """`face` as `choose_face` takes it: a number counts the faces that the release's detector finds.
 
         For LivePortrait's weights a detector that the user named is asked for five points of the face.
         """
         is_number = isinstance(face, int) and not isinstance(face, bool)
         choice = FaceChoice(face) if is_number else face
-        if not self._crop or not isinstance(choice, FaceChoice) or choice.landmarks or self._found is None:
+        if not self._crop.framing(drives).cut or not isinstance(choice, FaceChoice) or choice.landmarks:
+            return face
+        if self._found is None:
             return face
         if choice.detector is not find_faces:
             return replace(choice, by_points=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.face.visibility import remarks
@@ -60,7 +61,7 @@ def inspect(
     source_coefficients: PathLike | None = None,
     frames: Sequence[int] = (),
     relative: bool | None = None,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     driving_face: Any = 1,
     device: str | None = None,
@@ -79,7 +80,7 @@ def inspect(
         source_coefficients: a file of the portrait's own, where coefficients drive; its first row counts.
         frames: which frames of the video, counted from 0; by default three of its first two seconds.
         relative: as `Reenactor.animate`, or of a picture `Reenactor.imitate`, takes it.
-        crop: cut the square around the face out of pictures and video. False takes their middle squares.
+        crop: as `reenact` takes it.
         face, driving_face: as `fv2v.reenact` takes them.
 
     Returns:
@@ -112,9 +113,9 @@ def inspect(
     if own is not None:
         driver = driving_coefficients(read_coefficients(driving), own)
     elif cv2.haveImageReader(str(driving)):
-        driver = crop_portrait(driving, crop, faces.choose(driving_face), drives=True)
+        driver = crop_portrait(driving, crop, faces.choose(driving_face, drives=True), drives=True)
     else:
-        driver = DrivingVideo(driving, crop, faces.choose(driving_face))
+        driver = DrivingVideo(driving, crop, faces.choose(driving_face, drives=True))
     reenactor = model.load(optimize=False)
     if isinstance(driver, CroppedPortrait):
         driven = _picture(reenactor, driver.image, relative)

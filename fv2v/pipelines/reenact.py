@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.lost import check_lost
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.io.encoders import Encoding
@@ -55,7 +56,7 @@ def reenact(
     start: float | None = None,
     end: float | None = None,
     strict: bool = False,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     driving_face: Any = 1,
     source_coefficients: PathLike | None = None,
@@ -107,7 +108,9 @@ def reenact(
         compare: write the portrait, the driver and the result side by side.
         strict: refuse videos with a damaged frame. By default the damage is concealed, and one of the
             report's `notes` counts and times such frames.
-        crop: cut the square around the face out of portrait and video. False takes their middle squares.
+        crop: cut the square around the face out of portrait and video, True or "both", or of one of them,
+            "source" or "driving". False or "none" takes their middle squares; a `fv2v.CropChoice` also says
+            how large the squares are, and where.
         face, driving_face: which one in the portrait and in the video: 1 is the largest, 2 the next; or its
             coordinates, or what finds it, as `fv2v.face.portrait.choose_face` takes it.
         lost: what moves the portrait in frames in which the driver's face is hidden, too dark or not there:
@@ -193,7 +196,7 @@ def reenact(
     if film:
         span = replace(span, frames=None)  # as many as the film has
         fps = None if is_frames(portrait) and not is_frames(driving) else fps
-    video = DrivingVideo(driving, crop, faces.choose(driving_face), span, strict, fps)
+    video = DrivingVideo(driving, crop, faces.choose(driving_face, drives=True), span, strict, fps)
     like = film.reader if film else video.reader
     like.sound = chosen_sound(sound, driving, video.reader.sound, film.reader.sound if film else None)
     if edit_from is not None and isinstance(source, CroppedPortrait):

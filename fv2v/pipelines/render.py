@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.interruption import Keep
@@ -53,7 +54,7 @@ def render(
     start: float | None = None,
     end: float | None = None,
     still: PathLike | None = None,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     paste_back: bool = False,
     device: str | None = None,
@@ -85,7 +86,7 @@ def render(
         edit_from: as `reenact` takes it; of the driver it gets None.
         still, face, paste_back, codec, crf, encoder_preset, keep_partial, resume, progress, animation: as
             `reenact` takes them.
-        crop: cut the square around the face out of portrait and still. False takes their middle squares.
+        crop: as `reenact` takes it, of portrait and still.
 
     Raises:
         FileNotFoundError: a file or the output's folder is absent.
@@ -124,7 +125,10 @@ def render(
     source = open_source(portrait, crop, faces.choose(face), span)
     film = source if isinstance(source, SourceFilm) else None
     own_sound = moved_by.path if moved_by.has_sound else None
-    sound = chosen_sound(sound, motion, own_sound, film.reader.sound if film else None)
+    if sound is None and own_sound:
+        sound = own_sound  # which is no film that could be looked into
+    else:
+        sound = chosen_sound(sound, motion, own_sound, film.reader.sound if film else None)
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
     if edit_from is not None and isinstance(source, CroppedPortrait):
         options = replace(options, edit=edit_from(openness_of(source), None))

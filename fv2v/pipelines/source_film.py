@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fv2v.face.crop import cut, middle_square
+from fv2v.face.cropping import Crops
 from fv2v.face.detectors.given import GivenFaces
-from fv2v.face.landmarks import RELEASE_SIZE, crop_square, square_around
+from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.face.tracking import SteadyCrop
 from fv2v.geometry import Motion, Source
@@ -39,10 +40,10 @@ class SourceFilm(DrivingVideo):
     that of the first one.
     """
 
-    moves = "is moved"
+    drives, moves = False, "is moved"
 
     def __init__(
-        self, path: PathLike, crop: bool, face: Any, span: Span, strict: bool, fps: float | None
+        self, path: PathLike, crop: Crops, face: Any, span: Span, strict: bool, fps: float | None
     ) -> None:
         super().__init__(path, crop, face, span, strict, fps)
         self._waiting: deque[CroppedPortrait] = deque()  # for their results
@@ -66,7 +67,7 @@ class SourceFilm(DrivingVideo):
     def frames(self) -> Iterator[CroppedPortrait]:
         """Each frame and its crop, from the first one."""
         self.lost = []
-        self._decoded = Timed(self.reader)
+        self._decoded = Timed(self._pictures)
         self._cropped = Timed(self._portraits(self._decoded))
         return self._cropped
 
@@ -120,31 +121,40 @@ class SourceFilm(DrivingVideo):
         return [note for note in notes if note]
 
     def _portraits(self, frames: Iterable[np.ndarray]) -> Iterator[CroppedPortrait]:
-        detector = self._detector
+        detector, framing = self._detector, self._framing
         if self.first is None:
             for frame in frames:
                 box = middle_square(frame)
                 yield CroppedPortrait(frame, cut(frame, box, box.side), box)
         elif isinstance(detector, GivenFaces) and detector.marked:
-            square = square_around(detector.landmarks(self.first.frame, self.first.face, self.first.number))
+            square = self._square(detector.landmarks(self.first.frame, self.first.face, self.first.number))
             for number, frame in enumerate(frames):
                 if found := detector(frame, number):
-                    square = square_around(detector.landmarks(frame, found[0], number))
+                    square = self._square(detector.landmarks(frame, found[0], number))
                 else:
                     self.lost.append(number)
                 yield CroppedPortrait(frame, crop_square(frame, square, RELEASE_SIZE), square)
         else:
             self._cropper = steady = SteadyCrop(
-                frames, self.first.face, RELEASE_SIZE, detector, begin=self.first.begin
+                frames,
+                self.first.face,
+                RELEASE_SIZE,
+                detector,
+                begin=self.first.begin,
+                scale=framing.scale,
+                shift=framing.shift,
             )
             for number, (frame, box) in enumerate(steady.boxes()):
                 if not steady.visible:
                     self.lost.append(number)
                 yield CroppedPortrait(frame, cut(frame, box, box.side), box)
 
+    def _square(self, landmarks: np.ndarray) -> Square:
+        return self._framing.turned(square_around(landmarks, *self._framing.by_landmarks))
+
 
 def open_source(
-    path: PathLike, crop: bool, face: Any, span: Span, strict: bool = False, fps: float | None = None
+    path: PathLike, crop: Crops, face: Any, span: Span, strict: bool = False, fps: float | None = None
 ) -> CroppedPortrait | SourceFilm:
     """What is moved: a picture of a face, or a film of one, of which a part is taken.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Source
 from fv2v.io.image import IMAGE_SUFFIXES, write_image
@@ -35,7 +36,7 @@ def imitate(
     *,
     weights: Weights | None = None,
     reenactor: Reenactor | None = None,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     driving_face: Any = 1,
     paste_back: bool = False,
@@ -57,7 +58,7 @@ def imitate(
     model.check()
     faces = FaceFinder(model, crop)
     cropped = crop_portrait(portrait, crop, faces.choose(face))
-    driver = crop_portrait(driving, crop, faces.choose(driving_face), drives=True)
+    driver = crop_portrait(driving, crop, faces.choose(driving_face, drives=True), drives=True)
 
     def picture(reenactor: Reenactor, source: Source) -> np.ndarray:
         return reenactor.imitate(source, driver.image, options)
@@ -72,7 +73,7 @@ def frontalize(
     *,
     weights: Weights | None = None,
     reenactor: Reenactor | None = None,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     paste_back: bool = False,
     device: str | None = None,

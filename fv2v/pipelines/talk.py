@@ -7,6 +7,7 @@ from typing import Any
 
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
+from fv2v.face.cropping import Crops
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.interruption import Keep
@@ -43,7 +44,7 @@ def talk(
     frames: int | None = None,
     start: float | None = None,
     end: float | None = None,
-    crop: bool = True,
+    crop: Crops = True,
     face: Any = 1,
     paste_back: bool = False,
     batch_size: int = 1,
@@ -71,8 +72,7 @@ def talk(
         fps: frames a second; SadTalker makes 25 rows of them.
         sound: a file whose sound goes along, cut where the frames end, or "none"; coefficients have none.
         frames, start, end: as `reenact` takes them.
-        crop: cut the square around the face out of the portrait. False takes its middle square.
-        face, paste_back: as `reenact` takes them.
+        crop, face, paste_back: as `reenact` takes them.
         batch_size: frames rendered at once.
         codec, crf, encoder_preset: as `fv2v.write_video` takes them.
         keep_partial, resume: as `reenact` takes them.

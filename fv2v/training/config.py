@@ -80,7 +80,7 @@ class TrainConfig:
     """
 
     data: Path  # a folder of videos or of drawn heads, as `open_data` takes it
-    output: Path  # the run's folder: checkpoints, the trained model, TensorBoard's files
+    output: Path  # the run's folder: checkpoints, the trained model, this config, TensorBoard's files, a log
     model: ModelConfig | None = None  # None: that of `weights`, or else the paper's
     weights: Path | None = None  # to start from, a file or folder as `--weights` takes it; None: random ones
     # first parts of parameters' names that are initialised anew, not taken from `weights`
@@ -122,13 +122,18 @@ class TrainConfig:
     augment: AugmentConfig | None = None
     workers: int = 2  # processes that read pairs
 
-    log_every: int = 50  # steps between numbers in TensorBoard
+    # a folder of clips that are not trained on, as `fv2v evaluate` takes it, by which the model is scored on
+    # the way; None: drawn heads where the data are drawn heads, else no scores
+    held_out: Path | None = None
+    log_every: int = 50  # steps between numbers in TensorBoard and in the log
     sheet_every: int = 1000  # between pictures there
+    scores_every: int = 1000  # between scores of what is held out
     save_every: int = 1000  # between checkpoints
     keep: int = 3  # how many checkpoints stay
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "accumulate", "log_every", "sheet_every", "save_every", "keep"):
+        counts = "epochs batch accumulate log_every sheet_every scores_every save_every keep"
+        for name in counts.split():
             _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         _require(self.steps is None or self.steps >= 1, "steps >= 1, or none", self.steps)
         _require(self.workers >= 0, "workers >= 0", self.workers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorBoard: numbers of a run, and pictures of what its model makes of pairs of frames."""
+"""TensorBoard: numbers of a run, and pictures of what its model makes of pairs of frames; a log in words."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from fv2v.data.pairs import Pairs
+from fv2v.io.number_log import LOG, NumberLog
 from fv2v.io.tensors import to_images
 from fv2v.networks import FaceVid2Vid
 from fv2v.viz.model import COLUMNS, driven_line, view_line
@@ -16,14 +17,21 @@ from fv2v.viz.sheet import laid_out
 
 
 class Board:
-    """TensorBoard's files in a run's folder, from `step` on; what a killed run logged later is hidden."""
+    """TensorBoard's files in a run's folder, from `step` on; what a killed run logged later is hidden.
+
+    The same numbers are lines of `log.txt`, which goes on, and says from which step.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
         self.writer = SummaryWriter(str(folder), purge_step=step)
+        self._log = NumberLog(folder / LOG, step)
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        if not values:
+            return
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
+        self._log.numbers(step, values)
 
     def picture(self, step: int, name: str, levels: np.ndarray) -> None:
         """levels (H, W, 3) uint8."""
@@ -32,6 +40,7 @@ class Board:
 
     def close(self) -> None:
         self.writer.close()
+        self._log.close()
 
 
 @torch.no_grad()

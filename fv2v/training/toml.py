@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frozen dataclasses from TOML and from `name=value` on the command line, checked by their annotations."""
 
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def as_toml(values: Any, name: str = "") -> str:
+    """A config in `plain` form as `build` takes it again, a value a line."""
+    if isinstance(values, Mapping):
+        named = {json.dumps(key) if "." in key else key: each for key, each in values.items()}
+        return "".join(as_toml(each, f"{name}.{key}" if name else key) for key, each in named.items())
+    return f"{name} = {json.dumps(NONE if values is None else values, ensure_ascii=False)}\n"
 
 
 def changes(before: Any, after: Any, name: str = "") -> list[str]:

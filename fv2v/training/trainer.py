@@ -15,6 +15,7 @@ from fv2v.data import open_data
 from fv2v.data.loader import pair_loader
 from fv2v.data.pairs import Draw, PairData, Pairs
 from fv2v.io.hidden import lock_file, remove_left_behind
+from fv2v.io.paths import whole_file
 from fv2v.presets import completed
 from fv2v.progress import StepProgress
 from fv2v.training import state as run_state
@@ -23,11 +24,13 @@ from fv2v.training.config import TrainConfig
 from fv2v.training.distributed import World
 from fv2v.training.interrupts import deferred_signals
 from fv2v.training.learner import Learner, NotFinite, StepResult
+from fv2v.training.scores import HeldOutPeople
 from fv2v.training.state import TrainingState
 from fv2v.training.tensorboard import Board, sheet
-from fv2v.training.toml import changes, plain
+from fv2v.training.toml import as_toml, changes, plain
 
 MODEL = "model.safetensors"  # the averaged weights, as `Reenactor(weights=...)` takes them
+CONFIG = "config.toml"  # the run's, as `fv2v train` takes it
 LOCK = ".lock"  # in the run's folder, locked by the process that writes there
 SHOWN = 4  # pairs in a sheet
 
@@ -77,6 +80,7 @@ class Trainer:
             config = replace(config, spectral_norm=config.weights is None)
         self.described = plain(replace(config, model=shape)) | {"processes": world.size}
         known = self.examples.truth is not None
+        self.held_out = HeldOutPeople(config.held_out, known, painted)
         self.learner = Learner(
             model.to(world.device),
             config,
@@ -92,7 +96,7 @@ class Trainer:
         """Train to the end, or until SIGINT or SIGTERM, where `step` is less than `steps` afterwards.
 
         At the end and every `save_every` steps, a checkpoint and `model.safetensors` are written to the run's
-        folder.
+        folder; before the first, `config.toml`.
 
         Args:
             progress: called after every step, in the first process.
@@ -105,6 +109,8 @@ class Trainer:
             interrupts = stack.enter_context(deferred_signals())
             board = None
             if self.world.first:
+                with whole_file(self.config.output / CONFIG) as temporary:
+                    temporary.write_text(as_toml(plain(self.config)), encoding="utf-8")
                 board = stack.enter_context(closing(Board(self.config.output, self.step)))
             for parts in self._batches():
                 result = self._learn(parts, interrupts.arrived)
@@ -139,6 +145,9 @@ class Trainer:
         if self._due(config.log_every):
             losses = {f"loss/{name}": value for name, value in values.items()}
             board.numbers(self.step, losses | {"rate": config.optimiser.rate(self.step - 1, self.steps)})
+        if self._due(config.scores_every):
+            scores = self.held_out.scores(self.model, self.learner.size)
+            board.numbers(self.step, {f"held_out/{name}": value for name, value in scores.items()})
         if self._due(config.sheet_every):
             board.picture(self.step, "pairs", sheet(self.model, self.examples, self.learner.size))
 

@@ -308,7 +308,7 @@ def test_what_chooses_a_face(tmp_path):
     for wrong in (True, None, "absent.png", 1.5):
         with pytest.raises((ValueError, FileNotFoundError)):
             choose_face(wrong)
-    with pytest.raises(ValueError, match="crop=False takes the middle square: expected no face"):
+    with pytest.raises(ValueError, match=r"crop=False[)] is its middle square: expected no face"):
         choose_face(2, crop=False)
 
 

@@ -10,7 +10,8 @@ from clips import moving_picture, portrait, write_clip
 from output_files import packets
 from PIL import Image
 
-from fv2v.io.encoders import CONTAINERS, DEFAULT, ENCODERS
+from fv2v.io.encoders import CONTAINERS, DEFAULT, ENCODERS, Encoding
+from fv2v.io.hardware import HARDWARE, opens
 from fv2v.io.image import read_image
 from fv2v.io.timing import Timing
 from fv2v.io.video import read_video, write_video
@@ -115,3 +116,54 @@ def test_what_cannot_be_written_is_told_before(tmp_path, monkeypatch):
     ):
         write_video(tmp_path / "out.mp4", frames, codec=DEFAULT)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("codec", [name for name in HARDWARE if name in av.codecs_available])
+def test_hardware_that_is_there_encodes_and_other_is_told_of(codec, tmp_path, capfd):
+    frames = moving_picture(portrait(), 4, size=256)
+    if opens(codec):
+        write_video(tmp_path / "out.mp4", frames, codec=codec, crf=19)
+        error = np.abs(np.stack(list(read_video(tmp_path / "out.mp4"))).astype(int) - frames).mean()
+        assert error < 7
+    else:
+        told = rf"^codec: {codec} cannot be opened here: expected an? .*, or another codec$"
+        with pytest.raises(ValueError, match=told):
+            write_video(tmp_path / "out.mp4", frames, codec=codec)
+        assert not list(tmp_path.iterdir())
+    assert capfd.readouterr().err == ""
+
+
+def test_what_hardware_is_told():
+    assert Encoding("h264_nvenc").options("h264_nvenc") == {"rc": "vbr", "b": "0", "cq": "19"}
+    made = Encoding("hevc_nvenc", 0, "p7").options("hevc_nvenc")
+    assert made == {"rc": "vbr", "b": "0", "cq": "1", "preset": "p7"}
+    made = Encoding("h264_amf", 30, "speed").options("h264_amf")
+    assert made == {"rc": "cqp", "qp_i": "30", "qp_p": "30", "quality": "speed"}
+    assert Encoding("hevc_qsv", 25).options("hevc_qsv") == {"global_quality": "25"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"codec": "h264_nvenc", "crf": 52}, "crf: expected 0 to 51 for h264_nvenc, got 52"),
+        ({"codec": "h264_nvenc", "preset": "slow"}, "encoder preset: expected one of p1, p2, .*; got 'slow'"),
+        ({"codec": "h264_videotoolbox", "crf": 20}, "crf: expected none: h264_videotoolbox has no such opt"),
+        ({"codec": "hevc_nvenc", "name": "out.m4v"}, r"hevc_nvenc goes into \.mp4 or \.mov or \.mkv, got"),
+    ],
+)
+def test_options_that_hardware_has_not(given, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(av, "codecs_available", {*av.codecs_available, "h264_videotoolbox"})
+    name = given.pop("name", "out.mp4")
+    with pytest.raises(ValueError, match=message):
+        Encoding(**given).check(tmp_path / name)
+
+
+def test_pixels_of_hardwares_format_are_the_same_picture(tmp_path, monkeypatch):
+    """Frames come as yuv420p; the stream's own format is made of them."""
+    frames = moving_picture(portrait(), 3, size=64)
+    write_video(tmp_path / "planes.mkv", frames)
+    monkeypatch.setattr("fv2v.io.encoders.HARDWARE", {DEFAULT: HARDWARE["h264_videotoolbox"]})
+    monkeypatch.setattr("fv2v.io.encoders.opens", lambda encoder: True)
+    write_video(tmp_path / "turns.mkv", frames)
+    planes, turns = (np.stack(list(read_video(tmp_path / name))) for name in ("planes.mkv", "turns.mkv"))
+    assert np.array_equal(planes, turns)

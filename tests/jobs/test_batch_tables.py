@@ -10,6 +10,7 @@ from refusals import assert_refused
 
 from fv2v.checkpoints import search
 from fv2v.cli.rows import call_of, read_values
+from fv2v.face.cropping import CropChoice
 from fv2v.jobs.call import Call
 from fv2v.jobs.plan import Job, Refused, plan
 from fv2v.jobs.recent import Recent
@@ -208,7 +209,8 @@ def test_values_become_the_options_of_their_command(tmp_path):
     given = call.arguments
     assert (given["portrait"], given["driving"]) == (Path("p.png"), Path("d.mp4"))
     assert (given["view"].yaw, given["view"].roll, given["relative"]) == (-20, None, False)
-    assert (given["paste_back"], given["crop"], given["strict"], given["still"]) == (True, False, False, None)
+    assert (given["paste_back"], given["strict"], given["still"]) == (True, False, None)
+    assert given["crop"] == CropChoice("none")
     assert given["edit"].strength == {(3,): 0.5, (1,): 2.0}
     assert call.model["weights"] == "random"
 

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`: the report, the sheet, clips, metric networks, and bad arguments."""
 
+import base64
 import json
+import math
+import re
+import shutil
 import sys
+from html.parser import HTMLParser
 
 import clips
 import pytest
 import torch
 from perfect import TINY_HEADS
+from refusals import assert_refused
 from tiny import TINY, lively, pictures
 
 from fv2v.io.image import read_image, write_image
+from fv2v.io.number_log import NumberLog, read_numbers
 from fv2v.metrics.clips import Clips
 from fv2v.metrics.evaluation import evaluate
+from fv2v.metrics.html import chart
 from fv2v.metrics.pictures import ms_ssim_scales
 from fv2v.metrics.protocols import ProtocolRunner
 from fv2v.metrics.scores import MetricNetworks
@@ -59,6 +67,83 @@ def test_the_command_writes_a_whole_report(fv2v, weights, tmp_path):
     assert results["motion"].keys() == {"yaw", "pitch", "roll", "keypoints", "expression"}
     # six rows of eight pictures of 96 px, each under its caption
     assert read_image(sheet).shape == (8 + 6 * (16 + 96), 8 * 96, 3)
+
+
+class Page(HTMLParser):
+    """What a page holds: its texts, and what it would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.fetched += [value for name, value in attrs if name in ("src", "href", "data", "srcset")]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_a_page_holds_everything(fv2v, weights, tmp_path):
+    """Tables, heads, pictures and the run's curves, in one file that fetches nothing."""
+    run = tmp_path / "run <b>"
+    run.mkdir()
+    shutil.copy(weights, run / "model.safetensors")
+    log = NumberLog(run / "log.txt", 0)
+    for step in (10, 20, 30):
+        log.numbers(step, {"loss/gan": 1 / step, "held_out/psnr": 20.0 + step})
+    log.close()
+    page, sheet, results = run / "report.html", run / "sheet.png", run / "results.json"
+    options = ("--identities", 2, "--frames", 3, "--seed", 5, "--rows", 1)
+    files = ("-o", results, "--sheet", sheet, "--html", page)
+    code, out, err = fv2v("evaluate", "-w", run / "model.safetensors", *options, *files)
+    assert (code, err) == (0, "")
+    assert f"{page}: written" in out
+    text = page.read_text(encoding="utf-8")
+    found = Page(text)
+    [picture] = found.fetched
+    kind, _, data = picture.partition(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(data) == sheet.read_bytes()
+    assert "url(" not in text
+    shown = "".join(found.texts)
+    for words in ("same identity", "cross identity, relative", "keypoint error", "loss/gan", "held_out/psnr"):
+        assert words in shown
+    report = json.loads(results.read_text())
+    people, means = report["people"], report["results"]
+    assert len(people) == 2
+    for each in people:
+        assert f"{each['l1']:.2f}" in found.texts
+    for name, model in (("l1", "model"), ("psnr", "model"), ("unchanged_l1", "unchanged")):
+        mean = means[model]["same_identity"][name.removeprefix("unchanged_")]
+        assert sum(each[name] for each in people) / 2 == pytest.approx(mean, rel=1e-6)
+    assert text.count("<polyline") == 3  # heads, and two curves
+    refused = fv2v("evaluate", "-w", weights, "--html", tmp_path / "page.txt")
+    assert_refused(refused, ".html")
+
+
+def test_a_log_is_read_as_it_was_written(tmp_path):
+    """Of a step that was taken again the later line counts; what is no line of numbers is left out."""
+    path = tmp_path / "log.txt"
+    for after, steps in ((0, (1, 2, 3)), (1, (2, 3))):
+        log = NumberLog(path, after)
+        for step in steps:
+            log.numbers(step, {"loss/gan": step + after, "rate": 1e-7})
+        log.close()
+    with path.open("a") as file:
+        file.write("cut sho\nat step 9: nothing here\n")
+    assert read_numbers(path) == {
+        "loss/gan": [(1, 1.0), (2, 3.0), (3, 4.0)],
+        "rate": [(1, 1e-7), (2, 1e-7), (3, 1e-7)],
+    }
+
+
+def test_a_chart_leaves_out_what_is_not_finite():
+    assert chart("none", []) == chart("none", [(1, math.nan)]) == ""
+    drawn = chart("a < b", [(0, 1.0), (1, math.inf), (2, 3.0)])
+    assert "a &lt; b" in drawn
+    assert re.findall(r'points="([^"]+)"', drawn) == ["36.0,164.0 604.0,36.0"]
 
 
 def colours(pictures: torch.Tensor) -> torch.Tensor:

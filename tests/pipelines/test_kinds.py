@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fv2v reenact` takes what people have: every kind of driver, into every kind of film, or one true line."""
+"""`fv2v reenact` takes what people have: every source and driver, into every film, or one true line."""
 
 import shutil
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import av
@@ -135,22 +137,66 @@ def test_every_driver_into_every_film(fv2v, coded, tmp_path, monkeypatch, drivin
     assert code == 0, err
     assert said.startswith(f"{tmp_path / out}"), said
     assert said.count("\n") == 1
-    frames, times = made(tmp_path / out)
-    assert {frame.shape for frame in frames} == {(SIZES[weights], SIZES[weights], 3)}
-    assert len(frames) == FRAMES
+    assert_plays(tmp_path / out, out, SIZES[weights], FRAMES, rate, has_sound)
+    assert_told_of_sound(err, OUT[out], has_sound)
+
+
+def assert_plays(path: Path, out: str, size: int, count: int, rate: float, has_sound: bool) -> None:
+    """So many frames of that size, each at its time, and the sound that belongs to them."""
+    frames, times = made(path)
+    assert {frame.shape for frame in frames} == {(size, size, 3)}
+    assert len(frames) == count
     if times:
-        np.testing.assert_allclose(np.subtract(times, times[0]), np.arange(FRAMES) / rate, atol=0.006)
-    codec = OUT[out]
-    if codec and has_sound:
-        assert sound_of(tmp_path / out) == (codec, pytest.approx(FRAMES / rate, abs=0.06))
-    elif codec:
-        assert sound_of(tmp_path / out) is None
+        np.testing.assert_allclose(np.subtract(times, times[0]), np.arange(count) / rate, atol=0.006)
+    if codec := OUT[out]:
+        expected = (codec, pytest.approx(count / rate, abs=0.1)) if has_sound else None
+        assert sound_of(path) == expected
+
+
+def assert_told_of_sound(err: str, codec: str | None, has_sound: bool) -> None:
+    """A line where it is encoded anew, or left out; else none."""
     told = err.splitlines()
     if has_sound and codec != "aac":
         (note,) = told
         assert "sound" in note
     else:
         assert not told
+
+
+SOURCES = {  # frames a second, and whether it has sound
+    "film.mp4": (10, True),
+    "silent.gif": (10, False),
+    "frames": (25, False),
+    "frames/%02d.png": (25, False),
+}
+MOVERS = [name for name, (weights, *_) in DRIVING.items() if weights != "sadtalker"]
+
+
+def films_that_are_moved() -> Iterator:
+    """Each kind of film by each driver into one kind of output by default, into all of them if slow."""
+    for number, (source, driving) in enumerate(product(SOURCES, MOVERS)):
+        for place, out in enumerate(OUT):
+            often = place == (number + number // len(OUT)) % len(OUT)
+            yield pytest.param(source, driving, out, marks=() if often else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("source", "driving", "out"), [*films_that_are_moved()])
+def test_every_film_by_every_driver_into_every_film(fv2v, coded, tmp_path, monkeypatch, source, driving, out):
+    """The film's own frames and times, as long as the driver lasts; the driver's sound, or else its own."""
+    monkeypatch.chdir(coded)
+    weights, driven_at, driver_sounds, more = DRIVING[driving]
+    rate, sounds = SOURCES[source]
+    if "--fps" in more and source.startswith("frames"):
+        rate = 12.5
+    words = (source, driving, "-o", tmp_path / out, "--no-crop", "-w", f"{weights}.safetensors", *more)
+    code, said, err = fv2v("reenact", *words)
+    assert code == 0, err
+    assert said.startswith(f"{tmp_path / out}"), said
+    heard = sounds or driver_sounds
+    until = (FRAMES - 0.5) / driven_at  # the last frame of the driver is the nearest so long
+    count = sum(number / rate <= until for number in range(FRAMES))
+    assert_plays(tmp_path / out, out, SIZES[weights], count, rate, heard)
+    assert_told_of_sound(err, OUT[out], heard)
 
 
 def test_a_picture_drives_a_picture(fv2v, files, tmp_path):

@@ -2,6 +2,7 @@
 """Whole runs: what they leave in their folder, how they start from weights, and the command."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import TINY, TINY_DETAIL, TINY_PERFORMRECAST, TINY_SADTALKER
 
 from fv2v import checkpoints
+from fv2v.data.augment import AugmentConfig
 from fv2v.data.synthetic import LANDMARKS, SyntheticHeads
+from fv2v.io.image import read_image
 from fv2v.losses import LossConfig, Vgg19Features
 from fv2v.networks import FaceVid2Vid
 from fv2v.reenactor import Reenactor
 from fv2v.training import state as run_state
 from fv2v.training.build import starting_model
+from fv2v.training.config import OptimiserConfig, read_config
 from fv2v.training.learner import NotFinite
 from fv2v.training.tensorboard import sheet
-from fv2v.training.toml import plain
+from fv2v.training.toml import as_toml, plain
 from fv2v.training.trainer import MODEL, Trainer
 from fv2v.viz.sheet import CAPTION, GAP
 
@@ -49,6 +53,14 @@ def test_what_a_run_leaves(folder):
     losses |= {"deformation_prior", "reconstruction", "loss", "discriminator"}
     logged = {f"loss/{name}" for name in losses | {"gradient", "discriminator_gradient"}} | {"rate"}
     assert set(board.Tags()["scalars"]) == logged
+    lines = (run / "log.txt").read_text().splitlines()
+    assert [line.split(" ", 1)[1].split(":")[0] for line in lines] == [
+        "after step 0",
+        *(f"step {step}" for step in range(1, 5)),
+    ]
+    [shown] = re.findall(r"loss/loss (\S+),", lines[3])
+    assert float(shown) == pytest.approx(board.Scalars("loss/loss")[2].value, rel=1e-5)
+    assert read_config(run / "config.toml") == trainer.config
     assert [event.step for event in board.Scalars("loss/loss")] == [1, 2, 3, 4]
     assert board.Scalars("rate")[0].value == pytest.approx(1e-3)
     pictures = board.Images("pairs")
@@ -56,6 +68,48 @@ def test_what_a_run_leaves(folder):
     assert (pictures[0].width, pictures[0].height) == (6 * 192, 4 * (2 * (CAPTION + 192) + GAP) - GAP)
     reenactor = Reenactor(weights=run / MODEL)
     assert reenactor.config == TINY
+
+
+def test_people_held_out_are_scored_on_the_way(folder):
+    """As written out here: each drives itself, and the source unchanged is what counts as nothing."""
+    run, people = folder / "run", clips(folder / "people", count=2, frames=3)
+    trainer = trained(folder, held_out=people, scores_every=3)
+    board = EventAccumulator(str(run))
+    board.Reload()
+    found = {name: board.Scalars(f"held_out/{name}") for name in ("l1", "psnr", "l1_ratio")}
+    assert all([event.step for event in events] == [3, 4] for events in found.values())
+    l1, still, psnr = [], [], []
+    for each in ("clip0", "clip1"):
+        levels = np.stack([read_image(people / each / f"{number}.png") for number in range(3)])
+        source, *driving = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
+        for frame in driving:
+            with torch.no_grad():
+                output = trainer.model(source[None], frame[None])[0]
+            l1.append(float(255 * (output - frame).abs().mean()))
+            still.append(float(255 * (source - frame).abs().mean()))
+            psnr.append(-10 * np.log10(float((output - frame).square().mean())))
+    wanted = {"l1": np.mean(l1), "psnr": np.mean(psnr), "l1_ratio": np.sum(l1) / np.sum(still)}
+    for name, value in wanted.items():
+        assert found[name][1].value == pytest.approx(value, rel=1e-4), name
+    assert "step 4: held_out/l1 " in (run / "log.txt").read_text()
+    with pytest.raises((ValueError, FileNotFoundError), match="nowhere"):
+        Trainer(config(folder, output=folder / "b", held_out=folder / "nowhere"), CPU)
+
+
+def test_a_config_that_a_run_leaves_is_the_runs(tmp_path):
+    given = config(
+        Path("a folder"),
+        model=None,
+        weights=Path('w "é".safetensors'),
+        optimiser=OptimiserConfig(rates={"generator": 1e-7, "generator.decoder": 0.5}, clip=None),
+        augment=AugmentConfig(),
+        vgg=None,
+        focus=(1.0, 0.5),
+        held_out=Path("clips"),
+    )
+    for each in (given, replace(given, model=TINY_DETAIL, augment=None)):
+        (tmp_path / "config.toml").write_text(as_toml(plain(each)), encoding="utf-8")
+        assert read_config(tmp_path / "config.toml") == each
 
 
 def test_a_sheet(folder):

@@ -107,10 +107,16 @@ class GivenFaces:
             raise ValueError(f"{self._name}: no landmarks for frame {frame}")
         return row
 
-    def square(self, frames: int | None = None) -> Square | None:
+    def square(
+        self, frames: int | None = None, scale: float = DRIVING_SCALE, vy: float = DRIVING_VY
+    ) -> Square | None:
         """The mean of the squares around the landmarks of a video's first `frames` frames; None for boxes."""
         rows = self._rows[:frames]
-        return upright_square(rows[~np.isnan(rows).all(axis=(1, 2))]) if self.marked else None
+        return upright_square(rows[~np.isnan(rows).all(axis=(1, 2))], scale, vy) if self.marked else None
+
+    def scaled(self, factor: float) -> "GivenFaces":
+        """The same faces in pictures that are so much larger."""
+        return GivenFaces(self._rows * factor, self._name)
 
     def openness(self, frames: int) -> np.ndarray | None:
         """(frames, 3): how far left eye, right eye and lips are open in each frame, height over width.
