@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same workers as actors on a Ray cluster, which places them, and restarts those that die."""
+"""The same workers as actors on a Ray cluster, which places them, and restarts those that die (README.md)."""
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from fv2v.jobs.plan import Job
 from fv2v.jobs.pool import PATIENCE, TRIES
 from fv2v.jobs.worker import CallOf, Outcome, Worker, limit_threads
 
-CORES = 8  # at most, of a worker without an accelerator: more of them make a clip hardly sooner
+CORES = 8  # at most, of a worker without an accelerator, where nobody says how many workers
 
 
 class Share(NamedTuple):
@@ -78,9 +80,8 @@ def carry_out_on_ray(
             cores of each machine.
 
     Raises:
-        ValueError: no Ray, no cluster there, or none of its machines can start a worker.
+        ValueError: no cluster there, or none of its machines can start a worker.
     """
-    check_ray()
     if not jobs:
         return
     with _connected(address):
@@ -174,11 +175,14 @@ def _connected(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else a cluster tells its makers of itself
     import ray
 
+    terminated = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"--ray: no cluster at {shown(address)!r} ({shown(error)})") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminated)  # Ray's own way would end this process with code 15
     try:
         yield
     finally:

@@ -72,7 +72,7 @@ def run_batch(
         progress: called with the clips done, those under way in part, and their number.
 
     Raises:
-        FileNotFoundError, ValueError: as `open_results`, and as `carry_out_on_ray`; workers below 1.
+        FileNotFoundError, ValueError: as `open_results`, and as `carry_out_on_ray`; no Ray; workers below 1.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"--workers: expected 1 or more, got {workers}")
