@@ -126,13 +126,14 @@ def _carried_out(
 
 def _outcome(result: Any) -> Outcome:
     import ray
+    from ray.exceptions import RayActorError, RayError
 
     try:
         return ray.get(result)
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         # the last line is the error itself where the worker's own code raised it
         cause = shown(str(error).strip().split("\n")[-1])
-        if isinstance(error, ray.exceptions.RayActorError) and not error.actor_init_failed:
+        if isinstance(error, RayActorError) and not error.actor_init_failed:
             cause = f"the worker died {TRIES} times, last: {cause}"
         return Outcome({}, cause, unexpected=True)
 
