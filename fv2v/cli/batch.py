@@ -22,6 +22,25 @@ Jobs = Annotated[
         show_default=False,
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes, which divide the threads of this machine; each loads what it needs. With --ray, "
+        "actors: one an accelerator if left out, or one for up to 8 cores. [default: 1]",
+        show_default=False,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work on a Ray cluster: HOST:PORT, or auto, the one that this machine is in, or local, one "
+        "that is started here. Its machines have fv2v, and this folder and the files by the same paths.",
+    ),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="End at the first row that fails, in place of going on.")
+]
 
 
 def batch(
@@ -58,12 +77,9 @@ def batch(
             "given more than once.",
         ),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Processes, which divide the threads of this machine; each loads the weights.")
-    ] = 1,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End at the first row that fails, in place of going on.")
-    ] = False,
+    workers: Workers = None,
+    ray: Ray = None,
+    fail_fast: FailFast = False,
 ) -> None:
     """Animate many portraits, loading weights once; the same again makes only what is missing or changed.
 
@@ -84,6 +100,7 @@ def batch(
             read_values,
             call_of,
             workers=workers,
+            ray=ray,
             fail_fast=fail_fast,
             complain=lambda line: complain(f"fv2v: {printable(line)}"),
             progress=progress,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What identifies a file's content."""
+"""What identifies the content of a file or folder."""
 
 import hashlib
 from pathlib import Path
@@ -13,4 +13,15 @@ def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of_all(path: Path) -> str:
+    """The same of a file; of a folder that of the names and digests of the files in it."""
+    if not path.is_dir():
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for each in sorted(path.iterdir()):
+        if each.is_file():
+            digest.update(f"{sha256_of(each)} {each.name}\n".encode())
     return digest.hexdigest()

@@ -65,6 +65,7 @@ class Encoding:
     codec: str | None = None  # a key of `ENCODERS`
     crf: int | None = None  # constant quality: 0 is the finest, x264's default here 18, VP9's and AV1's 24
     preset: str | None = None  # how fast: x264's names, SVT-AV1's 0 to 13, VP9's 0 to 8, NVIDIA's p1 to p7
+    keyframes: int | None = None  # frames from one to the next at most; None: as the encoder has it
 
     def codec_of(self, path: Path) -> str:
         """The codec of the file `path`."""
@@ -97,6 +98,10 @@ class Encoding:
         if codec in HARDWARE and not opens(codec):
             machine = HARDWARE[codec].machine
             raise ValueError(f"codec: {codec} cannot be opened here: expected {machine}, or another codec")
+        if self.keyframes is not None and self.keyframes < 1:
+            raise ValueError(
+                f"keyframes: expected 1 frame or more from one to the next, got {self.keyframes}"
+            )
 
     def options(self, codec: str) -> dict[str, str]:
         """What the encoder of a codec is told."""
@@ -108,6 +113,8 @@ class Encoding:
             options["crf"] = str(self.crf)
         if self.preset is not None:
             options[SPEEDS[encoder][0]] = self.preset
+        if self.keyframes is not None:
+            options["g"] = str(self.keyframes)
         return options
 
 

@@ -74,6 +74,7 @@ def write_video(
     codec: str | None = None,
     crf: int | None = None,
     encoder_preset: str | None = None,
+    keyframes: int | None = None,
     stop: Interruption | None = None,
 ) -> int:
     """Write frames, by default as H.264, which browsers and phones play; returns how many there were.
@@ -92,7 +93,7 @@ def write_video(
             A `Timing` has time stamps alone; the film begins with the first.
         fps: frames a second where there is no `like`; 25 if neither is given.
         sound: a file whose sound is added, cut where the frames end; not with a reader, which has its own.
-        codec, crf, encoder_preset: as the fields of `fv2v.io.encoders.Encoding`.
+        codec, crf, encoder_preset, keyframes: as the fields of `fv2v.io.encoders.Encoding`.
         stop: entered; what may end the frames, and then names the film.
 
     Raises:
@@ -110,7 +111,7 @@ def write_video(
         sound = like.sound
     elif sound is not None:
         check_sound(sound)
-    encoding = Encoding(codec, crf, encoder_preset)
+    encoding = Encoding(codec, crf, encoder_preset, keyframes)
     path = check_film(path, encoding)
     stop = stop or Interruption(keep=False)
     frames = stop.until(frames)

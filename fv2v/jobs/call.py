@@ -9,8 +9,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and commands name this class
 
 
 class Call(NamedTuple):
-    """`run(**arguments, **model)` animates a portrait; one that has the model passes `reenactor` for it."""
+    """`run(**arguments, **model)` makes a clip; one that has the model passes `reenactor` for it."""
 
     run: "Callable[..., Report]"
-    model: dict[str, Any]  # preset, weights, device and dtype, as `Reenactor` takes them
+    model: dict[str, Any]  # preset, weights, device and dtype, as `Reenactor` takes them; {}: it has none
     arguments: dict[str, Any]  # all others but `progress`, `keep_partial` and `resume`

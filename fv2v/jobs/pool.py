@@ -15,7 +15,7 @@ from fv2v.jobs.plan import Job
 from fv2v.jobs.worker import CallOf, Outcome, Part, serve
 
 TRIES = 3  # of a job whose process dies
-PATIENCE = 10.0  # seconds that an interrupted process has to tidy up
+PATIENCE = 10.0  # seconds that an interrupted process has to tidy up, and a cluster to answer
 
 SPAWN = get_context("spawn")  # CUDA and OpenMP outlive no fork
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fv2v.io.digest import sha256_of
+from fv2v.io.digest import sha256_of_all
 from fv2v.io.hidden import lock_file, remove_left_behind
 from fv2v.io.paths import PathLike, check_place
 
@@ -33,17 +33,19 @@ class Results:
         folder: where the clips are.
     """
 
-    def __init__(self, folder: Path, descriptor: int, made: dict[str, Made]) -> None:
-        self.folder, self._descriptor, self._made = folder, descriptor, made
+    def __init__(self, folder: Path, suffix: str, descriptor: int, made: dict[str, Made]) -> None:
+        self.folder, self._suffix, self._descriptor, self._made = folder, suffix, descriptor, made
 
     def output(self, identity: str) -> Path:
         """The clip's name."""
-        return self.folder / f"{identity}{SUFFIX}"
+        return self.folder / f"{identity}{self._suffix}"
 
     def has(self, identity: str, key: str) -> bool:
         """Whether the clip is there as a job of that key makes it."""
         made, output = self._made.get(identity), self.output(identity)
-        return made is not None and made.key == key and output.is_file() and sha256_of(output) == made.sha256
+        if made is None or made.key != key or not (output.is_file() or output.is_dir()):
+            return False
+        return sha256_of_all(output) == made.sha256
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append a line, with one call and on the disk when it returns: a kill leaves the whole or a part."""
@@ -54,10 +56,14 @@ class Results:
 
 
 @contextmanager
-def open_results(folder: PathLike) -> Iterator[Results]:
+def open_results(folder: PathLike, suffix: str = SUFFIX) -> Iterator[Results]:
     """The folder, made where there is none, locked until the block ends.
 
     What a killed process left in it half written is removed: hidden folders, and a part of a last line.
+
+    Args:
+        folder: the folder.
+        suffix: of what jobs make; "" where that is a folder each.
 
     Raises:
         FileNotFoundError: the folder that it goes into does not exist.
@@ -81,7 +87,7 @@ def open_results(folder: PathLike) -> Iterator[Results]:
         descriptor = os.open(folder / LINES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             _drop_part_of_line(descriptor)
-            yield Results(folder, descriptor, dict(_read_made(folder / LINES)))
+            yield Results(folder, suffix, descriptor, dict(_read_made(folder / LINES)))
         finally:
             os.close(descriptor)
 

@@ -2,21 +2,23 @@
 """A batch: what of its rows is not made yet is made, and each adds a line to results.jsonl."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 from fv2v.io.paths import PathLike
+from fv2v.jobs.cluster import carry_out_on_ray, check_ray
 from fv2v.jobs.plan import Job, Reader, Refused, plan
 from fv2v.jobs.pool import carry_out
-from fv2v.jobs.results import DONE, FAILED, Results, open_results
+from fv2v.jobs.results import DONE, FAILED, SUFFIX, Results, open_results
 from fv2v.jobs.table import Row
-from fv2v.jobs.worker import CallOf
+from fv2v.jobs.worker import CallOf, Outcome
 from fv2v.progress import BatchProgress
 
 Complain = Callable[[str], None]  # takes a line about a row that failed
+Outcomes = Generator[tuple[Job, Outcome], None, None]  # jobs as they end
 
 
 @dataclass(slots=True)
@@ -43,7 +45,9 @@ def run_batch(
     read: Reader,
     call_of: CallOf,
     *,
-    workers: int = 1,
+    suffix: str = SUFFIX,
+    workers: int | None = None,
+    ray: str | None = None,
     fail_fast: bool = False,
     complain: Complain = lambda line: None,
     progress: BatchProgress | None = None,
@@ -59,21 +63,32 @@ def run_batch(
         folder: for the clips, `ID.mp4`, and results.jsonl; made where there is none.
         read: how a row's command understands it.
         call_of: what a command line of `read` asks for; a function that processes find by its name.
-        workers: processes, which divide the threads of this machine.
+        suffix: of what a row makes; "" for a folder.
+        workers: processes, which divide the threads of this machine; None: one. On a cluster, as
+            `carry_out_on_ray`.
+        ray: address of a cluster, as `carry_out_on_ray` takes it; None: this machine.
         fail_fast: end at the first row that fails.
         complain: called with a line for each row that failed.
         progress: called with the clips done, those under way in part, and their number.
 
     Raises:
-        FileNotFoundError, ValueError: as `open_results`; workers below 1.
+        FileNotFoundError, ValueError: as `open_results`, and as `carry_out_on_ray`; no Ray; workers below 1.
     """
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise ValueError(f"--workers: expected 1 or more, got {workers}")
+    if ray is not None:
+        check_ray()
+
+    def pool(jobs: Sequence[Job], tell: Callable[[float], None]) -> Outcomes:
+        if ray is not None:
+            return carry_out_on_ray(jobs, ray, call_of, tell, workers)
+        return carry_out(jobs, workers or 1, call_of, tell)
+
     started, summary = time.perf_counter(), Summary(len(rows))
-    with open_results(folder) as results:
+    with open_results(folder, suffix) as results:
         jobs = _jobs_left(rows, results, read, summary, fail_fast, complain)
         if not (fail_fast and summary.failed):
-            _carry_out(jobs, results, workers, call_of, summary, fail_fast, complain, progress)
+            _carry_out(jobs, results, pool, summary, fail_fast, complain, progress)
     summary.seconds = time.perf_counter() - started
     return summary
 
@@ -99,8 +114,7 @@ def _jobs_left(
 def _carry_out(
     jobs: Sequence[Job],
     results: Results,
-    workers: int,
-    call_of: CallOf,
+    pool: Callable[[Sequence[Job], Callable[[float], None]], Outcomes],
     summary: Summary,
     fail_fast: bool,
     complain: Complain,
@@ -113,7 +127,7 @@ def _carry_out(
             progress(ended + running, len(jobs))
 
     tell()
-    with closing(carry_out(jobs, workers, call_of, tell)) as outcomes:
+    with closing(pool(jobs, tell)) as outcomes:
         for job, outcome in outcomes:
             ended += 1
             if outcome.error:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fv2v.io.digest import sha256_of
+from fv2v.io.digest import sha256_of_all
 from fv2v.io.limits import shown
 from fv2v.jobs.call import Call
 from fv2v.jobs.recent import Recent
@@ -57,7 +57,17 @@ class Worker:
     def run(self, words: Sequence[str], progress: "FrameProgress | None" = None) -> "Report":
         """Make the clip of a command line. Errors as the pipelines raise them."""
         call = self._call_of(words)
-        return call.run(**call.arguments, reenactor=self._model(call.model), progress=progress)
+        model = {"reenactor": self._model(call.model)} if call.model else {}
+        return call.run(**call.arguments, **model, progress=progress)
+
+    def carry_out(self, words: Sequence[str], progress: "FrameProgress | None" = None) -> Outcome:
+        """The same, with errors as a part of what became of it."""
+        try:
+            return Outcome(_facts(self.run(words, progress)))
+        except (ValueError, OSError) as error:
+            return Outcome({}, shown(error))
+        except Exception as error:  # our fault, or the machine's: a GPU out of memory, say
+            return Outcome({}, shown(f"{type(error).__name__}: {error}"), unexpected=True)
 
     def _model(self, model: dict[str, Any]) -> "Reenactor":
         from fv2v.checkpoints import NO_WEIGHTS
@@ -83,10 +93,10 @@ def serve(connection: Connection, call_of: CallOf, threads: int | None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        _limit(threads)
+        limit_threads(threads)
         worker = Worker(call_of)
         while True:
-            outcome = _outcome(worker, connection.recv(), connection)
+            outcome = worker.carry_out(connection.recv(), _telling(connection))
             connection.send(outcome)
             if outcome.unexpected:
                 return
@@ -94,7 +104,8 @@ def serve(connection: Connection, call_of: CallOf, threads: int | None) -> None:
         return
 
 
-def _outcome(worker: Worker, words: Sequence[str], connection: Connection) -> Outcome:
+def _telling(connection: Connection) -> "FrameProgress":
+    """What sends a `Part` now and then."""
     said = time.monotonic()
 
     def progress(done: int, total: int | None) -> None:
@@ -103,13 +114,7 @@ def _outcome(worker: Worker, words: Sequence[str], connection: Connection) -> Ou
             said = time.monotonic()
             connection.send(Part(min(1.0, done / total)))
 
-    try:
-        report = worker.run(words, progress)
-        return Outcome(_facts(report))
-    except (ValueError, OSError) as error:
-        return Outcome({}, shown(error))
-    except Exception as error:  # our fault, or the machine's: a GPU out of memory, say
-        return Outcome({}, shown(f"{type(error).__name__}: {error}"), unexpected=True)
+    return progress
 
 
 def _facts(report: "Report") -> dict[str, Any]:
@@ -126,13 +131,13 @@ def _facts(report: "Report") -> dict[str, Any]:
         else {},
         "faceless": report.missing,
         "notes": [shown(note) for note in report.notes],
-        "sha256": sha256_of(report.output),
+        "sha256": sha256_of_all(report.output),
         "versions": {"fv2v": __version__, "torch": torch.__version__, "av": av.__version__},
     }
 
 
-def _limit(threads: int | None) -> None:
-    """Before the libraries that read these are imported."""
+def limit_threads(threads: int | None) -> None:
+    """Those of this process; None: as they are. Before the libraries are imported that read it then alone."""
     if threads is None:
         return
     os.environ["OMP_NUM_THREADS"] = str(threads)

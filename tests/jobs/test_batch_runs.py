@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import batches
@@ -15,21 +14,18 @@ import clips
 import deadly
 import numpy as np
 import pytest
+from killed_batches import kill_until_done, start, wait_for_lines
 from processes import make_once
 from refusals import assert_refused
 from tiny import TINY_SADTALKER, coefficients, lively
 
-from fv2v.cli.rows import call_of, read_values
+from fv2v.cli.rows import call_of
 from fv2v.io.hidden import NAME
 from fv2v.io.image import read_image, write_image
-from fv2v.jobs.plan import Job, plan
+from fv2v.jobs.plan import Job
 from fv2v.jobs.pool import TRIES, carry_out
-from fv2v.jobs.results import LINES, open_results
-from fv2v.jobs.table import Row
 from fv2v.jobs.worker import Worker
 from fv2v.reenactor import Reenactor
-
-COMMAND = [sys.executable, "-m", "fv2v", "batch"]
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +115,6 @@ def test_every_row_is_made_once_as_the_single_command_makes_it(fv2v, inputs, mix
     assert batches.made(output)["clip-19.mp4"] != first["clip-19.mp4"]
 
 
-def jobs_of(inputs: Path, folder: Path, rows: list[dict]) -> list[Job]:
-    weights = {"weights": str(inputs / "tiny.safetensors")}
-    with open_results(folder) as results:
-        planned = list(plan([Row(i, weights | row) for i, row in enumerate(rows, 1)], results, read_values))
-    assert all(isinstance(each, Job) for each in planned), planned
-    return planned
-
-
 def test_motion_and_coefficients_drive_as_their_commands_have_it(fv2v, inputs, tmp_path):
     weights, talking = inputs / "tiny.safetensors", tmp_path / "talking.safetensors"
     fv2v("extract", inputs / "d0.mp4", "-o", tmp_path / "m.npz", "--no-crop", "-w", weights)
@@ -139,7 +127,7 @@ def test_motion_and_coefficients_drive_as_their_commands_have_it(fv2v, inputs, t
         talk | {"id": "talk", "weights": str(talking)},
         talk | {"id": "weightless", "weights": None},
     ]
-    *jobs, weightless = jobs_of(inputs, tmp_path / "out", rows)
+    *jobs, weightless = batches.jobs_of(inputs, tmp_path / "out", rows)
     worker = Worker(call_of)
     for job in jobs:
         assert worker.run(job.words).output == job.output
@@ -159,14 +147,14 @@ def test_portraits_are_encoded_once(inputs, tmp_path, monkeypatch):
     encode = Reenactor.encode
     monkeypatch.setattr(Reenactor, "encode", lambda *given: encoded.append(1) or encode(*given))
     worker = Worker(call_of)
-    for job in jobs_of(inputs, tmp_path / "out", batches.plain_rows(inputs, 6)):
+    for job in batches.jobs_of(inputs, tmp_path / "out", batches.plain_rows(inputs, 6)):
         worker.run(job.words)
     assert len(encoded) == 2
     assert len(set(batches.made(tmp_path / "out").values())) == 6
 
 
 def test_a_worker_that_dies_costs_its_clip_a_second_try(inputs, tmp_path):
-    jobs = jobs_of(inputs, tmp_path / "out", batches.plain_rows(inputs, 3))
+    jobs = batches.jobs_of(inputs, tmp_path / "out", batches.plain_rows(inputs, 3))
     outcomes = carry_out(jobs, 1, call_of)
     done = dict([next(outcomes)])
     victim = multiprocessing.active_children()[0]
@@ -194,64 +182,6 @@ def test_fail_fast_ends_at_the_first_fault_and_starts_nothing(fv2v, inputs, mixe
     assert [line["id"] for line in batches.lines(tmp_path / "out")] == ["missing"]
 
 
-def start(*arguments: object) -> subprocess.Popen:
-    words = [*COMMAND, *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        words,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # a job that a script has put in the background is started with Ctrl-C ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def wait_for_lines(folder: Path, count: int, process: subprocess.Popen) -> None:
-    """Until results.jsonl has so many, or the process ended."""
-    while process.poll() is None:
-        if (folder / LINES).exists() and (folder / LINES).read_bytes().count(b"\n") >= count:
-            return
-        time.sleep(0.01)
-
-
-def assert_whole(folder: Path, expected: dict[str, bytes], rows: int) -> set[str]:
-    """Every clip is what it would be in the end, and every line that is whole tells of one; their names."""
-    assert batches.made(folder).items() <= expected.items()
-    whole = (folder / LINES).read_bytes().split(b"\n")[:-1] if (folder / LINES).exists() else []
-    names = {json.loads(line)["output"] for line in whole}
-    assert names <= batches.made(folder).keys()
-    return names
-
-
-def kill_until_done(
-    command: list[object], folder: Path, expected: dict[str, bytes], kills: int, seed: int
-) -> None:
-    """SIGKILL of the driver, then on to the end: no clip is lost that has its line, and none has two."""
-    random = np.random.default_rng(seed)
-    known: set[str] = set()
-    for _ in range(kills):
-        process = start(*command)
-        wait_for_lines(folder, len(known) + int(random.integers(1, 3)), process)
-        time.sleep(random.uniform(0, 0.1))
-        process.kill()
-        process.communicate()
-        after = assert_whole(folder, expected, len(expected))
-        assert known <= after
-        known = after
-    process = start(*command)
-    out, err = process.communicate(timeout=600)
-    assert (process.returncode, err) == (0, "")
-    assert f" {len(known)} kept" in out
-    assert batches.made(folder) == expected
-    left = [path.name for path in folder.iterdir() if path.name not in expected]
-    assert sorted(name for name in left if not NAME.fullmatch(name)) == [".lock", LINES]
-    names = [line["id"] for line in batches.lines(folder)]
-    assert len(names) == len(set(names)) == len(expected)
-
-
 @pytest.mark.parametrize(
     ("kills", "workers"),
     [(1, 1), pytest.param(10, 1, marks=pytest.mark.slow), pytest.param(4, 2, marks=pytest.mark.slow)],
@@ -260,7 +190,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_folder(inputs, tmp_path,
     rows = batches.plain_rows(inputs, 4 + 2 * kills)
     jobs = batches.write_rows(tmp_path / "jobs.jsonl", rows)
     worker = Worker(call_of)  # in this process, which has imported what takes seconds
-    for job in jobs_of(inputs, tmp_path / "whole", rows):
+    for job in batches.jobs_of(inputs, tmp_path / "whole", rows):
         worker.run(job.words)
     expected = batches.made(tmp_path / "whole")
     command = [jobs, "-o", tmp_path / "out", "-w", inputs / "tiny.safetensors", "--workers", workers]
@@ -306,7 +236,7 @@ def test_the_memory_of_a_worker_stays_flat(inputs, tmp_path):
     for i in range(40):
         write_image(tmp_path / f"p{i}.png", np.roll(read_image(inputs / "p0.png"), i, axis=1))
     worker, used = Worker(call_of), []
-    for job in jobs_of(inputs, tmp_path / "out", rows):
+    for job in batches.jobs_of(inputs, tmp_path / "out", rows):
         worker.run(job.words)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         used.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)

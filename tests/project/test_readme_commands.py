@@ -21,7 +21,7 @@ from fv2v.cli import app
 # what takes too long as it stands, or whole releases; other tests run these commands
 ELSEWHERE = (
     *("bandwidth", "batch", "bench", "call", "convert", "demo", "evaluate", "live", "serve"),
-    *("synthesize", "train"),
+    *("preprocess", "synthesize", "train"),
 )
 MODELS = {  # in place of the releases
     "vox.safetensors": replace(TINY_VOX, name="tiny", keypoints=15),

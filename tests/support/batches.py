@@ -9,7 +9,11 @@ import clips
 import cv2
 from tiny import TINY_VOX, lively
 
+from fv2v.cli.rows import read_values
 from fv2v.io.image import read_image, write_image
+from fv2v.jobs.plan import Job, plan
+from fv2v.jobs.results import open_results
+from fv2v.jobs.table import Row
 from fv2v.reenactor import Reenactor
 
 
@@ -42,6 +46,14 @@ def plain_rows(inputs: Path, count: int) -> list[dict[str, Any]]:
         }
         for i in range(count)
     ]
+
+
+def jobs_of(inputs: Path, folder: Path, rows: list[dict]) -> list[Job]:
+    weights = {"weights": str(inputs / "tiny.safetensors")}
+    with open_results(folder) as results:
+        planned = list(plan([Row(i, weights | row) for i, row in enumerate(rows, 1)], results, read_values))
+    assert all(isinstance(each, Job) for each in planned), planned
+    return planned
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
