@@ -23,7 +23,7 @@ from measuring import DEVICE, Run
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fv2v.face.find import find_first_face
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
 from fv2v.io.video import read_video
 from fv2v.pipelines.reenact import reenact
 from fv2v.reenactor import Reenactor

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The square around a face, followed over a video.
+"""The face of a video, followed from frame to frame; steady_crop.py cuts the square around it.
 
 It stands still as long as the face stays about where it is: the networks would read a shift of the crop as
 motion of the head. It keeps to a person, by motion, size and appearance (appearance.py): one who is hidden is
@@ -7,7 +7,7 @@ waited for, and no neighbour takes the place. After a cut it is at the face at o
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple
@@ -25,11 +25,9 @@ from fv2v.face.appearance import (
     place_of,
     thumbnail,
 )
-from fv2v.face.crop import Box, box_around, cut
 from fv2v.face.detectors.base import Face, FaceDetector
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.given import GivenFaces
-from fv2v.io.resize import TRIANGLE
 
 # Likeness of a face in the expected place that passes for the person; for one who was away for LONG frames
 # and may have changed, or be another
@@ -257,58 +255,6 @@ class FaceTracker:
         self._moving = distance > (self._settle if self._moving else self._dead_zone)
         if self._moving:
             self.face = _between(self.face, self._target, self._smoothing)
-
-
-class SteadyCrop:
-    """Iterates over the square crops of a video, (size, size, 3) uint8, one for each (H, W, 3) frame.
-
-    Args:
-        frames: the video.
-        start: the first face (`find_first_face`): it places the square until the tracker finds that face. So
-            a video may begin with frames without a face; they count as `missing` like those later on.
-        size: pixels on a side of a crop.
-        detector: what finds the face.
-        resize: how crops come to that size, as `cut` takes it.
-        begin: how many frames come before the one of `start`, where that is known: they are not searched.
-        scale, shift: of the square, as `box_around` takes them.
-
-    Attributes:
-        tracker: what follows the face.
-    """
-
-    def __init__(
-        self,
-        frames: Iterable[np.ndarray],
-        start: Face,
-        size: int,
-        detector: FaceDetector = find_faces,
-        resize: str = TRIANGLE,
-        begin: int = 0,
-        scale: float | None = None,
-        shift: float | None = None,
-    ) -> None:
-        self._frames, self._scale, self._shift = frames, scale, shift
-        self._size, self._resize = size, resize
-        self.tracker = FaceTracker(start, detector, begin=begin)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for frame, box in self.boxes():
-            yield cut(frame, box, self._size, self._resize)
-
-    def boxes(self) -> Iterator[tuple[np.ndarray, Box]]:
-        """Each frame whole, and the square in it: for pasting back (paste.py)."""
-        for frame in self._frames:
-            yield frame, box_around(self.tracker.update(frame), frame.shape[:2], self._scale, self._shift)
-
-    @property
-    def visible(self) -> bool:
-        """Whether the face could be read in the latest frame."""
-        return self.tracker.visible
-
-    @property
-    def missing(self) -> int:
-        """Frames so far in which the face could not be read."""
-        return self.tracker.missing
 
 
 def _looked_at(frame: np.ndarray, faces: Iterable[Face]) -> list[_Found]:

@@ -16,7 +16,7 @@ from fv2v.face.first import FirstFace, find_first_good_face
 from fv2v.face.fixed import FixedCrop, middle_crops
 from fv2v.face.marking import marked
 from fv2v.face.portrait import choose_face
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
 from fv2v.face.visibility import YAW, is_covered, is_turned_away
 from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed

@@ -14,7 +14,7 @@ from fv2v.face.cropping import Crops
 from fv2v.face.detectors.given import GivenFaces
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
 from fv2v.geometry import Motion, Source
 from fv2v.io.frame_folder import is_frames
 from fv2v.io.paths import PathLike

@@ -45,6 +45,14 @@ class FrameInputs:
     movement: Tensor | float = 1.0  # the factor of `movement_scale` (hull.py)
     stitch: bool = True
 
+    def checked(self) -> "FrameInputs":
+        """These, if source and anchor are of one frame or of as many as the motion; else a ValueError."""
+        count, anchors = len(self.motion), 1 if self.anchor is None else len(self.anchor)
+        for name, batch in (("source", len(self.source)), ("anchor", anchors)):
+            if batch not in (1, count):
+                raise ValueError(f"expected a {name} of 1 or {count}, as the motion has, got {batch}")
+        return self
+
 
 def apply_edit(motion: Motion, own: Motion, anchor: Motion | None, edit: Edit, config: ModelConfig) -> Motion:
     """What `place` is to take in place of `motion`, B frames of a driver; `own` is the source's."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fv2v import checkpoints
+from fv2v import checkpoints, presets
 from fv2v.config import ModelConfig
 from fv2v.devices import find_device, find_dtype
 from fv2v.engine import arrange
@@ -21,8 +21,6 @@ from fv2v.io.paths import PathLike
 from fv2v.motion.coefficients import driving_windows
 from fv2v.motion.edit import check_edits
 from fv2v.networks import FaceVid2Vid
-from fv2v.presets import PRESETS
-from fv2v.presets import preset as find_preset
 from fv2v.reenactor.animation import Animation, next_options, one_or_iterator, pictures
 from fv2v.reenactor.film import FilmAnimation
 from fv2v.reenactor.options import AnimationOptions
@@ -80,7 +78,7 @@ class Reenactor:
         dtype: str | torch.dtype = "float32",
         optimize: bool = True,
     ) -> None:
-        config = find_preset(preset) if isinstance(preset, str) else preset
+        config = presets.preset(preset) if isinstance(preset, str) else preset
         if weights is None:
             weights = checkpoints.shipped(config)
             if config is None:
@@ -88,7 +86,7 @@ class Reenactor:
         self.dtype = find_dtype(dtype)
         self.device = find_device(device)
         if weights == "random" and config is None:
-            raise ValueError(f'weights="random" needs a preset, one of {", ".join(PRESETS)}; got none')
+            raise ValueError(f'weights="random" needs one of {", ".join(presets.PRESETS)}; got no preset')
         self._weights = weights, config
         self._model: FaceVid2Vid | None = None
         self._run(self._loaded(), optimize)
@@ -187,11 +185,9 @@ class Reenactor:
         motion = self.runner.received(motion, "frames")
         if anchor is not None:
             anchor = self.runner.received(anchor, "anchor")
-        for name, batch in (("source", len(source)), ("anchor", len(anchor) if anchor is not None else 1)):
-            if batch not in (1, len(motion)):
-                raise ValueError(f"expected a {name} of 1 or {len(motion)}, as the motion has, got {batch}")
+        frames = chosen.frame_inputs(source, motion, anchor, view).checked()
         edits = check_edits(chosen.edit, len(motion), self.config)
-        return self.runner.render(chosen.frame_inputs(source, motion, anchor, view), edits)
+        return self.runner.render(frames, edits)
 
     def animate(
         self,

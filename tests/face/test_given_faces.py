@@ -26,7 +26,7 @@ from fv2v.face.landmarks import (
     upright_square,
 )
 from fv2v.face.portrait import FaceChoice, choose_face, crop_portrait
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
 from fv2v.io.image import read_image, write_image
 from fv2v.io.timing import Span
 from fv2v.io.video import read_video

@@ -13,7 +13,7 @@ from fv2v.face.find import find_first_face
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square
 from fv2v.face.paste import feathered_mask, paste_back
 from fv2v.face.portrait import crop_portrait
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
 from fv2v.io.image import read_image, write_image
 from fv2v.io.video import read_video, write_video
 from fv2v.pipelines.reenact import reenact

@@ -9,7 +9,8 @@ import pytest
 from fv2v.face.crop import box_around
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.find import find_face, find_first_face
-from fv2v.face.tracking import FaceTracker, SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
+from fv2v.face.tracking import FaceTracker
 from fv2v.io.video import read_video
 
 BLANK = np.full((240, 240, 3), 127, np.uint8)

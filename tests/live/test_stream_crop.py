@@ -10,7 +10,7 @@ from tiny import TINY_VOX, assert_frames_close, encoded, lively
 
 from fv2v import Reenactor, Stream
 from fv2v.face.find import find_first_face
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
 
 LEFT, RIGHT = SEATS["left"], SEATS["right"]
 

@@ -23,7 +23,7 @@ from waiting import no_thread_left
 from fv2v import extract, frontalize, imitate, reenact, render
 from fv2v.face.crop import box_around, cut
 from fv2v.face.find import find_face, find_first_face
-from fv2v.face.tracking import SteadyCrop
+from fv2v.face.steady_crop import SteadyCrop
 from fv2v.geometry import View
 from fv2v.io.image import read_image
 from fv2v.io.video import read_video, write_video
