@@ -9,6 +9,7 @@ again.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+os.environ["PYTHONSAFEPATH"] = "1"  # processes started from a clone run what is installed, not its sources
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 from shipped_pictures import DRIVER, PORTRAIT, acting, draw

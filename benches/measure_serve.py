@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 
+os.environ["PYTHONSAFEPATH"] = "1"  # processes started from a clone run what is installed, not its sources
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from browser import chromium, served, write_camera
 from pages import Caller, Client, serving
