@@ -67,9 +67,13 @@ class SpectralConv2d(nn.Conv2d):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows, columns = self.weight.flatten(1).shape
-        self.register_buffer("weight_u", normalize(torch.randn(rows), dim=0))
-        self.register_buffer("weight_v", normalize(torch.randn(columns), dim=0))
+        self.register_buffer("weight_u", torch.empty(rows))
+        self.register_buffer("weight_v", torch.empty(columns))
         self.register_buffer("divided", None, persistent=False)
+        if self.weight.is_meta:  # nothing to start from; a second would go by, to import torch's compiler
+            return
+        for vector in (self.weight_u, self.weight_v):
+            vector.copy_(normalize(torch.randn(len(vector)), dim=0))
         self._refine()  # or σ of unrelated u and v is nearly 0, and what is divided by it huge
 
     def forward(self, x: Tensor) -> Tensor:
