@@ -12,10 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
-import numpy as np
 from aiohttp import web
 
-from fv2v.face.portrait import crop_face
+from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.live.films import DONE, Films
 from fv2v.live.memory import share_heaps
 from fv2v.live.peer import Peer
@@ -29,7 +28,7 @@ from fv2v.live.server import (
     read_body,
     read_json,
 )
-from fv2v.live.session import Session
+from fv2v.live.session import Session, cut_portrait
 from fv2v.pipelines.demo import drawn_portrait
 from fv2v.reenactor import Reenactor
 
@@ -50,7 +49,8 @@ class Page:
 
     def __init__(self, reenactor: Reenactor, folder: Path, local: bool, limits: Limits) -> None:
         self._reenactor, self._folder, self._local, self._limits = reenactor, folder, local, limits
-        self._portraits = {DRAWN: drawn_portrait(max(256, reenactor.config.output_size))}
+        drawn = drawn_portrait(max(256, reenactor.config.output_size))
+        self._portraits = {DRAWN: crop_portrait(drawn, crop=False)}
         self._peers: dict[str, Peer] = {}
         self._starting = 0
         self._waiters = ThreadPoolExecutor(limits.sessions, thread_name_prefix="fv2v-page")
@@ -91,25 +91,26 @@ class Page:
     async def _add_portrait(self, request: web.Request) -> web.Response:
         encoded = await read_body(request, self._limits.upload)
         try:
-            picture = await asyncio.wait_for(asyncio.to_thread(self._decoded, encoded), DECODE_SECONDS)
+            portrait = await asyncio.wait_for(asyncio.to_thread(self._decoded, encoded), DECODE_SECONDS)
         except (TimeoutError, asyncio.TimeoutError):
             raise Refused(400, "the picture took too long to read") from None
         name = secrets.token_urlsafe(8)
-        self._portraits[name] = picture
+        self._portraits[name] = portrait
         uploaded = [each for each in self._portraits if each != DRAWN]
         for old in uploaded[:-KEPT]:
             del self._portraits[old]
         return web.json_response({"portrait": name})
 
-    def _decoded(self, encoded: bytes) -> np.ndarray:
+    def _decoded(self, encoded: bytes) -> CroppedPortrait:
         """The square around the face in a picture's file."""
         with TemporaryDirectory(dir=self._folder) as folder:
             path = Path(folder) / "portrait"
             path.write_bytes(encoded)
-            return crop_face(path)
+            portrait = cut_portrait(self._reenactor, path)
+        return portrait._replace(picture=portrait.image)  # what is around it may be large
 
     async def _show_portrait(self, request: web.Request) -> web.Response:
-        picture = self._portrait(request.match_info["name"])
+        picture = self._portrait(request.match_info["name"]).image
         shown = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
         return web.Response(body=shown.tobytes(), content_type="image/png")
 
@@ -122,7 +123,7 @@ class Page:
             raise Refused(429, f"all {self._limits.sessions} sessions are taken; close another page")
         self._starting += 1
         try:
-            session = await asyncio.to_thread(partial(Session, self._reenactor, portrait, crop=False))
+            session = await asyncio.to_thread(partial(Session, self._reenactor, portrait))
             name = secrets.token_urlsafe(8)
             ended = partial(self._peers.pop, name, None)
             peer = self._peers[name] = Peer(session, self._waiters, self._limits, self._local, ended)
@@ -139,7 +140,7 @@ class Page:
         return web.json_response({})
 
     async def _add_film(self, request: web.Request) -> web.Response:
-        portrait = self._portrait(request.query.get("portrait", DRAWN))
+        portrait = self._portrait(request.query.get("portrait", DRAWN)).image
         driving = await read_body(request, self._limits.upload)
         return web.json_response({"film": await asyncio.to_thread(self._films.add, portrait, driving)})
 
@@ -156,7 +157,7 @@ class Page:
         self._films.remove(request.match_info["name"])
         return web.json_response({})
 
-    def _portrait(self, name: object) -> np.ndarray:
+    def _portrait(self, name: object) -> CroppedPortrait:
         if not isinstance(name, str) or name not in self._portraits:
             raise Refused(404, "there is no such portrait; it may be too old: upload it again")
         return self._portraits[name]

@@ -37,6 +37,14 @@ class SessionReport(StreamReport):
     kbps: float = 0.0  # thousands of bits a second that fv2v.codec takes for their motion
 
 
+def cut_portrait(
+    reenactor: Reenactor, portrait: PathLike | np.ndarray, crop: bool = True, face: Any = 1
+) -> CroppedPortrait:
+    """The square around a portrait's face, found as the release does whose weights run; see `Session`."""
+    faces = FaceFinder(ModelChoice(None, None, None, "float32", reenactor), crop)
+    return crop_portrait(portrait, crop, faces.choose(face))
+
+
 class Session(Stream):
     """A `Stream` of whole camera frames, which finds the face in the portrait, too, and counts what it does.
 
@@ -53,7 +61,7 @@ class Session(Stream):
 
     Args:
         reenactor: of a preset that pictures drive.
-        portrait: a file, or (H, W, 3) uint8 RGB.
+        portrait: a file, (H, W, 3) uint8 RGB, or what `cut_portrait` made of one.
         crop, face: of the portrait, as `fv2v.reenact` takes them.
         driving_face: which one in the camera's frames, likewise.
         mirror: flip frames, so that the portrait moves as a mirror does.
@@ -73,7 +81,7 @@ class Session(Stream):
     def __init__(
         self,
         reenactor: Reenactor,
-        portrait: PathLike | np.ndarray,
+        portrait: PathLike | np.ndarray | CroppedPortrait,
         *,
         crop: bool = True,
         face: Any = 1,
@@ -106,7 +114,7 @@ class Session(Stream):
         return self._cropped.image
 
     @portrait.setter
-    def portrait(self, portrait: PathLike | np.ndarray) -> None:
+    def portrait(self, portrait: PathLike | np.ndarray | CroppedPortrait) -> None:
         cropped = self._cut(portrait)
         self.change(self._reenactor.encode(cropped.image))
         self._cropped = cropped
@@ -143,10 +151,10 @@ class Session(Stream):
             fps, kbps = (len(sent) - 1) / seconds, sum(size for _, size in list(sent)[1:]) / 125 / seconds
             return SessionReport(**asdict(counted), seen=self._seen, fps=max(fps, 0.0), kbps=kbps)
 
-    def _cut(self, portrait: PathLike | np.ndarray) -> CroppedPortrait:
-        model = ModelChoice(None, None, None, "float32", self._reenactor)
-        faces = FaceFinder(model, self._crop)
-        return crop_portrait(portrait, self._crop, faces.choose(self._face))
+    def _cut(self, portrait: PathLike | np.ndarray | CroppedPortrait) -> CroppedPortrait:
+        if isinstance(portrait, CroppedPortrait):
+            return portrait
+        return cut_portrait(self._reenactor, portrait, self._crop, self._face)
 
     def _size(self, motion: Motion) -> int:
         try:
