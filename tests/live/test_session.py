@@ -13,6 +13,7 @@ from tiny import TINY_LIVEPORTRAIT, TINY_VOX, assert_frames_close, lively
 from fv2v import Edit, Openness, Reenactor, Stream, View, crop_face
 from fv2v.codec import MotionEncoder
 from fv2v.live import Session
+from fv2v.live.session import cut_portrait
 
 LEFT = SEATS["left"]
 
@@ -42,6 +43,16 @@ def test_is_a_stream_of_the_face_in_a_portrait(tiny, camera, tmp_path):
         mirrored = [shown(session, frame).image for frame in camera]
     flipped = [np.ascontiguousarray(frame[:, ::-1]) for frame in camera]
     assert_frames_close(mirrored, streamed(tiny, crop_face(portrait), flipped))
+
+
+def test_a_portrait_that_is_cut_brings_its_landmarks(tiny):
+    cut = cut_portrait(tiny, clips.PORTRAIT)
+    marks = np.random.default_rng(0).uniform(0, len(cut.image), (203, 2))
+    with Session(tiny, cut._replace(landmarks=marks)) as session:
+        assert np.array_equal(session.portrait, crop_face(clips.portrait()))
+        assert session.openness == Openness.of(marks)
+        session.portrait = cut  # without landmarks, eyes and lips cannot be told
+        assert session.openness is None
 
 
 def test_counts_what_it_does(tiny, camera):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SPADE's parts. What whole decoders compute is in test_parity.py."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn.functional import conv2d, instance_norm, leaky_relu, relu
@@ -15,6 +18,18 @@ CONFIG = GeneratorConfig(width=6, decoder="spade", widths=(8, 4), residual_block
 def conv() -> SpectralConv2d:
     torch.manual_seed(0)
     return SpectralConv2d(3, 4, 3, padding=1)
+
+
+def test_without_storage_nothing_is_computed():
+    """On the device "meta" power iterations would import the compiler of PyTorch, which takes a second."""
+    code = """
+import sys, torch
+from fv2v.networks.spade import SpectralConv2d
+with torch.device("meta"):
+    assert SpectralConv2d(3, 4, 3).weight_u.is_meta
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_sigma_is_made_of_the_stored_vectors(conv):
