@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from places import ROOT
+from tiny import TINY_LIVEPORTRAIT, TINY_VOX
 
 import fv2v
 import fv2v_kernels
+from fv2v import checkpoints
 
 FOLDER = Path(fv2v.__file__).parent
 MODULES = {
@@ -117,6 +119,19 @@ print(threads() - before, written, torch.cuda.is_initialized())
 print(fv2v_kernels.available("warp3d", "cpu")[-1])
 """
     assert run(WATCH + code).splitlines() == ["0 [] False", "reference"]
+
+
+@pytest.mark.parametrize("config", [TINY_VOX, TINY_LIVEPORTRAIT], ids=lambda config: config.name)
+def test_a_reenactor_is_made_without_the_compiler_of_pytorch(tmp_path, config):
+    """Its imports take longer than reading a small model."""
+    checkpoints.save(checkpoints.random(config), tmp_path / "weights.safetensors")
+    code = f"""
+import sys
+from fv2v import Reenactor
+Reenactor(weights={str(tmp_path / "weights.safetensors")!r})
+print([each for each in ("sympy", "torch._dynamo", "torch._inductor") if each in sys.modules])
+"""
+    assert run(code).strip() == "[]"
 
 
 def test_the_page_for_contributors_names_what_exists():

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold, pad
 
-from fv2v.engine.passes.fused_convolution import FusedConv, conv_of, frozen
+from fv2v.engine.passes.fused_convolution import FusedConv
+from fv2v.engine.passes.layers import conv_of, frozen
 from fv2v.engine.passes.taps_in_channels import MULTIPLE
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from fv2v.engine.passes.layers import conv_of
 from fv2v.networks import DenseMotion, blocks
 from fv2v.networks.hourglass import Hourglass3d
 from fv2v.networks.spade import SpectralConv2d
@@ -77,16 +78,4 @@ def _folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) 
 
 def _divided(conv: SpectralConv2d) -> nn.Conv2d:
     """A plain convolution with the weight W / σ."""
-    plain = nn.utils.skip_init(
-        nn.Conv2d,
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size,
-        padding=conv.padding,
-        bias=conv.bias is not None,
-        device=conv.weight.device,
-        dtype=conv.weight.dtype,
-    )
-    plain.weight = nn.Parameter(conv.quotient(), requires_grad=False)
-    plain.bias = conv.bias
-    return plain
+    return conv_of(nn.Conv2d, conv.quotient(), conv.bias, padding=conv.padding)

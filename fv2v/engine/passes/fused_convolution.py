@@ -5,13 +5,12 @@ PyTorch adds a convolution's bias, an addend and a ReLU in a kernel each, which 
 output; and cuDNN, given half precision that is not channels-last, transforms it at every call.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv3d, leaky_relu
 
-Conv = nn.Conv2d | nn.Conv3d
+from fv2v.engine.passes.layers import Conv, linear_of
+
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by dimensions
 
 _refused: set[tuple[object, ...]] = set()  # what cuDNN has no fused kernel for
@@ -71,33 +70,8 @@ class PixelProduct(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.linear = nn.utils.skip_init(
-            nn.Linear, conv.in_channels, conv.out_channels, device=conv.weight.device, dtype=conv.weight.dtype
-        )
         assert conv.bias is not None
-        self.linear.weight, self.linear.bias = frozen(conv.weight.flatten(1)), frozen(conv.bias)
+        self.linear = linear_of(conv.weight.flatten(1), conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-def conv_of(kind: type[Conv], weight: Tensor, bias: Tensor | None, *, padding: Any) -> Conv:
-    """A convolution of such weights."""
-    made, read, *size = weight.shape
-    conv = nn.utils.skip_init(
-        kind,
-        read,
-        made,
-        size,
-        padding=padding,
-        bias=bias is not None,
-        device=weight.device,
-        dtype=weight.dtype,
-    )
-    conv.weight, conv.bias = frozen(weight), None if bias is None else frozen(bias)
-    return conv
-
-
-def frozen(tensor: Tensor) -> nn.Parameter:
-    """A weight that is not trained."""
-    return nn.Parameter(tensor.detach(), requires_grad=False)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fv2v.engine.passes.layers import linear_of
 from fv2v.geometry import Motion, coordinate_dtype
 from fv2v.networks import FaceVid2Vid, HeadEstimate, HeadEstimator
 
@@ -44,12 +45,7 @@ class JoinedHeads(nn.Module):
             weights.insert(5, torch.zeros_like(weights[3][:1]))
             biases.insert(5, torch.ones_like(biases[3][:1]))
         self.sizes = [3 * self.bins, *map(len, biases[3:])]
-        weight = torch.cat(weights)
-        self.heads = nn.utils.skip_init(
-            nn.Linear, weight.shape[1], len(weight), device=weight.device, dtype=weight.dtype
-        )
-        self.heads.weight = nn.Parameter(weight, requires_grad=False)
-        self.heads.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
+        self.heads = linear_of(torch.cat(weights), torch.cat(biases))
         last = pitch.per_bin * (self.bins - 1) - pitch.offset
         self.first, self.last = (degrees / 180 * geometry.pi for degrees in (-pitch.offset, last))
         self.order = geometry.euler_order

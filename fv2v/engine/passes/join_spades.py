@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from fv2v.engine.passes.layers import conv_of
 from fv2v.networks.blocks import SameBlock2d, UpBlock2d
 from fv2v.networks.decoders import SpadeDecoder
 from fv2v_kernels import modulate
@@ -69,10 +70,5 @@ class Chunks(nn.Module):
 def _joined(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:
     """One 3×3 convolution whose output channels are those of all `convs`, which read the same input."""
     weight = torch.cat([conv.weight for conv in convs])
-    joined = nn.utils.skip_init(
-        nn.Conv2d, weight.shape[1], len(weight), 3, padding=1, device=weight.device, dtype=weight.dtype
-    )
-    joined.weight = nn.Parameter(weight, requires_grad=False)
     biases = [conv.bias for conv in convs if conv.bias is not None]
-    joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
-    return joined
+    return conv_of(nn.Conv2d, weight, torch.cat(biases), padding=1)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from fv2v.engine.passes.double_in_phases import phase_weight
-from fv2v.engine.passes.fused_convolution import LAST, FusedConv, convolution_relu, frozen
+from fv2v.engine.passes.fused_convolution import LAST, FusedConv, convolution_relu
+from fv2v.engine.passes.layers import frozen
 
 
 class Phases(nn.Module):

@@ -24,8 +24,9 @@ from torch.nn.functional import pad
 
 from fv2v.engine.passes.depth_in_kernels import DepthConv, FoldedTaps
 from fv2v.engine.passes.fold_norms import children_of
-from fv2v.engine.passes.fused_convolution import LAST, Conv, FusedConv, PixelProduct, conv_of, frozen
+from fv2v.engine.passes.fused_convolution import LAST, FusedConv, PixelProduct
 from fv2v.engine.passes.join_spades import JoinedSpadeBlock
+from fv2v.engine.passes.layers import Conv, conv_of, frozen
 from fv2v.engine.passes.scales_on_gpu import Coarsened, Hourglass, Phases, Pooled, Shuffle
 from fv2v.engine.passes.settle_on_cpu import Bottleneck, Join, Residual
 from fv2v.engine.passes.taps_in_channels import MULTIPLE

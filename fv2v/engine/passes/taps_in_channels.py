@@ -9,6 +9,7 @@ them busy. The rest, adding up k numbers of k neighbours to a logit, `mask_head`
 import torch
 from torch import Tensor, nn
 
+from fv2v.engine.passes.layers import conv_of
 from fv2v.networks import FaceVid2Vid
 from fv2v_kernels import mask_head
 
@@ -30,23 +31,13 @@ class TapsInChannels(nn.Module):
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
-        flows, channels, *_, self.taps = conv.weight.shape
+        flows, *_, self.taps = conv.weight.shape
         self.channels = self.taps * flows
         weight = conv.weight.movedim(-1, 0).flatten(0, 1).unsqueeze(-1)  # (k (K+1), C, k, k, 1)
         self.bias = nn.Parameter(_bias(conv), requires_grad=False)
         more = -self.channels % MULTIPLE
-        self.conv = nn.utils.skip_init(
-            nn.Conv3d,
-            channels,
-            self.channels + more,
-            tuple(weight.shape[2:]),
-            padding=(*conv.padding[:2], 0),
-            bias=False,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
         padded = torch.cat((weight, weight.new_zeros(more, *weight.shape[1:])))
-        self.conv.weight = nn.Parameter(padded, requires_grad=False)
+        self.conv = conv_of(nn.Conv3d, padded, None, padding=(*conv.padding[:2], 0))
 
     def forward(self, x: Tensor) -> Tensor:
         taps = self.conv(x)[:, : self.channels].unflatten(1, (self.taps, -1))
