@@ -32,9 +32,11 @@ class AntiAliasedStride(nn.Module):
         self.stride = stride
         sigma = (stride - 1) / 2
         radius = round(4 * sigma)
-        line = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * sigma**2))
-        kernel = line[:, None] * line
-        self.register_buffer("weight", (kernel / kernel.sum()).repeat(3, 1, 1, 1))  # (3, 1, n, n)
+        with torch.device("cpu"):  # on "meta", arithmetic would import PyTorch's compiler
+            line = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * sigma**2))
+            kernel = line[:, None] * line
+            weight = (kernel / kernel.sum()).repeat(3, 1, 1, 1)  # (3, 1, n, n)
+        self.register_buffer("weight", weight.to(torch.get_default_device()))
 
     def forward(self, image: Tensor) -> Tensor:
         return conv2d(image, self.weight, stride=self.stride, padding=self.weight.shape[-1] // 2, groups=3)
