@@ -75,6 +75,8 @@ def _jacobian_head(channels: int, K: int, c: CanonicalConfig, flat: bool) -> nn.
     """Nine maps a keypoint, or four where the volume is flat, which start as the identity."""
     n, sets = 2 if flat else 3, 1 if c.shared_jacobian else K
     head = conv3d(channels, n * n * sets, c.kernel, flat=flat, padded=not c.hourglass)
-    identity = torch.eye(n).flatten().repeat(sets)
-    head.load_state_dict({"weight": torch.zeros_like(head.weight), "bias": identity})
+    with torch.device("cpu"):  # on "meta", this would import PyTorch's compiler
+        identity = torch.eye(n).flatten().repeat(sets)
+    nn.init.zeros_(head.weight)
+    head.load_state_dict({"bias": identity}, strict=False)
     return head
