@@ -108,7 +108,7 @@ def measure(folder: Path, loss: float, seconds: float) -> list[Row]:
             if not link:
                 raise RuntimeError(f"nobody listens: {(folder / '0.err').read_text()}")
             sides.append(start(wire, 1, folder, link))
-            wait_for(lambda: all(shows(folder, side) for side in (0, 1)), 120.0, folder)
+            wait_for(lambda: all(shows(folder, side) for side in (0, 1)), 180.0, folder)
             time.sleep(SETTLE)
             begin, before = time.monotonic(), list(wire.bytes)
             time.sleep(seconds)

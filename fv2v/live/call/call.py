@@ -33,7 +33,7 @@ from fv2v.reenactor import Reenactor
 
 LAP = 1.0  # seconds from one line of the log to the next
 RETRY = 0.5  # seconds from one try to come back to the next
-GONE = 60.0  # seconds after which nobody tries any more
+GONE = 120.0  # seconds after which nobody tries any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

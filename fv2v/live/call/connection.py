@@ -22,10 +22,12 @@ from fv2v.live.call.rates import Wire
 from fv2v.live.call.sides import Ended, Mine, Reactions
 from fv2v.live.call.sound import SoundTrack
 
-GREETING = 15.0  # seconds until the other side has greeted, and its portrait is here
+# Seconds until the other side has greeted, and its portrait is here. Where a fifth of all packets is lost,
+# every step of setting a connection up waits for timers of seconds.
+GREETING = 40.0
 SILENCE = 10.0  # seconds without a message; shorter cuts a connection survives by itself
 TICK = 0.2  # seconds from one status to the next
-STUCK = 10.0  # seconds for which nothing of what waits on the control channel gets through
+STUCK = 20.0  # seconds for which nothing of what waits on the control channel gets through
 WAITING = 512  # bytes of motion that may wait for the network; more, and frames are left out
 BAD = 100  # motion packets of a connection that may be damaged
 MESSAGES = 400  # a second, of a peer that sends 25 frames and 5 statuses
