@@ -92,6 +92,9 @@ class Scorer:
         self._task, self._reenactor = task, reenactor
         self._scenes, self._networks = task.scenes(reenactor), task.networks.load(reenactor.device)
 
+    def __len__(self) -> int:
+        return len(self._scenes)
+
     def __call__(self, number: int) -> Tally | None:
         """The tally of a scene; None: it is broken. Errors as `tally_of`'s."""
         scene = self._scenes.scene(number)
@@ -152,16 +155,21 @@ def measure(
         check_output(html, PAGES)
     used = networks.used()
     reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
+    tallies: Iterable[Tally | None]
     kept = 0 if sheet is None and html is None else rows
     folder = None if data is None else os.fspath(data)
     task = Task(folder, identities, frames, seed, batch_size, kept, networks)
-    count = len(task.scenes(reenactor))
+    if score is None:
+        scorer = Scorer(task, reenactor)
+        count, tallies = len(scorer), map(scorer, range(len(scorer)))
+    else:
+        count = len(task.scenes(reenactor))
+        tallies = score(task, count)
 
     def report_progress(done: int) -> None:
         if progress is not None:
             progress(done * frames, count * frames)
 
-    tallies = map(Scorer(task, reenactor), range(count)) if score is None else score(task, count)
     found = gathered((tally for tally in tallies if tally is not None), report_progress)
     setting = describe(
         reenactor,
