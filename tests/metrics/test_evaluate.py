@@ -217,8 +217,7 @@ def test_processes_find_what_one_finds(fv2v, weights, videos, tmp_path):
     torch.set_num_threads(1)
     for name, options in (("one", []), ("two", ["--workers", 2])):
         output, sheet = tmp_path / f"{name}.json", tmp_path / f"{name}.png"
-        code, _, err = fv2v(*command, "-o", output, "--sheet", sheet, *options)
-        assert (code, "b.mp4: skipped" in err) == (0, True)
+        assert fv2v(*command, "-o", output, "--sheet", sheet, *options)[0] == 0
         report = json.loads(output.read_text())
         assert report["results"].pop("seconds_per_frame") > 0
         reports.append((report["results"], report["people"], sheet.read_bytes()))
