@@ -35,7 +35,7 @@ Ray = Annotated[
     typer.Option(
         metavar="ADDRESS",
         help="Work on a Ray cluster: HOST:PORT, or auto, the one that this machine is in, or local, one "
-        "that is started here. Its machines have fv2v, and this folder and the files by the same paths.",
+        "that is started here. Its machines have fv2v, this folder and the files by the same paths or URLs.",
     ),
 ]
 FailFast = Annotated[
@@ -77,6 +77,14 @@ def batch(
             "given more than once.",
         ),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A folder of a store for the clips, as s3://bucket/clips; in DIR is then results.jsonl "
+            "alone. Files that rows name may be in stores, too.",
+        ),
+    ] = None,
     workers: Workers = None,
     ray: Ray = None,
     fail_fast: FailFast = False,
@@ -88,8 +96,14 @@ def batch(
     from fv2v.cli.printable import printable
     from fv2v.cli.progress import batch_progress
     from fv2v.cli.rows import call_of, read_values
+    from fv2v.io.stores import is_url
     from fv2v.jobs.run import run_batch
 
+    if is_url(str(output).replace(":/", "://", 1)):
+        raise ValueError(
+            f"--output: expected a folder of this machine, in which results.jsonl grows line by line, got "
+            f"{output}: give one, and --to URL for the clips"
+        )
     rows = _with_defaults(
         _rows(jobs, portraits, drivers, zipped, output), _defaults(model, assignments or ())
     )
@@ -101,6 +115,7 @@ def batch(
             call_of,
             workers=workers,
             ray=ray,
+            to=to,
             fail_fast=fail_fast,
             complain=lambda line: complain(f"fv2v: {printable(line)}"),
             progress=progress,

@@ -1,14 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fv2v evaluate`."""
 
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from json import dumps, loads
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fv2v.cli.batch import Ray, Workers
 from fv2v.cli.options import BatchSize, ModelOptions
 from fv2v.cli.output_options import Overwrite, free_name
 from fv2v.cli.tables import print_table
+from fv2v.jobs.call import Call
+
+if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
+    from fv2v.metrics.evaluate import Scorer, Task
+    from fv2v.metrics.evaluation import Tally
+    from fv2v.reenactor import Reenactor
 
 QUICK_IDENTITIES, QUICK_FRAMES = 4, 6
 
@@ -95,20 +107,30 @@ def evaluate(
     quick: Quick = False,
     batch_size: BatchSize = 1,
     overwrite: Overwrite = False,
+    workers: Workers = None,
+    ray: Ray = None,
 ) -> None:
     """Measure a model by the paper's protocols, compared with the unchanged source and with true keypoints.
 
     On drawn heads there are true pictures of free views and of another face's motion, too.
     """
     from fv2v.cli.progress import frame_progress
+    from fv2v.jobs.spread import check_spread, spread
     from fv2v.metrics.evaluate import MetricNetworkFiles, measure
     from fv2v.metrics.report import tables
 
+    def score(task: "Task", count: int) -> "Iterator[Tally | None]":
+        named = dumps({"task": asdict(task), "model": chosen}, default=str)
+        parts = [(named, str(number)) for number in range(count)]
+        return (pickle.loads(facts["tally"]) for facts in spread(parts, call_of, workers, ray))
+
+    check_spread(workers, ray)
     for path in (output, sheet, html):
         if path is not None:
             free_name(path, overwrite)
     if quick:
         identities, frames = identities or QUICK_IDENTITIES, min(frames, QUICK_FRAMES)
+    chosen = model.reenactor_arguments()
     with frame_progress() as progress:
         report = measure(
             data,
@@ -121,11 +143,32 @@ def evaluate(
             rows=rows,
             networks=MetricNetworkFiles(features, landmarks, embedding, trust),
             batch_size=batch_size,
+            score=None if workers in (None, 1) and ray is None else score,
             progress=progress,
-            **model.reenactor_arguments(),
+            **chosen,
         )
     for table in tables(report):
         print_table(table)
     for path in (output, sheet, html):
         if path is not None:
             typer.echo(f"{path}: written")
+
+
+def call_of(words: Sequence[str]) -> Call:
+    """The score of one scene."""
+    named, number = words
+    given = loads(named)
+    return Call(_score, given["model"], {"named": named, "number": int(number)})
+
+
+def _score(named: str, number: int, reenactor: "Reenactor", progress: Any) -> dict[str, Any]:
+    # in bytes: torch would pass tensors by files that this process has to keep open
+    return {"tally": pickle.dumps(_scorer(named, reenactor)(number))}
+
+
+@lru_cache(1)
+def _scorer(named: str, reenactor: "Reenactor") -> "Scorer":
+    from fv2v.metrics.evaluate import MetricNetworkFiles, Scorer, Task
+
+    task = loads(named)["task"]
+    return Scorer(Task(**task | {"networks": MetricNetworkFiles(**task["networks"])}), reenactor)

@@ -97,7 +97,7 @@ def rows_of(videos: Sequence[Path], options: Mapping[str, Any]) -> "list[Row]":
     return [Row(i, {"id": id_, "video": str(each), **options}) for i, (id_, each) in enumerate(named, 1)]
 
 
-def read_values(values: Mapping[str, Any], output: Path) -> "Wish":
+def read_values(values: Mapping[str, Any], output: Path | str) -> "Wish":
     """A row of `rows_of` as the words of `call_of`."""
     from fv2v.jobs.plan import Wish
 

@@ -13,6 +13,7 @@ from fv2v.cli.reenact import reenact
 from fv2v.cli.render import render
 from fv2v.cli.talk import talk
 from fv2v.io.limits import shown
+from fv2v.io.stores import is_url
 from fv2v.jobs.call import Call
 from fv2v.jobs.plan import Wish
 
@@ -22,13 +23,13 @@ TRUTHS = {"true": True, "false": False}
 OURS = ("output", "overwrite", "keep_partial", "resume")  # options that no row has
 
 
-def read_values(values: Mapping[str, Any], output: Path) -> Wish:
+def read_values(values: Mapping[str, Any], output: Path | str) -> Wish:
     """A row's values as their command understands them.
 
     Args:
         values: by the names of options, `-` or `_` in them; a list for one that may be given several times.
             Those that are None or "" count as left out.
-        output: the clip's path.
+        output: the clip's path or URL.
 
     Raises:
         ValueError: names that the command does not have, values that it does not take.
@@ -55,11 +56,11 @@ def read_values(values: Mapping[str, Any], output: Path) -> Wish:
     except USAGE_ERROR as error:
         raise ValueError(error.format_message()) from None
     options = {
-        name: value
+        name: given[name] if is_url(str(given.get(name))) else value  # a Path of a URL has another name
         for name, value in context.params.items()
         if name not in OURS and value not in (known[name].default, None, (), [])
     }
-    inputs = tuple(Path(str(given[each.name])) for each in arguments)
+    inputs = tuple(str(given[each.name]) for each in arguments)
     return Wish((command, *words), inputs, options)
 
 

@@ -8,14 +8,10 @@ and an interrupted run continues with those that are missing. Identities and fra
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import torch
@@ -46,6 +42,8 @@ RANGES = {  # of the numbers in `heads.json`
     "seed": (0, (1 << 63) - 1),
     "first": (0, (1 << 63) - 1),
 }
+
+DrawAll = Callable[[list[int]], Iterable[int]]  # of numbers, of shards or clips: how many frames each has
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class HeadShards:
         return Pairs(source, driving, Truth(canonical, *motions))
 
     def _check(self, file: TensorFile, identities: int) -> None:
-        """ValueError for a shard of other tensors than `_write_shard` writes."""
+        """ValueError for a shard of other tensors than `write_shard` writes."""
         each, K = (identities, self.index.frames), len(LANDMARKS)
         expected = {
             "pictures": (*each, 3, self.index.size, self.index.size),
@@ -143,7 +141,7 @@ def write_shards(
     heads: SyntheticHeads,
     frames: int,
     *,
-    workers: int = 1,
+    draw: DrawAll | None = None,
     progress: FrameProgress | None = None,
 ) -> None:
     """Draw `frames` frames of each identity into a folder: a new one, or one begun with the same arguments.
@@ -152,17 +150,15 @@ def write_shards(
         folder: to write, for `HeadShards` to read.
         heads: the identities.
         frames: of each identity, 2 or more.
-        workers: processes of one thread each, which uses several cores best.
+        draw: what calls `write_shard` for each of these numbers elsewhere; None: it is called here.
         progress: called after each shard.
 
     Raises:
         FileNotFoundError: the parent folder does not exist.
-        ValueError: fewer than 2 frames or 1 worker, or a folder that holds something else.
+        ValueError: fewer than 2 frames, or a folder that holds something else.
     """
     if frames < 2:
         raise ValueError(f"expected 2 frames of an identity or more, for pairs; got {frames}")
-    if workers < 1:
-        raise ValueError(f"expected workers >= 1, got {workers}")
     folder = Path(folder)
     index = ShardIndex(
         VERSION, heads.size, heads.identities, heads.seed, heads.first, frames, list(LANDMARKS), heads.look
@@ -175,7 +171,7 @@ def write_shards(
     if lock is None:
         raise ValueError(f"{folder}: another process draws heads there; choose another folder")
     with lock:
-        for drawn in _in_processes(partial(_write_shard, folder, index), missing, workers):
+        for drawn in draw(missing) if draw else (write_shard(folder, shard) for shard in missing):
             done += drawn
             if progress:
                 progress(done, total)
@@ -183,25 +179,50 @@ def write_shards(
 
 def write_clips(
     folder: PathLike,
-    heads: SyntheticHeads,
     count: int,
     frames: int,
     *,
-    workers: int = 1,
+    draw: DrawAll | None = None,
     progress: FrameProgress | None = None,
 ) -> None:
     """Videos of the first `count` identities, who turn, blink and speak: clip-00000.mp4 and so on.
 
-    `frames` are those of a clip, 25 a second; the other arguments and errors are those of `write_shards`.
-    Clips that exist are kept.
+    `frames` are those of a clip, 25 a second; the other arguments are those of `write_shards`, which has
+    written the folder, with `write_clip` for `write_shard`. Clips that exist are kept.
     """
-    check_clips(heads, count, frames)
-    missing = [clip for clip in range(count) if not _clip_path(Path(folder), clip).exists()]
+    folder = Path(folder)
+    check_clips(_read_index(folder / INDEX).heads, count, frames)
+    missing = [clip for clip in range(count) if not _clip_path(folder, clip).exists()]
     done = frames * (count - len(missing))
-    for drawn in _in_processes(partial(_write_clip, Path(folder), heads, frames), missing, workers):
+    for drawn in draw(missing) if draw else (write_clip(folder, frames, clip) for clip in missing):
         done += drawn
         if progress:
             progress(done, frames * count)
+
+
+def write_shard(folder: Path, shard: int) -> int:
+    """Draw a shard of a folder that `write_shards` began; returns how many frames were drawn."""
+    index = _read_index(folder / INDEX)
+    heads, drawn = index.heads, []
+    with _one_thread():
+        for row in _rows(index, shard):
+            identity = heads.identity(row).repeat(index.frames)
+            expression, pose = heads.frames(row, index.frames, FRAMES_SEED)
+            canonical, motion = truth(identity, expression, pose)
+            pictures = heads.pictures(row, FRAMES_SEED, expression, pose)
+            tensors = {name: getattr(motion, name) for name in POSED}
+            drawn.append({"pictures": pictures, "canonical": canonical[0], **tensors})
+    stacked = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
+    with whole_file(_path(folder, shard)) as temporary:
+        temporary.write_bytes(save(stacked))  # save_file makes files that only the owner can read
+    return len(drawn) * index.frames
+
+
+def write_clip(folder: Path, frames: int, clip: int) -> int:
+    """The video of a folder's identity, of so many frames; returns how many were drawn."""
+    heads = _read_index(folder / INDEX).heads
+    with _one_thread():
+        return write_video(_clip_path(folder, clip), heads.clip(clip, frames, FPS), fps=FPS)
 
 
 def check_clips(heads: SyntheticHeads, count: int, frames: int) -> None:
@@ -271,48 +292,12 @@ def _begin(folder: Path, index: ShardIndex) -> None:
         temporary.write_text(json.dumps(asdict(index), indent=1) + "\n")
 
 
-def _write_shard(folder: Path, index: ShardIndex, shard: int) -> int:
-    """Draw and write a shard; returns how many frames were drawn."""
-    heads, drawn = index.heads, []
-    for row in _rows(index, shard):
-        identity = heads.identity(row).repeat(index.frames)
-        expression, pose = heads.frames(row, index.frames, FRAMES_SEED)
-        canonical, motion = truth(identity, expression, pose)
-        pictures = heads.pictures(row, FRAMES_SEED, expression, pose)
-        tensors = {name: getattr(motion, name) for name in POSED}
-        drawn.append({"pictures": pictures, "canonical": canonical[0], **tensors})
-    stacked = {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
-    with whole_file(_path(folder, shard)) as temporary:
-        temporary.write_bytes(save(stacked))  # save_file makes files that only the owner can read
-    return len(drawn) * index.frames
-
-
-def _write_clip(folder: Path, heads: SyntheticHeads, frames: int, clip: int) -> int:
-    return write_video(_clip_path(folder, clip), heads.clip(clip, frames, FPS), fps=FPS)
-
-
-def _in_processes(run: Callable[[int], int], jobs: list[int], workers: int) -> Iterator[int]:
-    """The results of `run` for each job, in order, from processes of one thread, or from one thread here."""
-    if workers == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield from map(run, jobs)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
-        yield from pool.map(run, jobs)
-
-
-def _start_worker() -> None:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several cores are used best by processes of one thread each."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Exit with the parent: workers of a killed command would wait for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

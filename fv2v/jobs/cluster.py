@@ -65,6 +65,7 @@ def carry_out_on_ray(
     call_of: CallOf,
     progress: Callable[[float], None] = lambda running: None,
     workers: int | None = None,
+    cores: int | None = None,
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Each job with what became of it, as they end, as `pool.carry_out`.
 
@@ -78,6 +79,7 @@ def carry_out_on_ray(
         progress: called with 0 before each wait: how far a clip is, its worker does not tell.
         workers: the most of them; None: one an accelerator, or, where there are none, one for up to `CORES`
             cores of each machine.
+        cores: of a worker that has no use for an accelerator, at most.
 
     Raises:
         ValueError: no cluster there, or none of its machines can start a worker.
@@ -85,7 +87,7 @@ def carry_out_on_ray(
     if not jobs:
         return
     with _connected(address):
-        actors = _started(len(jobs), workers, call_of)
+        actors = _started(len(jobs), workers, cores, call_of)
         yield from _carried_out(actors, jobs, progress)
 
 
@@ -138,11 +140,11 @@ def _outcome(result: Any) -> Outcome:
         return Outcome({}, cause, unexpected=True)
 
 
-def _started(most: int, workers: int | None, call_of: CallOf) -> list[Any]:
+def _started(most: int, workers: int | None, cores: int | None, call_of: CallOf) -> list[Any]:
     import ray
 
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    share = share_of(machines, workers)
+    share = share_of(machines, workers, cores)
     options: dict[str, Any] = {
         "num_cpus": share.cores,
         "num_gpus": share.accelerators,
@@ -154,20 +156,21 @@ def _started(most: int, workers: int | None, call_of: CallOf) -> list[Any]:
     return [actor.remote(call_of, os.getcwd(), max(1, share.cores)) for _ in range(count)]
 
 
-def share_of(machines: Sequence[dict[str, float]], workers: int | None) -> Share:
+def share_of(machines: Sequence[dict[str, float]], workers: int | None, most: int | None = None) -> Share:
     """How many workers machines of such resources (Ray's CPU and GPU of each) get, and what each of them has.
 
-    More workers than there is place for wait for machines that may join.
+    `most`: cores that one without an accelerator has use for; none gets any then. More workers than there is
+    place for wait for machines that may join.
     """
     with_some = [machine for machine in machines if machine.get("GPU", 0) >= 1]
-    if with_some:
+    if with_some and most is None:
         cores = min(int(machine.get("CPU", 0) // machine["GPU"]) for machine in with_some)
         return Share(workers or sum(int(machine["GPU"]) for machine in with_some), cores, 1)
     counts = [int(machine["CPU"]) for machine in machines if machine.get("CPU", 0) >= 1] or [1]
     if workers is None:
-        cores = min(CORES, *counts)
+        cores = min(most or CORES, *counts)
         return Share(sum(count // cores for count in counts), cores, 0)
-    fitting = (n for n in range(max(counts), 0, -1) if sum(count // n for count in counts) >= workers)
+    fitting = (n for n in range(most or max(counts), 0, -1) if sum(count // n for count in counts) >= workers)
     return Share(workers, next(fitting, 1), 0)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fv2v.io.digest import sha256_of
 from fv2v.io.frame_folder import is_frames
 from fv2v.io.image import IMAGE_SUFFIXES
+from fv2v.io.stores import is_url, state_of
 
 
 def key_of(command: str, options: Mapping[str, Any], contents: "Contents") -> str:
@@ -32,7 +33,7 @@ class Contents:
         self._known: dict[str, str] = {}
 
     def in_place_of(self, name: str, value: Any) -> Any:
-        """An option's value, where it names a file the digest of its content.
+        """An option's value, where it names a file the digest of its content, or the state of a store's.
 
         So does a folder of weights, with the names of the files in it that may be such, and one of frames.
         """
@@ -40,6 +41,10 @@ class Contents:
             return [self.in_place_of(name, each) for each in value]
         if not isinstance(value, str | Path):
             return value
+        if is_url(str(value)):
+            if value not in self._known:
+                self._known[str(value)] = state_of(str(value))
+            return self._known[str(value)]
         path = Path(value)
         if path.is_file():
             return self._digest(path)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from fv2v.io.limits import shown
 from fv2v.io.paths import check_input
+from fv2v.io.stores import is_url
 from fv2v.jobs.key import Contents, key_of
 from fv2v.jobs.results import Results
 from fv2v.jobs.table import Row
@@ -20,12 +21,12 @@ class Wish(NamedTuple):
     """A row as its command understands it."""
 
     words: tuple[str, ...]  # the command line
-    inputs: tuple[Path, ...]  # files that it cannot do without
+    inputs: tuple[Path | str, ...]  # files that it cannot do without, paths or URLs
     options: Mapping[str, Any]  # by name, those inputs too, without what has its default value
 
 
-# Of a row's values and the clip's path; a ValueError for values that the command does not take.
-Reader = Callable[[Mapping[str, Any], Path], Wish]
+# Of a row's values and the clip's path or URL; a ValueError for values that the command does not take.
+Reader = Callable[[Mapping[str, Any], Path | str], Wish]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Job:
     identity: str
     row: int
     words: tuple[str, ...]  # the command line that makes it
-    output: Path
+    output: Path | str  # a URL
     key: str  # the same for the same options and the same content of the input files
 
 
@@ -76,7 +77,8 @@ def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | 
             output = results.output(identity)
             wish = read(row.values, output)
             for path in wish.inputs:
-                check_input(path)
+                if not is_url(str(path)):  # of those the key asks their stores
+                    check_input(path)
             for value in _texts(wish.options):
                 if maker := makers.get(os.path.realpath(value)):
                     raise ValueError(f"{value}: row {maker} makes this file: expected inputs that are there")

@@ -4,13 +4,14 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fv2v.io.digest import sha256_of_all
 from fv2v.io.hidden import lock_file, remove_left_behind
 from fv2v.io.paths import PathLike, check_place
+from fv2v.io.stores import state_of
 
 LINES = "results.jsonl"
 LOCK = ".lock"  # locked by the process that writes into the folder
@@ -24,6 +25,7 @@ class Made(NamedTuple):
 
     key: str  # of the job, as `Job.key`
     sha256: str  # of the clip
+    stored: str = ""  # of one in a store its state, as `state_of`
 
 
 class Results:
@@ -33,19 +35,25 @@ class Results:
         folder: where the clips are.
     """
 
-    def __init__(self, folder: Path, suffix: str, descriptor: int, made: dict[str, Made]) -> None:
-        self.folder, self._suffix, self._descriptor, self._made = folder, suffix, descriptor, made
+    def __init__(self, folder: Path, suffix: str, to: str | None, descriptor: int) -> None:
+        self.folder, self._suffix, self._to, self._descriptor = folder, suffix, to, descriptor
+        self._made = dict(_read_made(folder / LINES))
 
-    def output(self, identity: str) -> Path:
-        """The clip's name."""
-        return self.folder / f"{identity}{self._suffix}"
+    def output(self, identity: str) -> Path | str:
+        """The clip's path, or its URL where clips go to a store."""
+        name = f"{identity}{self._suffix}"
+        return self.folder / name if self._to is None else f"{self._to}/{name}"
 
     def has(self, identity: str, key: str) -> bool:
         """Whether the clip is there as a job of that key makes it."""
         made, output = self._made.get(identity), self.output(identity)
-        if made is None or made.key != key or not (output.is_file() or output.is_dir()):
+        if made is None or made.key != key:
             return False
-        return sha256_of_all(output) == made.sha256
+        if isinstance(output, str):
+            with suppress(FileNotFoundError):
+                return state_of(output) == made.stored
+            return False
+        return (output.is_file() or output.is_dir()) and sha256_of_all(output) == made.sha256
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append a line, with one call and on the disk when it returns: a kill leaves the whole or a part."""
@@ -56,7 +64,7 @@ class Results:
 
 
 @contextmanager
-def open_results(folder: PathLike, suffix: str = SUFFIX) -> Iterator[Results]:
+def open_results(folder: PathLike, suffix: str = SUFFIX, to: str | None = None) -> Iterator[Results]:
     """The folder, made where there is none, locked until the block ends.
 
     What a killed process left in it half written is removed: hidden folders, and a part of a last line.
@@ -64,6 +72,7 @@ def open_results(folder: PathLike, suffix: str = SUFFIX) -> Iterator[Results]:
     Args:
         folder: the folder.
         suffix: of what jobs make; "" where that is a folder each.
+        to: a folder of a store, for the clips alone.
 
     Raises:
         FileNotFoundError: the folder that it goes into does not exist.
@@ -87,7 +96,7 @@ def open_results(folder: PathLike, suffix: str = SUFFIX) -> Iterator[Results]:
         descriptor = os.open(folder / LINES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             _drop_part_of_line(descriptor)
-            yield Results(folder, suffix, descriptor, dict(_read_made(folder / LINES)))
+            yield Results(folder, suffix, to, descriptor)
         finally:
             os.close(descriptor)
 
@@ -114,6 +123,7 @@ def _read_made(path: Path) -> Iterator[tuple[str, Made]]:
             try:
                 known = json.loads(line)
                 if known["status"] == DONE:
-                    yield str(known["id"]), Made(str(known["key"]), str(known["sha256"]))
+                    made = Made(str(known["key"]), str(known["sha256"]), str(known.get("stored", "")))
+                    yield str(known["id"]), made
             except (ValueError, LookupError, TypeError, RecursionError):
                 continue

@@ -9,10 +9,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fv2v.io.paths import PathLike
-from fv2v.jobs.cluster import carry_out_on_ray, check_ray
+from fv2v.io.stores import check_folder
+from fv2v.jobs.cluster import carry_out_on_ray
 from fv2v.jobs.plan import Job, Reader, Refused, plan
 from fv2v.jobs.pool import carry_out
 from fv2v.jobs.results import DONE, FAILED, SUFFIX, Results, open_results
+from fv2v.jobs.spread import check_spread
 from fv2v.jobs.table import Row
 from fv2v.jobs.worker import CallOf, Outcome
 from fv2v.progress import BatchProgress
@@ -48,6 +50,7 @@ def run_batch(
     suffix: str = SUFFIX,
     workers: int | None = None,
     ray: str | None = None,
+    to: str | None = None,
     fail_fast: bool = False,
     complain: Complain = lambda line: None,
     progress: BatchProgress | None = None,
@@ -67,17 +70,18 @@ def run_batch(
         workers: processes, which divide the threads of this machine; None: one. On a cluster, as
             `carry_out_on_ray`.
         ray: address of a cluster, as `carry_out_on_ray` takes it; None: this machine.
+        to: the URL of a folder of a store, for the clips; in `folder` is then results.jsonl alone.
         fail_fast: end at the first row that fails.
         complain: called with a line for each row that failed.
         progress: called with the clips done, those under way in part, and their number.
 
     Raises:
         FileNotFoundError, ValueError: as `open_results`, and as `carry_out_on_ray`; no Ray; workers below 1.
+        OSError: as `check_folder`, for `to`.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"--workers: expected 1 or more, got {workers}")
-    if ray is not None:
-        check_ray()
+    check_spread(workers, ray)
+    if to is not None:
+        to = check_folder(to)
 
     def pool(jobs: Sequence[Job], tell: Callable[[float], None]) -> Outcomes:
         if ray is not None:
@@ -85,7 +89,7 @@ def run_batch(
         return carry_out(jobs, workers or 1, call_of, tell)
 
     started, summary = time.perf_counter(), Summary(len(rows))
-    with open_results(folder, suffix) as results:
+    with open_results(folder, suffix, to) as results:
         jobs = _jobs_left(rows, results, read, summary, fail_fast, complain)
         if not (fail_fast and summary.failed):
             _carry_out(jobs, results, pool, summary, fail_fast, complain, progress)
@@ -135,7 +139,8 @@ def _carry_out(
                 if fail_fast:
                     return
             else:
-                results.add(_line(job, DONE) | {"key": job.key, "output": job.output.name} | outcome.facts)
+                name = job.output if isinstance(job.output, str) else job.output.name
+                results.add(_line(job, DONE) | {"key": job.key, "output": name} | outcome.facts)
                 summary.made += 1
                 summary.frames += outcome.facts["frames"]
             tell()

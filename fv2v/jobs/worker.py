@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fv2v.io.digest import sha256_of_all
 from fv2v.io.limits import shown
 from fv2v.jobs.call import Call
+from fv2v.jobs.nearby import Nearby
 from fv2v.jobs.recent import Recent
 
 if TYPE_CHECKING:  # imported by a worker alone: whoever starts it needs no torch
@@ -53,21 +54,44 @@ class Worker:
     def __init__(self, call_of: CallOf) -> None:
         self._call_of = call_of
         self._models: Recent[Reenactor] = Recent(MODELS)
+        self._nearby = Nearby()
 
-    def run(self, words: Sequence[str], progress: "FrameProgress | None" = None) -> "Report":
-        """Make the clip of a command line. Errors as the pipelines raise them."""
+    def run(self, words: Sequence[str], progress: "FrameProgress | None" = None) -> "Report | dict[str, Any]":
+        """Make the clip of a command line, which names files of this machine. Errors as the pipelines'."""
         call = self._call_of(words)
         model = {"reenactor": self._model(call.model)} if call.model else {}
         return call.run(**call.arguments, **model, progress=progress)
 
     def carry_out(self, words: Sequence[str], progress: "FrameProgress | None" = None) -> Outcome:
-        """The same, with errors as a part of what became of it."""
+        """The same of files in stores, too, with errors as a part of what became of it."""
         try:
-            return Outcome(_facts(self.run(words, progress)))
+            with self._nearby.words(words) as local:
+                facts = self._facts(self.run(local, progress))
+            return Outcome(facts | self._nearby.stored())
         except (ValueError, OSError) as error:
-            return Outcome({}, shown(error))
+            return Outcome({}, shown(self._nearby.as_given(str(error))))
         except Exception as error:  # our fault, or the machine's: a GPU out of memory, say
             return Outcome({}, shown(f"{type(error).__name__}: {error}"), unexpected=True)
+
+    def _facts(self, report: "Report | dict[str, Any]") -> dict[str, Any]:
+        if isinstance(report, dict):
+            return report
+        import av
+        import torch
+
+        from fv2v import __version__
+
+        return {
+            "frames": report.frames,
+            "seconds": round(report.seconds, 3),
+            "stages": {name: round(each, 3) for name, each in asdict(report.stages).items()}
+            if report.stages
+            else {},
+            "faceless": report.missing,
+            "notes": [shown(self._nearby.as_given(note)) for note in report.notes],
+            "sha256": sha256_of_all(report.output),
+            "versions": {"fv2v": __version__, "torch": torch.__version__, "av": av.__version__},
+        }
 
     def _model(self, model: dict[str, Any]) -> "Reenactor":
         from fv2v.checkpoints import NO_WEIGHTS
@@ -115,25 +139,6 @@ def _telling(connection: Connection) -> "FrameProgress":
             connection.send(Part(min(1.0, done / total)))
 
     return progress
-
-
-def _facts(report: "Report") -> dict[str, Any]:
-    import av
-    import torch
-
-    from fv2v import __version__
-
-    return {
-        "frames": report.frames,
-        "seconds": round(report.seconds, 3),
-        "stages": {name: round(each, 3) for name, each in asdict(report.stages).items()}
-        if report.stages
-        else {},
-        "faceless": report.missing,
-        "notes": [shown(note) for note in report.notes],
-        "sha256": sha256_of_all(report.output),
-        "versions": {"fv2v": __version__, "torch": torch.__version__, "av": av.__version__},
-    }
 
 
 def limit_threads(threads: int | None) -> None:

@@ -55,12 +55,18 @@ class Clips:
         return len(self._clips)
 
     def __iter__(self) -> Iterator[Scene]:
-        for person, path in self._clips:
-            other = self._people[(person + 1) % len(self._people)][0]
-            frames = self._read(path, self.frames)
-            driver = self._read(other, 1 + DRIVEN) if len(self._people) > 1 else None
-            if frames is not None and (driver is not None or len(self._people) == 1):
-                yield Scene(frames, driver, TruePictures(frames[1:]))
+        scenes = map(self.scene, range(len(self)))
+        return (scene for scene in scenes if scene is not None)
+
+    def scene(self, number: int) -> Scene | None:
+        """That of a clip; None: it, or what drives it, is broken."""
+        person, path = self._clips[number]
+        other = self._people[(person + 1) % len(self._people)][0]
+        frames = self._read(path, self.frames)
+        driver = self._read(other, 1 + DRIVEN) if len(self._people) > 1 else None
+        if frames is None or (driver is None and len(self._people) > 1):
+            return None
+        return Scene(frames, driver, TruePictures(frames[1:]))
 
     def _whole(self, videos: list[str]) -> list[Path]:
         paths = [self._folder.folder / video for video in videos]

@@ -2,7 +2,7 @@
 """`fv2v evaluate`: measure a model, and write the report and a contact sheet."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from fv2v.config import ModelConfig
 from fv2v.io.image import IMAGE_SUFFIXES
 from fv2v.io.paths import PathLike, check_input, check_output
 from fv2v.metrics.clips import Clips
-from fv2v.metrics.evaluation import evaluate
+from fv2v.metrics.evaluation import Tally, gathered, tally_of
 from fv2v.metrics.held_out import HeldOut
 from fv2v.metrics.html import SUFFIXES as PAGES
 from fv2v.metrics.html import write_html
@@ -61,6 +61,49 @@ class MetricNetworkFiles:
         return MetricNetworksUsed(*(None if path is None else weights_file(path) for path in found))
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Which scenes are scored, and how; the arguments of `measure` of these names."""
+
+    data: str | None
+    identities: int | None
+    frames: int
+    seed: int
+    batch_size: int
+    kept: int  # scenes, from the first on, whose pictures are
+    networks: MetricNetworkFiles
+
+    def scenes(self, reenactor: Reenactor) -> HeldOut | Clips:
+        """They, drawn or read at each access."""
+        size = reenactor.config.output_size
+        if self.data is not None:
+            return Clips(self.data, size, self.frames, self.identities)
+        count = IDENTITIES if self.identities is None else self.identities
+        device = reenactor.device
+        return HeldOut(
+            size=size, identities=count, frames=self.frames, seed=self.seed, pairs=PAIRS, device=device
+        )
+
+
+class Scorer:
+    """Scores the scenes of a task, each by itself, so that processes can share them."""
+
+    def __init__(self, task: Task, reenactor: Reenactor) -> None:
+        self._task, self._reenactor = task, reenactor
+        self._scenes, self._networks = task.scenes(reenactor), task.networks.load(reenactor.device)
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __call__(self, number: int) -> Tally | None:
+        """The tally of a scene; None: it is broken. Errors as `tally_of`'s."""
+        scene = self._scenes.scene(number)
+        if scene is None:
+            return None
+        kept = number < self._task.kept
+        return tally_of(self._reenactor, scene, self._networks, self._task.batch_size, kept)
+
+
 def measure(
     data: PathLike | None = None,
     preset: str | ModelConfig | None = None,
@@ -77,6 +120,7 @@ def measure(
     batch_size: int = 1,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "float32",
+    score: Callable[[Task, int], Iterable[Tally | None]] | None = None,
     progress: FrameProgress | None = None,
 ) -> Report:
     """Evaluate a model; write a report, a contact sheet and a page where asked, each whole or not at all.
@@ -93,6 +137,7 @@ def measure(
         rows: scenes on the sheet.
         networks: files of networks for FID, AKD and CSIM.
         batch_size: frames that go through the networks together.
+        score: what has a `Scorer` called elsewhere for each number below this one; None: it is called here.
         progress: called after each scene.
 
     Raises:
@@ -110,20 +155,22 @@ def measure(
         check_output(html, PAGES)
     used = networks.used()
     reenactor = Reenactor(preset, weights=weights, device=device, dtype=dtype)
-    scenes = _scenes(data, reenactor, identities, frames, seed)
+    tallies: Iterable[Tally | None]
+    kept = 0 if sheet is None and html is None else rows
+    folder = None if data is None else os.fspath(data)
+    task = Task(folder, identities, frames, seed, batch_size, kept, networks)
+    if score is None:
+        scorer = Scorer(task, reenactor)
+        count, tallies = len(scorer), map(scorer, range(len(scorer)))
+    else:
+        count = len(task.scenes(reenactor))
+        tallies = score(task, count)
 
     def report_progress(done: int) -> None:
         if progress is not None:
-            progress(done * frames, len(scenes) * frames)
+            progress(done * frames, count * frames)
 
-    found = evaluate(
-        reenactor,
-        scenes,
-        networks=networks.load(reenactor.device),
-        batch_size=batch_size,
-        examples=0 if sheet is None and html is None else rows,
-        progress=report_progress,
-    )
+    found = gathered((tally for tally in tallies if tally is not None), report_progress)
     setting = describe(
         reenactor,
         weights=checkpoints.shipped(reenactor.config) if weights is None else weights,
@@ -150,18 +197,6 @@ def _run_of(weights: checkpoints.Weights | None) -> Path | None:
         return None
     path = Path(weights)
     return path if path.is_dir() else path.parent
-
-
-def _scenes(
-    data: PathLike | None, reenactor: Reenactor, identities: int | None, frames: int, seed: int
-) -> HeldOut | Clips:
-    size = reenactor.config.output_size
-    if data is not None:
-        return Clips(data, size, frames, identities)
-    count = IDENTITIES if identities is None else identities
-    return HeldOut(
-        size=size, identities=count, frames=frames, seed=seed, pairs=PAIRS, device=reenactor.device
-    )
 
 
 def _program(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fv2v.metrics.pictures import l1, psnr
-from fv2v.metrics.protocols import Outputs, ProtocolRunner, Scene, TruePictures, true_reading, unchanged
+from fv2v.metrics.protocols import (
+    Outputs,
+    ProtocolRunner,
+    Scene,
+    Times,
+    TruePictures,
+    true_reading,
+    unchanged,
+)
 from fv2v.metrics.scores import (
     Comparison,
     Likeness,
@@ -66,6 +74,46 @@ class Evaluation:
         return len(self.people)
 
 
+class Tally:
+    """What is known of some scenes; it can be sent to another process.
+
+    Args:
+        networks: for the metrics that need them.
+        voxels: side of the model's volume.
+    """
+
+    def __init__(self, networks: MetricNetworks, voxels: int) -> None:
+        self.model, self.control, self.still = (Scores(networks) for _ in range(3))
+        self.mean_frame, self.other_frame = Comparison(networks), Comparison(networks)
+        self.errors, self.times = MotionErrors(voxels), Times()
+        self.people: list[PersonScore] = []
+        self.examples: list[Example] = []
+        self.with_truth = 0
+
+    def join(self, other: "Tally") -> None:
+        """Add the scenes of another one."""
+        for name, mine in vars(self).items():
+            if isinstance(mine, Scores | Comparison | MotionErrors | Times):
+                mine.join(getattr(other, name))
+        self.people += other.people
+        self.examples += other.examples
+        self.with_truth += other.with_truth
+
+    def evaluation(self) -> Evaluation:
+        """The numbers of all scenes."""
+        base = self.still.protocols()
+        results = Results(
+            model=self.model.protocols().against(base),
+            true_keypoints=self.control.protocols().against(base) if self.with_truth else None,
+            unchanged=base.against(base),
+            mean_frame=self.mean_frame.likeness().against(base.same_identity),
+            other_frame=self.other_frame.likeness().against(base.same_identity),
+            motion=self.errors.mean() if self.with_truth else None,
+            seconds_per_frame=self.times.median,
+        )
+        return Evaluation(results, self.people, self.examples)
+
+
 def evaluate(
     reenactor: Reenactor,
     scenes: Iterable[Scene],
@@ -90,48 +138,54 @@ def evaluate(
             size.
     """
     networks = networks or MetricNetworks()
-    runner = ProtocolRunner(reenactor, batch_size)
-    model, control, still = (Scores(networks) for _ in range(3))
-    mean_frame, other_frame = Comparison(networks), Comparison(networks)
-    config = reenactor.config
-    errors = MotionErrors(config.image_size // config.volume_stride)
-    kept: list[Example] = []
-    people: list[PersonScore] = []
-    done = with_truth = 0
-    for done, scene in enumerate(scenes, start=1):
-        source = scene.frames[:1]
-        _check_size(source, config.output_size)
-        read = runner.read(scene)
-        outputs = runner.run(read)
-        model.add(outputs, scene.true, scene.frames)
-        still.add(unchanged(source, outputs), scene.true, scene.frames)
-        driven, true_driven = outputs.driven, scene.true.driven
-        people.append(_person(driven, true_driven, source))
-        mean = scene.frames.mean(0, keepdim=True).expand_as(driven)
-        mean_frame.add(mean, true_driven, scene.frames)
-        other_frame.add(driven.roll(len(driven) // 2, 0), true_driven, scene.frames)
-        true = true_reading(scene, read, config)
-        if true is not None:
-            with_truth += 1
-            errors.add(read, true)
-            control.add(runner.run(true), scene.true, scene.frames)
-        if len(kept) < examples:
-            kept.append(Example(source, scene.driver, scene.true, outputs))
+    tallies = (
+        tally_of(reenactor, scene, networks, batch_size, number < examples)
+        for number, scene in enumerate(scenes)
+    )
+    return gathered(tallies, progress)
+
+
+def tally_of(
+    reenactor: Reenactor, scene: Scene, networks: MetricNetworks, batch_size: int, kept: bool
+) -> Tally:
+    """Run and score a scene; `kept`: with its pictures. Arguments and errors as `evaluate`'s."""
+    config, runner = reenactor.config, ProtocolRunner(reenactor, batch_size)
+    tally = Tally(networks, config.image_size // config.volume_stride)
+    source = scene.frames[:1]
+    _check_size(source, config.output_size)
+    read = runner.read(scene)
+    outputs = runner.run(read)
+    tally.model.add(outputs, scene.true, scene.frames)
+    tally.still.add(unchanged(source, outputs), scene.true, scene.frames)
+    driven, true_driven = outputs.driven, scene.true.driven
+    tally.people.append(_person(driven, true_driven, source))
+    mean = scene.frames.mean(0, keepdim=True).expand_as(driven)
+    tally.mean_frame.add(mean, true_driven, scene.frames)
+    tally.other_frame.add(driven.roll(len(driven) // 2, 0), true_driven, scene.frames)
+    true = true_reading(scene, read, config)
+    if true is not None:
+        tally.with_truth += 1
+        tally.errors.add(read, true)
+        tally.control.add(runner.run(true), scene.true, scene.frames)
+    if kept:
+        tally.examples.append(Example(source, scene.driver, scene.true, outputs))
+    tally.times = runner.times
+    return tally
+
+
+def gathered(tallies: Iterable[Tally], progress: Callable[[int], None] | None = None) -> Evaluation:
+    """The numbers of all scenes, joined in their order. ValueError for none."""
+    total: Tally | None = None
+    for done, tally in enumerate(tallies, start=1):
+        if total is None:
+            total = tally
+        else:
+            total.join(tally)
         if progress is not None:
             progress(done)
-    if not done:
+    if total is None:
         raise ValueError("expected scenes to evaluate, got none")
-    base = still.protocols()
-    results = Results(
-        model=model.protocols().against(base),
-        true_keypoints=control.protocols().against(base) if with_truth else None,
-        unchanged=base.against(base),
-        mean_frame=mean_frame.likeness().against(base.same_identity),
-        other_frame=other_frame.likeness().against(base.same_identity),
-        motion=errors.mean() if with_truth else None,
-        seconds_per_frame=runner.seconds,
-    )
-    return Evaluation(results, people, kept)
+    return total.evaluation()
 
 
 def _person(driven: Tensor, true: Tensor, source: Tensor) -> PersonScore:

@@ -8,6 +8,7 @@ values in place of a matrix square root, exact to rounding also where there are 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,17 +72,34 @@ class FrechetDistance:
     """
 
     def __init__(self, network: Network) -> None:
-        self.network = network
+        self.network: Network | None = network
         self.outputs, self.true = FeatureStatistics(), FeatureStatistics()
+        self.features: list[tuple[Tensor, Tensor]] = []  # that are in no statistics yet
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the network, which no other process can be sent."""
+        return self.__dict__ | {"network": None}
 
     @torch.no_grad()
     def add(self, outputs: Tensor, true: Tensor) -> None:
         """Add pictures (B, 3, H, W) in [0, 1] to each set; the numbers of them may differ."""
-        self.outputs.add(self.network(outputs))
-        self.true.add(self.network(true))
+        assert self.network is not None, "one from another process takes no pictures"
+        self.features.append((self.network(outputs), self.network(true)))
+
+    def join(self, other: "FrechetDistance") -> None:
+        """Add the pictures that another one was given, and whose features it has still."""
+        self.features += other.features
+        self._gather()
 
     def value(self) -> float:
+        self._gather()
         return frechet_distance(self.outputs, self.true)
+
+    def _gather(self) -> None:
+        for outputs, true in self.features:
+            self.outputs.add(outputs)
+            self.true.add(true)
+        self.features.clear()
 
 
 def _root(covariance: Tensor) -> Tensor:

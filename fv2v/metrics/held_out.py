@@ -91,6 +91,10 @@ class HeldOut:
     def __iter__(self) -> Iterator[Scene]:
         return (self[number] for number in range(len(self)))
 
+    def scene(self, number: int) -> Scene:
+        """As `held_out[number]`."""
+        return self[number]
+
     def __getitem__(self, number: int) -> Scene:
         recipe = self.recipe(number)
         source = recipe.source

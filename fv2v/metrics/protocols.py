@@ -11,7 +11,7 @@ cross identity   another face's frames drive: absolutely, and relative to the fi
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TypeVar
 
@@ -73,8 +73,26 @@ class Outputs:
     unmoved: Tensor | None = None  # (1, 3, n, n); None: not asked for
 
 
+@dataclass
+class Times:
+    """Seconds a frame, of each batch that went through the networks."""
+
+    read: list[float] = field(default_factory=list)
+    rendered: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """From driving frame to picture: medians, without what is computed once a portrait."""
+        return median(self.read) + median(self.rendered)
+
+    def join(self, other: "Times") -> None:
+        """Add those of other batches."""
+        self.read += other.read
+        self.rendered += other.rendered
+
+
 class ProtocolRunner:
-    """Runs a model through all protocols, and times it.
+    """Runs a model through all protocols, and times it: `times`.
 
     Args:
         reenactor: the model.
@@ -93,13 +111,7 @@ class ProtocolRunner:
         if batch_size < 1:
             raise ValueError(f"expected batch_size >= 1, got {batch_size}")
         self.reenactor, self.batch_size = reenactor, batch_size
-        self._read: list[float] = []  # seconds a frame, of each batch
-        self._rendered: list[float] = []  # likewise
-
-    @property
-    def seconds(self) -> float:
-        """From driving frame to picture, for a frame: medians, without what is computed once a portrait."""
-        return median(self._read) + median(self._rendered)
+        self.times = Times()
 
     def read(self, scene: Scene) -> Reading:
         """F and L on the source, H and Δ on every frame."""
@@ -131,7 +143,7 @@ class ProtocolRunner:
         def extract(some: slice) -> Motion:
             return self.reenactor.extract(frames[some])
 
-        return Motion.cat(self._in_batches(len(frames), self._read, extract))
+        return Motion.cat(self._in_batches(len(frames), self.times.read, extract))
 
     def _render(
         self,
@@ -144,7 +156,7 @@ class ProtocolRunner:
             view = None if views is None else views[some]
             return self.reenactor.render(source, motion[some], anchor, view)
 
-        pictures = torch.cat(self._in_batches(len(motion), self._rendered, render)).float().cpu()
+        pictures = torch.cat(self._in_batches(len(motion), self.times.rendered, render)).float().cpu()
         if not torch.isfinite(pictures).all():
             raise ValueError(f"{self.reenactor.config.name}: the pictures hold NaN or infinite numbers")
         return pictures

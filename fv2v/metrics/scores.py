@@ -3,6 +3,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -131,25 +132,37 @@ class Comparison:
         self.networks = networks
         self.count = 0
         self._measures = MEASURES | (OF_TORCHMETRICS if knows_ssim() else {})
-        self._found: dict[str, list[Tensor]] = defaultdict(list)
-        self._fid = FrechetDistance(networks.features) if networks.features else None
+        self.found: dict[str, list[Tensor]] = defaultdict(list)
+        self.fid = FrechetDistance(networks.features) if networks.features else None
 
     def add(self, outputs: Tensor, true: Tensor | None, clip: Tensor) -> None:
         """outputs (B, 3, n, n), true alike; clip (T, 3, n, n) is of the same person, the source first."""
         self.count += len(outputs)
         if true is not None:
             for name, measure in self._measures.items():
-                self._found[name].append(measure(outputs, true))
+                self.found[name].append(measure(outputs, true))
             if self.networks.landmarks:
-                self._found["akd"].append(akd(self.networks.landmarks, outputs, true))
+                self.found["akd"].append(akd(self.networks.landmarks, outputs, true))
         if self.networks.embedding:
-            self._found["csim"].append(csim(self.networks.embedding, outputs, clip[:1]))
-        if self._fid:
-            self._fid.add(outputs, clip if true is None else true)
+            self.found["csim"].append(csim(self.networks.embedding, outputs, clip[:1]))
+        if self.fid:
+            self.fid.add(outputs, clip if true is None else true)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the networks, which no other process can be sent."""
+        return self.__dict__ | {"networks": MetricNetworks()}
+
+    def join(self, other: "Comparison") -> None:
+        """Add what another one of as many measures accumulated."""
+        self.count += other.count
+        for name, found in other.found.items():
+            self.found[name] += found
+        if self.fid and other.fid:
+            self.fid.join(other.fid)
 
     def likeness(self) -> Likeness:
-        mean = {name: float(torch.cat(found).double().mean()) for name, found in self._found.items()}
-        fid = self._fid.value() if self._fid and self.count > 1 else None
+        mean = {name: float(torch.cat(found).double().mean()) for name, found in self.found.items()}
+        fid = self.fid.value() if self.fid and self.count > 1 else None
         return Likeness(pictures=self.count, fid=fid, **mean)
 
 
@@ -160,8 +173,8 @@ class Scores:
         self.same, self.near, self.front, self.absolute, self.relative, self.unmoved = (
             Comparison(networks) for _ in range(6)
         )
-        self._energies: dict[str, tuple[float, float]] = {}  # of outputs and of true pictures, by region
-        self._hits: list[Tensor] = []
+        self.energies: dict[str, tuple[float, float]] = {}  # of outputs and of true pictures, by region
+        self.hits: list[Tensor] = []
 
     def add(self, outputs: Outputs, true: TruePictures, clip: Tensor) -> None:
         """The pictures of one source; clip (T, 3, n, n) is of the same person, the source first."""
@@ -176,10 +189,20 @@ class Scores:
             self.near.add(outputs.views[near], true_near, clip)
             self.front.add(outputs.front, true.front, clip)
             if true.views is not None:
-                self._hits.append(yaw_hits(outputs.views, true.views))
+                self.hits.append(yaw_hits(outputs.views, true.views))
         if outputs.absolute is not None and outputs.relative is not None:
             self.absolute.add(outputs.absolute, true.cross, clip)
             self.relative.add(outputs.relative, true.cross, clip)
+
+    def join(self, other: "Scores") -> None:
+        """Add what another one accumulated."""
+        for name, mine in vars(self).items():
+            if isinstance(mine, Comparison):
+                mine.join(getattr(other, name))
+        for name, (found, true) in other.energies.items():
+            before = self.energies.get(name, (0.0, 0.0))
+            self.energies[name] = (before[0] + found, before[1] + true)
+        self.hits += other.hits
 
     def protocols(self) -> Protocols:
         """Means over all pictures."""
@@ -187,7 +210,7 @@ class Scores:
         return Protocols(
             same_identity=self.same.likeness(),
             free_view=self.near.likeness(),
-            yaw_check=yaw_check(torch.stack(self._hits)) if self._hits else None,
+            yaw_check=yaw_check(torch.stack(self.hits)) if self.hits else None,
             frontalization=self.front.likeness(),
             cross_absolute=self.absolute.likeness() if crossed else None,
             cross_relative=self.relative.likeness() if crossed else None,
@@ -197,15 +220,15 @@ class Scores:
 
     def sharpness(self) -> Sharpness:
         """Of all pictures so far."""
-        known = self._energies.items()
+        known = self.energies.items()
         return Sharpness(**{name: found / true for name, (found, true) in known if true > 0})
 
     def _add_energies(self, outputs: Tensor, true: TruePictures) -> None:
         found, known = gradient_energy(outputs).double(), gradient_energy(true.driven).double()
         for name, there in _masks(true.regions).items():
-            before = self._energies.get(name, (0.0, 0.0))
+            before = self.energies.get(name, (0.0, 0.0))
             sums = (float(each.sum() if there is None else each[there].sum()) for each in (found, known))
-            self._energies[name] = (before[0] + next(sums), before[1] + next(sums))
+            self.energies[name] = (before[0] + next(sums), before[1] + next(sums))
 
 
 def _masks(regions: Tensor | None) -> dict[str, Tensor | None]:
@@ -236,31 +259,38 @@ class MotionErrors:
     """Accumulates `MotionError`; `voxels` is the side of the volume."""
 
     voxels: int
-    _degrees: list[Tensor] = field(default_factory=list)  # (T, 3) each
-    _keypoints: list[Tensor] = field(default_factory=list)  # (T, K)
-    _expression: list[Tensor] = field(default_factory=list)  # (T, K)
-    _expressed: list[Tensor] = field(default_factory=list)  # (T, K)
+    degrees: list[Tensor] = field(default_factory=list)  # (T, 3) each
+    keypoints: list[Tensor] = field(default_factory=list)  # (T, K)
+    expression: list[Tensor] = field(default_factory=list)  # (T, K)
+    expressed: list[Tensor] = field(default_factory=list)  # (T, K)
 
     def add(self, read: Reading, true: Reading) -> None:
         """The frames of one scene, the source included, all with the source's canonical keypoints."""
         for found, known in ((read.source.motion, true.source.motion), (read.driving, true.driving)):
             angles = [torch.stack(euler_degrees(motion.rotation), dim=-1) for motion in (found, known)]
             difference = (angles[0] - angles[1] + 180) % 360 - 180
-            self._degrees.append(difference.abs())
+            self.degrees.append(difference.abs())
             points = [keypoints_of(r.source.canonical, m) for r, m in ((read, found), (true, known))]
             distance = (points[0] - points[1])[..., :2].norm(dim=-1)  # on the corner lattice
-            self._keypoints.append(distance * (self.voxels - 1) / self.voxels)
-            self._expression.append((found.expression - known.expression).norm(dim=-1))
-            self._expressed.append(known.expression.norm(dim=-1))
+            self.keypoints.append(distance * (self.voxels - 1) / self.voxels)
+            self.expression.append((found.expression - known.expression).norm(dim=-1))
+            self.expressed.append(known.expression.norm(dim=-1))
+
+    def join(self, other: "MotionErrors") -> None:
+        """Add what another one accumulated."""
+        self.degrees += other.degrees
+        self.keypoints += other.keypoints
+        self.expression += other.expression
+        self.expressed += other.expressed
 
     def mean(self) -> MotionError:
-        pitch, yaw, roll = torch.cat(self._degrees).double().mean(0).tolist()
-        expression = torch.cat(self._expression).double().sum()
-        expressed = torch.cat(self._expressed).double().sum()
+        pitch, yaw, roll = torch.cat(self.degrees).double().mean(0).tolist()
+        expression = torch.cat(self.expression).double().sum()
+        expressed = torch.cat(self.expressed).double().sum()
         return MotionError(
             yaw=yaw,
             pitch=pitch,
             roll=roll,
-            keypoints=float(torch.cat(self._keypoints).double().mean()),
+            keypoints=float(torch.cat(self.keypoints).double().mean()),
             expression=float(expression / expressed),
         )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fv2v batch --ray`: the same clips from a cluster, whichever of its processes is killed."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import batches
 import deadly
 import pytest
+import torch
 from killed_batches import kill_until_done
 from processes import make_once
 from refusals import assert_refused
@@ -61,6 +63,7 @@ def cluster() -> Iterator[str]:
     machine = {"num_cpus": 1, "object_store_memory": 100_000_000}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # or they would wait for all else that runs here
         patch.setenv("PYTHONPATH", str(SUPPORT))  # its workers import deadly
         made = Cluster(initialize_head=True, head_node_args=machine | {"include_dashboard": False})
         try:
@@ -126,12 +129,42 @@ def test_a_job_that_kills_its_worker_fails_alone(inputs, tmp_path, cluster):
 
 @pytest.mark.slow
 def test_a_driver_that_is_killed_goes_on_from_its_lines(inputs, tmp_path, cluster):
-    rows = batches.plain_rows(inputs, 8)
+    rows = batches.plain_rows(inputs, 10)
     expected = expected_of(inputs, tmp_path / "whole", rows)
     jobs = batches.write_rows(tmp_path / "jobs.jsonl", rows)
-    command = [jobs, "-o", tmp_path / "out", "-w", inputs / "tiny.safetensors", "--ray", cluster]
-    kill_until_done(command, tmp_path / "out", expected, kills=2, seed=3)
+    command = [
+        jobs,
+        "-o",
+        tmp_path / "out",
+        "-w",
+        inputs / "tiny.safetensors",
+        "--ray",
+        cluster,
+        "--workers",
+        1,
+    ]
+    kill_until_done(command, tmp_path / "out", expected, kills=3, seed=3)
     assert not [path for path in (tmp_path / "out").iterdir() if NAME.fullmatch(path.name)]
+
+
+@pytest.mark.slow
+def test_heads_and_scores_are_those_of_one_process(fv2v, inputs, tmp_path, cluster):
+    heads = ["--identities", 9, "--frames", 2, "--size", 16]
+    scores = ["-w", inputs / "tiny.safetensors", "--identities", 2, "--frames", 3]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each worker of that cluster has
+    for name, options in (("one", []), ("ray", ["--ray", cluster])):
+        assert fv2v("synthesize", "-o", tmp_path / name, *heads, *options)[::2] == (0, "")
+        assert fv2v("evaluate", *scores, "-o", tmp_path / f"{name}.json", *options)[::2] == (0, "")
+    torch.set_num_threads(threads)
+    one, ray = ({path.name: path.read_bytes() for path in (tmp_path / n).iterdir()} for n in ("one", "ray"))
+    assert len(one) == 3, "two shards, and what describes them"
+    assert one == ray
+    found = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "ray")]
+    assert all(each["results"].pop("seconds_per_frame") > 0 for each in found)
+    assert [found[0][name] for name in ("results", "people")] == [
+        found[1][name] for name in ("results", "people")
+    ]
 
 
 @pytest.mark.slow

@@ -207,6 +207,24 @@ def test_clips_with_metric_networks(fv2v, weights, videos, tmp_path):
         assert still[protocol]["csim"] == pytest.approx(1)
 
 
+def test_processes_find_what_one_finds(fv2v, weights, videos, tmp_path):
+    """To the bit, with metric networks and a sheet; only the seconds are others'."""
+    exported(Colours(), tmp_path / "colours.pt2")
+    command = ["evaluate", videos, "-w", weights, "--frames", 4, "--rows", 1, "--trust"]
+    command += ["--features", tmp_path / "colours.pt2", "--embedding", tmp_path / "colours.pt2"]
+    reports = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, options in (("one", []), ("two", ["--workers", 2])):
+        output, sheet = tmp_path / f"{name}.json", tmp_path / f"{name}.png"
+        assert fv2v(*command, "-o", output, "--sheet", sheet, *options)[0] == 0
+        report = json.loads(output.read_text())
+        assert report["results"].pop("seconds_per_frame") > 0
+        reports.append((report["results"], report["people"], sheet.read_bytes()))
+    torch.set_num_threads(threads)
+    assert reports[0] == reports[1]
+
+
 def test_clips_have_no_rows_of_what_they_cannot_have(fv2v, weights, videos):
     """Without networks for FID and CSIM nothing is known of free views: no line of blanks says so."""
     code, out, _ = fv2v("evaluate", videos, "-w", weights, "--frames", 3)
