@@ -42,6 +42,7 @@ from fv2v.cli import (
 from fv2v.cli.calls import carried_out
 from fv2v.cli.groups import spell_out
 from fv2v.cli.help import GroupedHelp
+from fv2v.cli.notes import forget_waiting, tell_waiting
 from fv2v.cli.printable import printable
 
 # of click, or of the copy of click that typer has of its own
@@ -130,6 +131,7 @@ def _run() -> int:
     """Run the command line; the exit code."""
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fv2v", standalone_mode=False)
+        tell_waiting()
         if code == INTERRUPTED:
             raise KeyboardInterrupt
     except USAGE_ERROR as error:
@@ -148,6 +150,7 @@ def _run() -> int:
 
 def _complain(message: str) -> int:
     """One line: of a list of faults the heading, the first, and how many there are. Returns the exit code."""
+    forget_waiting()
     first, *rest = message.strip().split("\n")
     if rest:
         first = f"{first} {rest[0].strip()}" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")

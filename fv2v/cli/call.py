@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fv2v.cli.notes import tell_waiting
 from fv2v.cli.options import (
     Detector,
     DrivingFace,
@@ -175,11 +176,13 @@ def call(
         view=view.view(),
         relative=relative,
     )
+    chosen = ModelChoice(**model.reenactor_arguments())
+    tell_waiting()
     try:
         over = run(
             portrait,
             _place(link, listen, host, port),
-            ModelChoice(**model.reenactor_arguments()),
+            chosen,
             options,
             driving=driving,
             seconds=seconds,

@@ -76,7 +76,7 @@ class CropOptions:
 def with_whose(words: Sequence[str]) -> Iterator[str]:
     """Words of a command line: `--crop` may stand alone, for both, and `--no-crop` for none."""
     ended = False
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         ended = ended or word == "--"
         if not ended and word == "--no-crop":
             yield "--crop=none"

@@ -131,9 +131,8 @@ class VideoEditOptions(EditOptions):
         `motion` is the file that tells how open the driver's eyes and lips are, where no other is given.
         """
         self._check()
-        starts = self.eyes is not None or self.lips is not None or self.normalize_lips
         follows = DRIVER in (self.eyes, self.lips)
-        if (starts and self.portrait_open is None) or (follows and not (self.driving_open or motion)):
+        if (self._starts and self.portrait_open is None) or (follows and not (self.driving_open or motion)):
             self.edit_arguments()  # each by itself, before faces are looked for
             return {"edit_from": partial(self.edits, motion)}
         return {"edit": self.edits(motion)}
@@ -153,6 +152,12 @@ class VideoEditOptions(EditOptions):
         from fv2v.motion.ratios import read_openness
 
         arguments = self.edit_arguments()
+        if self._starts and (arguments["portrait"] or portrait) is None:
+            raise ValueError(
+                "--eyes, --lips and --normalize-lips start from how open the portrait's eyes and lips are: "
+                "expected --portrait-open, or --face with a file of 203 landmarks, or LivePortrait's folder "
+                "of weights with the files that find them; got none"
+            )
         edit = Edit(**arguments | {"portrait": arguments["portrait"] or portrait})
         if DRIVER not in (self.eyes, self.lips):
             return None if edit == Edit(portrait=edit.portrait) else edit
@@ -165,6 +170,11 @@ class VideoEditOptions(EditOptions):
                 "weights with the files that find them; got none"
             )
         return list(following(edit, driver, eyes=self.eyes == DRIVER, lips=self.lips == DRIVER))
+
+    @property
+    def _starts(self) -> bool:
+        """Whether it starts from how open the portrait's eyes and lips are."""
+        return self.eyes is not None or self.lips is not None or self.normalize_lips
 
     def _check(self) -> None:
         if self.driving_option not in DRIVING_OPTIONS:

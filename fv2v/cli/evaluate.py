@@ -76,6 +76,14 @@ Landmarks = Annotated[
 Embedding = Annotated[
     Path | None, typer.Option(metavar="FILE.pt2", help="For CSIM: such a program to face embeddings (B, E).")
 ]
+AlexNet = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.pth",
+        help="For LPIPS: torchvision's AlexNet. By default where torch keeps it; it is never downloaded.",
+        show_default=False,
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(
@@ -103,6 +111,7 @@ def evaluate(
     features: Features = None,
     landmarks: Landmarks = None,
     embedding: Embedding = None,
+    alexnet: AlexNet = None,
     trust: Trust = False,
     quick: Quick = False,
     batch_size: BatchSize = 1,
@@ -141,7 +150,7 @@ def evaluate(
             sheet=sheet,
             html=html,
             rows=rows,
-            networks=MetricNetworkFiles(features, landmarks, embedding, trust),
+            networks=MetricNetworkFiles(features, landmarks, embedding, trust, alexnet),
             batch_size=batch_size,
             score=None if workers in (None, 1) and ray is None else score,
             progress=progress,

@@ -30,7 +30,7 @@ def info(preset: Preset = None) -> None:
         return
     from fv2v.presets import PRESETS
 
-    if preset is not None and preset not in PRESETS and Path(preset).exists():
+    if preset is not None and preset not in PRESETS and (Path(preset).exists() or "." in preset):
         from fv2v.diagnostics.path_info import about
 
         typer.echo(printable(f"{preset}: {about(preset)}"))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fv2v.cli.notes import tell_waiting
 from fv2v.cli.options import (
     Detector,
     DrivingFace,
@@ -76,11 +77,13 @@ def live(
     from fv2v.live.play import play as run
     from fv2v.pipelines.model import ModelChoice
 
+    chosen = ModelChoice(**model.reenactor_arguments())
+    tell_waiting()
     try:
         report = run(
             portraits,
             camera,
-            ModelChoice(**model.reenactor_arguments()),
+            chosen,
             output=None if output is None else free_name(output, overwrite),
             virtual=virtual,
             seconds=seconds,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fv2v.cli.crop_options import CropOptions
-from fv2v.cli.printable import printable
+from fv2v.cli.notes import tell_later
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
     from fv2v.face.portrait import FaceChoice
@@ -131,7 +131,7 @@ class WeightsOptions:
     def reenactor_arguments(self, *, by_coefficients: bool = False) -> dict[str, Any]:
         """`preset` and `weights` as `Reenactor` takes them.
 
-        Without either option they are the starter's, and a line on stderr says so. Where coefficients drive,
+        Without either option they are the starter's, and a note says so. Where coefficients drive,
         no weights ship: then they stay None.
         """
         weights = self.weights[0] if self.weights and len(self.weights) == 1 else self.weights
@@ -141,7 +141,7 @@ class WeightsOptions:
         elif not preset and not weights and not by_coefficients:
             from fv2v.checkpoints import STARTER_NOTE
 
-            typer.echo(f"fv2v: {STARTER_NOTE}", err=True)
+            tell_later(STARTER_NOTE)
             preset = "starter"
         if isinstance(weights, str) and Path(weights).is_dir():
             _tell_found(Path(weights))
@@ -149,13 +149,13 @@ class WeightsOptions:
 
 
 def _tell_found(folder: Path) -> None:
-    """A line on stderr where weights were not in the folder itself, but further below."""
+    """A note where weights were not in the folder itself, but further below."""
     from fv2v.checkpoints import in_folder
 
     files = in_folder(folder)
     if any(folder not in list(file.parents)[:2] for file in files):
         names = ", ".join(str(file.relative_to(folder)) for file in files)
-        typer.echo(f"fv2v: weights found in {printable(str(folder))}: {printable(names)}", err=True)
+        tell_later(f"weights found in {folder}: {names}")
 
 
 @dataclass(frozen=True)

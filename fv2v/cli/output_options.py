@@ -34,10 +34,10 @@ Compare = Annotated[bool, typer.Option("--compare", help="Portrait, driver and r
 Codec = Annotated[
     str | None,
     typer.Option(
-        metavar="libx264|libopenh264|vp9|av1",
+        metavar="libx264|libopenh264|vp9|av1|prores",
         help="How the film is encoded. Where FFmpeg has it: H.264 by x264 (GPL), the default, or OpenH264, "
-        "VP9, the default of .webm, or AV1. In hardware, where the machine has it: h264_nvenc, "
-        "h264_amf, h264_qsv, h264_videotoolbox, and the same with hevc for H.265.",
+        "VP9, the default of .webm, AV1, or ProRes 4444, for .mov. In hardware, where the machine has it: "
+        "h264_nvenc, h264_amf, h264_qsv, h264_videotoolbox, and the same with hevc for H.265.",
         show_default=False,
     ),
 ]

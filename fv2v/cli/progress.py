@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fv2v.cli.notes import tell_waiting
 from fv2v.cli.printable import printable
 from fv2v.io.interruption import Keep
 from fv2v.progress import BatchProgress, FrameProgress, StepProgress
@@ -42,6 +43,7 @@ def film_progress() -> Iterator[tuple[FrameProgress, Keep]]:
         now_and_then = _NowAndThen(console)
 
         def show(done: int, total: int | None) -> None:
+            tell_waiting()
             speed, left = bar.tasks[0].speed, bar.tasks[0].time_remaining
             rate = f"{speed:.1f} frames/s" if speed else ""
             bar.update(task, description="frames", completed=done, total=total, rate=rate)

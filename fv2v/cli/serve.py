@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fv2v.cli.notes import tell_waiting
 from fv2v.cli.options import ModelOptions
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` should not
@@ -37,6 +38,7 @@ def serve(
 
     chosen = ModelChoice(**model.reenactor_arguments())
     chosen.check()
+    tell_waiting()
     asyncio.run(_serve(chosen.load(), host, port, sessions))
 
 

@@ -24,9 +24,11 @@ Coefficients = Annotated[
     ),
 ]
 SourceCoefficients = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        metavar="FILE", help="The portrait's own coefficients; the first row counts.", show_default=False
+        metavar="FILE",
+        help="The portrait's own coefficients, which are needed; the first row counts.",
+        show_default=False,
     ),
 ]
 Still = Annotated[
@@ -44,9 +46,9 @@ def talk(
     coefficients: Coefficients,
     film: VideoOutput,
     span: SpanOptions,
-    source_coefficients: SourceCoefficients,
     model: ModelOptions,
     faces: PortraitOptions,
+    source_coefficients: SourceCoefficients = None,
     still: Still = False,
     expression_scale: ExpressionScale = 1.0,
     yaw: Yaw = None,

@@ -13,7 +13,7 @@ from fv2v.checkpoints import (
     zhanglonghao1992,
 )
 from fv2v.checkpoints.storage import outline
-from fv2v.io.container import is_one_picture, open_video, video_streams
+from fv2v.io.container import is_one_picture, open_file, open_video, video_streams
 from fv2v.io.frame_folder import FrameFolder
 from fv2v.io.image import read_image
 from fv2v.io.paths import PathLike, check_input
@@ -70,7 +70,21 @@ def _weights(path: Path) -> str | None:
     return found
 
 
+def _sound(path: Path) -> str | None:
+    """Of a file of sound alone."""
+    try:
+        with open_file(path) as file:
+            if video_streams(file) or not file.streams.audio:
+                return None
+            codec = file.streams.audio[0].codec_context.codec.canonical_name
+            return f"sound without pictures, {(file.duration or 0) / 1e6:.2f} s, {codec}"
+    except ValueError:
+        return None
+
+
 def _film(path: Path) -> str:
+    if sound := _sound(path):
+        return sound
     with open_video(path) as film:
         stream = video_streams(film)[0]
         context = stream.codec_context

@@ -23,7 +23,8 @@ from fv2v.face.landmarks import (
 )
 from fv2v.face.paste import paste_back
 from fv2v.face.visibility import remarks
-from fv2v.io.image import read_image
+from fv2v.io.image import read_with_opacity
+from fv2v.io.opacity import with_opacity
 from fv2v.io.paths import PathLike
 
 
@@ -54,6 +55,20 @@ class CroppedPortrait(NamedTuple):
     crop: Box | Square
     face: Face | None = None  # what was found in it; None: nothing was looked for
     landmarks: np.ndarray | None = None  # (n, 2) in `picture`, where they are known; of 203 tell openness
+    opacity: np.ndarray | None = None  # (H, W) uint8 of `picture`; None: nothing of it is transparent
+
+    def as_opaque(self, shown: np.ndarray, whole: bool) -> np.ndarray:
+        """(h, w, 4): the whole picture, or a rendered crop of it, (h, w, 3), as opaque as the portrait is.
+
+        What moves beyond the portrait's outline is cut off there.
+        """
+        opacity = np.full(self.picture.shape[:2], 255, np.uint8) if self.opacity is None else self.opacity
+        if whole:
+            return with_opacity(shown, opacity)
+        levels, size = np.repeat(opacity[..., None], 3, axis=2), len(shown)
+        crop = self.crop
+        cropped = cut(levels, crop, size) if isinstance(crop, Box) else crop_square(levels, crop, size)
+        return with_opacity(shown, cropped[..., 0])
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -109,17 +124,17 @@ def crop_portrait(
     """
     framing = CropChoice.of(crop).framing(drives)
     choice = choose_face(face, framing.cut)
-    name = "the picture"
+    name, opacity = "the picture", None
     if not isinstance(picture, np.ndarray):
-        name, picture = str(picture), read_image(picture)
+        name, (picture, opacity) = str(picture), read_with_opacity(picture)
     elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
         raise ValueError(f"picture: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
     choice = choice.scaled(framing.factor(picture.shape[:2]))
-    picture = framing.reduced(picture)
+    picture, opacity = framing.reduced(picture), None if opacity is None else framing.reduced(opacity)
     if framing.cut:
-        return _cropped(picture, name, choice, framing)
+        return _cropped(picture, name, choice, framing)._replace(opacity=opacity)
     box = middle_square(picture)
-    return CroppedPortrait(picture, cut(picture, box, box.side), box)
+    return CroppedPortrait(picture, cut(picture, box, box.side), box, opacity=opacity)
 
 
 def crop_face(picture: PathLike | np.ndarray, face: Any = 1) -> np.ndarray:

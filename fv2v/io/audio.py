@@ -60,27 +60,31 @@ def sound_track(path: Path) -> int | None:
     return next((number for number in range(count) if _decodes(path, number)), None)
 
 
-def note_on_sound(path: Path, suffix: str = ".mkv") -> str | None:
-    """A line for the user where sound of a file does not go into a film of that ending, or not as it is."""
+def note_on_sound(path: Path, suffix: str = ".mkv", called: PathLike | None = None) -> str | None:
+    """A line for the user where sound of a file does not go into a film of that ending, or not as it is.
+
+    `called`: what the user knows it by, where that is another name.
+    """
+    called = called or path
     with open_file(path) as container:
         count = len(container.streams.audio)
     chosen = sound_track(path)
     if chosen is not None and suffix in SILENT:
-        return f"{path}: its sound is left out, which {suffix} does not hold"
+        return f"{called}: its sound is left out, which {suffix} does not hold"
     if not count or chosen == 0:
-        return None if chosen is None else _note_on_codec(path, suffix)
+        return None if chosen is None else _note_on_codec(path, suffix, called)
     instead = "the film is silent" if chosen is None else f"track {chosen + 1} is taken"
-    return f"{path}: the sound track cannot be decoded (unknown codec or damaged); {instead}"
+    return f"{called}: the sound track cannot be decoded (unknown codec or damaged); {instead}"
 
 
-def _note_on_codec(path: Path, suffix: str) -> str | None:
+def _note_on_codec(path: Path, suffix: str, called: PathLike) -> str | None:
     """A line where the first track is encoded anew."""
     with open_file(path) as container:
         codec = container.streams.audio[0].codec_context.codec.canonical_name
     name = FORMATS.get(suffix, "")
     if codec in STRICT_FORMATS.get(name, codec):
         return None
-    return f"{path}: its sound ({codec}) is encoded anew as {ENCODED.get(name, 'aac')}, for {suffix}"
+    return f"{called}: its sound ({codec}) is encoded anew as {ENCODED.get(name, 'aac')}, for {suffix}"
 
 
 class AudioCopy:

@@ -26,7 +26,8 @@ ENCODERS: dict[str, dict[str, dict[str, str]]] = {
         "libaom-av1": {"crf": "24", "b": "0", "cpu-used": "6", "row-mt": "1"},
     },
     "gif": {"gif": {}},
-    "webp": {"libwebp_anim": {"quality": "90"}},
+    "webp": {"libwebp": {"quality": "90"}},
+    "prores": {"prores_ks": {"profile": "4444"}},
     "png": {"png": {}},
     **{name: {name: maker.told} for name, maker in HARDWARE.items()},
 }
@@ -39,7 +40,15 @@ CONTAINERS = {
     "gif": (".gif",),
     "webp": (".webp",),
     "png": (".png",),
+    "prores": (".mov",),
     **{name: FILMS if name.startswith("h264") else (".mp4", ".mov", ".mkv") for name in HARDWARE},
+}
+TRANSPARENT = {  # codecs that hold opacity: the format of their pixels then, and where they do
+    "vp9": ("yuva420p", (".mkv", ".webm")),
+    "prores": ("yuva444p10le", (".mov",)),
+    "gif": ("pal8", (".gif",)),
+    "webp": ("bgra", (".webp",)),
+    "png": ("rgba", (".png",)),
 }
 BY_SUFFIX = {".webm": "vp9", ".gif": "gif", ".webp": "webp", ".png": "png"}  # H.264 elsewhere
 COARSEST = {"libx264": 51, "libvpx-vp9": 63, "libsvtav1": 63, "libaom-av1": 63}  # crf; the finest is 0
@@ -103,6 +112,16 @@ class Encoding:
                 f"keyframes: expected 1 frame or more from one to the next, got {self.keyframes}"
             )
 
+    def holds_opacity(self, path: Path) -> bool:
+        """Whether frames of that file may be transparent."""
+        _, suffixes = TRANSPARENT.get(self.codec_of(path), ("", ()))
+        return path.suffix.lower() in suffixes
+
+    def is_h264(self, path: Path) -> bool:
+        """Whether that file is H.264, however it is encoded."""
+        codec = self.codec_of(path)
+        return codec in ("libx264", "libopenh264") or codec.startswith("h264")
+
     def options(self, codec: str) -> dict[str, str]:
         """What the encoder of a codec is told."""
         encoder = _encoder(codec)
@@ -118,6 +137,16 @@ class Encoding:
         return options
 
 
+def note_on_opacity(path: Path, encoding: Encoding) -> str | None:
+    """A line for the user where a transparent picture loses its opacity in that file."""
+    if encoding.holds_opacity(path):
+        return None
+    return (
+        f"what is transparent in the portrait is white: {encoding.codec_of(path)} in {path.suffix} holds no "
+        "opacity; .webm (VP9), .webp, .gif, PNGs, and .mov with --codec prores do"
+    )
+
+
 def video_stream(
     output: av.container.OutputContainer,
     codec: str,
@@ -126,23 +155,27 @@ def video_stream(
     rate: Fraction,
     time_base: Fraction,
 ) -> av.VideoStream:
-    """A stream for pictures of (H, W, 3); `options` as `Encoding.options` has them."""
+    """A stream for pictures of (H, W, 3 or 4); `options` as `Encoding.options` has them."""
     encoder = _encoder(codec)
+    if encoder == "libwebp" and shape[2] == 4:  # else what is transparent shows the frame before
+        encoder = "libwebp_anim"
     if encoder == "libsvtav1":  # it would write to stderr what it does, not errors alone
         os.environ.setdefault("SVT_LOG", "1")
     if encoder == "libx264" and min(shape[:2]) < SMALL:
         options = options | {"rc-lookahead": "0"}  # or the same frames would not always give the same bytes
+    if encoder == "libvpx-vp9" and shape[2] == 4:
+        options = options | {"auto-alt-ref": "0"}  # its frames that are not shown have no opacity
     stream = cast(av.VideoStream, output.add_stream(encoder, rate=rate, options=options))
     context = stream.codec_context
     context.time_base = time_base
     if codec in PICTURES:
         context.height, context.width = shape[:2]
-        context.pix_fmt = PICTURES[codec]
+        context.pix_fmt = _pixels(codec, shape)
         return stream
     context.height, context.width = (n + n % 2 for n in shape[:2])
-    if encoder not in COARSEST:
+    if encoder not in COARSEST and codec != "prores":
         context.bit_rate = round(BITS * context.height * context.width * rate)
-    context.pix_fmt = FORMAT if codec in HARDWARE else "yuv420p"
+    context.pix_fmt = FORMAT if codec in HARDWARE else _pixels(codec, shape)
     if codec.startswith("hevc") and output.format.name != "matroska":
         context.codec_tag = "hvc1"  # else Apple's players do not know it
     context.color_primaries = context.color_trc = context.colorspace = BT709
@@ -151,12 +184,20 @@ def video_stream(
 
 
 def frame_maker(codec: str, shape: tuple[int, ...]) -> Callable[[np.ndarray], av.VideoFrame]:
-    """What turns (H, W, 3) uint8 RGB of that shape into the frames that a codec takes."""
+    """What turns (H, W, 3) uint8 RGB, or RGBA, of that shape into the frames that a codec takes."""
+    pixels = _pixels(codec, shape)
     if codec == "gif":
         return _Palettes(shape)
     if codec in PICTURES:
-        return lambda image: _rgb(image).reformat(format=PICTURES[codec])
-    return to_frame
+        return lambda image: _rgb(image).reformat(format=pixels)
+    return lambda image: to_frame(image, pixels)
+
+
+def _pixels(codec: str, shape: tuple[int, ...]) -> str:
+    """FFmpeg's name of the format of pixels that pictures of (H, W, 3 or 4) are encoded in."""
+    if shape[2] == 4:
+        return TRANSPARENT[codec][0]
+    return "yuv444p10le" if codec == "prores" else PICTURES.get(codec, "yuv420p")
 
 
 class _Palettes:
@@ -164,8 +205,9 @@ class _Palettes:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._graph = graph = av.filter.Graph()
-        H, W = shape[:2]
-        source = graph.add_buffer(width=W, height=H, format=av.VideoFormat("rgb24"), time_base=TICKS["gif"])
+        H, W, channels = shape
+        pixels = av.VideoFormat("rgba" if channels == 4 else "rgb24")
+        source = graph.add_buffer(width=W, height=H, format=pixels, time_base=TICKS["gif"])
         split = graph.add("split")
         colours, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1")
         sink = graph.add("buffersink")
@@ -184,17 +226,18 @@ class _Palettes:
         return cast(av.VideoFrame, self._graph.pull())
 
 
-def to_frame(image: np.ndarray) -> av.VideoFrame:
-    """(H, W, 3) uint8 RGB, its last row or column repeated where the size is odd."""
+def to_frame(image: np.ndarray, pixels: str = "yuv420p") -> av.VideoFrame:
+    """(H, W, 3 or 4) uint8, its last row or column repeated where the size is odd."""
     H, W, _ = image.shape
     even = np.pad(image, ((0, H % 2), (0, W % 2), (0, 0)), mode="edge")
     return _rgb(even).reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
     )
 
 
 def _rgb(image: np.ndarray) -> av.VideoFrame:
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    pixels = "rgba" if image.shape[2] == 4 else "rgb24"
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=pixels)
 
 
 def _encoder(codec: str) -> str:

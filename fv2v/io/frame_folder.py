@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fv2v.io.image import IMAGE_SUFFIXES, read_image
+from fv2v.io.image import IMAGE_SUFFIXES, read_image, read_with_opacity
 from fv2v.io.paths import PathLike
 from fv2v.io.timing import WHOLE, Span, as_rate
 from fv2v.io.video_reader import VideoReader
@@ -60,7 +60,7 @@ class FrameFolder(VideoReader):
                 continue
             if self.span.is_over(seconds) or len(pts) == self.span.frames:
                 return
-            image = read_image(file)
+            image, self.opacity = read_with_opacity(file)
             if image.shape[:2] != self.size:
                 (H, W), (h, w) = self.size, image.shape[:2]
                 raise ValueError(f"{file}: expected {W} x {H} pixels, as the frames before; got {w} x {h}")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Still pictures in and out (OpenCV): (H, W, 3) uint8 RGB, upright."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -11,6 +13,7 @@ from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.io.picture_size import picture_size
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # what write_image writes
+TRANSPARENT = (".png", ".webp")  # of them those that hold opacity
 NO_PICTURE = "not a picture that OpenCV can read (or a truncated one)"
 PIECE = 1 << 15  # pixels converted at a time: on the way to 8 bit they take several times their memory
 
@@ -25,6 +28,11 @@ def read_image(path: PathLike) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: empty, truncated, or no picture; or one of more pixels than `limits.PIXELS`.
     """
+    return read_with_opacity(path)[0]
+
+
+def read_with_opacity(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
+    """`read_image`, and how opaque each pixel of the file is: (H, W) uint8; None: all are, wholly."""
     path = check_input(path)
     with reading(path, NO_PICTURE):
         check_bytes(path, 2 * ARRAY, "bytes of a picture")
@@ -38,18 +46,27 @@ def read_image(path: PathLike) -> np.ndarray:
             raise ValueError(NO_PICTURE)
         shown = np.empty((*image.shape[:2], 3), np.uint8)
         rows = max(1, PIECE // image.shape[1])
+        opacity = np.full(image.shape[:2], 255, np.uint8) if image.shape[2:] == (4,) else None
         for top in range(0, len(image), rows):
-            shown[top : top + rows] = _over_white(_eight_bit(image[top : top + rows]))
-        return shown
+            part = _eight_bit(image[top : top + rows])
+            shown[top : top + rows] = _over_white(part)
+            if opacity is not None:
+                opacity[top : top + rows] = part[..., 3]
+        return shown, None if opacity is None or opacity.min() == 255 else opacity
 
 
 def write_image(path: PathLike, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB as .png, .jpg or .webp; the file appears whole or not at all."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    """Write (H, W, 3) uint8 RGB as .png, .jpg or .webp, or (H, W, 4), with opacity, as .png or .webp.
+
+    The file appears whole or not at all.
+    """
+    transparent = image.shape[2:] == (4,) and Path(path).suffix.lower() in TRANSPARENT
+    if image.ndim != 3 or not (transparent or image.shape[2] == 3) or image.dtype != np.uint8:
         raise ValueError(f"write_image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
     path = check_output(path, IMAGE_SUFFIXES)
+    order = cv2.COLOR_RGBA2BGRA if transparent else cv2.COLOR_RGB2BGR
     try:
-        encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+        encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, order))[1]
     except cv2.error:  # each format has a largest size
         H, W, _ = image.shape
         raise ValueError(

@@ -86,8 +86,9 @@ def write_video(
         path: .mp4, .m4v, .mov, .mkv or .webm; an animation, .gif or .webp; or for PNGs a new folder, or a
             pattern of their names in it, as out/%04d.png. Matroska and WebP round time stamps to
             milliseconds, GIF to hundredths; animations and PNGs have no sound. FFmpeg holds a whole .webp
-            in memory, and joins frames of it that hardly differ.
-        frames: (H, W, 3) uint8 RGB, all of one size; taken one at a time.
+            with opacity in memory, and joins frames of it that hardly differ.
+        frames: (H, W, 3) uint8 RGB, all of one size; taken one at a time. Or (H, W, 4), with opacity, where
+            the file holds it: VP9 in .webm and .mkv, ProRes, .gif (there or not), .webp and PNGs.
         like: the reader whose frames these were made from, one for one: its time stamps are kept exactly (in
             Matroska to the millisecond) and its `sound` is copied, cut to match where it reads a part.
             A `Timing` has time stamps alone; the film begins with the first.
@@ -119,6 +120,10 @@ def write_video(
     if first is None:
         raise ValueError(f"{path}: no frames to write")
     _check_frame(first, first)
+    if first.shape[2] == 4 and not encoding.holds_opacity(path):
+        raise ValueError(
+            f"{path}: {encoding.codec_of(path)} holds no opacity there; expected (H, W, 3) frames"
+        )
     is_folder = path.suffix.lower() == ".png"
     whole = whole_folder(path.parent, stop.named) if is_folder else whole_file(path, stop.named)
     with whole as temporary:
@@ -261,7 +266,7 @@ def _pts(index: int, like: VideoReader | Timing | None) -> int:
 
 
 def _check_frame(image: np.ndarray, first: np.ndarray) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
         raise ValueError(f"write_video: expected frames of (H, W, 3) uint8, got {image.shape} {image.dtype}")
     if image.shape != first.shape:
         raise ValueError(f"write_video: expected every frame of shape {first.shape}, got {image.shape}")

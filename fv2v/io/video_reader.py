@@ -37,7 +37,10 @@ class VideoReader:
         shifts: seconds by which its recordings after the first were moved, where several were joined.
         span: which part is read.
         strict: whether a damaged frame is an error.
+        opacity: (H, W) uint8 of the frame read last, of a folder of transparent pictures; else None.
     """
+
+    opacity: np.ndarray | None = None
 
     def __init__(self, path: PathLike, span: Span = WHOLE, *, strict: bool = False) -> None:
         self.path = check_input(path)

@@ -3,8 +3,8 @@
 
 scenes      held_out.py, clips.py   a source, frames that drive it, and the true pictures where there are any
 pictures    protocols.py            a model's output for a scene, by estimated and by true keypoints
-numbers     scores.py               means of pictures.py (L1, PSNR, SSIM, MS-SSIM), fid.py, akd.py, csim.py;
-                                    the yaw check; errors of pose and keypoints
+numbers     scores.py               means of pictures.py (L1, PSNR, SSIM, MS-SSIM), lpips.py, fid.py, akd.py,
+                                    csim.py; the yaw check; errors of pose and keypoints
 evaluation  evaluation.py           a model beside its two controls
 output      report.py, sheet.py     JSON, tables and a contact sheet; html.py: all on a page; evaluate.py is
                                     `fv2v evaluate`

@@ -18,8 +18,9 @@ from fv2v.metrics.evaluation import Tally, gathered, tally_of
 from fv2v.metrics.held_out import HeldOut
 from fv2v.metrics.html import SUFFIXES as PAGES
 from fv2v.metrics.html import write_html
+from fv2v.metrics.lpips import Lpips, kept_by_torch
 from fv2v.metrics.report import SUFFIXES, MetricNetworksUsed, Report, describe, weights_file
-from fv2v.metrics.scores import MetricNetworks
+from fv2v.metrics.scores import Distance, MetricNetworks
 from fv2v.metrics.sheet import write_sheet
 from fv2v.progress import FrameProgress
 from fv2v.reenactor import Reenactor
@@ -30,17 +31,21 @@ HEADS = "held-out drawn heads"  # their name in the report
 
 @dataclass(frozen=True, slots=True)
 class MetricNetworkFiles:
-    """Programs of torch.export (.pt2) for `MetricNetworks`, which take any number of pictures.
+    """Programs of torch.export (.pt2) for `MetricNetworks`, which take any number of pictures; and AlexNet.
+
+    LPIPS takes torchvision's AlexNet from `alexnet`, a file as `Lpips.load` takes it, or from where torch
+    keeps it; without either it is left out.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file without `trust`: torch.export reads pickles in it, which can run any code.
+        ValueError: a .pt2 without `trust`: torch.export reads pickles in it, which can run any code.
     """
 
     features: Path | None = None
     landmarks: Path | None = None
     embedding: Path | None = None
-    trust: bool = False  # whether the files may run code here
+    trust: bool = False  # whether these may run code here
+    alexnet: Path | None = None
 
     def __post_init__(self) -> None:
         found = [check_input(path) for path in (self.features, self.landmarks, self.embedding) if path]
@@ -53,12 +58,17 @@ class MetricNetworkFiles:
     def load(self, device: torch.device) -> MetricNetworks:
         """The networks on `device`, which they must be exported for. Their results are on the CPU."""
         found = (self.features, self.landmarks, self.embedding)
-        return MetricNetworks(*(None if path is None else _program(path, device) for path in found))
+        programs = (None if path is None else _program(path, device) for path in found)
+        return MetricNetworks(*programs, lpips=_lpips(self.found_alexnet(), device))
 
     def used(self) -> MetricNetworksUsed:
-        found = (self.features, self.landmarks, self.embedding)
         """Their names and checksums."""
+        found = (self.features, self.landmarks, self.embedding, self.found_alexnet())
         return MetricNetworksUsed(*(None if path is None else weights_file(path) for path in found))
+
+    def found_alexnet(self) -> Path | None:
+        """The file for LPIPS; None: there is none, or torchmetrics is not installed."""
+        return self.alexnet or kept_by_torch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +145,7 @@ def measure(
         sheet: picture to write.
         html: page to write, with the sheet on it; of weights in a run's folder, the run's curves too.
         rows: scenes on the sheet.
-        networks: files of networks for FID, AKD and CSIM.
+        networks: files of networks for FID, AKD, CSIM and LPIPS.
         batch_size: frames that go through the networks together.
         score: what has a `Scorer` called elsewhere for each number below this one; None: it is called here.
         progress: called after each scene.
@@ -197,6 +207,13 @@ def _run_of(weights: checkpoints.Weights | None) -> Path | None:
         return None
     path = Path(weights)
     return path if path.is_dir() else path.parent
+
+
+def _lpips(alexnet: Path | None, device: torch.device) -> Distance | None:
+    if alexnet is None:
+        return None
+    network = Lpips.load(alexnet).to(device)
+    return lambda images, true: network(images.to(device), true.to(device)).cpu()
 
 
 def _program(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

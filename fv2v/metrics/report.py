@@ -19,6 +19,7 @@ from fv2v.extras import install_hint
 from fv2v.io.digest import sha256_of
 from fv2v.io.paths import PathLike, check_input, check_output, whole_file
 from fv2v.metrics.evaluation import PersonScore, Results
+from fv2v.metrics.lpips import GET_WEIGHTS
 from fv2v.metrics.pictures import ms_ssim_scales
 from fv2v.metrics.protocols import YAWS
 from fv2v.metrics.scores import Likeness, MotionError, Protocols, Sharpness
@@ -44,6 +45,7 @@ COLUMNS = {  # of `Likeness`: heading, decimals
     "psnr_gain": ("gain", 2),
     "ssim": ("SSIM", 3),
     "ms_ssim": ("MS-SSIM", 3),
+    "lpips": ("LPIPS", 3),
     "fid": ("FID", 2),
     "akd": ("AKD", 2),
     "csim": ("CSIM", 3),
@@ -63,6 +65,7 @@ class MetricNetworksUsed:
     features: WeightsFile | None = None
     landmarks: WeightsFile | None = None
     embedding: WeightsFile | None = None
+    alexnet: WeightsFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,9 @@ def _others(report: Report) -> Table:
         )
     if results.model.same_identity.ssim is None:
         hint = escape(install_hint("train"))  # rich would take [train] for markup
-        table.add_row("SSIM and MS-SSIM", f"not measured: they need torchmetrics: {hint}")
+        table.add_row("SSIM, MS-SSIM and LPIPS", f"not measured: they need torchmetrics: {hint}")
+    elif results.model.same_identity.lpips is None:
+        table.add_row("LPIPS", f"not measured: it needs {GET_WEIGHTS}, by --alexnet or where torch keeps it")
     table.add_row(
         "a frame",
         f"{1e3 * results.seconds_per_frame:.3g} ms, batches of {setting.batch_size}, {setting.dtype}, "

@@ -2,6 +2,7 @@
 """Scores of pictures and motions: accumulated scene by scene, reported as means."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from fv2v.metrics.protocols import YAWS, Outputs, Reading, TruePictures
 
 NEAR_YAWS = (-20, 20)  # of YAWS, the free views whose pictures are compared
 MEASURES = {"l1": l1, "psnr": psnr}
+Distance = Callable[[Tensor, Tensor], Tensor]  # pictures and true ones (B, 3, H, W) in [0, 1] -> (B,)
 OF_TORCHMETRICS = {"ssim": ssim, "ms_ssim": ms_ssim}  # left out where it is not installed
 
 
@@ -29,6 +31,7 @@ class MetricNetworks:
     features: Network | None = None  # FID
     landmarks: Detector | None = None  # AKD
     embedding: Embedding | None = None  # CSIM
+    lpips: Distance | None = None  # as `Lpips`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Likeness:
     psnr: float | None = None  # dB
     ssim: float | None = None  # as ms_ssim: where torchmetrics is installed
     ms_ssim: float | None = None
+    lpips: float | None = None
     fid: float | None = None  # of 2 pictures or more; without true ones, against the source's own clip
     akd: float | None = None  # pixels
     csim: float | None = None  # with the source
@@ -141,6 +145,8 @@ class Comparison:
         if true is not None:
             for name, measure in self._measures.items():
                 self.found[name].append(measure(outputs, true))
+            if self.networks.lpips:
+                self.found["lpips"].append(self.networks.lpips(outputs, true))
             if self.networks.landmarks:
                 self.found["akd"].append(akd(self.networks.landmarks, outputs, true))
         if self.networks.embedding:

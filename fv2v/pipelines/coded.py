@@ -32,6 +32,7 @@ from fv2v.motion.sequence import MotionSequence, check_fits
 from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.extract import extract_motion
+from fv2v.pipelines.kinds import MOTION, check_kind
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import SPARE, chosen_sound, paths_given, render_to_file
@@ -192,6 +193,7 @@ def decode(
     options = AnimationOptions(**animation)
     encoding = Encoding(codec, crf, encoder_preset)
     output = check_film(output, encoding, paths_given(coded, sound))
+    check_kind(coded, "a .fv2v file", MOTION)
     recording = read_recording(coded)
     taken = Span(start, end, frames).of(recording.timing)
     given = read_anchor(options.anchor, crop=True)
@@ -216,7 +218,8 @@ def decode(
         sequence = MotionSequence(motion, timing, reenactor.config.name)
         options = replace(options, anchor=anchor_of_motion(given, reenactor, sequence, picture))
     with tempfile.TemporaryDirectory() as folder:
-        sound = chosen_sound(sound, coded, sound_file(recording, Path(folder)))
+        own = sound_file(recording, Path(folder))
+        sound = chosen_sound(sound, coded, own)
         report = render_to_file(
             reenactor,
             CroppedPortrait(picture, picture, box),
@@ -226,6 +229,7 @@ def decode(
             like=timing,
             total=len(motion),
             sound=sound,
+            sound_of=coded if sound == own else None,
             encoding=encoding,
             keep_partial=keep_partial,
             resume=resume,

@@ -15,6 +15,7 @@ from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_re
 from fv2v.face.portrait import CroppedPortrait, FaceChoice
 from fv2v.motion.ratios import Openness
 from fv2v.pipelines.model import ModelChoice
+from fv2v.pipelines.source_film import SourceFilm
 
 
 class FaceFinder:
@@ -62,8 +63,10 @@ class FaceFinder:
         return find_release_faces(files) if files else None
 
 
-def openness_of(portrait: CroppedPortrait) -> Openness | None:
-    """How far a portrait's eyes and lips are open, where 203 landmarks of it are known."""
+def openness_of(portrait: CroppedPortrait | SourceFilm) -> Openness | None:
+    """How far a portrait's eyes and lips are open, of a film in its first frame; None: not known."""
+    if isinstance(portrait, SourceFilm):
+        return portrait.opened[0] if portrait.opened else None
     marks = portrait.landmarks
     return Openness.of(marks) if marks is not None and len(marks) == 203 else None
 

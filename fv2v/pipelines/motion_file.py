@@ -17,7 +17,7 @@ from fv2v.motion.npz import read_motion
 from fv2v.motion.sequence import MotionSequence, check_fits
 from fv2v.pipelines.coded import check_preset, decode_motion, sound_file
 from fv2v.pipelines.extract import motion_of_rows
-from fv2v.pipelines.kinds import FILM, MOTION, kind_of
+from fv2v.pipelines.kinds import MOTION, check_kind
 from fv2v.pipelines.model import COEFFICIENT_RATE
 from fv2v.reenactor import Reenactor
 
@@ -38,10 +38,7 @@ class MotionFile:
             ValueError: a file that cannot be read, or a film or picture.
         """
         path = Path(path)
-        kind = kind_of(path)
-        if kind != MOTION:
-            command = "reenact" if kind == FILM else "reenact or fv2v imitate"
-            raise ValueError(f"{path}: expected a file of motion, found {kind}, which fv2v {command} takes")
+        check_kind(path, "a file of motion", MOTION)
         if path.suffix.lower() == CODED:
             return cls(path, read_recording(path))
         return cls(path, read_coefficients(path) if holds_coefficients(path) else read_motion(path))

@@ -11,7 +11,7 @@ from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.cropping import Crops
 from fv2v.face.lost import check_lost
-from fv2v.face.portrait import CroppedPortrait, crop_portrait
+from fv2v.face.portrait import crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.frame_folder import is_frames
 from fv2v.io.image import IMAGE_SUFFIXES
@@ -119,8 +119,8 @@ def reenact(
         paste_back: put the moved face back into the whole portrait, or the film's frame, and write that.
         edit_from: makes `edit` of how far the eyes and lips of the portrait, and of the video in each frame,
             are open; of a face of which 203 landmarks are not known it gets None. They are where `face` gives
-            them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md). Not
-            for a film.
+            them or LivePortrait's weights lie with its files that find them (fv2v/pipelines/README.md). Of a
+            film as the portrait in each of its frames.
         codec, crf, encoder_preset: as `fv2v.write_video` takes them.
         keep_partial: an interrupt (Ctrl-C) ends the film at the frame before, in place of this call, and the
             report says so: `out.mp4` is then `out.partial.mp4`. Or what decides that, called with that name.
@@ -129,7 +129,8 @@ def reenact(
         progress: called after each frame.
         animation: how the portrait follows the video, the fields of `fv2v.reenactor.options.AnimationOptions`
             one by one: `relative`, `anchor`, `view`, `steady`, `edit`, `batch_size` and its others.
-            `steady=True` smooths at the video's frame rate.
+            `steady=True` smooths at the video's frame rate. Of a film as the portrait there is a view for
+            each of its frames, and an edit for each of the driver's.
 
     Raises:
         FileNotFoundError: a file or the output's folder is absent.
@@ -141,7 +142,10 @@ def reenact(
     kind = kind_of(driving)
     is_film = kind_of_source(portrait) == FILM
     if is_film and kind == PICTURE:
-        raise ValueError(f"{driving} is a picture: expected a film or motion to move a film, {portrait}")
+        raise ValueError(
+            f"{driving} is a picture: expected a film or motion to move a film, {portrait}; or the other way "
+            "round, the picture first"
+        )
     if kind != FILM:
         check_given(driving, kind, fps=fps, strict=strict or None, lost=None if lost == "hold" else lost)
     made_as: Any = {"weights": weights, "reenactor": reenactor, "crop": crop, "face": face}
@@ -149,7 +153,10 @@ def reenact(
     if kind == PICTURE:
         if Path(output).suffix.lower() not in IMAGE_SUFFIXES:
             expected = ", ".join(IMAGE_SUFFIXES)
-            raise ValueError(f"{output}: of a picture that drives a picture comes: expected {expected}")
+            raise ValueError(
+                f"{driving} is a picture, which makes a picture and no film: expected an output in "
+                f"{expected}, got {output}"
+            )
         check_given(driving, kind, start=start, end=end, frames=frames, still=still, sound=sound, codec=codec)
         check_given(driving, kind, crf=crf, encoder_preset=encoder_preset, compare=compare or None)
         check_given(driving, kind, source_coefficients=source_coefficients, eyes_and_lips=edit_from)
@@ -180,8 +187,6 @@ def reenact(
             **animation,
         )
     check_given(driving, kind, source_coefficients=source_coefficients)
-    if is_film:
-        check_given(portrait, FILM, eyes_and_lips=edit_from)
     span = Span(start, end, frames)
     encoding = Encoding(codec, crf, encoder_preset)
     output = check_film(output, encoding, paths_given(portrait, driving, still, sound))
@@ -199,8 +204,10 @@ def reenact(
     video = DrivingVideo(driving, crop, faces.choose(driving_face, drives=True), span, strict, fps)
     like = film.reader if film else video.reader
     like.sound = chosen_sound(sound, driving, video.reader.sound, film.reader.sound if film else None)
-    if edit_from is not None and isinstance(source, CroppedPortrait):
+    if edit_from is not None:
         options = replace(options, edit=edit_from(openness_of(source), video.openness_of_frames()))
+    if film:
+        options = replace(options, edit=film.edits(options.edit))
     searched = time.perf_counter() - started
     reenactor = model.load()
     if options.check(reenactor.config).relative:

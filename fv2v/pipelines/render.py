@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fv2v.checkpoints import Weights
 from fv2v.config import ModelConfig
 from fv2v.face.cropping import Crops
-from fv2v.face.portrait import CroppedPortrait, crop_portrait
+from fv2v.face.portrait import crop_portrait
 from fv2v.io.encoders import Encoding
 from fv2v.io.interruption import Keep
 from fv2v.io.kept_pictures import KeptPictures
@@ -23,7 +23,7 @@ from fv2v.motion.edit import Edit, EditMaker
 from fv2v.pipelines.anchor import anchor_of_motion, read_anchor
 from fv2v.pipelines.compare import SideBySide
 from fv2v.pipelines.faces import FaceFinder, openness_of
-from fv2v.pipelines.kinds import FILM, check_given, kind_of_source
+from fv2v.pipelines.kinds import FILM, kind_of_source
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.motion_file import MotionFile
 from fv2v.pipelines.report import Report
@@ -95,8 +95,6 @@ def render(
     """
     options = AnimationOptions(**animation)
     is_film = kind_of_source(portrait) == FILM
-    if is_film:
-        check_given(portrait, FILM, eyes_and_lips=edit_from)
     inputs = paths_given(portrait, motion, source_coefficients, sound, still)
     encoding = Encoding(codec, crf, encoder_preset)
     output = check_film(output, encoding, inputs)
@@ -130,11 +128,13 @@ def render(
     else:
         sound = chosen_sound(sound, motion, own_sound, film.reader.sound if film else None)
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))
-    if edit_from is not None and isinstance(source, CroppedPortrait):
+    if edit_from is not None:
         options = replace(options, edit=edit_from(openness_of(source), None))
     searched = time.perf_counter() - started
     reenactor = model.load()
     options = _edited(options, taken)
+    if film:
+        options = replace(options, edit=film.edits(options.edit))
     sequence = moved_by.sequence(reenactor, part)
     if sequence is not None and given is not None:
         anchor = anchor_of_motion(given, reenactor, sequence, source.image)
@@ -156,6 +156,7 @@ def render(
             coefficients=own,
             still=cropped_still,
             sound=None if film else heard,
+            sound_of=moved_by.path if sound == moved_by.path else None,
             beside=SideBySide(source, whole=paste_back) if compare else None,
             paste_back=paste_back,
             searched=searched,

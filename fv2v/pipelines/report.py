@@ -47,7 +47,8 @@ class Report:
 
     def __str__(self) -> str:
         rate = self.frames / max(self.seconds, 1e-9)
-        text = f"{self.output}: {self.frames} frames in {self.seconds:.1f} s ({rate:.1f} a second)"
+        frames = "1 frame" if self.frames == 1 else f"{self.frames} frames"
+        text = f"{self.output}: {frames} in {self.seconds:.1f} s ({rate:.1f} a second)"
         if self.stages:
             text += f": {self.stages}"
         if self.missing:

@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import cached_property
+from itertools import count, repeat
 from typing import Any, TypeVar
 
 import numpy as np
 
-from fv2v.face.crop import cut, middle_square
+from fv2v.face.crop import Box, cut, middle_square
 from fv2v.face.cropping import Crops
 from fv2v.face.detectors.given import GivenFaces
 from fv2v.face.landmarks import RELEASE_SIZE, Square, crop_square, square_around
@@ -21,6 +23,8 @@ from fv2v.io.paths import PathLike
 from fv2v.io.prefetch import Timed
 from fv2v.io.timing import Span, Timing
 from fv2v.io.video_reader import VideoReader
+from fv2v.motion.edit import Edit
+from fv2v.motion.ratios import Openness
 from fv2v.pipelines.driving import DrivingVideo
 from fv2v.pipelines.kinds import FILM, MOTION, kind_of_source
 from fv2v.pipelines.report import listed
@@ -47,6 +51,7 @@ class SourceFilm(DrivingVideo):
     ) -> None:
         super().__init__(path, crop, face, span, strict, fps)
         self._waiting: deque[CroppedPortrait] = deque()  # for their results
+        self._drivers: deque[int] = deque()  # the numbers of the driver's frames that drive the next ones
         self._shown = next(self.frames())
         self.remarks: tuple[str, ...] = ()  # those of a portrait: a film's are in `notes`
 
@@ -60,9 +65,18 @@ class SourceFilm(DrivingVideo):
         """(n, n, 3) uint8: its crop."""
         return self._shown.image
 
+    @property
+    def opacity(self) -> np.ndarray | None:
+        """(H, W) uint8 of `picture`; None: nothing of it is transparent."""
+        return self._shown.opacity
+
     def with_face(self, rendered: np.ndarray) -> np.ndarray:
         """(H, W, 3): the whole frame with its rendered crop in its place."""
         return self._shown.with_face(rendered)
+
+    def as_opaque(self, shown: np.ndarray, whole: bool) -> np.ndarray:
+        """(h, w, 4): the frame, or its rendered crop, as opaque as `CroppedPortrait.as_opaque` says."""
+        return self._shown.as_opaque(shown, whole)
 
     def frames(self) -> Iterator[CroppedPortrait]:
         """Each frame and its crop, from the first one."""
@@ -76,13 +90,45 @@ class SourceFilm(DrivingVideo):
 
         Where the driver ends so does the film, with its sound.
         """
-        count = 0
-        for pair in nearest_in_time(timed(self.frames(), self.reader), drivers, shown):
-            yield pair
-            count += 1
-        if count < len(self.reader.pts):
-            del self.reader.pts[count:]
-            self.reader.span = replace(self.reader.span, frames=count)
+        numbered = ((seconds, (number, item)) for number, (seconds, item) in enumerate(drivers))
+        done = 0
+        for portrait, (number, driver) in nearest_in_time(timed(self.frames(), self.reader), numbered, shown):
+            self._drivers.append(number)
+            yield portrait, driver
+            done += 1
+        if done < len(self.reader.pts):
+            del self.reader.pts[done:]
+            self.reader.span = replace(self.reader.span, frames=done)
+
+    @cached_property
+    def opened(self) -> list[Openness]:
+        """How far eyes and lips are open in each frame; [] where 203 landmarks of them are not known."""
+        return self.openness_of_frames() or []
+
+    def edits(self, edit: Edit | Iterable[Edit] | None) -> Edit | Iterable[Edit] | None:
+        """For each frame that `paired` has yielded the edit of the driver's frame that is nearest in time.
+
+        Args:
+            edit: one for all frames, or one for each of the driver's. What starts from the first of `opened`
+                starts from each frame's own instead.
+        """
+        if edit is None or (isinstance(edit, Edit) and not self._starts_here(edit)):
+            return edit
+        return self._dealt_out(repeat(edit) if isinstance(edit, Edit) else iter(edit))
+
+    def _starts_here(self, edit: Edit) -> bool:
+        return bool(self.opened) and edit.portrait is self.opened[0]
+
+    def _dealt_out(self, edits: Iterator[Edit]) -> Iterator[Edit]:
+        done = 0
+        edit: Edit | None = None
+        for number in count():
+            for _ in range(self._drivers.popleft() + 1 - done):
+                edit, done = next(edits, None), done + 1
+            if edit is None:
+                return
+            own = self.opened[number : number + 1] if self._starts_here(edit) else []
+            yield replace(edit, portrait=own[0]) if own else edit
 
     def length(self, frames: int | None, rate: Fraction) -> int | None:
         """How many frames to expect beside a driver of so many; for progress bars, None: not stated."""
@@ -116,8 +162,9 @@ class SourceFilm(DrivingVideo):
         """Lines for the user: damage, and frames whose face is not seen, or is another's; often none."""
         notes = [self.reader.note_on_damage, self._note_on_others]
         if self.lost:
-            where = listed(self.lost_spans)
-            notes.append(f"{self.reader.path}: no face in {len(self.lost)} frames{where}, moved as they are")
+            count, where = len(self.lost), listed(self.lost_spans)
+            frames, they_are = ("frame", "it is") if count == 1 else ("frames", "they are")
+            notes.append(f"{self.reader.path}: no face in {count} {frames}{where}, moved as {they_are}")
         return [note for note in notes if note]
 
     def _portraits(self, frames: Iterable[np.ndarray]) -> Iterator[CroppedPortrait]:
@@ -125,7 +172,7 @@ class SourceFilm(DrivingVideo):
         if self.first is None:
             for frame in frames:
                 box = middle_square(frame)
-                yield CroppedPortrait(frame, cut(frame, box, box.side), box)
+                yield self._portrait(frame, cut(frame, box, box.side), box)
         elif isinstance(detector, GivenFaces) and detector.marked:
             square = self._square(detector.landmarks(self.first.frame, self.first.face, self.first.number))
             for number, frame in enumerate(frames):
@@ -133,7 +180,7 @@ class SourceFilm(DrivingVideo):
                     square = self._square(detector.landmarks(frame, found[0], number))
                 else:
                     self.lost.append(number)
-                yield CroppedPortrait(frame, crop_square(frame, square, RELEASE_SIZE), square)
+                yield self._portrait(frame, crop_square(frame, square, RELEASE_SIZE), square)
         else:
             self._cropper = steady = SteadyCrop(
                 frames,
@@ -147,7 +194,11 @@ class SourceFilm(DrivingVideo):
             for number, (frame, box) in enumerate(steady.boxes()):
                 if not steady.visible:
                     self.lost.append(number)
-                yield CroppedPortrait(frame, cut(frame, box, box.side), box)
+                yield self._portrait(frame, cut(frame, box, box.side), box)
+
+    def _portrait(self, frame: np.ndarray, image: np.ndarray, crop: Box | Square) -> CroppedPortrait:
+        opacity = None if self.reader.opacity is None else self._framing.reduced(self.reader.opacity)
+        return CroppedPortrait(frame, image, crop, opacity=opacity)
 
     def _square(self, landmarks: np.ndarray) -> Square:
         return self._framing.turned(square_around(landmarks, *self._framing.by_landmarks))

@@ -13,10 +13,10 @@ from fv2v.config import ModelConfig
 from fv2v.face.cropping import Crops
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.geometry import Source
-from fv2v.io.image import IMAGE_SUFFIXES, write_image
+from fv2v.io.image import IMAGE_SUFFIXES, TRANSPARENT, write_image
 from fv2v.io.paths import PathLike, check_output
 from fv2v.pipelines.faces import FaceFinder
-from fv2v.pipelines.kinds import PICTURE, kind_of
+from fv2v.pipelines.kinds import PICTURE, check_kind
 from fv2v.pipelines.model import ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.reenactor import Reenactor
@@ -51,9 +51,8 @@ def imitate(
     """
     options = AnimationOptions(**animation)
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait, driving))
-    kind = kind_of(driving)
-    if kind != PICTURE:
-        raise ValueError(f"{driving}: expected a picture, found {kind}, which fv2v reenact takes")
+    check_kind(driving, "a picture", PICTURE)
+    check_kind(portrait, "a picture", PICTURE)
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     faces = FaceFinder(model, crop)
@@ -81,6 +80,7 @@ def frontalize(
 ) -> Report:
     """Turn a portrait's face to the front. Arguments and errors as `reenact`; writes .png, .jpg or .webp."""
     output = check_output(output, IMAGE_SUFFIXES, inputs=(portrait,))
+    check_kind(portrait, "a picture", PICTURE)
     model = ModelChoice(preset, weights, device, dtype, reenactor)
     model.check()
     faces = FaceFinder(model, crop)
@@ -99,6 +99,9 @@ def _write_picture(
     """Encode the portrait, and write what `picture` makes of it."""
     started = time.perf_counter()
     image = picture(reenactor, reenactor.encode(portrait.image))
-    write_image(output, portrait.with_face(image) if paste_back else image)
+    image = portrait.with_face(image) if paste_back else image
+    if portrait.opacity is not None and output.suffix.lower() in TRANSPARENT:
+        image = portrait.as_opaque(image, whole=paste_back)
+    write_image(output, image)
     notes = (*(f"the portrait: {remark}" for remark in portrait.remarks), *notes)
     return Report(output, 1, time.perf_counter() - started, 0, notes=notes)

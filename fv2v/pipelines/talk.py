@@ -17,6 +17,7 @@ from fv2v.io.timing import WHOLE, Span, Timing
 from fv2v.io.video import check_film
 from fv2v.motion.coefficients import driving_coefficients, pose_views, read_coefficients
 from fv2v.pipelines.extract import motion_of_rows
+from fv2v.pipelines.kinds import MOTION, PICTURE, check_kind
 from fv2v.pipelines.model import COEFFICIENT_RATE, ModelChoice
 from fv2v.pipelines.report import Report
 from fv2v.pipelines.write import chosen_sound, paths_given, render_to_file
@@ -31,7 +32,7 @@ def talk(
     output: PathLike,
     preset: str | ModelConfig | None = None,
     *,
-    source_coefficients: PathLike,
+    source_coefficients: PathLike | None = None,
     weights: Weights | None = None,
     reenactor: Reenactor | None = None,
     still: bool = False,
@@ -82,6 +83,13 @@ def talk(
         FileNotFoundError: a file or the output's folder is absent.
         ValueError: a file that cannot be used, in one line that says why.
     """
+    check_kind(coefficients, "3DMM coefficients", MOTION)
+    check_kind(portrait, "a picture", PICTURE)
+    if source_coefficients is None:
+        raise ValueError(
+            "--source-coefficients: expected a file of the portrait's own coefficients, which SadTalker's "
+            "first stage writes as well"
+        )
     inputs = paths_given(portrait, coefficients, source_coefficients, sound)
     encoding = Encoding(codec, crf, encoder_preset)
     output = check_film(output, encoding, inputs)

@@ -4,6 +4,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from fv2v.face.portrait import CroppedPortrait
 from fv2v.geometry import Motion
 from fv2v.io.audio import check_sound, note_on_sound, sound_track
-from fv2v.io.encoders import Encoding
+from fv2v.io.encoders import Encoding, note_on_opacity
 from fv2v.io.h264 import note_on_size
 from fv2v.io.interruption import Interruption, Keep
 from fv2v.io.kept_pictures import KeptPictures
@@ -45,6 +46,7 @@ def render_to_file(
     coefficients: np.ndarray | None = None,
     still: CroppedPortrait | None = None,
     sound: PathLike | None = None,
+    sound_of: PathLike | None = None,
     beside: SideBySide | None = None,
     paste_back: bool = False,
     searched: float = 0.0,
@@ -63,6 +65,7 @@ def render_to_file(
         coefficients: (70 or 73,), the portrait's own, where the preset reads them.
         still: a face whose expression `options.edit` blends in.
         sound: a file whose sound goes along, where `like` is no video.
+        sound_of: what it was taken from, which notes name.
         beside: puts source and driver beside each picture.
         paste_back: write the whole portrait, with the face put back into it.
         searched: seconds that finding faces took before.
@@ -73,6 +76,7 @@ def render_to_file(
         progress: called after each frame.
     """
     started = time.perf_counter()
+    transparent = portrait.opacity is not None and not beside
     columns = reenactor.config.head.inputs
     if isinstance(frames, np.ndarray):
         frames = frames[:, :columns]
@@ -95,10 +99,13 @@ def render_to_file(
         )
         finished = map(portrait.with_face, finished) if paste_back else finished
         finished = map(beside, finished) if beside else finished
+        if transparent and encoding.holds_opacity(output):
+            finished = map(partial(portrait.as_opaque, whole=paste_back), finished)
+        shapes: set[tuple[int, ...]] = set()  # one
         writing = time.perf_counter()
         count = write_video(
             output,
-            _counted(finished, total, progress),
+            _counted(_measured(finished, shapes), total, progress),
             like=like,
             sound=sound,
             codec=encoding.codec,
@@ -110,9 +117,10 @@ def render_to_file(
     if resume and not stop.arrived:
         resume.remove()
     stages = Stages(decode=0.0, crop=searched, network=encoded + images.seconds, encode=written)
-    large = note_on_size(portrait.picture.shape[:2]) if paste_back else None
+    large = note_on_size(shapes.pop()) if encoding.is_h264(output) else None
+    opaque = note_on_opacity(output, encoding) if transparent else None
     unseen = (f"the portrait: {remark}" for remark in portrait.remarks)
-    notes = (large, _note_on_sound(like, sound, output), *unseen)
+    notes = (large, opaque, _note_on_sound(like, sound, output, sound_of), *unseen)
     return Report(
         stop.kept or output,
         count,
@@ -124,9 +132,11 @@ def render_to_file(
     )
 
 
-def _note_on_sound(like: VideoReader | Timing, sound: PathLike | None, output: Path) -> str | None:
+def _note_on_sound(
+    like: VideoReader | Timing, sound: PathLike | None, output: Path, called: PathLike | None
+) -> str | None:
     path = like.sound if isinstance(like, VideoReader) else sound
-    return None if path is None else note_on_sound(Path(path), output.suffix.lower())
+    return None if path is None else note_on_sound(Path(path), output.suffix.lower(), called)
 
 
 def chosen_sound(
@@ -174,3 +184,9 @@ def _counted(
         yield image
         if progress:
             progress(done, total)
+
+
+def _measured(images: Iterable[np.ndarray], shapes: set[tuple[int, ...]]) -> Iterator[np.ndarray]:
+    for image in images:
+        shapes.add(image.shape)
+        yield image

@@ -118,7 +118,7 @@ def test_a_picture_is_imitated_in_part(fv2v, files, tmp_path):
         (["--strength", "ears=1"], "one of lips, eyes, brows; got 'ears'"),
         (["--strength", "1,21=1"], "expected keypoints from 0 to 20, got (1, 21)"),
         (["--blend", "0.5"], "expected --still PICTURE, too"),
-        (["--eyes", "0.3"], "expected portrait=Openness"),
+        (["--eyes", "0.3"], "expected --portrait-open, or --face with a file of 203 landmarks"),
         (["--eyes", "driver", "--portrait-open", "0.3,0.3,0"], "expected --driving-open or --driving-face"),
         (["--driving-open", "open.npy"], "expected both, got a file alone"),
         (["--eyes", "0.3", "--portrait-open", "absent.npy"], "absent.npy: no such file"),

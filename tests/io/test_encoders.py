@@ -17,7 +17,7 @@ from fv2v.io.timing import Timing
 from fv2v.io.video import read_video, write_video
 
 HERE = [codec for codec, encoders in ENCODERS.items() if av.codecs_available & encoders.keys()]
-NAMES = {"libx264": "h264", "libopenh264": "h264", "vp9": "vp9", "av1": "av1"}
+NAMES = {"libx264": "h264", "libopenh264": "h264", "vp9": "vp9", "av1": "av1", "prores": "prores"}
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,15 @@ def test_pixels_of_hardwares_format_are_the_same_picture(tmp_path, monkeypatch):
     write_video(tmp_path / "turns.mkv", frames)
     planes, turns = (np.stack(list(read_video(tmp_path / name))) for name in ("planes.mkv", "turns.mkv"))
     assert np.array_equal(planes, turns)
+
+
+def test_frames_of_a_webp_stay_apart(tmp_path):
+    """Those that are alike, too: as many as were given, each as long."""
+    frames = np.full((5, 48, 64, 3), 100, np.uint8)
+    write_video(tmp_path / "out.webp", frames, fps=10)
+    with Image.open(tmp_path / "out.webp") as film:
+        assert film.n_frames == 5
+        for number in range(5):
+            film.seek(number)
+            film.load()
+            assert film.info["duration"] == 100

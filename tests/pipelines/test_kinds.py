@@ -2,6 +2,7 @@
 """`fv2v reenact` takes what people have: every source and driver, into every film, or one true line."""
 
 import shutil
+import wave
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -23,16 +24,15 @@ from fv2v.reenactor import Reenactor
 FRAMES = 6
 SIZE = TINY_VOX.image_size
 SIZES = {"vox": SIZE, "sadtalker": SIZE, "liveportrait": 2 * SIZE}
-LOUD = ("--multiplier", "30")  # WebP's encoder joins frames that hardly differ
 DRIVING = {  # its weights, frames a second, whether it has sound, and what else it needs
-    "film.mp4": ("vox", 10, True, LOUD),
-    "film.mkv": ("vox", 10, True, LOUD),
-    "silent.gif": ("vox", 10, False, LOUD),
-    "frames": ("vox", 25, False, LOUD),
-    "frames/%02d.png": ("vox", 12.5, False, (*LOUD, "--fps", "12.5")),
-    "motion.npz": ("vox", 10, False, LOUD),
+    "film.mp4": ("vox", 10, True, ()),
+    "film.mkv": ("vox", 10, True, ()),
+    "silent.gif": ("vox", 10, False, ()),
+    "frames": ("vox", 25, False, ()),
+    "frames/%02d.png": ("vox", 12.5, False, ("--fps", "12.5")),
+    "motion.npz": ("vox", 10, False, ()),
     "template.pkl": ("liveportrait", 25, False, ()),
-    "talk.fv2v": ("vox", 10, True, LOUD),
+    "talk.fv2v": ("vox", 10, True, ()),
     "rows.npy": ("sadtalker", 25, False, ("--source-coefficients", "own.npy")),
     "rows.mat": ("sadtalker", 25, False, ("--source-coefficients", "own.npy")),
 }
@@ -59,6 +59,9 @@ def files(tmp_path_factory) -> Path:
     ):
         lively(Reenactor(config, weights="random")).save(folder / f"{name}.safetensors")
     images = clips.moving_picture(clips.portrait(), FRAMES, size=64, reach=0.3)
+    with wave.open(str(folder / "tone.wav"), "wb") as tone:
+        tone.setparams((1, 2, 16000, 0, "NONE", ""))
+        tone.writeframes(bytes(32000))
     for name in ("film.mp4", "film.mkv"):
         clips.write_clip(folder / name, images, fps=10, audio="aac")
     with av.open(str(folder / "silent.gif"), "w") as output:
@@ -293,12 +296,21 @@ def test_sound_is_chosen(fv2v, files, tmp_path, monkeypatch, sound, seconds):
         (("reenact", "template.pkl", "--fps", "5"), "template.pkl is motion: expected no fps with it"),
         (("reenact", "template.pkl", "--driving-face", "2"), "is motion: expected no driving face with it"),
         (("reenact", "template.pkl", "--lost", "source"), "is motion: expected no lost with it"),
-        (("reenact", "frames/07.png"), "of a picture that drives a picture comes: expected .png"),
+        (("reenact", "frames/07.png"), "07.png is a picture, which makes a picture and no film: expected"),
+        (("render", "tone.wav"), "expected a file of motion, found sound, which --sound takes"),
+        (
+            ("talk", "film.mp4"),
+            "expected 3DMM coefficients, found a film, which fv2v reenact takes",
+        ),
+        (("talk", "tone.wav"), "found sound, which --sound takes: fv2v makes no motion of it"),
+        (("talk", "rows.npy"), "--source-coefficients: expected a file of the portrait's own coefficients"),
+        (("decode", "film.mp4"), "film.mp4: expected a .fv2v file, found a film, which fv2v reenact takes"),
+        (("frontalize", "film.mp4"), "film.mp4: expected a picture, found a film, which fv2v reenact takes"),
     ],
 )
 def test_refusals_are_one_true_line(fv2v, files, tmp_path, monkeypatch, command, message):
     monkeypatch.chdir(tmp_path)
-    for each in ("film.mp4", "template.pkl"):
+    for each in ("film.mp4", "template.pkl", "rows.npy", "tone.wav"):
         shutil.copy(files / each, each)
     shutil.copytree(files / "frames", "frames")
     Path("empty").mkdir()
@@ -306,8 +318,9 @@ def test_refusals_are_one_true_line(fv2v, files, tmp_path, monkeypatch, command,
     for name, side in (("1", 64), ("3", 64), ("mixed/1", 64), ("mixed/2", 32)):
         write_image(f"gaps/{name}.png", clips.moving_picture(clips.portrait(), 1, size=side)[0])
     name, driving, *more = command
-    out = "out.png" if name == "imitate" else "out.mp4"
+    out = "out.png" if name in ("imitate", "frontalize") else "out.mp4"
     weights = "liveportrait" if "pkl" in driving else "vox"
-    known = ("--no-crop", "-w", files / f"{weights}.safetensors", "-o", out)
-    assert_refused(fv2v(name, clips.PORTRAIT, driving, *known, *more), message)
+    known = (*(("--no-crop",) if name != "decode" else ()), "-w", files / f"{weights}.safetensors", "-o", out)
+    inputs = (driving,) if name in ("decode", "frontalize") else (clips.PORTRAIT, driving)
+    assert_refused(fv2v(name, *inputs, *known, *more), message)
     assert not Path(out).exists()

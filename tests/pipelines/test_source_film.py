@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import clips
 import numpy as np
+import parity
 import pytest
 import torch
 from output_files import audio_codec, packets
@@ -13,16 +14,17 @@ from PIL import Image
 from refusals import assert_refused
 from tiny import TINY_LIVEPORTRAIT, TINY_VOX, assert_frames_close, coefficients, lively
 
-from fv2v import Source, extract, reenact
+from fv2v import Edit, Openness, Source, extract, reenact
 from fv2v.face.crop import cut, middle_square
 from fv2v.face.landmarks import RELEASE_SIZE, crop_square, square_around
 from fv2v.io.image import write_image
 from fv2v.io.resize import TRIANGLE
 from fv2v.io.timing import WHOLE, Span
 from fv2v.io.video import read_video
+from fv2v.motion.edit import following
 from fv2v.pipelines.kinds import FILM, PICTURE, kind_of_source
 from fv2v.pipelines.source_film import SourceFilm, nearest_in_time
-from fv2v.reenactor import Reenactor
+from fv2v.reenactor import Reenactor, animation
 from fv2v.reenactor.options import AnimationOptions
 
 SIZE = TINY_VOX.image_size
@@ -188,9 +190,63 @@ def test_by_landmarks_every_frame_is_turned_upright(files, tmp_path):
         assert found[number].crop == square
         assert np.array_equal(found[number].image, crop_square(frames[number], square, RELEASE_SIZE))
         assert np.array_equal(found[number].picture, frames[number])
-    assert film.notes == [f"{files / 'source.mp4'}: no face in 1 frames (at 0.20 s), moved as they are"]
+    assert film.notes == [f"{files / 'source.mp4'}: no face in 1 frame (at 0.20 s), moved as it is"]
     part = SourceFilm(files / "source.mp4", False, 1, Span(start=0.2), False, None)
     assert np.array_equal(part.picture, frames[2])
+
+
+@pytest.fixture
+def used(monkeypatch) -> list[Edit]:
+    """The edits of each picture that is made from now on."""
+    found, check = [], animation.check_edits
+
+    def checked(edits, *more):
+        found.extend(edits or ())
+        return check(edits, *more)
+
+    monkeypatch.setattr(animation, "check_edits", checked)
+    return found
+
+
+@pytest.mark.parametrize("driving", ["long.mp4", "fast.mp4", "motion"])
+def test_eyes_and_lips_start_from_each_frames_own(reenactors, files, tmp_path, used, driving):
+    """And follow the frame of the driver that is paired with it."""
+    own, others = (
+        np.stack([0.2 * parity.fake_landmarks(203, f"{name}{i}") for i in range(count)])
+        for name, count in (("film", 8), ("driver", 12))
+    )
+    followed = [Openness.of(each) for each in others]
+    known = {"reenactor": reenactors["liveportrait"], "batch_size": 4}
+    if driving == "motion":
+        extract(files / "fast.mp4", tmp_path / "motion.npz", crop=False, **known)
+        source = tmp_path / "motion.npz"
+    else:
+        source = files / driving
+        known["driving_face"] = others
+
+    def edits(portrait: Openness, driver: list[Openness] | None) -> list[Edit]:
+        return list(following(Edit(portrait=portrait), driver or followed))
+
+    report = reenact(files / "source.mp4", source, tmp_path / "out", face=own, edit_from=edits, **known)
+    step = 1 if driving == "long.mp4" else 2  # frames of the driver to one of the film
+    assert report.frames == len(used) == (8 if step == 1 else 6)
+    for number, edit in enumerate(used):
+        assert edit.portrait == Openness.of(own[number])
+        assert (edit.eyes, edit.lips) == (followed[step * number].left_eye, followed[step * number].lips)
+    assert len({edit.portrait for edit in used}) == len(used)
+
+
+def test_what_the_user_says_of_openness_is_kept(reenactors, files, tmp_path, used):
+    """Of every frame alike; and fewer edits than frames end the run."""
+    calm, wide = Openness(0.3, 0.3, 0.0), [Openness(0.1 * i, 0.2, 0.1) for i in range(1, 10)]
+    known = {"reenactor": reenactors["liveportrait"], "crop": False}
+    edit = list(following(Edit(portrait=calm), wide))
+    reenact(files / "source.mp4", files / "long.mp4", tmp_path / "out", edit=edit, **known)
+    assert [each.eyes for each in used] == [each.left_eye for each in wide[:8]]
+    assert all(each.portrait == calm for each in used)
+    with pytest.raises(ValueError, match="the edits ended after 5"):
+        reenact(files / "source.mp4", files / "long.mp4", tmp_path / "no", edit=edit[:5], **known)
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_gif_of_one_frame_is_a_picture(tmp_path):
@@ -216,7 +272,7 @@ def test_a_gif_of_one_frame_is_a_picture(tmp_path):
         ),
         (
             ("source.mp4", "long.mp4", "--eyes", "0.2"),
-            "source.mp4 is a film: expected no eyes and lips with it",
+            "start from how open the portrait's eyes and lips are: expected --portrait-open",
         ),
         (
             ("rows.npy", "long.mp4"),
