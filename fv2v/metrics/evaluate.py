@@ -58,8 +58,8 @@ class MetricNetworkFiles:
     def load(self, device: torch.device) -> MetricNetworks:
         """The networks on `device`, which they must be exported for. Their results are on the CPU."""
         found = (self.features, self.landmarks, self.embedding)
-        programs = (None if path is None else _program(path, device) for path in found)
-        return MetricNetworks(*programs, lpips=_lpips(self.found_alexnet(), device))
+        features, landmarks, embedding = (None if path is None else _program(path, device) for path in found)
+        return MetricNetworks(features, landmarks, embedding, _lpips(self.found_alexnet(), device))
 
     def used(self) -> MetricNetworksUsed:
         """Their names and checksums."""
