@@ -31,6 +31,7 @@ from fv2v.losses import (
     focus_on,
     generator_loss,
     head_pose,
+    keypoint_error,
     keypoint_prior,
     reconstruction,
     supervised,
@@ -55,6 +56,7 @@ class Terms(NamedTuple):
     true_rotation: Tensor | None = None
     true_translation: Tensor | None = None
     true_expression: Tensor | None = None
+    true_keypoints: Tensor | None = None
 
     def present(self) -> list[tuple[str, Tensor]]:
         return [(name, term) for name, term in self._asdict().items() if term is not None]
@@ -101,6 +103,7 @@ class Objective(nn.Module):
         size: int,
         expression_weights: tuple[float, ...] = (),
         focus: tuple[float, ...] = (),
+        landmarks: tuple[int, ...] = (),
     ) -> None:
         """The objective of a run.
 
@@ -110,11 +113,12 @@ class Objective(nn.Module):
             networks: those that the losses need.
             size: side of the networks' input pictures, in pixels.
             expression_weights: of each keypoint, as `supervised` takes them; (): all alike.
-            focus: weights of each true keypoint, as `focus_on` takes them; (): all pixels count alike.
+            focus: weights of each landmark of the data, as `focus_on` takes them; (): all pixels count alike.
+            landmarks: numbers of the data's landmarks that are the keypoints' truth; (): all, in order.
         """
         super().__init__()
         self.model, self.losses, self.networks, self.size = model, losses, networks, size
-        self.expression_weights, self.focus = expression_weights, focus
+        self.expression_weights, self.focus, self.landmarks = expression_weights, focus, landmarks
 
     def forward(self, pairs: Pairs, randomness: StepRandomness) -> Outcome:
         """`pairs` as `Pairs.scaled` returns them, their pictures as large as the output."""
@@ -122,6 +126,8 @@ class Objective(nn.Module):
         voxels = self.size // model.config.volume_stride
         portrait, driving = to_images(pairs.source, self.size), to_images(pairs.driving, self.size)
         truth = None if pairs.truth is None else pairs.truth.on_lattice(voxels)
+        if truth is not None and self.landmarks:
+            truth = truth.of_landmarks(self.landmarks)
 
         own = Estimates(*model.look(portrait))
         motion, canonical = model.estimate(driving)
@@ -141,6 +147,7 @@ class Objective(nn.Module):
             # L reads them in the portrait alone; where H has them in L's place, in every picture
             canonical = own.canonical.keypoints if canonical is None else canonical
             terms = self._of_truth(terms, own, motion, canonical, truth)
+            terms = self._of_keypoints(terms, own, motion, truth)
         return Outcome(terms, output)
 
     def _of_picture(self, terms: Terms, output: Tensor, pairs: Pairs) -> Terms:
@@ -237,6 +244,22 @@ class Objective(nn.Module):
                 if getattr(weights, f"true_{name}")
             }
         )
+
+    def _of_keypoints(self, terms: Terms, own: Estimates, motion: Motion, truth: Truth) -> Terms:
+        """Errors of keypoints where pictures have them, with the source's canonical ones: means as above."""
+        if not self.losses.true_keypoints:
+            return terms
+        detector, canonical = self.model.canonical, own.canonical.keypoints
+        flat = detector is not None and detector.depth == 1
+        errors = [
+            keypoint_error(
+                keypoints_of(canonical, estimate, self.model.config.geometry),
+                keypoints_of(truth.canonical, known),
+                flat=flat,
+            )
+            for estimate, known in ((own.motion, truth.source), (motion, truth.driving))
+        ]
+        return terms._replace(true_keypoints=torch.stack(errors).mean())
 
 
 class DiscriminatorObjective(nn.Module):

@@ -51,7 +51,7 @@ def test_every_weight_is_reached(model, tmp_path):
     assert not without
 
 
-@pytest.mark.parametrize("model", [TINY_DIRECT, TINY_2D], ids=lambda each: each.name)
+@pytest.mark.parametrize("model", [TINY_DIRECT, TINY_2D, TINY_FOMM], ids=lambda each: each.name)
 def test_the_prior_shows_the_source_at_once(model):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -65,9 +65,7 @@ def test_the_prior_shows_the_source_at_once(model):
     assert torch.corrcoef(both)[0, 1] > 0.5
 
 
-def test_what_first_order_motion_has_no_layers_for_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="prior: expected F with a lift"):
-        starting_model(config(tmp_path, model=TINY_FOMM, prior=True))
+def test_true_motion_takes_a_pose(tmp_path):
     losses = replace(LOSSES, true_rotation=1.0)
     with pytest.raises(
         ValueError, match=r"no pose of the head: it cannot show what true .* \(true_rotation\)"
