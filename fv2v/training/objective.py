@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fv2v.data.pairs import Pairs, Truth
 from fv2v.devices import no_autocast
-from fv2v.geometry import Motion, Placement, Source, jacobians_of, keypoints_of, place
+from fv2v.geometry import Motion, Placement, Source, direct_motion, jacobians_of, keypoints_of, place
 from fv2v.geometry.transfer import TRANSFERS
 from fv2v.io.tensors import to_images
 from fv2v.losses import (
@@ -135,7 +135,8 @@ class Objective(nn.Module):
         if self.losses.of_pictures:
             source, moved = model.source_of(portrait, *own), motion
             if truth is not None and randomness.teacher_forced is not None:
-                source, moved = with_true_keypoints(source, motion, truth, randomness.teacher_forced)
+                known = as_read(truth, own.motion, motion) if model.config.direct else truth
+                source, moved = with_true_keypoints(source, motion, known, randomness.teacher_forced)
             placement = place_absolutely(source, moved, model)
             if randomness.dropped is not None:
                 placement = without_last(placement, source.keypoints, randomness.dropped)
@@ -296,6 +297,15 @@ def without_last(placement: Placement, kp_source: Tensor, dropped: Tensor) -> Pl
         identity = torch.eye(3, dtype=affine.dtype, device=affine.device)
         affine = each.where(moves[..., None, None], identity)
     return Placement(kp_driving, affine)
+
+
+def as_read(truth: Truth, source: Motion, driving: Motion) -> Truth:
+    """`truth` as models without a pose read it: keypoints in each picture, with the estimates' Jacobians."""
+    motions = (
+        direct_motion(keypoints_of(truth.canonical, true), estimate.jacobians)
+        for true, estimate in ((truth.source, source), (truth.driving, driving))
+    )
+    return Truth(torch.zeros_like(truth.canonical), *motions)
 
 
 def with_true_keypoints(

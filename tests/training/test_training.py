@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from runs import CPU, LOSSES, gradients, gradients_of, learner, pairs
+from runs import CPU, LOSSES, PIXELS, gradients, gradients_of, learner, pairs, truth
 from tiny import SEEING, TINY, TINY_2D, TINY_DIRECT, TINY_FOMM, TINY_LIVEPORTRAIT, TINY_PERFORMRECAST
 
 from fv2v import checkpoints
-from fv2v.data.pairs import Pairs, Truth
-from fv2v.geometry import Motion, keypoints_of, rotation_from_euler
+from fv2v.data.pairs import Pairs
+from fv2v.geometry import keypoints_of
 from fv2v.losses import LossConfig, focus_on, reconstruction
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.spade import SpectralConv2d
@@ -21,25 +21,6 @@ from fv2v.training.randomness import StepRandomness
 from fv2v.training.spectral import plain_weights
 
 TRAINED = tuple(config for config in SEEING if config != TINY_PERFORMRECAST)
-PIXELS = LossConfig(**dict.fromkeys(LossConfig.__slots__, 0.0) | {"reconstruction": 1.0})
-
-
-def truth(count: int, keypoints: int = TINY.keypoints) -> Truth:
-    generator = torch.Generator().manual_seed(1)
-
-    def points() -> torch.Tensor:
-        return 0.2 * torch.randn(count, keypoints, 3, generator=generator)
-
-    motions = (
-        Motion(
-            rotation_from_euler(*10 * torch.randn(3, count, generator=generator)),
-            points()[:, 0],
-            points(),
-            torch.ones(count, 1),
-        )
-        for _ in range(2)
-    )
-    return Truth(points(), *motions)
 
 
 @pytest.mark.parametrize("config", TRAINED, ids=lambda config: config.name)
