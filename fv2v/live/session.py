@@ -146,7 +146,7 @@ class Session(Stream):
     def _cut(self, portrait: PathLike | np.ndarray) -> CroppedPortrait:
         model = ModelChoice(None, None, None, "float32", self._reenactor)
         faces = FaceFinder(model, self._crop)
-        return crop_portrait(portrait, self._crop, faces.choose(self._face))
+        return crop_portrait(portrait, faces.crop, faces.choose(self._face))
 
     def _size(self, motion: Motion) -> int:
         try:
