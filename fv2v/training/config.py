@@ -90,7 +90,7 @@ class TrainConfig:
     # whether batch norms use the statistics of `weights` in training too, as in inference: those of a small
     # batch are noisy
     fixed_norms: bool = False
-    # the share of all steps after which batch norms keep to the statistics that they have gathered by then
+    # the share of all steps after which the batch norms of F, M and G keep to the statistics gathered by then
     norms_until: float = 1.0
     prior: bool = False  # whether random weights are changed by initialization.py
     spectral_norm: bool | None = None  # on G's convolutions; None: where there are no `weights`

@@ -116,7 +116,8 @@ class Learner:
             NotFinite: before a weight is changed; it names step and terms.
         """
         if self.config.norms_until < 1 and step >= self.config.norms_until * self.steps:
-            _fix_norms(self.model)
+            for network in (self.model.appearance, self.model.dense_motion, self.model.generator):
+                _fix_norms(network)
         sums: dict[str, Tensor] = {}
         for i, pairs in enumerate(parts):
             with self._reduced(last=i == len(parts) - 1):
@@ -244,9 +245,9 @@ def _keep_channels_last(model: nn.Module) -> None:
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
-def _fix_norms(model: FaceVid2Vid) -> None:
+def _fix_norms(network: nn.Module) -> None:
     """Batch norms use the statistics gathered so far, and gather no more."""
-    for module in model.modules():
+    for module in network.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
 
