@@ -66,7 +66,7 @@ class Found(NamedTuple):
     most: float
 
     def text(self, decimals: int) -> str:
-        """The mean and half the distance between the seeds that are farthest apart; of one seed the number."""
+        """The mean, and half the distance between the seeds that are farthest apart, of two or more."""
         middle = f"{self.middle:.{decimals}f}"
         if self.most == self.least:
             return middle
