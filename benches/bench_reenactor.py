@@ -2,9 +2,10 @@
 """A driving frame, whole and stage by stage, beside what the public releases do. The source is encoded once.
 
 Three forms (frames.py) of the same random weights, which cost what trained ones cost, on the same pictures;
-every row is timed in rounds with plain eager and with its own floor (floor.py). `--full` adds what takes
-minutes: on a CPU the larger presets, batch 8 and torch.compile, which takes about two minutes to compile
-`vox-256` for two cores and makes it no faster. A GPU runs all of it anyway.
+every row is timed in rounds with plain eager and with its own floor (floor.py). In First Order Motion's
+frame L is in H's place, and plain eager has the source's features, which its release computes anew in every
+frame. `--full` adds what takes minutes: on a CPU the larger presets, batch 8 and torch.compile, which takes
+about two minutes to compile `vox-256` for two cores and makes it no faster. A GPU runs all of it anyway.
 
 How memory is allocated decides much on a CPU: by default glibc gives large blocks back at once, and every
 tensor's pages are made anew. CI and the results in results/ run with MALLOC_MMAP_THRESHOLD_=1000000000,
@@ -23,7 +24,7 @@ from measuring import DEVICE, TINY, wall
 
 pytestmark = pytest.mark.benchmark(timer=wall)
 
-PRESETS = ("vox-256", "vox-256-spade", "liveportrait")
+PRESETS = ("vox-256", "fomm-256", "vox-256-spade", "liveportrait")
 Forms = dict[str, dict[str, Stage]]
 
 

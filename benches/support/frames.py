@@ -45,6 +45,7 @@ def config_of(preset: str) -> ModelConfig:
         "vox-256": tiny.TINY_VOX,
         "vox-256-spade": tiny.TINY_SPADE,
         "liveportrait": tiny.TINY_LIVEPORTRAIT,
+        "fomm-256": tiny.TINY_FOMM,
     }
     return small[preset]
 
@@ -112,12 +113,12 @@ def _around_compiled(scene: Scene, network: Callable[[Tensor], Tensor]) -> np.nd
 def _parts(scene: Scene) -> Sequence[Run]:
     """The stages before the whole, in order."""
     config, networks, source, images = scene.config, scene.networks, scene.source, scene.images()
-    placement = scene.placed(images)
-    points = (source.keypoints.expand_as(placement.kp_driving), *placement)
+    kp_source, placement = networks.in_volume(source.keypoints, scene.placed(images))
+    points = (kp_source, *placement)
     field = networks.dense_motion(source.compressed, *points)
     options = {"align_corners": config.align_corners, "mask_threshold": config.dense_motion.mask_threshold}
     return (
-        lambda: networks.head(images),
+        lambda: networks.extract(images),
         lambda: networks.dense_motion(source.compressed, *points),
         lambda: networks.generator.warp(source.features, field.mask_logits, *points, **options),
         lambda: networks.generator(source.features, field, *points),

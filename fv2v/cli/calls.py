@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,7 +21,7 @@ SAME_PICTURES = ("output", "overwrite", "keep_partial", "resume")  # options tha
 def carried_out(command: Callable[..., Call]) -> Callable[..., None]:
     """`command`, after which its call is run, under a bar, and its report printed.
 
-    It has an argument `film`, a `VideoOutput`.
+    It has an argument `film`, a `VideoOutput`, and its call one that is named `output`.
     """
 
     @wraps(command)
@@ -28,7 +29,9 @@ def carried_out(command: Callable[..., Call]) -> Callable[..., None]:
         from fv2v.cli.progress import film_progress, print_report
 
         call, film = command(**options), options["film"]
-        resume = _kept_pictures(command.__name__, options) if film.resume else None
+        resume = None
+        if film.resume:
+            resume = _kept_pictures(command.__name__, options, call.arguments["output"])
         try:
             with film_progress() as (progress, ask):
                 report = call.run(
@@ -49,7 +52,7 @@ def carried_out(command: Callable[..., Call]) -> Callable[..., None]:
     return run
 
 
-def _kept_pictures(command: str, options: Mapping[str, Any]) -> "KeptPictures":
+def _kept_pictures(command: str, options: Mapping[str, Any], output: Path) -> "KeptPictures":
     """Those of the film that a command line asks for, and a line of what is there."""
     from fv2v import __version__
     from fv2v.io.kept_pictures import KeptPictures
@@ -58,7 +61,6 @@ def _kept_pictures(command: str, options: Mapping[str, Any]) -> "KeptPictures":
     stated: dict[str, Any] = {"version": __version__}
     for name, value in options.items():
         stated |= vars(value) if is_dataclass(value) else {name: value}
-    output = stated["output"]
     stated = {name: value for name, value in stated.items() if name not in SAME_PICTURES}
     kept = KeptPictures(output, key_of(command, stated, Contents()))
     if kept.are_others:

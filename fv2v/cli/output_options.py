@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written, and of which part of a film or of motion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from fv2v.cli.pipe import PIPE
+from fv2v.cli.printable import printable
 
 Video = Annotated[
     Path,
@@ -14,6 +17,16 @@ Video = Annotated[
         "-o",
         help="What to write: .mp4, .mov, .mkv, .webm, .gif. Also .m4v or .webp; or for PNGs a new folder, or "
         "a pattern, as out/%04d.png.",
+        show_default=False,
+    ),
+]
+NamedVideo = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="What to write, SOURCE--DRIVING.mp4 by default: .mp4, .mov, .mkv, .webm, .gif. Also .m4v or "
+        ".webp; or for PNGs a new folder, or a pattern, as out/%04d.png.",
         show_default=False,
     ),
 ]
@@ -137,6 +150,24 @@ class VideoOutput:
 
 
 @dataclass(frozen=True)
+class NamedOutput(VideoOutput):
+    """The film that is written."""
+
+    output: NamedVideo = None  # type: ignore[assignment]  # never None where a command reads it: `named`
+
+    def named(self, source: Path, driving: Path) -> "NamedOutput":
+        """With a name: without --output one of both in the working folder, which a line on stderr tells."""
+        if self.output is not None:
+            return self
+        from fv2v.pipelines.kinds import PICTURE, kind_of
+
+        still = driving != PIPE and kind_of(driving) == PICTURE
+        name = Path(f"{_short(source)}--{_short(driving)}{'.png' if still else '.mp4'}")
+        typer.echo(f"fv2v: no --output: writes {printable(str(name))}", err=True)
+        return replace(self, output=name)
+
+
+@dataclass(frozen=True)
 class PictureOutput:
     """The picture that is written."""
 
@@ -146,6 +177,13 @@ class PictureOutput:
     def path(self) -> Path:
         """The file's name, which is free or may be taken."""
         return free_name(self.output, self.overwrite)
+
+
+def _short(path: Path) -> str:
+    """What a file is called without its ending; of a pattern its folder's name."""
+    if path == PIPE:
+        return "stdin"
+    return path.absolute().parent.name if "%" in path.name else path.absolute().stem
 
 
 def free_name(output: Path, overwrite: bool) -> Path:

@@ -9,7 +9,7 @@ import typer
 from fv2v.cli.edit_options import VideoEditOptions
 from fv2v.cli.motion_options import Lost, MotionOptions
 from fv2v.cli.options import FaceOptions, ModelOptions, OwnCoefficients, Strict, ViewOptions
-from fv2v.cli.output_options import Compare, Sound, SpanOptions, VideoOutput
+from fv2v.cli.output_options import Compare, NamedOutput, Sound, SpanOptions
 from fv2v.cli.pipe import PIPE, from_pipe
 from fv2v.jobs.call import Call
 
@@ -41,7 +41,7 @@ Fps = Annotated[
 def reenact(
     portrait: Source,
     driving: Driving,
-    film: VideoOutput,
+    film: NamedOutput,
     span: SpanOptions,
     model: ModelOptions,
     motion: MotionOptions,
@@ -60,7 +60,7 @@ def reenact(
 
     if driving == PIPE and film.resume:
         raise ValueError("-: expected no --resume with a pipe, whose film cannot be known again")
-    output = film.path()
+    output = film.named(portrait, driving).path()
     driving = from_pipe(driving)
     arguments = {
         "portrait": portrait,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What training reads: two frames of one video, and where the data knows it the true motion of both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -40,6 +41,14 @@ class Truth(Batched):
             for motion in (self.source, self.driving)
         )
         return Truth(factor * self.canonical, *motions)
+
+    def of_landmarks(self, numbers: Sequence[int]) -> "Truth":
+        """Of the landmarks of those numbers alone, in that order."""
+        chosen = list(numbers)
+        motions = (
+            replace(motion, expression=motion.expression[:, chosen]) for motion in (self.source, self.driving)
+        )
+        return Truth(self.canonical[:, chosen], *motions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fv2v.face.landmarks import DRIVING_SCALE, DRIVING_VY, SCALE, VY, Square
+from fv2v.face.crop import WIDE
+from fv2v.face.landmarks import CLOSE_SCALE, DRIVING_SCALE, DRIVING_VY, SCALE, VY, Square
 
 WHOSE = {"both": (True, True), "source": (True, False), "driving": (False, True), "none": (False, False)}
 LARGEST_SCALE, LARGEST_SHIFT = 20.0, 2.0
@@ -26,12 +27,21 @@ class Framing:
     shift: float | None
     rotate: bool
     max_side: int | None
+    close: bool = False
 
     @property
     def by_landmarks(self) -> tuple[float, float]:
         """Scale and shift of squares around landmarks, by default the release's."""
         scale, shift = (DRIVING_SCALE, DRIVING_VY) if self.drives else (SCALE, VY)
+        if self.close:
+            scale, shift = CLOSE_SCALE, VY
         return self.scale or scale, shift if self.shift is None else self.shift
+
+    @property
+    def by_box(self) -> tuple[float | None, float | None]:
+        """Scale and shift of squares around a detector's box, as `box_around` takes them."""
+        closer = WIDE * CLOSE_SCALE / SCALE if self.close else None
+        return self.scale or closer, self.shift
 
     def turned(self, square: Square) -> Square:
         """A square around landmarks, not rotated unless that is wanted."""
@@ -65,6 +75,8 @@ class CropChoice:
             by default with landmarks; else 0, or what keeps the square inside the picture.
         rotate: turn a source's square with the face, where landmarks tell its tilt. A driver's stays upright.
         source_max_side: reduce pictures of the source whose longer side has more pixels, before all else.
+        close: cut as PerformRecast's release does: source and driver alike, closer (1.5 and -0.125 with
+            landmarks), and by landmarks a driver's square turns with its face, frame by frame.
 
     Raises:
         ValueError: none of those words, or numbers out of range.
@@ -75,6 +87,7 @@ class CropChoice:
     shift: Numbers = None
     rotate: bool = True
     source_max_side: int | None = None
+    close: bool = False
 
     def __post_init__(self) -> None:
         if self.whose not in WHOSE:
@@ -111,8 +124,9 @@ class CropChoice:
             cut=WHOSE[self.whose][drives],
             scale=_pair(self.scale)[drives],
             shift=_pair(self.shift)[drives],
-            rotate=self.rotate and not drives,
+            rotate=self.rotate and (self.close or not drives),
             max_side=None if drives else self.source_max_side,
+            close=self.close,
         )
 
 

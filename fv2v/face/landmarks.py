@@ -20,6 +20,7 @@ import numpy as np
 # A square's side in sides of the face, and its shift down the face in its own sides.
 SCALE, VY = 2.3, -0.125  # a source's
 DRIVING_SCALE, DRIVING_VY = 2.2, -0.1  # a driving video's
+CLOSE_SCALE = 1.5  # a source's and a driver's in PerformRecast's release, shifted as LivePortrait's source is
 # The box around 106 landmarks, from that around a detector's five points: its side, and how far down the face
 # its middle is from theirs, in sides of theirs. Means of drawn heads and paintings (test_five_points.py).
 FIVE_EXTENT, FIVE_DOWN = 2.0, 0.1

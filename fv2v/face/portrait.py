@@ -156,7 +156,7 @@ def _cropped(picture: np.ndarray, name: str, choice: FaceChoice, framing: Framin
     if square_and_marks := _marked_square(picture, found, choice, framing):
         square, landmarks = square_and_marks
         return CroppedPortrait(picture, crop_square(picture, square, RELEASE_SIZE), square, found, landmarks)
-    box = box_around(found, picture.shape[:2], framing.scale, framing.shift)
+    box = box_around(found, picture.shape[:2], *framing.by_box)
     return CroppedPortrait(picture, cut(picture, box, box.side), box, found)
 
 

@@ -42,7 +42,7 @@ def cut_portrait(
 ) -> CroppedPortrait:
     """The square around a portrait's face, found as the release does whose weights run; see `Session`."""
     faces = FaceFinder(ModelChoice(None, None, None, "float32", reenactor), crop)
-    return crop_portrait(portrait, crop, faces.choose(face))
+    return crop_portrait(portrait, faces.crop, faces.choose(face))
 
 
 class Session(Stream):

@@ -16,10 +16,10 @@ Jacobians, rotation and expression offsets. A bar marks the truth. Norms are sum
 | L_H head pose      | `head_pose`               | ‖angles(R) − angles(R̄)‖₁, degrees                         |
 | L_Δ deformation    | `deformation_prior`       | ‖δ‖₁                                                      |
 
-All are means over the batch, and those of D over its scales too. Two more are not the paper's: `supervised`,
-where the data has the true motion, is E abs(x_c − x̄_c), and likewise of R, t and δ; `reconstruction`
-compares pixels and their gradients, for training without a feature network, and may give eyes and mouth more
-weight (`focus_on`).
+All are means over the batch, and those of D over its scales too. More are not the paper's: `supervised`,
+where the data has the true motion, is E abs(x_c − x̄_c), and likewise of R, t and δ, and `keypoint_error` the
+same of x; `reconstruction` compares pixels and their gradients, for training without a feature network, and
+may give eyes and mouth more weight (`focus_on`).
 
 Differences and sums are float32 at least, also of half-precision tensors under autocast.
 """
@@ -32,6 +32,7 @@ from fv2v.losses.keypoints import (
     SupervisedTerms,
     deformation_prior,
     head_pose,
+    keypoint_error,
     keypoint_prior,
     supervised,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "focus_on",
     "generator_loss",
     "head_pose",
+    "keypoint_error",
     "keypoint_prior",
     "reconstruction",
     "supervised",

@@ -29,6 +29,7 @@ class LossConfig:
     true_rotation: float = 0.0
     true_translation: float = 0.0
     true_expression: float = 0.0
+    true_keypoints: float = 0.0  # where pictures have them, which models without a pose know, too
 
     def __post_init__(self) -> None:
         for name, weight in asdict(self).items():

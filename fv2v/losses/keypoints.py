@@ -43,6 +43,12 @@ def deformation_prior(expression: Tensor) -> Tensor:
     return wide(expression).abs().sum((1, 2)).mean()
 
 
+def keypoint_error(kp: Tensor, true_kp: Tensor, *, flat: bool = False) -> Tensor:
+    """Mean absolute error of keypoints x (B, K, 3) in pictures; in x and y alone where they are `flat`."""
+    axes = 2 if flat else 3
+    return l1(kp[..., :axes], true_kp[..., :axes])
+
+
 class SupervisedTerms(NamedTuple):
     """Mean absolute errors against a truth, each a scalar."""
 

@@ -13,7 +13,7 @@ from fv2v.face.cropping import CropChoice, Crops, Reduced
 from fv2v.face.detectors.base import FaceDetector
 from fv2v.face.detectors.given import GivenFaces
 from fv2v.face.first import FirstFace, find_first_good_face
-from fv2v.face.fixed import FixedCrop, middle_crops
+from fv2v.face.fixed import FixedCrop, UprightCrop, middle_crops
 from fv2v.face.marking import marked
 from fv2v.face.portrait import choose_face
 from fv2v.face.steady_crop import SteadyCrop
@@ -25,6 +25,7 @@ from fv2v.io.video import open_film
 from fv2v.motion.ratios import Openness
 from fv2v.pipelines.report import Spans, listed
 
+Cropper = SteadyCrop | FixedCrop | UprightCrop
 FEW = 5  # frames in which a face seems turned or covered, and nothing is said: a blink of the detector
 EYES_OPEN = 0.5  # of their usual openness: below, they blink
 
@@ -87,7 +88,7 @@ class DrivingVideo:
         self._turned: list[int] = []  # frames in which the face is turned away, and is covered
         self._covered: list[int] = []
         self._decoded = Timed(self._pictures)
-        self._cropper: SteadyCrop | FixedCrop | None = None
+        self._cropper: Cropper | None = None
 
     def crops(self, config: ModelConfig, lost: str = "hold") -> Iterator[np.ndarray]:
         """(n, n, 3) uint8, n = `image_size`, one a frame, resized as the preset's release does; once.
@@ -122,9 +123,7 @@ class DrivingVideo:
         """All frames once more, before `crops` is read: for one that is chosen among them."""
         return self._looked_at(*self._crops_of(self._pictures, config))
 
-    def _looked_at(
-        self, cropper: SteadyCrop | FixedCrop | None, crops: Iterable[np.ndarray]
-    ) -> Iterator[LookedAt]:
+    def _looked_at(self, cropper: Cropper | None, crops: Iterable[np.ndarray]) -> Iterator[LookedAt]:
         for number, crop in enumerate(crops):
             times = self.reader.times
             yield LookedAt(number, times[-1] - times[0], crop, cropper is None or cropper.visible)
@@ -134,26 +133,28 @@ class DrivingVideo:
         cropper, crops = self._crops_of(self._pictures, config)
         if self.first is None:
             return next(iter(crops))
-        if isinstance(cropper, FixedCrop):
-            return cropper.crop(self.first.frame)
-        framing, size = self._framing, self.first.frame.shape[:2]
-        box = box_around(self.first.face, size, framing.scale, framing.shift)
+        if isinstance(cropper, FixedCrop | UprightCrop):
+            return cropper.crop(self.first.frame, self.first.number)
+        box = box_around(self.first.face, self.first.frame.shape[:2], *self._framing.by_box)
         return cut(self.first.frame, box, config.image_size, config.resize)
 
     def _crops_of(
         self, frames: Iterable[np.ndarray], config: ModelConfig
-    ) -> tuple[SteadyCrop | FixedCrop | None, Iterable[np.ndarray]]:
+    ) -> tuple[Cropper | None, Iterable[np.ndarray]]:
         """The crops of frames, and what tells of each whether the face is seen, where one is looked for."""
         size, resize, detector = config.image_size, config.resize, self._detector
         if self.first is None:
             return None, middle_crops(frames, size, resize)
         given, taken = self._framing, self.reader.span.frames
+        if given.close and isinstance(detector, GivenFaces) and detector.marked:
+            upright = UprightCrop(frames, detector, given, size)
+            return upright, upright
         square = detector.square(taken, *given.by_landmarks) if isinstance(detector, GivenFaces) else None
         if square is not None:
             fixed = FixedCrop(frames, square, size, detector, resize)
             return fixed, fixed
         start, begin = self.first.face, self.first.begin
-        steady = SteadyCrop(frames, start, size, detector, resize, begin, given.scale, given.shift)
+        steady = SteadyCrop(frames, start, size, detector, resize, begin, *given.by_box)
         return steady, steady
 
     def _awake(self, detector: FaceDetector) -> Callable[[int], bool]:

@@ -104,6 +104,7 @@ def extract(
     if source_coefficients is not None and not by_coefficients:
         raise ValueError(f"{driving} is a video: expected no coefficients of the portrait")
     faces = FaceFinder(model, crop)
+    crop = faces.crop
     started = time.perf_counter()
     driver = (
         _read_rows(driving, source_coefficients)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fv2v.checkpoints import in_folder, liveportrait, native
+from fv2v.checkpoints import in_folder, liveportrait, native, performrecast
 from fv2v.face.cropping import CropChoice, Crops
 from fv2v.face.detectors.choice import find_faces
 from fv2v.face.detectors.liveportrait import LICENCE, LivePortraitFaces, find_release_faces
@@ -26,23 +26,29 @@ class FaceFinder:
         crop: whose faces are looked for, as `CropChoice.of` takes it.
 
     Attributes:
+        crop: how they are cut out: closer for PerformRecast's weights.
         notes: a line for the user, once faces were chosen by it: whose licence counts, or what is missing of
             LivePortrait's files and what is used instead.
     """
 
     def __init__(self, model: ModelChoice, crop: Crops) -> None:
-        self._model, self._crop = model, CropChoice.of(crop)
+        self._model, self.crop = model, CropChoice.of(crop)
+        if any(map(_is_performrecasts, _files_of(model))):
+            self.crop = replace(self.crop, close=True)
         self.notes: tuple[str, ...] = ()
 
     def choose(self, face: Any, *, drives: bool = False) -> Any:
         """`face` as `choose_face` takes it: a number counts the faces that the release's detector finds.
 
-        For LivePortrait's weights a detector that the user named is asked for five points of the face.
+        For LivePortrait's weights a detector that the user named is asked for five points of the face, and
+        for PerformRecast's any.
         """
         is_number = isinstance(face, int) and not isinstance(face, bool)
         choice = FaceChoice(face) if is_number else face
-        if not self._crop.framing(drives).cut or not isinstance(choice, FaceChoice) or choice.landmarks:
+        if not self.crop.framing(drives).cut or not isinstance(choice, FaceChoice) or choice.landmarks:
             return face
+        if self.crop.close:
+            return replace(choice, by_points=True)
         if self._found is None:
             return face
         if choice.detector is not find_faces:
@@ -59,8 +65,8 @@ class FaceFinder:
     @cached_property
     def _found(self) -> LivePortraitFaces | str | None:
         """The detector, or what is missing for it; None for other weights than LivePortrait's."""
-        files = _liveportrait_files(self._model)
-        return find_release_faces(files) if files else None
+        files = _files_of(self._model)
+        return find_release_faces(files) if files and all(map(_is_liveportraits, files)) else None
 
 
 def openness_of(portrait: CroppedPortrait | SourceFilm) -> Openness | None:
@@ -71,15 +77,15 @@ def openness_of(portrait: CroppedPortrait | SourceFilm) -> Openness | None:
     return Openness.of(marks) if marks is not None and len(marks) == 203 else None
 
 
-def _liveportrait_files(model: ModelChoice) -> Sequence[Path]:
-    """The files of weights that a command runs, where they are LivePortrait's; else none."""
+def _files_of(model: ModelChoice) -> Sequence[Path]:
+    """The files of weights that a command runs, those of a folder too; none where they are random or ship."""
     weights = model.reenactor.weights if model.reenactor else model.weights
     if weights is None or weights == "random":
         return ()
     files = [Path(weights)] if isinstance(weights, str | os.PathLike) else [Path(path) for path in weights]
     if len(files) == 1 and files[0].is_dir():
         files = in_folder(files[0])
-    return files if files and all(map(_is_liveportraits, files)) else ()
+    return files
 
 
 def _is_liveportraits(path: Path) -> bool:
@@ -88,3 +94,12 @@ def _is_liveportraits(path: Path) -> bool:
     return (
         native.release(path) == liveportrait.NAME if native.is_ours(path) else bool(liveportrait.part(path))
     )
+
+
+def _is_performrecasts(path: Path) -> bool:
+    """Whether a file can be no other release's."""
+    if not path.is_file():
+        return False
+    if native.is_ours(path):
+        return native.release(path) == performrecast.NAME
+    return performrecast.holds([path])

@@ -106,6 +106,7 @@ def inspect(
     model = ModelChoice(preset, weights, device, dtype, driven_by=driven_by)
     model.check()
     faces = FaceFinder(model, crop)
+    crop = faces.crop
     cropped = crop_portrait(portrait, crop, faces.choose(face))
     picture = cropped.image
     own = None if source_coefficients is None else read_coefficients(source_coefficients)[0]

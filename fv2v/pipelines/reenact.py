@@ -194,6 +194,7 @@ def reenact(
     model.check()
     started = time.perf_counter()
     faces = FaceFinder(model, crop)
+    crop = faces.crop
     source = open_source(portrait, crop, faces.choose(face), span, strict, fps)
     film = source if isinstance(source, SourceFilm) else None
     cropped_still = None if still is None else crop_portrait(still, crop, faces.choose(1))

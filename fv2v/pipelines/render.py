@@ -120,6 +120,7 @@ def render(
     given = read_anchor(options.anchor, crop)
     started = time.perf_counter()
     faces = FaceFinder(model, crop)
+    crop = faces.crop
     source = open_source(portrait, crop, faces.choose(face), span)
     film = source if isinstance(source, SourceFilm) else None
     own_sound = moved_by.path if moved_by.has_sound else None

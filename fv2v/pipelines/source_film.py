@@ -182,14 +182,15 @@ class SourceFilm(DrivingVideo):
                     self.lost.append(number)
                 yield self._portrait(frame, crop_square(frame, square, RELEASE_SIZE), square)
         else:
+            scale, shift = framing.by_box
             self._cropper = steady = SteadyCrop(
                 frames,
                 self.first.face,
                 RELEASE_SIZE,
                 detector,
                 begin=self.first.begin,
-                scale=framing.scale,
-                shift=framing.shift,
+                scale=scale,
+                shift=shift,
             )
             for number, (frame, box) in enumerate(steady.boxes()):
                 if not steady.visible:

@@ -56,6 +56,7 @@ def imitate(
     model = ModelChoice(preset, weights, device, dtype, reenactor, requirements=[options.check])
     model.check()
     faces = FaceFinder(model, crop)
+    crop = faces.crop
     cropped = crop_portrait(portrait, crop, faces.choose(face))
     driver = crop_portrait(driving, crop, faces.choose(driving_face, drives=True), drives=True)
 
@@ -84,6 +85,7 @@ def frontalize(
     model = ModelChoice(preset, weights, device, dtype, reenactor)
     model.check()
     faces = FaceFinder(model, crop)
+    crop = faces.crop
     cropped = crop_portrait(portrait, crop, faces.choose(face))
     return _write_picture(model.load(), cropped, Reenactor.frontalize, output, paste_back, faces.notes)
 

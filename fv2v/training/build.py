@@ -55,10 +55,8 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         raise ValueError(
             f"{model.config.name!r} is driven by 3DMM coefficients: expected a model that pictures drive"
         )
-    if model.config.direct:
-        wants = [name for name in TRUE if getattr(config.losses, name)] + ["teacher"] * any(config.teacher)
-        if wants:
-            check_has_pose(model.config, f"what true motion is compared with ({', '.join(wants)})")
+    if model.config.direct and (wants := [name for name in TRUE if getattr(config.losses, name)]):
+        check_has_pose(model.config, f"what true motion is compared with ({', '.join(wants)})")
     _freeze_what_no_loss_reaches(model, config)
     for field in ("rates", "frozen"):
         check_names(model, list(getattr(config.optimiser, field)), f"optimiser.{field}")

@@ -6,13 +6,14 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fv2v.config import DiscriminatorConfig, ModelConfig
 from fv2v.data.augment import AugmentConfig
 from fv2v.io.limits import shown
 from fv2v.io.paths import PathLike
 from fv2v.losses import LossConfig
-from fv2v.training.toml import build, read_table, with_assignments
+from fv2v.training.toml import build, merged, read_table, with_assignments
 
 SCHEDULES = ("constant", "cosine", "milestones")
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -89,6 +90,8 @@ class TrainConfig:
     # whether batch norms use the statistics of `weights` in training too, as in inference: those of a small
     # batch are noisy
     fixed_norms: bool = False
+    # the share of all steps after which the batch norms of F, M and G keep to the statistics gathered by then
+    norms_until: float = 1.0
     prior: bool = False  # whether random weights are changed by initialization.py
     spectral_norm: bool | None = None  # on G's convolutions; None: where there are no `weights`
     seed: int = 0
@@ -110,8 +113,11 @@ class TrainConfig:
     # where the data has no truth, H of these weights estimates the rotations for head_pose; None: there is no
     # such term without a truth
     pose: Path | None = None
+    # numbers of the landmarks of drawn heads (data/synthetic/landmarks.py) that are the keypoints' truth, one
+    # a keypoint; (): all, in order
+    landmarks: tuple[int, ...] = ()
     expression_weights: tuple[float, ...] = ()  # of each keypoint in true_expression; (): all alike
-    focus: tuple[float, ...] = ()  # additional weight of pixels near each true keypoint in reconstruction
+    focus: tuple[float, ...] = ()  # additional weight of pixels near each landmark in reconstruction
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     # teacher forcing: the share of pairs that are rendered with true keypoints in place of estimated ones, at
     # the first step and at the last
@@ -139,6 +145,7 @@ class TrainConfig:
         _require(self.workers >= 0, "workers >= 0", self.workers)
         _require(self.precision in PRECISIONS, f"precision one of {PRECISIONS}", self.precision)
         _require(0 <= self.average < 1, "average in [0, 1)", self.average)
+        _require(0 < self.norms_until <= 1, "norms_until above 0, to 1", self.norms_until)
         _require(all(0 <= share <= 1 for share in self.teacher), "teacher from 0 to 1", self.teacher)
         _require(0 <= self.tail_dropout <= 0.75, "tail_dropout from 0 to 0.75", self.tail_dropout)
         learns = self.losses.of_pictures or self.losses.of_motion
@@ -153,6 +160,8 @@ class TrainConfig:
 def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
     """The run that a TOML file describes, or one of the examples in training/configs, such as `paper-256`.
 
+    A file with `base = "NAME"` has the values of another one, which has no base, in place of those it lacks.
+
     Args:
         name: a file, or the name of an example.
         assignments: `name=value`, which replace values of the file.
@@ -161,11 +170,11 @@ def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
         FileNotFoundError: no such file.
         ValueError: no TOML; an unknown name, a wrong type; a value out of range.
     """
-    examples = {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
-    path = examples.get(str(name), Path(name))
-    if not path.exists():
-        raise FileNotFoundError(f"{name}: no such file, and none of the examples {', '.join(examples)}")
-    table = with_assignments(read_table(path), assignments)
+    path = _find(name)
+    table = read_table(path)
+    if "base" in table:
+        table = _based(table, path)
+    table = with_assignments(table, assignments)
     whole = f"{path} with {' '.join(assignments)}" if assignments else f"{path}"  # either may be to blame
     try:
         return build(TrainConfig, table)
@@ -173,6 +182,26 @@ def read_config(name: PathLike, assignments: Sequence[str] = ()) -> TrainConfig:
         raise ValueError(f"{path}: tables nested too deep") from None
     except ValueError as error:
         raise ValueError(f"{whole}: {shown(error)}") from error
+
+
+def _find(name: PathLike) -> Path:
+    examples = {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
+    path = examples.get(str(name), Path(name))
+    if not path.exists():
+        raise FileNotFoundError(f"{name}: no such file, and none of the examples {', '.join(examples)}")
+    return path
+
+
+def _based(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """`table` on the values of its base, an example or a file that lies beside it."""
+    name = table.pop("base")
+    if not isinstance(name, str):
+        raise ValueError(f"{path}: base: expected an example's name or a file's, got {name!r}")
+    beside = path.parent / name
+    below = read_table(_find(beside if beside.is_file() else name))
+    if "base" in below:
+        raise ValueError(f"{path}: base: expected a file without a base of its own, got {name!r}")
+    return merged(below, table)
 
 
 def _of(values: Mapping[str, float], name: str, default: float) -> float:

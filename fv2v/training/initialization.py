@@ -11,6 +11,7 @@ unlearnt the trunk learns little. (At 128 px H learnt nothing of rotations in 35
 layers; with these it begins to after 100.)
 """
 
+import math
 from typing import Any
 
 import torch
@@ -56,11 +57,6 @@ def _check(config: ModelConfig) -> None:
     narrowest = min(
         *config.appearance.widths, *config.generator.widths, config.generator.width, config.volume_channels
     )
-    parts = config.appearance.lift, config.dense_motion.joined, config.generator.project
-    if not all(parts):
-        raise ValueError(
-            f"prior: expected F with a lift, M's hourglass joined, G with a projection; got {config.name!r}"
-        )
     if config.appearance.transformer or config.generator.decoder != "residual" or narrowest < COLOURS:
         raise ValueError(
             f"prior: expected F of convolutions, a residual decoder, and {COLOURS} channels or more "
@@ -69,9 +65,11 @@ def _check(config: ModelConfig) -> None:
 
 
 def _through_appearance(appearance: AppearanceExtractor, config: ModelConfig) -> None:
-    """F outputs colours at the resolution of the volume, the same at every depth, with mean 0."""
+    """F outputs colours at the resolution of the volume, the same at every depth, lifted or with mean 0."""
     for block in (appearance.first, *appearance.down):
         _carry(block)
+    if not config.appearance.lift:
+        return
     lift: Any = appearance.lift
     for colour in range(COLOURS):
         rows = slice(colour * config.volume_depth, (colour + 1) * config.volume_depth)
@@ -83,16 +81,20 @@ def _through_appearance(appearance: AppearanceExtractor, config: ModelConfig) ->
 def _by_keypoints(motion: DenseMotion, config: ModelConfig) -> None:
     """M weighs each flow by its own Gaussian, and the background's flow elsewhere."""
     last: Any = motion.hourglass.conv
+    joined, variance = config.dense_motion.joined, config.dense_motion.variance
+    # a norm after the joining convolution makes a Gaussian so many of its standard deviations high
+    own = OWN_GAUSSIAN if joined else OWN_GAUSSIAN * (math.pi * variance / 2) ** -0.5
     per_flow = config.dense_motion.compressed_channels + 1
     first = config.dense_motion.out_width  # its input follows its output in the hourglass's channels
     motion.mask.weight *= QUIET
     nn.init.zeros_(_bias(motion.mask))
     for flow in range(1, config.flows):
         gaussian = first + flow * per_flow
-        last.weight[gaussian] = 0
-        last.weight[gaussian, gaussian, last.kernel_size[0] // 2, 1, 1] = 1
+        if joined:
+            last.weight[gaussian] = 0
+            last.weight[gaussian, gaussian, last.kernel_size[0] // 2, 1, 1] = 1
         depth, *_, middle = (size // 2 for size in motion.mask.kernel_size)
-        motion.mask.weight[flow, gaussian, depth, middle, middle] = OWN_GAUSSIAN
+        motion.mask.weight[flow, gaussian, depth, middle, middle] = own
     _bias(motion.mask)[0] = BACKGROUND
     motion.occlusion.weight *= QUIET
     nn.init.constant_(_bias(motion.occlusion), VISIBLE)
@@ -102,24 +104,29 @@ def _through_generator(generator: Generator, config: ModelConfig) -> None:
     """G outputs the slice at FACE_DEPTH as the picture."""
     decoder = generator.decoder
     assert isinstance(decoder, ResidualDecoder)
-    project: Any = generator.project
-    mix: Any = generator.mix
+    if config.generator.project:
+        _through_projection(generator, config.volume_depth)
+    for block in decoder.up:
+        _carry(block)
     final = decoder.final
-    at_depth = _at(FACE_DEPTH, config.volume_depth)
-    project.conv.weight[:COLOURS] = 0
-    mix.weight[:COLOURS] = 0
-    _bias(mix)[:COLOURS] = 0
     final.weight *= QUIET
     middle = final.kernel_size[0] // 2
     for colour in range(COLOURS):
-        slices = slice(colour * config.volume_depth, (colour + 1) * config.volume_depth)
-        project.conv.weight[colour, slices, 1, 1] = at_depth
-        mix.weight[colour, colour] = 1
         final.weight[colour, colour, middle, middle] = SLOPE
-    _lift(project.norm)
-    for block in decoder.up:
-        _carry(block)
     nn.init.constant_(_bias(final), -SLOPE * LIFT)
+
+
+def _through_projection(generator: Generator, depth: int) -> None:
+    project: Any = generator.project
+    mix: Any = generator.mix
+    project.conv.weight[:COLOURS] = 0
+    mix.weight[:COLOURS] = 0
+    _bias(mix)[:COLOURS] = 0
+    for colour in range(COLOURS):
+        slices = slice(colour * depth, (colour + 1) * depth)
+        project.conv.weight[colour, slices, 1, 1] = _at(FACE_DEPTH, depth)
+        mix.weight[colour, colour] = 1
+    _lift(project.norm)
 
 
 def _at_rest(head: HeadEstimator) -> None:

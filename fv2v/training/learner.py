@@ -83,12 +83,18 @@ class Learner:
             if not _is_trained(network):
                 network.eval()  # frozen with the statistics of its norms
         if config.fixed_norms:
-            for module in model.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            _fix_norms(model)
         self.dtype = next(model.appearance.parameters()).dtype
         self.objective = self._shared(
-            Objective(model, config.losses, networks, size, config.expression_weights, config.focus)
+            Objective(
+                model,
+                config.losses,
+                networks,
+                size,
+                config.expression_weights,
+                config.focus,
+                config.landmarks,
+            )
         )
         self.optimisers = [self._adam(_groups(model, config))]
         if self.discriminator is not None:
@@ -109,6 +115,9 @@ class Learner:
         Raises:
             NotFinite: before a weight is changed; it names step and terms.
         """
+        if self.config.norms_until < 1 and step >= self.config.norms_until * self.steps:
+            for network in (self.model.appearance, self.model.dense_motion, self.model.generator):
+                _fix_norms(network)
         sums: dict[str, Tensor] = {}
         for i, pairs in enumerate(parts):
             with self._reduced(last=i == len(parts) - 1):
@@ -234,6 +243,13 @@ def _keep_channels_last(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+def _fix_norms(network: nn.Module) -> None:
+    """Batch norms use the statistics gathered so far, and gather no more."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 def _is_trained(network: nn.Module) -> bool:

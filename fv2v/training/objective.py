@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fv2v.data.pairs import Pairs, Truth
 from fv2v.devices import no_autocast
-from fv2v.geometry import Motion, Placement, Source, jacobians_of, keypoints_of, place
+from fv2v.geometry import Motion, Placement, Source, direct_motion, jacobians_of, keypoints_of, place
 from fv2v.geometry.transfer import TRANSFERS
 from fv2v.io.tensors import to_images
 from fv2v.losses import (
@@ -31,6 +31,7 @@ from fv2v.losses import (
     focus_on,
     generator_loss,
     head_pose,
+    keypoint_error,
     keypoint_prior,
     reconstruction,
     supervised,
@@ -55,6 +56,7 @@ class Terms(NamedTuple):
     true_rotation: Tensor | None = None
     true_translation: Tensor | None = None
     true_expression: Tensor | None = None
+    true_keypoints: Tensor | None = None
 
     def present(self) -> list[tuple[str, Tensor]]:
         return [(name, term) for name, term in self._asdict().items() if term is not None]
@@ -101,6 +103,7 @@ class Objective(nn.Module):
         size: int,
         expression_weights: tuple[float, ...] = (),
         focus: tuple[float, ...] = (),
+        landmarks: tuple[int, ...] = (),
     ) -> None:
         """The objective of a run.
 
@@ -110,11 +113,12 @@ class Objective(nn.Module):
             networks: those that the losses need.
             size: side of the networks' input pictures, in pixels.
             expression_weights: of each keypoint, as `supervised` takes them; (): all alike.
-            focus: weights of each true keypoint, as `focus_on` takes them; (): all pixels count alike.
+            focus: weights of each landmark of the data, as `focus_on` takes them; (): all pixels count alike.
+            landmarks: numbers of the data's landmarks that are the keypoints' truth; (): all, in order.
         """
         super().__init__()
         self.model, self.losses, self.networks, self.size = model, losses, networks, size
-        self.expression_weights, self.focus = expression_weights, focus
+        self.expression_weights, self.focus, self.landmarks = expression_weights, focus, landmarks
 
     def forward(self, pairs: Pairs, randomness: StepRandomness) -> Outcome:
         """`pairs` as `Pairs.scaled` returns them, their pictures as large as the output."""
@@ -122,6 +126,8 @@ class Objective(nn.Module):
         voxels = self.size // model.config.volume_stride
         portrait, driving = to_images(pairs.source, self.size), to_images(pairs.driving, self.size)
         truth = None if pairs.truth is None else pairs.truth.on_lattice(voxels)
+        if truth is not None and self.landmarks:
+            truth = truth.of_landmarks(self.landmarks)
 
         own = Estimates(*model.look(portrait))
         motion, canonical = model.estimate(driving)
@@ -129,7 +135,8 @@ class Objective(nn.Module):
         if self.losses.of_pictures:
             source, moved = model.source_of(portrait, *own), motion
             if truth is not None and randomness.teacher_forced is not None:
-                source, moved = with_true_keypoints(source, motion, truth, randomness.teacher_forced)
+                known = as_read(truth, own.motion, motion) if model.config.direct else truth
+                source, moved = with_true_keypoints(source, motion, known, randomness.teacher_forced)
             placement = place_absolutely(source, moved, model)
             if randomness.dropped is not None:
                 placement = without_last(placement, source.keypoints, randomness.dropped)
@@ -141,6 +148,7 @@ class Objective(nn.Module):
             # L reads them in the portrait alone; where H has them in L's place, in every picture
             canonical = own.canonical.keypoints if canonical is None else canonical
             terms = self._of_truth(terms, own, motion, canonical, truth)
+            terms = self._of_keypoints(terms, own, motion, truth)
         return Outcome(terms, output)
 
     def _of_picture(self, terms: Terms, output: Tensor, pairs: Pairs) -> Terms:
@@ -238,6 +246,22 @@ class Objective(nn.Module):
             }
         )
 
+    def _of_keypoints(self, terms: Terms, own: Estimates, motion: Motion, truth: Truth) -> Terms:
+        """Errors of keypoints where pictures have them, with the source's canonical ones: means as above."""
+        if not self.losses.true_keypoints:
+            return terms
+        detector, canonical = self.model.canonical, own.canonical.keypoints
+        flat = detector is not None and detector.depth == 1
+        errors = [
+            keypoint_error(
+                keypoints_of(canonical, estimate, self.model.config.geometry),
+                keypoints_of(truth.canonical, known),
+                flat=flat,
+            )
+            for estimate, known in ((own.motion, truth.source), (motion, truth.driving))
+        ]
+        return terms._replace(true_keypoints=torch.stack(errors).mean())
+
 
 class DiscriminatorObjective(nn.Module):
     """A discriminator and its loss as one module, for DistributedDataParallel to wrap."""
@@ -273,6 +297,15 @@ def without_last(placement: Placement, kp_source: Tensor, dropped: Tensor) -> Pl
         identity = torch.eye(3, dtype=affine.dtype, device=affine.device)
         affine = each.where(moves[..., None, None], identity)
     return Placement(kp_driving, affine)
+
+
+def as_read(truth: Truth, source: Motion, driving: Motion) -> Truth:
+    """`truth` as models without a pose read it: keypoints in each picture, with the estimates' Jacobians."""
+    motions = (
+        direct_motion(keypoints_of(truth.canonical, true), estimate.jacobians)
+        for true, estimate in ((truth.source, source), (truth.driving, driving))
+    )
+    return Truth(torch.zeros_like(truth.canonical), *motions)
 
 
 def with_true_keypoints(

@@ -53,6 +53,16 @@ def with_assignments(table: Table, assignments: Sequence[str]) -> dict[str, Any]
     return dict(table)
 
 
+def merged(table: Table, changes: Table) -> dict[str, Any]:
+    """`table` with the values of `changes` in place of its own, at any depth."""
+    found = dict(table)
+    for key, value in changes.items():
+        own = found.get(key)
+        both = isinstance(own, Mapping) and isinstance(value, Mapping)
+        found[key] = merged(own, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
 def build(cls: type[T], table: Table, base: T | None = None, name: str = "") -> T:
     """A dataclass with the values of `table`, and for other fields those of `base`, or else the defaults.
 

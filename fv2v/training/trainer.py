@@ -238,20 +238,26 @@ class Trainer:
             raise ValueError(
                 f"data: expected pictures of {size} px, got {tuple(self.examples.driving.shape[2:])}"
             )
-        needed = {f"losses.{name}": getattr(losses, name) for name in TRUE} | {
+        needed = {f"losses.{name}": getattr(losses, name) for name in (*TRUE, "true_keypoints")} | {
             "teacher": max(self.config.teacher)
         }
         used = [name for name, weight in needed.items() if weight]
         if used and truth is None:
             raise ValueError(f"{used[0]}: expected 0, as the data has no true motion")
-        if used and truth is not None and truth.canonical.shape[1] != keypoints:
-            known = truth.canonical.shape[1]
-            raise ValueError(f"{used[0]}: the data has {known} true keypoints, the model has {keypoints}")
-        for name in ("expression_weights", "focus"):
-            count, known = len(getattr(self.config, name)), 0 if truth is None else truth.canonical.shape[1]
-            if count not in (0, known):
+        known, landmarks = 0 if truth is None else truth.canonical.shape[1], self.config.landmarks
+        if not all(0 <= number < known for number in landmarks):
+            raise ValueError(f"landmarks: the data has {known}, numbered from 0; got {list(landmarks)}")
+        chosen = len(landmarks) or known
+        if used and chosen != keypoints:
+            raise ValueError(
+                f"{used[0]}: the data has {known} true keypoints, the model has {keypoints}; landmarks names "
+                "those that count"
+            )
+        for name, wanted in (("expression_weights", chosen), ("focus", known)):
+            count = len(getattr(self.config, name))
+            if count not in (0, wanted):
                 raise ValueError(
-                    f"{name}: expected {known} numbers, one a true keypoint of the data; got {count}"
+                    f"{name}: expected {wanted} numbers, one a true keypoint of the data; got {count}"
                 )
         if losses.head_pose and truth is None and self.config.pose is None:
             self.notes.append("no head_pose term: the data has no true poses, and `pose` names no weights")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fv2v reenact SOURCE -`: the driver comes through a pipe."""
 
-import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from pipes import Typed
 
 import clips
 import numpy as np
@@ -25,17 +25,6 @@ def files(tmp_path) -> Path:
     for name in ("film.mp4", "film.mkv"):
         clips.write_clip(tmp_path / name, images, fps=10, audio="aac")
     return tmp_path
-
-
-class Typed(io.TextIOWrapper):
-    """stdin as a test has it."""
-
-    def __init__(self, data: bytes, terminal: bool = False) -> None:
-        super().__init__(io.BytesIO(data))
-        self._terminal = terminal
-
-    def isatty(self) -> bool:
-        return self._terminal
 
 
 def test_a_film_through_a_pipe_is_the_film(fv2v, files, monkeypatch):

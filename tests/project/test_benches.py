@@ -56,7 +56,7 @@ def test_every_bench_runs(tiny):
 def test_frames_say_what_they_cost(tiny):
     rows = [bench for bench in tiny["benchmarks"] if "form" in bench["extra_info"]]
     found = Counter((row["extra_info"]["preset"], row["extra_info"]["batch"]) for row in rows)
-    presets = ("vox-256", "vox-256-spade", "liveportrait")
+    presets = ("vox-256", "fomm-256", "vox-256-spade", "liveportrait")
     assert found.keys() == {(preset, batch) for preset in presets for batch in (1, 8)}
     for row in rows:
         info = row["extra_info"]

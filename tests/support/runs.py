@@ -17,7 +17,8 @@ from tiny import TINY
 from torch.nn.functional import interpolate
 
 from fv2v.config import DiscriminatorConfig
-from fv2v.data.pairs import Pairs
+from fv2v.data.pairs import Pairs, Truth
+from fv2v.geometry import Motion, rotation_from_euler
 from fv2v.io.image import write_image
 from fv2v.losses import LossConfig
 from fv2v.training.build import loss_networks, starting_model
@@ -29,6 +30,7 @@ from fv2v.training.trainer import Trainer
 CPU = World(torch.device("cpu"))
 # every term that a clip without a truth can have, but the VGG's, which wants larger pictures
 LOSSES = LossConfig(perceptual=0, head_pose=0, reconstruction=10)
+PIXELS = LossConfig(**dict.fromkeys(LossConfig.__slots__, 0.0) | {"reconstruction": 1.0})
 WITHOUT_JACOBIANS = replace(LOSSES, equivariance_jacobians=0)  # nothing reaches their head then
 
 
@@ -77,6 +79,25 @@ def pairs(count: int, size: int = 32, seed: int = 0) -> Pairs:
     coarse = torch.rand(2 * count, 3, 4, 4, generator=generator)
     pictures = interpolate(coarse, (size, size), mode="bilinear")
     return Pairs(*(255 * pictures).to(torch.uint8).split(count))
+
+
+def truth(count: int, keypoints: int = TINY.keypoints) -> Truth:
+    """Of random heads, alike in every call."""
+    generator = torch.Generator().manual_seed(1)
+
+    def points() -> torch.Tensor:
+        return 0.2 * torch.randn(count, keypoints, 3, generator=generator)
+
+    motions = (
+        Motion(
+            rotation_from_euler(*10 * torch.randn(3, count, generator=generator)),
+            points()[:, 0],
+            points(),
+            torch.ones(count, 1),
+        )
+        for _ in range(2)
+    )
+    return Truth(points(), *motions)
 
 
 def learner(world: World = CPU, dtype: torch.dtype = torch.float32, **values: Any) -> Learner:

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from runs import CPU, LOSSES, gradients, gradients_of, learner, pairs
-from tiny import SEEING, TINY, TINY_LIVEPORTRAIT, TINY_PERFORMRECAST
+from runs import CPU, LOSSES, PIXELS, gradients, gradients_of, learner, pairs, truth
+from tiny import SEEING, TINY, TINY_2D, TINY_DIRECT, TINY_FOMM, TINY_LIVEPORTRAIT, TINY_PERFORMRECAST
 
 from fv2v import checkpoints
-from fv2v.data.pairs import Pairs, Truth
-from fv2v.geometry import Motion, keypoints_of, rotation_from_euler
+from fv2v.data.pairs import Pairs
+from fv2v.geometry import keypoints_of
 from fv2v.losses import LossConfig, focus_on, reconstruction
 from fv2v.networks import FaceVid2Vid
 from fv2v.networks.spade import SpectralConv2d
@@ -21,25 +21,6 @@ from fv2v.training.randomness import StepRandomness
 from fv2v.training.spectral import plain_weights
 
 TRAINED = tuple(config for config in SEEING if config != TINY_PERFORMRECAST)
-PIXELS = LossConfig(**dict.fromkeys(LossConfig.__slots__, 0.0) | {"reconstruction": 1.0})
-
-
-def truth(count: int, keypoints: int = TINY.keypoints) -> Truth:
-    generator = torch.Generator().manual_seed(1)
-
-    def points() -> torch.Tensor:
-        return 0.2 * torch.randn(count, keypoints, 3, generator=generator)
-
-    motions = (
-        Motion(
-            rotation_from_euler(*10 * torch.randn(3, count, generator=generator)),
-            points()[:, 0],
-            points(),
-            torch.ones(count, 1),
-        )
-        for _ in range(2)
-    )
-    return Truth(points(), *motions)
 
 
 @pytest.mark.parametrize("config", TRAINED, ids=lambda config: config.name)
@@ -290,6 +271,45 @@ def test_fixed_norms_show_in_training_what_is_given_out(tmp_path):
         statistic = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
         assert torch.equal(each, before[name]) or not statistic, name
     assert not torch.equal(learning.model.generator.mix.weight, before["generator.mix.weight"])
+
+
+def test_norms_are_fixed_for_the_rest_of_a_run():
+    """Of the networks that make pictures; H and L go on."""
+    learning = learner(losses=PIXELS, norms_until=0.5)  # of 4 steps
+    moved = []
+    for step in range(4):
+        before = {name: each.clone() for name, each in learning.model.named_buffers() if "running" in name}
+        learning.step(step, [pairs(2)])
+        changed = [name for name in before if not torch.equal(learning.model.get_buffer(name), before[name])]
+        moved.append({name.partition(".")[0] for name in changed})
+    motion, pictures = {"canonical", "head"}, {"appearance", "dense_motion", "generator"}
+    assert moved == [motion | pictures] * 2 + [motion] * 2
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_DIRECT, TINY_FOMM, TINY_2D], ids=lambda config: config.name)
+def test_keypoints_are_learnt_where_pictures_have_them(config):
+    """With a pose and without; some of the data's landmarks alone."""
+    chosen = (5, 1, 0, 3, 6)
+    losses = LossConfig(**dict.fromkeys(LossConfig.__slots__, 0.0) | {"true_keypoints": 2.0})
+    learning = learner(model=config, losses=losses, landmarks=chosen, optimiser=OptimiserConfig(lr=3e-3))
+    known = truth(2, 7)
+    batch = replace(pairs(2), truth=known)
+    model = learning.model.eval()
+    with torch.no_grad():
+        randomness = StepRandomness.of_step(0, 0, 2, 0.0, CPU.device, torch.float32)
+        terms = learning.objective(batch.scaled(CPU.device), randomness).terms
+        found, there = [], known.on_lattice(16)
+        own = model.look(batch.source / 255)
+        for motion in (own[0], model.extract(batch.driving / 255)):
+            found.append(keypoints_of(own[1].keypoints, motion, config.geometry))
+        true = [
+            keypoints_of(there.canonical, each)[:, list(chosen)] for each in (there.source, there.driving)
+        ]
+    axes = 2 if config == TINY_FOMM else 3
+    expected = (torch.stack(found) - torch.stack(true))[..., :axes].abs().mean()
+    torch.testing.assert_close(terms.true_keypoints, expected)
+    values = [learning.step(step, [batch]).values["true_keypoints"] for step in range(20)]
+    assert values[-1] < 0.8 * values[0]
 
 
 def test_pixels_near_true_keypoints_count_more():

@@ -13,6 +13,7 @@ from refusals import assert_refused
 from fv2v.config import DiscriminatorConfig
 from fv2v.data.augment import AugmentConfig
 from fv2v.losses import LossConfig
+from fv2v.networks import FaceVid2Vid
 from fv2v.presets import FACE_VID2VID_256, FACE_VID2VID_512, PRESETS
 from fv2v.training.build import check_size, starting_model
 from fv2v.training.config import EXAMPLES, OptimiserConfig, TrainConfig, read_config
@@ -113,6 +114,7 @@ def test_assignments_replace_what_the_file_says(read):
         ("optimiser.schedule=linear", "expected optimiser.schedule one of"),
         ("optimiser.milestones=[3]", "expected optimiser.milestones beside the schedule 'milestones'"),
         ("fresh=['generator']", "expected fresh beside weights alone"),
+        ("norms_until=0", "expected norms_until above 0, to 1, got 0.0"),
         ("fixed_norms=true", "expected fixed_norms of weights, which have their statistics, got None"),
         ("steps", "expected name=value, as in losses.gan=0; got 'steps'"),
     ],
@@ -131,6 +133,43 @@ def test_what_cannot_begin_is_told(read):
         read(NOTHING, *nothing)
 
 
+def test_a_file_may_change_another(read, tmp_path):
+    (tmp_path / "below.toml").write_text(
+        "steps = 7\nbatch = 3\n[model]\nkeypoints = 12\nhead.stem_width = 8\n"
+    )
+    config = read("base = 'below.toml'\nbatch = 5\n[model]\nhead.widths = [4, 4, 4, 4]\n", "seed=2")
+    assert (config.steps, config.batch, config.seed) == (7, 5, 2)
+    head = replace(FACE_VID2VID_256.head, stem_width=8, widths=(4, 4, 4, 4))
+    assert config.model == replace(FACE_VID2VID_256, keypoints=12, head=head)
+    assert read("base = 'overfit'\n").model.name == "overfit"
+    with pytest.raises(FileNotFoundError, match=r"none: no such file, and none of the examples"):
+        read("base = 'none'")
+    with pytest.raises(ValueError, match=r"run\.toml: base: expected an example's name or a file's, got 3"):
+        read("base = 3")
+    (tmp_path / "below.toml").write_text("base = 'run.toml'\n")
+    with pytest.raises(
+        ValueError, match=r"base: expected a file without a base of its own, got 'below\.toml'"
+    ):
+        read("base = 'below.toml'")
+
+
+ABLATION = ("ours", "k15", "k10", "2d", "direct", "fomm")
+
+
+def test_the_ablation_differs_in_models_alone():
+    """The same data, steps and losses; as many parameters, to 5 %; the first of the same keypoints."""
+    configs = [read_config(f"ablation-{name}", PLACES) for name in ABLATION]
+    ours, *others = configs
+    sizes = [sum(each.numel() for each in FaceVid2Vid(config.model).parameters()) for config in configs]
+    for config, size in zip(others, sizes[1:], strict=True):
+        assert replace(config, model=ours.model, landmarks=ours.landmarks) == ours
+        assert config.landmarks == ours.landmarks[: config.model.keypoints]
+        assert size == pytest.approx(sizes[0], rel=0.05), config.model.name
+    assert [config.model.keypoints for config in configs] == [20, 15, 10, 20, 20, 20]
+    assert [config.model.direct for config in configs] == [False] * 4 + [True] * 2
+    assert [config.model.volume_depth == 1 for config in configs] == [False] * 3 + [True, False, True]
+
+
 def test_what_is_needed_is_told(tmp_path):
     (tmp_path / "run.toml").write_text(NOTHING)
     with pytest.raises(ValueError, match="expected a value for data: --set data="):
@@ -144,7 +183,13 @@ def test_what_is_needed_is_told(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.toml")))
 def test_examples_are_read(name):
-    alone = ("paper-256", "overfit", "starter-head", "starter-picture")
+    alone = (
+        "paper-256",
+        "overfit",
+        "starter-head",
+        "starter-picture",
+        *(f"ablation-{each}" for each in ABLATION),
+    )
     sets = [] if name in alone else ["weights=w.safetensors"]
     config = read_config(name, [*PLACES, *sets])
     model = config.model or FACE_VID2VID_256

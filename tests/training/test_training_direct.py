@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from runs import LOSSES, clips, config, pairs, trained
+from runs import LOSSES, PIXELS, clips, config, pairs, trained, truth
 from tiny import TINY, TINY_2D, TINY_DIRECT, TINY_FOMM
 
 from fv2v import checkpoints
+from fv2v.geometry import keypoints_of
 from fv2v.networks import FaceVid2Vid
 from fv2v.training.build import loss_networks, starting_model
 from fv2v.training.initialization import begin_with_prior
-from fv2v.training.objective import Objective
+from fv2v.training.objective import LossNetworks, Objective
 from fv2v.training.randomness import StepRandomness
 
 FEWER = replace(TINY, name="tiny-k3", keypoints=3)
@@ -51,7 +52,7 @@ def test_every_weight_is_reached(model, tmp_path):
     assert not without
 
 
-@pytest.mark.parametrize("model", [TINY_DIRECT, TINY_2D], ids=lambda each: each.name)
+@pytest.mark.parametrize("model", [TINY_DIRECT, TINY_2D, TINY_FOMM], ids=lambda each: each.name)
 def test_the_prior_shows_the_source_at_once(model):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -65,9 +66,33 @@ def test_the_prior_shows_the_source_at_once(model):
     assert torch.corrcoef(both)[0, 1] > 0.5
 
 
-def test_what_first_order_motion_has_no_layers_for_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="prior: expected F with a lift"):
-        starting_model(config(tmp_path, model=TINY_FOMM, prior=True))
+@pytest.mark.parametrize("model", [TINY_DIRECT, TINY_FOMM], ids=lambda each: each.name)
+def test_a_teacher_has_keypoints_in_pictures(model, tmp_path):
+    """A forced pair is rendered with the renderer's keypoints, and the Jacobians that L reads."""
+    run = config(tmp_path, model=model, losses=PIXELS)
+    networks = starting_model(run).eval()
+    known = truth(2)
+    batch = replace(pairs(2).scaled(torch.device("cpu"), torch.float32), truth=known)
+    warp = StepRandomness.of_step(0, 0, 2, 0.0, torch.device("cpu"), torch.float32).warp
+    objective = Objective(networks, PIXELS, LossNetworks(), 32)
+    with torch.no_grad():
+        plain, forced = (
+            objective(batch, StepRandomness(warp, chosen)).output
+            for chosen in (None, torch.tensor([True, False]))
+        )
+        there = known.on_lattice(16)
+        source, motion = networks.encode(batch.source), networks.extract(batch.driving)
+        x_s, x_d = (keypoints_of(there.canonical, each) for each in (there.source, there.driving))
+        true = replace(source, keypoints=x_s, motion=replace(source.motion, expression=x_s))
+        placement = networks.place(true, replace(motion, expression=x_d), stitch=False)
+        torch.testing.assert_close(placement.kp_driving, x_d)
+        expected = networks.render(true, placement)
+    torch.testing.assert_close(forced[0], expected[0])
+    torch.testing.assert_close(forced[1], plain[1])
+    assert not torch.allclose(forced[0], plain[0], atol=1e-4)
+
+
+def test_true_motion_takes_a_pose(tmp_path):
     losses = replace(LOSSES, true_rotation=1.0)
     with pytest.raises(
         ValueError, match=r"no pose of the head: it cannot show what true .* \(true_rotation\)"

@@ -296,6 +296,11 @@ def test_drawn_heads_teach_what_they_know(folder):
         ValueError, match=rf"teacher: the data has {len(LANDMARKS)} true keypoints, the model has 5"
     ):
         Trainer(config(folder, teacher=(1.0, 0.0)), CPU, heads)
+    chosen = {"landmarks": (0, 3, 5, 21, 2), "output": folder / "some"}
+    some = config(folder, teacher=(1.0, 0.0), steps=1, batch=1, **chosen)
+    Trainer(some, CPU, heads).run(lambda *shown: values.append(shown[-1]))
+    with pytest.raises(ValueError, match=r"landmarks: the data has 22, numbered from 0; got \[22, 1\]"):
+        Trainer(config(folder, landmarks=(22, 1)), CPU, heads)
 
 
 def test_epochs(folder):

@@ -107,6 +107,12 @@ class GivenFaces:
             raise ValueError(f"{self._name}: no landmarks for frame {frame}")
         return row
 
+    def latest(self, frame: int) -> np.ndarray:
+        """(n, 2): the landmarks of that frame, or else of the last one before it, or of the first."""
+        known = [number for number, face in enumerate(self._faces) if face is not None]
+        before = int(np.searchsorted(known, self._index(frame), side="right")) - 1
+        return self._rows[known[max(before, 0)]]
+
     def square(
         self, frames: int | None = None, scale: float = DRIVING_SCALE, vy: float = DRIVING_VY
     ) -> Square | None:

@@ -82,8 +82,9 @@ def call(
     model.check()
     if options.log is not None:
         check_output(options.log, (options.log.suffix.lower(),), paths_given(portrait))
-    chosen = FaceFinder(model, crop).choose(face)
-    cropped = None if portrait is None else crop_portrait(portrait, crop, chosen).image
+    faces = FaceFinder(model, crop)
+    chosen = faces.choose(face)
+    cropped = None if portrait is None else crop_portrait(portrait, faces.crop, chosen).image
     reenactor = model.load()
     config = reenactor.config
     if cropped is None:
