@@ -16,7 +16,7 @@ from aiohttp import web
 
 from fv2v.face.portrait import CroppedPortrait, crop_portrait
 from fv2v.live.films import DONE, Films
-from fv2v.live.memory import share_heaps
+from fv2v.live.memory import keep_giving_back, share_heaps
 from fv2v.live.peer import Peer
 from fv2v.live.server import (
     Limits,
@@ -174,9 +174,11 @@ async def page_app(
         page = await asyncio.to_thread(partial(Page, reenactor, Path(folder), is_loopback(host), limits))
         app = guarded_app(secret, host, limits)
         page.add_to(app)
+        tidying = asyncio.ensure_future(keep_giving_back())
         try:
             yield app
         finally:
+            tidying.cancel()
             await page.close()
             del page, app
             gc.collect()  # circles hold codecs, which would wait for their threads when Python ends, for ever
