@@ -3,9 +3,10 @@
 
 Three forms (frames.py) of the same random weights, which cost what trained ones cost, on the same pictures;
 every row is timed in rounds with plain eager and with its own floor (floor.py). In First Order Motion's
-frame L is in H's place, and plain eager has the source's features, which its release computes anew in every
-frame. `--full` adds what takes minutes: on a CPU the larger presets, batch 8 and torch.compile, which takes
-about two minutes to compile `vox-256` for two cores and makes it no faster. A GPU runs all of it anyway.
+frame L is in H's place; its whole frame in plain eager computes the source's features, as its release does
+in every frame. `--full` adds what takes minutes: on a CPU the larger presets, batch 8 and torch.compile,
+which takes about two minutes to compile `vox-256` for two cores and makes it no faster. A GPU runs all of it
+anyway.
 
 How memory is allocated decides much on a CPU: by default glibc gives large blocks back at once, and every
 tensor's pages are made anew. CI and the results in results/ run with MALLOC_MMAP_THRESHOLD_=1000000000,

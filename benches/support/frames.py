@@ -63,10 +63,14 @@ class Scene:
         shape = (batch + 2, self.config.image_size, self.config.image_size, 3)
         portrait, rest, *self.frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         self.source, self.anchor = reenactor.encode(portrait), reenactor.extract(rest)
+        self.portrait = self._images([portrait])
 
     def images(self) -> Tensor:
+        return self._images(self.frames)
+
+    def _images(self, frames: Sequence[np.ndarray]) -> Tensor:
         size = self.config.image_size
-        images = to_images(as_batch(self.frames, size, torch.device(DEVICE)), size)
+        images = to_images(as_batch(frames, size, torch.device(DEVICE)), size)
         return images.to(DEVICE, self.reenactor.dtype)
 
     def placed(self, images: Tensor) -> Placement:
@@ -100,10 +104,19 @@ def whole_of(reenactor: Reenactor, form: str, batch: int = 1) -> Stage:
     around = AROUND[form]
     scene = around(lambda: Scene(reenactor, batch))()
     run = scene.film()
+    if form == EAGER:
+        run = _with_source(scene, run)
     if form == COMPILED:
         run = partial(_around_compiled, scene, compiled(scene.network))
     # a film may replay what it has captured; the modules' own forward is what hooks see
     return Stage(around(run), _calls(reenactor, around(lambda: scene.network(scene.images()))))
+
+
+def _with_source(scene: Scene, film: Run) -> Run:
+    """First Order Motion's release computes the source's features anew in every frame."""
+    if scene.config.dense_motion.reads != "picture":
+        return film
+    return lambda: (scene.networks.appearance(scene.portrait), film())[1]
 
 
 def _around_compiled(scene: Scene, network: Callable[[Tensor], Tensor]) -> np.ndarray:

@@ -7,7 +7,8 @@ from torch.nn.functional import avg_pool2d, conv2d, conv3d, interpolate, leaky_r
 
 from fv2v_kernels import outputs_innermost, winograd_conv
 
-MOST_BYTES = 40 << 20  # of weights: above, Winograd's transform of them costs more than it saves
+# of the weights of a tap in depth: above, Winograd's transform of them costs more than it saves
+MOST_BYTES = 13 << 20
 FEWEST_READ = 16  # input channels: below, the transforms cost more than they save
 FEWEST_MADE = {3: 8, 7: 3}  # output channels of a kernel: below, too many of the 16 lanes for them are idle
 
@@ -109,7 +110,7 @@ def products(module: nn.Module, out: Tensor) -> int:
 
 
 def _suits_winograd(conv: Conv) -> bool:
-    *_, height, width = conv.kernel_size
+    *depth, height, width = conv.kernel_size
     same = (
         height == width
         and height in FEWEST_MADE
@@ -117,7 +118,7 @@ def _suits_winograd(conv: Conv) -> bool:
         and set(conv.stride) == {1}
         and conv.padding == tuple(size // 2 for size in conv.kernel_size)
     )
-    if not same or conv.weight.nbytes > MOST_BYTES:
+    if not same or conv.weight.nbytes > MOST_BYTES * (depth[0] if depth else 1):
         return False
     return conv.in_channels >= FEWEST_READ and conv.out_channels >= FEWEST_MADE[height]
 
