@@ -15,6 +15,9 @@ class Average:
     a ← d a + (1 − d) w after every step, with d = min(decay, (1 + n) / (10 + n)) at the n-th, so that the
     first weights soon count little. Parameters and running statistics of batch norms are averaged; counters
     and the vectors of spectral norms, whose average means nothing, are copied.
+
+    `torch.optim.swa_utils.AveragedModel` pairs two models' tensors by their order, which training's spectral
+    norms change, and averages all buffers or none.
     """
 
     def __init__(self, model: FaceVid2Vid, decay: float) -> None:
