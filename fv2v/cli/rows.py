@@ -47,8 +47,9 @@ def read_values(values: Mapping[str, Any], output: Path | str) -> Wish:
         )
     given |= {"output": str(output), "overwrite": True}
     arguments = [each for each in known.values() if each.param_type_name == "argument"]
-    if missing := [each.name for each in arguments if each.name not in given]:
-        raise ValueError(f"expected a value for {missing[0]}")
+    needed = [each.name for each in arguments] + ["source_coefficients"] * (command == "talk")
+    if missing := [name for name in needed if name not in given]:
+        raise ValueError(f"expected a value for {missing[0].replace('_', '-')}")
     words = [word for name, value in given.items() for word in _words(known[name], value)]
     words = [*words, "--", *(str(given[each.name]) for each in arguments)]
     try:
