@@ -170,6 +170,7 @@ async def page_app(
     """The page's application, for `listening`; its sessions, films and files end with the block."""
     limits = limits or Limits()
     share_heaps()
+    cv2.setNumThreads(1)  # its threads wait by spinning, for pictures so small that one is done sooner
     with TemporaryDirectory(prefix="fv2v-serve-") as folder:
         page = await asyncio.to_thread(partial(Page, reenactor, Path(folder), is_loopback(host), limits))
         app = guarded_app(secret, host, limits)

@@ -39,6 +39,7 @@ def test_it_is_small_and_half(starter):
     assert len(LANDMARKS) == STARTER.keypoints
 
 
+@pytest.mark.slow
 def test_the_card_says_what_it_scores(starter):
     """On the first heads of its table, number by number."""
     found = re.search(r"<!-- (\{.*?\}) -->", CARD.read_text(), flags=re.DOTALL)

@@ -29,14 +29,14 @@ from fv2v.export import export_onnx, export_torch
 # every family, relative and absolute, by both reads between them: an export takes seconds
 CASES = [
     (TINY, "gather", {"relative": True, "view": "compose", "batch_size": 2}),
-    (TINY_VOX_JACOBIAN, "gather", {"relative": True, "adapt_scale": True}),
     (TINY_SPADE, "grid_sample", {"relative": True}),
     (TINY_SADTALKER, "gather", {"relative": False, "batch_size": 2}),
     (TINY_LIVEPORTRAIT, "grid_sample", {"relative": False, "stitch": False}),
-    (TINY_DETAIL, "gather", {"relative": True, "batch_size": 2}),
     (TINY_FOMM, "gather", {"relative": True, "adapt_scale": True, "batch_size": 2}),
 ]
 MORE = [
+    (TINY_DETAIL, "gather", {"relative": True, "batch_size": 2}),
+    (TINY_VOX_JACOBIAN, "gather", {"relative": True, "adapt_scale": True}),
     (TINY_DETAIL_SPADE, "grid_sample", {"relative": False}),
     (TINY, "grid_sample", {"relative": False}),
     (TINY_VOX_JACOBIAN, "grid_sample", {"relative": False, "view": "replace"}),

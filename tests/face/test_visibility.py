@@ -56,6 +56,7 @@ def test_nothing_is_told_of_portraits(name):
     assert crop_portrait(clips.real(name)).remarks == ()
 
 
+@pytest.mark.slow
 @needs_points
 def test_inspect_tells_of_both_faces(tmp_path, fv2v):
     portrait, driving, sheet = (tmp_path / name for name in ("portrait.png", "driving.png", "sheet.png"))

@@ -74,6 +74,7 @@ def _parameters(function: Any) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name != "backend"]
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_what_flags_return(tmp_path):
     """By the settings of the project, so that mypy's cache serves."""
     pytest.importorskip("mypy", reason="mypy is not installed: install the extra `test`")

@@ -91,6 +91,7 @@ def evaluated(fv2v, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_column_where_the_weights_are_at_hand(evaluated, alexnet, tmp_path):
     shown = [evaluated("--alexnet", alexnet), evaluated(home=alexnet.parents[2])]
     for code, out, err in shown:

@@ -128,8 +128,8 @@ def test_three_frames_of_a_video_or_as_many_as_it_has(folder, tmp_path):
         ({"-o": "out.mp4"}, "ends in .png, .jpg, .jpeg, .webp"),
         ({"-o": "still.png", "driving": "still.png"}, "still.png: is there already; choose another name"),
         ({"-w": "tiny-sadtalker.safetensors"}, "driven by 3DMM coefficients, no pictures"),
-        ({"--face": 2}, "takes the middle square: expected no face to be chosen"),
-        ({"--driving-face": 2}, "takes the middle square: expected no face to be chosen"),
+        ({"--face": 2}, "is its middle square: expected no face to be chosen"),
+        ({"--driving-face": 2}, "is its middle square: expected no face to be chosen"),
         ({"driving": "still.png", "--relative": None}, "which 'tiny-vox' has not"),
     ],
 )

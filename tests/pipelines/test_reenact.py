@@ -311,7 +311,8 @@ print(json.dumps([report.frames, int(peak[1])]))
 """
 
 
-@pytest.mark.parametrize("source", ["picture", pytest.param("film", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["picture", "film"])
 def test_memory_does_not_grow_with_the_length(weights, tmp_path, source):
     base = clips.moving_picture(clips.portrait(), 50, size=320)
     driving = clips.write_clip(tmp_path / "driving.mp4", np.concatenate([base] * 5), audio="aac")
@@ -328,6 +329,7 @@ def test_memory_does_not_grow_with_the_length(weights, tmp_path, source):
     assert peaks[250] <= 1.1 * peaks[50]  # 200 more frames as they come in would be 61 MB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL_CLIPS)
 def test_real_clips_whole(tiny, tmp_path, name):
     driving, output = clips.real(name), tmp_path / "out.mp4"

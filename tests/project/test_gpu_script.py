@@ -161,9 +161,9 @@ def test_which_rows_of_a_frame_it_runs():
             cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         found[stage] = re.findall(r"test_reenactor\[(.+)\]", done.stdout)
-    assert len([name for name in found["frames"] if name.endswith("frame path")]) == 2 * 3 * 5
+    assert len([name for name in found["frames"] if name.endswith("frame path")]) == 2 * 4 * 5
     assert not [name for name in found["frames"] if name.endswith("torch.compile")]
-    presets = ("vox-256", "vox-256-spade", "liveportrait")
+    presets = ("vox-256", "vox-256-spade", "liveportrait", "fomm-256")
     assert found["compiled"] == [f"{preset}-whole frame-torch.compile" for preset in presets]
 
 

@@ -241,7 +241,9 @@ def test_pil_pictures(reenactors):
 
 
 @ALL_TINIES
-@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float64", pytest.param("float16", marks=pytest.mark.slow), "bfloat16"]
+)  # CPUs without half arithmetic are slow at float16
 def test_every_dtype(config, dtype):
     plain, other = (Reenactor(config, weights="random", dtype=name) for name in ("float32", dtype))
     source = encoded(other)

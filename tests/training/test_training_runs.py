@@ -274,6 +274,7 @@ def test_the_perceptual_loss_takes_a_network(folder):
     assert values[0]["perceptual"] > 0
 
 
+@pytest.mark.slow
 def test_drawn_heads_teach_what_they_know(folder):
     heads = SyntheticHeads(32, identities=3, seed=0)
     losses = replace(
