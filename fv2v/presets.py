@@ -25,7 +25,7 @@ FACE_VID2VID_512 = replace(
 
 # zhanglonghao1992's release. It was trained with a flow without rotation, volumes read on the face lattice
 # although flows are on the corner lattice, and π = 3.14: its weights need all three. Its demo resizes by
-# scikit-image, and moves absolutely; its documented command adds --relative --adapt_scale.
+# scikit-image, and moves absolutely; its documented command moves relatively, to scale.
 _VOX_CANONICAL = CanonicalConfig(kernel=3, jacobian=False)
 VOX_256 = ModelConfig(
     name="vox-256",

@@ -241,7 +241,7 @@ class Reenactor:
         """Move the face in a film, each frame of which is a source of its own.
 
         LivePortrait's preset smooths what the frames are given, as its release does, for which it reads a few
-        frames ahead; `keypoint` transfer with `adapt_scale` scales movement as for the first frame.
+        frames ahead; where movement is scaled to the source, it is as for the first frame.
 
         Args:
             pairs: of each frame its source, from `encode`, and what drives it, as `animate` takes a frame;
