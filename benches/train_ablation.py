@@ -33,8 +33,6 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 from ablation_report import write_report
 
 import fv2v
-from fv2v.data.shards import write_shards
-from fv2v.data.synthetic import SyntheticHeads
 from fv2v.geometry import keypoints_of
 from fv2v.io.digest import sha256_of
 from fv2v.io.paths import whole_file
@@ -106,6 +104,23 @@ class Run:
         environment = os.environ | MALLOC | {"OMP_NUM_THREADS": str(threads)}
         with (self.folder / "printed.txt").open("ab") as printed:
             return subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+
+
+def draw_heads(folder: Path, identities: int, frames: int, workers: int) -> None:
+    """What is missing of them."""
+    words = [
+        "-o",
+        folder,
+        "--size",
+        SIZE,
+        "--identities",
+        identities,
+        "--frames",
+        frames,
+        "--workers",
+        workers,
+    ]
+    subprocess.run([sys.executable, "-m", "fv2v", "synthesize", *map(str, words)], check=True)
 
 
 def train_all(runs: list[Run], parallel: int, threads: int) -> None:
@@ -236,7 +251,7 @@ def main() -> None:
 
     data = given.output / "heads"
     given.output.mkdir(parents=True, exist_ok=True)
-    write_shards(data, SyntheticHeads(SIZE, given.identities, 0), given.frames, workers=cores)
+    draw_heads(data, given.identities, given.frames, cores)
     runs = [
         Run(model, seed, data, given.output / f"{model}-{seed}", tuple(sets))
         for seed in given.seeds
