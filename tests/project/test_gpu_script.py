@@ -163,7 +163,7 @@ def test_which_rows_of_a_frame_it_runs():
         found[stage] = re.findall(r"test_reenactor\[(.+)\]", done.stdout)
     assert len([name for name in found["frames"] if name.endswith("frame path")]) == 2 * 4 * 5
     assert not [name for name in found["frames"] if name.endswith("torch.compile")]
-    presets = ("vox-256", "vox-256-spade", "liveportrait", "fomm-256")
+    presets = ("vox-256", "fomm-256", "vox-256-spade", "liveportrait")
     assert found["compiled"] == [f"{preset}-whole frame-torch.compile" for preset in presets]
 
 
