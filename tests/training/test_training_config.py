@@ -146,6 +146,9 @@ def test_a_file_may_change_another(read, tmp_path):
         read("base = 'none'")
     with pytest.raises(ValueError, match=r"run\.toml: base: expected an example's name or a file's, got 3"):
         read("base = 3")
+    for name, kind in (("/dev/zero", "a pipe or a device"), (".", "a folder")):
+        with pytest.raises(ValueError, match=f"expected a file, got {kind}"):
+            read(f"base = '{name}'")
     (tmp_path / "below.toml").write_text("base = 'run.toml'\n")
     with pytest.raises(
         ValueError, match=r"base: expected a file without a base of its own, got 'below\.toml'"
