@@ -76,6 +76,10 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if INTERPRETED:
+        from interpreter import wrap_once
+
+        wrap_once()
     # an expression of the caller's own has the last word: -m "slow or not slow" selects everything
     if not config.option.gpu:
         config.option.markexpr = config.option.markexpr or ("slow" if config.option.slow else "not slow")
@@ -100,11 +104,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture in metafunc.fixturenames:
             ids = ["-".join((op.name, *place)) for place in places]
             metafunc.parametrize(fixture, places, ids=ids, indirect=True, scope="function")
-    # the interpreter is slow: there two cases of five in float32, which leaves out no option, else one
+    # the interpreter is slow: there two cases of five in float32, which leaves out no option, else one;
+    # and every layout in float32, else one
     cases = [case for i, case in enumerate(op.cases) if not INTERPRETED or case == op.plain or i % 5 < 2]
     if {"dtype", "layout"} <= set(metafunc.fixturenames):
-        metafunc.parametrize("dtype", op.dtypes, ids=_name)
-        metafunc.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+        pairs = [
+            pytest.param(dtype, layout, id=f"{_name(dtype)}-{layout.__name__}")
+            for layout in LAYOUTS
+            for dtype in op.dtypes
+            if not INTERPRETED or dtype == op.dtypes[0] or layout == LAYOUTS[0]
+        ]
+        metafunc.parametrize(("dtype", "layout"), pairs)
     elif {"dtype", "case"} <= set(metafunc.fixturenames):
         pairs = [
             pytest.param(dtype, case, id=f"{_name(dtype)}-{case}")

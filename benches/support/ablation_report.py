@@ -147,7 +147,8 @@ def _head(rows: Sequence[Row], setting: Row) -> list[str]:
         f"Written by `benches/train_ablation.py`, {where['date'][:10]}: {where['device']}, torch "
         f"{where['torch']}, {setting['parallel']} runs at a time of {setting['threads']} threads each. Every "
         f"run learns from the same {setting['identities']} drawn heads, {setting['frames']} pictures of "
-        f"{setting['size']} px of each, in batches of {setting['batch']} pairs; all are measured on the same "
+        f"{setting['size']} px of each: keypoints and poses first, in batches of {setting['batch'][0]} "
+        f"pairs, then all of it, in batches of {setting['batch'][1]}. All are measured on the same "
         f"{held['identities']} held-out heads of {held['frames']} frames. A number is the mean over the "
         "seeds, ± half the distance between the seeds that are farthest apart. The paper's numbers are of "
         "TalkingHead-1KH at 256 px: what can be compared is the order. MS-SSIM is of "
@@ -172,7 +173,7 @@ def _likeness(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
             NAMES[model],
             f"{runs[0]['parameters']:,}",
             " and ".join(str(run["seed"]) for run in runs),
-            str(runs[0]["steps"]),
+            " + ".join(map(str, runs[0]["steps"])),
             minutes,
         ]
         for name in names:

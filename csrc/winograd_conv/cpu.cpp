@@ -46,7 +46,7 @@ FV2V_CLONES void transform_inputs(const WinogradConv& op, const Plan& plan, int6
     }
   acc_t* const to = inputs + (deep ? z * a * a * plan.input_point + tile * plan.input_row
                                    : plan.row(z, tile) * plan.input_row);
-  for (int64_t c = 0; c < plan.channels; c += kLanes) {
+  for (int64_t c = 0; c < plan.channels; c += kLanes<acc_t>) {
     Lanes<acc_t> half[a][reads], line[a];
     for (int j = 0; j < reads; ++j) {
       for (int i = 0; i < reads; ++i) {
@@ -75,9 +75,9 @@ FV2V_CLONES void transform_weights(const WinogradConv& op, const Plan& plan, int
   const int64_t channel = at / depths % plan.channels, z = deep ? at % depths : at / plan.channels;
   const acc_t* const from = op.weight.as<const acc_t>() + channel * stride[1] + (deep ? 0 : z * stride[2]);
   for (int64_t p = 0; p < plan.panels; ++p) {
-    const int64_t n = (plan.panel + p) * kLanes;
-    acc_t* const to = weights + (deep ? z * a * a * plan.weight_point : z * plan.channels * kLanes) +
-                      (p * plan.kd * plan.channels + channel) * kLanes;
+    const int64_t n = (plan.panel + p) * kLanes<acc_t>;
+    acc_t* const to = weights + (deep ? z * a * a * plan.weight_point : z * plan.channels * kLanes<acc_t>) +
+                      (p * plan.kd * plan.channels + channel) * kLanes<acc_t>;
     Lanes<acc_t> half[a][r], line[a];
     for (int j = 0; j < r; ++j) {
       for (int i = 0; i < r; ++i) {
@@ -114,11 +114,11 @@ FV2V_CLONES void transform_products(const Tensor& result, const WinogradConv& op
   const acc_t* const bias = op.bias.as<const acc_t>();
   const acc_t slope = acc_t(op.negative_slope);
   for (int64_t p = 0; p < plan.panels; ++p) {
-    const int64_t n = (plan.panel + p) * kLanes, some = plan.outputs - n;
+    const int64_t n = (plan.panel + p) * kLanes<acc_t>, some = plan.outputs - n;
     Lanes<acc_t> half[m][a], y[m][m], line[a];
     for (int j = 0; j < a; ++j) {
       for (int i = 0; i < a; ++i) {
-        const acc_t* const point = from + (i * a + j) * plan.output_point + p * kLanes;
+        const acc_t* const point = from + (i * a + j) * plan.output_point + p * kLanes<acc_t>;
         line[i] = at_point<acc_t>(point);
         if (!deep) continue;
         const int64_t next = a * a * plan.output_point;
@@ -158,13 +158,14 @@ void convolve(const Tensor& out, const WinogradConv& op, int threads) {
   plan.tiles_across = (plan.width + kTile - 1) / kTile;
   plan.tiles_flat = plan.tiles_across * ((plan.height + kTile - 1) / kTile);
   plan.tiles = plan.tiles_flat * (deep ? (plan.depth + kDeepTile - 1) / kDeepTile : 1);
-  const int64_t taps_in = plan.kd * plan.channels, panels = up_to(plan.outputs, kLanes) / kLanes;
+  const int64_t taps_in = plan.kd * plan.channels;
+  const int64_t panels = (plan.outputs + kLanes<acc_t> - 1) / kLanes<acc_t>;
   const int together = panels_together<acc_t>(panels), rows = rows_together(together);
-  const int64_t panel_bytes = points * taps_in * kLanes * sizeof(acc_t);
+  const int64_t panel_bytes = points * taps_in * kLanes<acc_t> * sizeof(acc_t);
   const int64_t most_panels =
       std::min(panels, up_to(std::max<int64_t>(kWeightBytes / panel_bytes, 1), together));
-  plan.input_row = up_to(plan.channels, kLanes);
-  plan.output_row = most_panels * kLanes;
+  plan.input_row = up_to(plan.channels, kLanes<acc_t>);
+  plan.output_row = most_panels * kLanes<acc_t>;
   const int64_t tile_bytes = points * plan.slices * (plan.input_row + plan.output_row) * sizeof(acc_t);
   const int fewest = deep && panel_bytes * most_panels > kWeightBytes ? kFewestDeep : rows;
   const int64_t fitting = std::max<int64_t>(kBlockBytes / tile_bytes, fewest);
@@ -174,9 +175,9 @@ void convolve(const Tensor& out, const WinogradConv& op, int threads) {
     for (int fewer = 1; fewer < together; ++fewer)
       plan.pitch = std::max(plan.pitch, up_to(block, rows_together(fewer)));
   // one line more, or all points of a tile would meet in the same places of a cache
-  plan.input_point = plan.slices * plan.pitch * plan.input_row + kLanes;
-  plan.output_point = plan.slices * plan.pitch * plan.output_row + kLanes;
-  plan.weight_point = most_panels * taps_in * kLanes + kLanes;
+  plan.input_point = plan.slices * plan.pitch * plan.input_row + kLanes<acc_t>;
+  plan.output_point = plan.slices * plan.pitch * plan.output_row + kLanes<acc_t>;
+  plan.weight_point = most_panels * taps_in * kLanes<acc_t> + kLanes<acc_t>;
   const bool several = op.x.size[0] > 1 || block < plan.tiles;  // blocks
   const Scratch memory(points * (plan.input_point + plan.output_point + plan.weight_point) * sizeof(acc_t));
   acc_t* const inputs = static_cast<acc_t*>(memory.data());
@@ -205,8 +206,8 @@ void convolve(const Tensor& out, const WinogradConv& op, int threads) {
             const int64_t point = i / groups, panel = i % groups * together;
             multiply_panels(plan, int(std::min<int64_t>(together, plan.panels - panel)),
                             inputs + point * plan.input_point,
-                            weights + point * plan.weight_point + panel * taps_in * kLanes,
-                            products + point * plan.output_point + panel * kLanes);
+                            weights + point * plan.weight_point + panel * taps_in * kLanes<acc_t>,
+                            products + point * plan.output_point + panel * kLanes<acc_t>);
           }
         });
         parallel_for((deep ? kDeepTile : plan.slices) * plan.count, threads, [&](int64_t begin, int64_t end) {

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// CPU: sixteen channels of a voxel, or outputs of a weight, at a time.
+// CPU: sixteen channels of a voxel, or outputs of a weight, at a time; eight of them in float64.
 #pragma once
 #include "common/tensor.h"
 #include "cpu/vector.h"
 
 namespace fv2v {
 
-constexpr int kLanes = 16;
+// as many as a register of AVX-512 holds: of wider vectors the compiler makes memory
+template <typename acc_t>
+constexpr int kLanes = 64 / sizeof(acc_t);
 
 template <typename acc_t>
-using Lanes = vec<acc_t, kLanes>;
+using Lanes = vec<acc_t, kLanes<acc_t>>;
 template <typename acc_t>
 struct Loose {
-  typedef acc_t type __attribute__((vector_size(kLanes * sizeof(acc_t)), may_alias, aligned(alignof(acc_t))));
+  typedef acc_t type
+      __attribute__((vector_size(kLanes<acc_t> * sizeof(acc_t)), may_alias, aligned(alignof(acc_t))));
 };
 
 // (B, C, D, H, W) with channels innermost
@@ -30,7 +33,7 @@ struct Voxels {
 
 template <typename acc_t>
 FV2V_HOST_DEVICE Lanes<acc_t> load(const acc_t* from, int64_t count) {
-  if (count >= kLanes) return *reinterpret_cast<const typename Loose<acc_t>::type*>(from);
+  if (count >= kLanes<acc_t>) return *reinterpret_cast<const typename Loose<acc_t>::type*>(from);
   Lanes<acc_t> lanes = {};
   for (int64_t i = 0; i < count; ++i) lanes[i] = from[i];
   return lanes;
@@ -41,7 +44,7 @@ FV2V_HOST_DEVICE Lanes<acc_t> at_point(const acc_t* from) {  // of memory that s
 }
 template <typename acc_t>
 FV2V_HOST_DEVICE void store(const Lanes<acc_t>& lanes, int64_t count, acc_t* to) {
-  if (count >= kLanes) {
+  if (count >= kLanes<acc_t>) {
     *reinterpret_cast<typename Loose<acc_t>::type*>(to) = lanes;
     return;
   }

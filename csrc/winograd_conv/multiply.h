@@ -33,7 +33,7 @@ FV2V_HOST_DEVICE void multiply_tile(const acc_t* inputs, int64_t input_row, int6
                                     acc_t* products, int64_t output_row) {
   for (int64_t tap = 0; tap < taps; ++tap) {
     const acc_t* const from = inputs + tap * slice;
-    const acc_t* const by = weight + tap * channels * kLanes;
+    const acc_t* const by = weight + tap * channels * kLanes<acc_t>;
     for (int64_t begin = 0; begin < channels; begin += kSummed) {
       const int64_t end = std::min(begin + kSummed, channels);
       Lanes<acc_t> sum[rows][panels] = {};
@@ -41,7 +41,7 @@ FV2V_HOST_DEVICE void multiply_tile(const acc_t* inputs, int64_t input_row, int6
         Lanes<acc_t> w[panels];
 #pragma GCC unroll 8
         for (int p = 0; p < panels; ++p)
-          w[p] = *reinterpret_cast<const typename Loose<acc_t>::type*>(by + p * panel + c * kLanes);
+          w[p] = *reinterpret_cast<const typename Loose<acc_t>::type*>(by + p * panel + c * kLanes<acc_t>);
 #pragma GCC unroll 32
         for (int r = 0; r < rows; ++r) {
           const acc_t value = from[r * input_row + c];
@@ -54,7 +54,7 @@ FV2V_HOST_DEVICE void multiply_tile(const acc_t* inputs, int64_t input_row, int6
       for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
         for (int p = 0; p < panels; ++p) {
-          auto* const to = reinterpret_cast<Lanes<acc_t>*>(products + r * output_row + p * kLanes);
+          auto* const to = reinterpret_cast<Lanes<acc_t>*>(products + r * output_row + p * kLanes<acc_t>);
           *to = first ? sum[r][p] : *to + sum[r][p];
         }
     }
@@ -65,13 +65,14 @@ FV2V_HOST_DEVICE void multiply_tile(const acc_t* inputs, int64_t input_row, int6
 // numbers of no meaning, and give such.
 template <int rows, int panels, typename acc_t>
 FV2V_CLONES void multiply(const Plan& plan, const acc_t* inputs, const acc_t* weight, acc_t* products) {
-  const int64_t panel = plan.kd * plan.channels * kLanes, pad = plan.kd / 2;
+  const int64_t panel = plan.kd * plan.channels * kLanes<acc_t>, pad = plan.kd / 2;
   for (int64_t z = 0; z < plan.slices; ++z) {
     const int64_t begin = std::max<int64_t>(0, pad - z), end = std::min(plan.kd, plan.slices + pad - z);
     for (int64_t tile = 0; tile < plan.count; tile += rows)
       multiply_tile<rows, panels>(inputs + plan.row(z + begin - pad, tile) * plan.input_row, plan.input_row,
-                                  plan.pitch * plan.input_row, weight + begin * plan.channels * kLanes, panel,
-                                  end - begin, plan.channels, products + plan.row(z, tile) * plan.output_row,
+                                  plan.pitch * plan.input_row,
+                                  weight + begin * plan.channels * kLanes<acc_t>, panel, end - begin,
+                                  plan.channels, products + plan.row(z, tile) * plan.output_row,
                                   plan.output_row);
   }
 }

@@ -92,7 +92,7 @@ def test_wild_motion_comes_back(config):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 def test_much_wild_motion_comes_back(config):
     for seed in range(4):
-        round_trips(config, 2_800, seed)
+        round_trips(config, 1_950, seed)
 
 
 def round_trips(config, frames, seed):

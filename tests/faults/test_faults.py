@@ -97,6 +97,7 @@ COMMANDS = {
     "synthesize": Command(
         ("synthesize", "-o", "{out}/heads", *DRAWN),
         ("heads/heads.json", *(f"heads/heads-0000{i}.safetensors" for i in range(2)), "heads/clip-00000.mp4"),
+        slow=True,
     ),
     "demo": Command(
         ("demo", "-o", "{out}/demo", "--frames", "7", "-w", "{in}/tiny.safetensors"),
