@@ -77,9 +77,9 @@ def pytest_sessionstart() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if INTERPRETED:
-        from interpreter import wrap_once
+        from interpreter import hasten
 
-        wrap_once()
+        hasten()
     # an expression of the caller's own has the last word: -m "slow or not slow" selects everything
     if not config.option.gpu:
         config.option.markexpr = config.option.markexpr or ("slow" if config.option.slow else "not slow")

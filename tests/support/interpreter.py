@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's interpreter, several times as fast.
+"""Triton's interpreter, in half its time.
 
 At every call of a device function Triton 3.6 wraps all of its language once more, though it did so when the
-kernel began, and every operation then passes through all the wrappers.
+kernel began, and every operation then passes through all the wrappers. And for every sum and product of int32
+it finds out whether they overflow, which nobody hears of.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import triton.language as tl
@@ -21,5 +23,7 @@ def call(self: interpreter.InterpretedFunction, *args: Any, **kwargs: Any) -> An
     return self.rewrite()(*args, **kwargs)
 
 
-def wrap_once() -> None:
+def hasten() -> None:
     interpreter.InterpretedFunction.__call__ = call
+    builder = interpreter.interpreter_builder
+    builder.options = replace(builder.options, sanitize_overflow=False)
