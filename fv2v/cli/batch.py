@@ -159,6 +159,9 @@ def _with_defaults(rows: "Sequence[Row]", defaults: Mapping[str, Any]) -> "list[
     """The rows with those values where they have none, and with the starter, said once, where no weights."""
     completed, starter = [], False
     for row in rows:
+        spelt = [name.replace("-", "_") for name in row.values]
+        if twice := next((name for name in spelt if spelt.count(name) > 1), None):
+            row = replace(row, fault=row.fault or f"{twice}: expected one value, got it by two spellings")
         values = dict(defaults)
         values |= {n.replace("-", "_"): v for n, v in row.values.items() if v is not None and v != ""}
         if not row.fault and not any(name in values for name in ("weights", "preset", "coefficients")):

@@ -62,7 +62,8 @@ def _kept_pictures(command: str, options: Mapping[str, Any], output: Path) -> "K
     for name, value in options.items():
         stated |= vars(value) if is_dataclass(value) else {name: value}
     stated = {name: value for name, value in stated.items() if name not in SAME_PICTURES}
-    kept = KeptPictures(output, key_of(command, stated, Contents()))
+    key, _ = key_of(command, stated, Contents())
+    kept = KeptPictures(output, key)
     if kept.are_others:
         _tell(f"{kept.folder}: of other inputs or options, or another version; made anew")
     elif kept.count:

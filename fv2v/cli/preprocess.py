@@ -53,7 +53,7 @@ def preprocess(
     from fv2v.cli.progress import batch_progress
     from fv2v.jobs.run import run_batch
 
-    rows = rows_of(videos, {"size": size, "least_frames": least_frames})
+    rows = rows_of(videos, {"size": size, "least_frames": least_frames}, output)
     with batch_progress() as (progress, complain):
         summary = run_batch(
             rows,
@@ -72,12 +72,14 @@ def preprocess(
         raise typer.Exit(1)
 
 
-def rows_of(videos: Sequence[Path], options: Mapping[str, Any]) -> "list[Row]":
+def rows_of(videos: Sequence[Path], options: Mapping[str, Any], output: Path) -> "list[Row]":
     """A row a video. Its id is its name, of those in folders with the folders below, without the suffix.
+
+    What lies in the folder `output` is the clips of an earlier run, and no video.
 
     Raises:
         FileNotFoundError: no such file or folder.
-        ValueError: a folder without videos.
+        ValueError: a folder without videos, or `output` itself.
     """
     from fv2v.data.layouts import CLIP_SUFFIXES
     from fv2v.jobs.table import Row
@@ -89,12 +91,18 @@ def rows_of(videos: Sequence[Path], options: Mapping[str, Any]) -> "list[Row]":
         if not path.is_dir():
             named.append((path.stem, path))
             continue
+        if path.resolve() == output.resolve():
+            raise ValueError(f"{output}: expected another folder for clips than that of the videos")
         found = sorted(each for each in path.rglob("*") if each.suffix.lower() in CLIP_SUFFIXES)
+        found = [each for each in found if output.resolve() not in each.resolve().parents]
         inside = [each for each in found if not any(part[0] == "." for part in each.relative_to(path).parts)]
         if not inside:
             raise ValueError(f"{path}: expected videos, {' '.join(CLIP_SUFFIXES)}, in this folder, got none")
         named += [("+".join(each.relative_to(path).with_suffix("").parts), each) for each in inside]
-    return [Row(i, {"id": id_, "video": str(each), **options}) for i, (id_, each) in enumerate(named, 1)]
+    return [
+        Row(i, {"id": id_, "video": str(each), **options}, origin=str(each))
+        for i, (id_, each) in enumerate(named, 1)
+    ]
 
 
 def read_values(values: Mapping[str, Any], output: Path | str) -> "Wish":

@@ -13,24 +13,52 @@ from fv2v.io.frame_folder import is_frames
 from fv2v.io.image import IMAGE_SUFFIXES
 from fv2v.io.stores import is_url, state_of
 
+Inputs = tuple[tuple[str, str], ...]  # paths or URLs, each with what is another text when it has changed
 
-def key_of(command: str, options: Mapping[str, Any], contents: "Contents") -> str:
-    """64 hexadecimal digits.
+
+def key_of(command: str, options: Mapping[str, Any], contents: "Contents") -> tuple[str, Inputs]:
+    """64 hexadecimal digits, and the files whose content they stand for.
 
     Args:
         command: the name of it.
         options: by name, arguments too, as the command line has them.
         contents: of the files that they name.
     """
+    contents.named = {}
     stated = {name: contents.in_place_of(name, value) for name, value in sorted(options.items())}
-    return hashlib.sha256(json.dumps([command, stated]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([command, stated]).encode()).hexdigest()
+    return key, tuple(contents.named.items())
+
+
+def changed_since(inputs: Inputs) -> str | None:
+    """The first of the files that is another one now, or is gone; None where all are as they were."""
+    for name, state in inputs:
+        try:
+            if _state_of(name) != state:
+                return name
+        except (OSError, ValueError):  # of a store's file that has become a folder, say
+            return name
+    return None
+
+
+def _state_of(name: str) -> str:
+    if is_url(name):
+        return state_of(name)
+    known = os.stat(name)
+    return f"{known.st_size} {known.st_mtime_ns} {known.st_ino}"
 
 
 class Contents:
-    """What files hold, each read once."""
+    """What files hold, each read once.
+
+    Attributes:
+        named: the states of the files that the last key stands for, by their names.
+    """
 
     def __init__(self) -> None:
+        self.named: dict[str, str] = {}
         self._known: dict[str, str] = {}
+        self._states: dict[str, str] = {}
 
     def in_place_of(self, name: str, value: Any) -> Any:
         """An option's value, where it names a file the digest of its content, or the state of a store's.
@@ -44,6 +72,7 @@ class Contents:
         if is_url(str(value)):
             if value not in self._known:
                 self._known[str(value)] = state_of(str(value))
+            self.named[str(value)] = self._known[str(value)]
             return self._known[str(value)]
         path = Path(value)
         if path.is_file():
@@ -63,5 +92,7 @@ class Contents:
     def _digest(self, path: Path) -> str:
         known = os.path.realpath(path)
         if known not in self._known:
+            self._states[known] = _state_of(known)
             self._known[known] = sha256_of(path)
+        self.named[str(path)] = self._states[known]
         return self._known[known]

@@ -56,11 +56,18 @@ class Results:
         return (output.is_file() or output.is_dir()) and sha256_of_all(output) == made.sha256
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line, with one call and on the disk when it returns: a kill leaves the whole or a part."""
+        """Append a line, with one call and on the disk when it returns: a kill leaves the whole or a part.
+
+        Raises:
+            OSError: it cannot be written, as on a full disk.
+        """
         data = json.dumps(line).encode() + b"\n"
-        while data:  # a disk that is nearly full takes a part, and then complains
-            data = data[os.write(self._descriptor, data) :]
-        os.fsync(self._descriptor)
+        try:
+            while data:  # a disk that is nearly full takes a part, and then complains
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.folder / LINES)) from error
 
 
 @contextmanager

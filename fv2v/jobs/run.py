@@ -6,12 +6,14 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from fv2v.io.paths import PathLike
 from fv2v.io.stores import check_folder
 from fv2v.jobs.cluster import carry_out_on_ray
-from fv2v.jobs.plan import Job, Reader, Refused, plan
+from fv2v.jobs.key import changed_since
+from fv2v.jobs.plan import Job, Reader, Refused, check_new, plan
 from fv2v.jobs.pool import carry_out
 from fv2v.jobs.results import DONE, FAILED, SUFFIX, Results, open_results
 from fv2v.jobs.spread import check_spread
@@ -76,7 +78,8 @@ def run_batch(
         progress: called with the clips done, those under way in part, and their number.
 
     Raises:
-        FileNotFoundError, ValueError: as `open_results`, and as `carry_out_on_ray`; no Ray; workers below 1.
+        FileNotFoundError, ValueError: as `open_results`, and as `carry_out_on_ray`; no Ray; workers below 1;
+            as `check_new`.
         OSError: as `check_folder`, for `to`.
     """
     check_spread(workers, ray)
@@ -89,6 +92,8 @@ def run_batch(
         return carry_out(jobs, workers or 1, call_of, tell)
 
     started, summary = time.perf_counter(), Summary(len(rows))
+    if to is None:
+        check_new(rows, Path(folder), suffix)
     with open_results(folder, suffix, to) as results:
         jobs = _jobs_left(rows, results, read, summary, fail_fast, complain)
         if not (fail_fast and summary.failed):
@@ -134,8 +139,11 @@ def _carry_out(
     with closing(pool(jobs, tell)) as outcomes:
         for job, outcome in outcomes:
             ended += 1
-            if outcome.error:
-                _fail(job, outcome.error, results, summary, complain)
+            error = outcome.error
+            if not error and (changed := changed_since(job.inputs)):
+                error = f"{changed}: it changed while the batch ran; the same again takes it as it is by then"
+            if error:
+                _fail(job, error, results, summary, complain)
                 if fail_fast:
                     return
             else:

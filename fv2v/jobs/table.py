@@ -32,6 +32,7 @@ class Row:
     number: int  # the line in a .jsonl or .csv, else counted from 1
     values: Mapping[str, Any] = field(default_factory=dict)
     fault: str = ""  # why it cannot be used; "" where nothing is known against it
+    origin: str = ""  # the files of whose names the id was made; "" where the user wrote it
 
 
 def read_rows(path: PathLike) -> list[Row]:
@@ -77,10 +78,11 @@ def pair_rows(portraits: Path, drivers: Path, zipped: bool = False) -> list[Row]
     count = len(pictures) * (1 if zipped else len(films))
     check_limit("pairs", count, ROWS)
     pairs = zip(pictures, films, strict=True) if zipped else ((a, b) for a in pictures for b in films)
-    return [
-        Row(i, {"id": f"{a.stem}+{b.stem}", "portrait": str(a), DRIVERS[b.suffix.lower()]: str(b)})
-        for i, (a, b) in enumerate(pairs, 1)
-    ]
+    rows = []
+    for i, (a, b) in enumerate(pairs, 1):
+        values = {"id": f"{a.stem}+{b.stem}", "portrait": str(a), DRIVERS[b.suffix.lower()]: str(b)}
+        rows.append(Row(i, values, origin=f"{a} and {b}"))
+    return rows
 
 
 def _files_in(folder: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -102,10 +104,13 @@ def _files_in(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 def _lines(file: IO[str]) -> Iterator[str]:
     """The lines of a file, which a limit keeps from being longer than a row may be."""
     number = 0
-    while line := file.readline(LONGEST + 1):
-        check_limit("characters of a line", len(line), LONGEST)
-        check_limit("lines", number := number + 1, LINES)
-        yield line
+    try:
+        while line := file.readline(LONGEST + 1):
+            check_limit("characters of a line", len(line), LONGEST)
+            check_limit("lines", number := number + 1, LINES)
+            yield line
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected text in UTF-8, got other bytes ({error.reason}): save it so") from None
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -126,6 +131,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         lines = csv.reader(_lines(file), strict=True)
         try:
             names = [name.strip() for name in next(lines, [])]
+            while names and not names[-1]:  # spreadsheets write some
+                names.pop()
             check_limit("columns", len(names), NAMES)
             if "id" not in names or len(set(names)) != len(names):
                 raise ValueError(
@@ -135,7 +142,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             for cells in lines:
                 if not any(map(str.strip, cells)):
                     continue
-                if len(cells) > len(names):
+                if any(map(str.strip, cells[len(names) :])):
                     fault = f"expected {len(names)} values, as there are columns, got {len(cells)}"
                     yield Row(lines.line_num, dict(zip(names, cells, strict=False)), fault)
                 else:
