@@ -23,6 +23,17 @@ def is_frames(path: PathLike) -> bool:
     return path.is_dir() or (_NUMBER.search(path.name) is not None and not path.exists())
 
 
+def frames_of(path: PathLike) -> list[Path]:
+    """The pictures of a folder, or of a pattern, in their order, which are not read.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no pictures in it, a number that is missing.
+    """
+    path = Path(path)
+    return _in_folder(path) if path.is_dir() else _by_pattern(path)
+
+
 class FrameFolder(VideoReader):
     """`VideoReader` of a folder of pictures, all of one size, or of those that a pattern names.
 
@@ -45,7 +56,7 @@ class FrameFolder(VideoReader):
         self.rate = as_rate(FPS if fps is None else fps)
         self.time_base = 1 / self.rate
         self._step = self._last_duration = 1
-        self._files = _in_folder(self.path) if self.path.is_dir() else _by_pattern(self.path)
+        self._files = frames_of(self.path)
         self._frames_stated = len(self._files)
         first = next((i for i in range(len(self._files)) if not span.is_before(i * self.time_base)), None)
         if first is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fv2v.io.frame_folder import is_frames
+from fv2v.io.frame_folder import frames_of, is_frames
 from fv2v.io.limits import shown
 from fv2v.io.paths import check_input
 from fv2v.io.stores import is_url
@@ -83,8 +83,11 @@ def plan(rows: Iterable[Row], results: Results, read: Reader) -> Iterator[Job | 
             output = results.output(identity)
             wish = read(row.values, output)
             for path in wish.inputs:
-                # of those in stores the key asks; frames are looked at when they are read
-                if not is_url(str(path)) and not is_frames(path):
+                if is_url(str(path)):  # of those the key asks their stores
+                    continue
+                if is_frames(path):
+                    frames_of(path)
+                else:
                     check_input(path)
             for value in _texts(wish.options):
                 if maker := makers.get(os.path.realpath(value)):
