@@ -147,10 +147,10 @@ def _head(rows: Sequence[Row], setting: Row) -> list[str]:
         f"Written by `benches/train_ablation.py`, {where['date'][:10]}: {where['device']}, torch "
         f"{where['torch']}, {setting['parallel']} runs at a time of {setting['threads']} threads each. Every "
         f"run learns from the same {setting['identities']} drawn heads, {setting['frames']} pictures of "
-        f"{setting['size']} px of each: keypoints and poses first, in batches of {setting['batch'][0]} "
-        f"pairs, then all of it, in batches of {setting['batch'][1]}. All are measured on the same "
-        f"{held['identities']} held-out heads of {held['frames']} frames. A number is the mean over the "
-        "seeds, ± half the distance between the seeds that are farthest apart. The paper's numbers are of "
+        f"{setting['size']} px of each, in {setting['precision']}: keypoints and poses first, in batches of "
+        f"{setting['batch'][0]} pairs, then all of it, in batches of {setting['batch'][1]}. All are "
+        f"measured on the same {held['identities']} held-out heads of {held['frames']} frames. A number is "
+        "the mean over the seeds, ± half the distance between those farthest apart. The paper's are of "
         "TalkingHead-1KH at 256 px: what can be compared is the order. MS-SSIM is of "
         f"{where['ms_ssim_scales']} scales.",
         "",

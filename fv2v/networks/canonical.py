@@ -78,5 +78,6 @@ def _jacobian_head(channels: int, K: int, c: CanonicalConfig, flat: bool) -> nn.
     with torch.device("cpu"):  # on "meta", this would import PyTorch's compiler
         identity = torch.eye(n).flatten().repeat(sets)
     nn.init.zeros_(head.weight)
-    head.load_state_dict({"bias": identity}, strict=False)
+    with torch.no_grad():
+        head.bias.copy_(identity)  # type: ignore[union-attr]  # a convolution with a bias
     return head

@@ -60,6 +60,14 @@ def test_no_module_is_written_twice():
     assert len(kinds) == len(set(kinds))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", PRESETS)
+def test_models_without_memory_warn_of_nothing(name):
+    """As `fv2v info` makes them, to count what they hold."""
+    with torch.device("meta"):
+        assert all(parameter.is_meta for parameter in FaceVid2Vid(preset(name)).parameters())
+
+
 def test_the_papers_sizes():
     with torch.device("meta"):
         model = FaceVid2Vid(preset("face-vid2vid-256"))

@@ -83,7 +83,7 @@ def test_order_beside_the_papers():
 
 def test_a_line_a_model():
     setting = {"size": 64, "batch": [32, 8], "identities": 9, "frames": 8, "parallel": 2, "threads": 1}
-    setting["held_out"] = {"identities": 4, "frames": 8}
+    setting |= {"precision": "float32", "held_out": {"identities": 4, "frames": 8}}
     text = markdown(ROWS, setting, {"l1": order(ROWS, "l1")})
     line = (
         "| 20 keypoints, the whole model | 1,000 | 0 and 1 | 400 + 600 | 7.2 and 7.2 | 10.10 ± 0.10 | 10.67 |"
