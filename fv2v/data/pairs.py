@@ -64,6 +64,14 @@ class Pairs(Batched):
         source, driving = (_scaled(each, device, dtype) for each in (self.source, self.driving))
         return Pairs(source, driving, None if self.truth is None else self.truth.to(device))
 
+    def unmoved(self, chosen: Tensor) -> "Pairs":
+        """The source as driving frame, too, of the pairs that are `chosen` (B,)."""
+        driving = self.source.where(chosen[:, None, None, None], self.driving)
+        truth = self.truth
+        if truth is not None:
+            truth = truth.where(~chosen, replace(truth, driving=truth.source))
+        return replace(self, driving=driving, truth=truth)
+
     def pin_memory(self) -> "Pairs":
         """With pictures in page-locked memory, which a GPU copies without waiting; DataLoader calls this."""
         return replace(self, source=self.source.pin_memory(), driving=self.driving.pin_memory())

@@ -19,7 +19,7 @@ Jacobians, rotation and expression offsets. A bar marks the truth. Norms are sum
 All are means over the batch, and those of D over its scales too. More are not the paper's: `supervised`,
 where the data has the true motion, is E abs(x_c − x̄_c), and likewise of R, t and δ, and `keypoint_error` the
 same of x; `reconstruction` compares pixels and their gradients, for training without a feature network, and
-may give eyes and mouth more weight (`focus_on`).
+may give eyes and mouth more weight (`focus_on`); `moved_source` is the error of the flow that detail follows.
 
 Differences and sums are float32 at least, also of half-precision tensors under autocast.
 """
@@ -38,6 +38,7 @@ from fv2v.losses.keypoints import (
 )
 from fv2v.losses.perceptual import PerceptualLoss
 from fv2v.losses.reconstruction import focus_on, reconstruction
+from fv2v.losses.surface import moved_source
 from fv2v.losses.vgg import Vgg19Features
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "head_pose",
     "keypoint_error",
     "keypoint_prior",
+    "moved_source",
     "reconstruction",
     "supervised",
 ]

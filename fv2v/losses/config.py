@@ -4,7 +4,7 @@
 import math
 from dataclasses import asdict, dataclass
 
-OF_PICTURES = ("perceptual", "gan", "feature_matching", "reconstruction")
+OF_PICTURES = ("perceptual", "gan", "feature_matching", "reconstruction", "moved_source")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class LossConfig:
     head_pose: float = 20.0
     deformation_prior: float = 5.0
     reconstruction: float = 0.0  # pixels and gradients, in place of a feature network
+    moved_source: float = 0.0  # the source's pixels at the flow of detail, of configs that have it
     # where the data knows the true motion
     true_canonical: float = 0.0
     true_rotation: float = 0.0

@@ -36,6 +36,7 @@ from fv2v.geometry.plane import embedded, projected
 from fv2v.networks.appearance import AppearanceExtractor, TransformerExtractor, appearance_extractor
 from fv2v.networks.canonical import Canonical, CanonicalKeypoints
 from fv2v.networks.dense_motion import DenseMotion, MotionField
+from fv2v.networks.detail import Surface
 from fv2v.networks.discriminator import Discriminator, PatchScores
 from fv2v.networks.generator import Generator
 from fv2v.networks.head import HeadEstimate, HeadEstimator
@@ -54,6 +55,7 @@ __all__ = [
     "MotionField",
     "PatchScores",
     "Retargeting",
+    "Surface",
     "TransformerExtractor",
 ]
 
@@ -140,6 +142,17 @@ class FaceVid2Vid(nn.Module):
         """M and G: the source with its keypoints placed, (B, 3, n, n). One source serves B placements."""
         read = source.features, source.compressed, source.keypoints
         return self.synthesize(*read, *placement, detail=source.detail)
+
+    def render_with_surface(self, source: Source, placement: Placement) -> tuple[Tensor, Surface]:
+        """`render`, and how what is seen has moved. ValueError for a config without detail."""
+        kp_source, placement = self.in_volume(source.keypoints, placement)
+        field = self.dense_motion(source.compressed, kp_source, *placement)
+        picture, flow = self.generator.with_flow(
+            source.features, field, kp_source, *placement, detail=source.detail
+        )
+        if flow is None:
+            raise ValueError(f"expected a config with generator.detail_channels, got {self.config.name!r}")
+        return picture, Surface(flow, field.occlusion)
 
     def in_volume(self, kp_source: Tensor, placement: Placement) -> tuple[Tensor, Placement]:
         """Keypoints and affines as M and G take them: x_s for each x_d, flat where their volumes are."""

@@ -10,6 +10,7 @@ Skips moved by the volume's flow are not the paper's; the configs of its release
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,13 @@ from fv2v.config import ModelConfig
 from fv2v_kernels import warp3d
 
 FAINT = 1e-3  # standard deviation of the weights by which detail joins at first: next to nothing
+
+
+class Surface(NamedTuple):
+    """How what is seen in the source has moved."""
+
+    flow: Tensor  # (B, 2, H, W), as `surface_flow` returns it
+    occlusion: Tensor  # (B, 1, H, W), 1 where the source shows it
 
 
 def surface_flow(deformation: Tensor, mask: Tensor) -> Tensor:

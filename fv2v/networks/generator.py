@@ -45,6 +45,18 @@ class Generator(nn.Module):
 
         `detail` is `Source.detail`, where the config has it.
         """
+        return self.with_flow(features, field, kp_source, kp_driving, affine, detail)[0]
+
+    def with_flow(
+        self,
+        features: Tensor,
+        field: MotionField,
+        kp_source: Tensor,
+        kp_driving: Tensor,
+        affine: Tensor | None,
+        detail: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same, and the flow (B, 2, H, W) by which detail moved: `surface_flow`; None without detail."""
         found = self.warp(  # w(f_s): the K+1 flows blended by the mask, the features read there
             features,
             field.mask_logits,
@@ -56,9 +68,9 @@ class Generator(nn.Module):
             return_flow=bool(detail),
             return_mask=bool(detail),
         )  # (B, C, D, H, W); with detail also flow and mask
-        warped, brought = found, []
+        warped, brought, flow = found, [], None
         if detail:
             flow = surface_flow(found.deformation, found.mask)
             warped, brought = found.warped, [moved(each, flow, field.occlusion) for each in detail]
         flat = self.mix(self.project(self.flatten(warped)))  # (B, width, H, W)
-        return self.decoder(flat * field.occlusion, brought).sigmoid()
+        return self.decoder(flat * field.occlusion, brought).sigmoid(), flow

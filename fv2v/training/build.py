@@ -57,6 +57,11 @@ def starting_model(config: TrainConfig) -> FaceVid2Vid:
         )
     if model.config.direct and (wants := [name for name in TRUE if getattr(config.losses, name)]):
         check_has_pose(model.config, f"what true motion is compared with ({', '.join(wants)})")
+    if config.losses.moved_source and not model.config.generator.detail_channels:
+        raise ValueError(
+            f"losses.moved_source: expected 0, as {model.config.name!r} has no detail that moves "
+            "(generator.detail_channels)"
+        )
     _freeze_what_no_loss_reaches(model, config)
     for field in ("rates", "frozen"):
         check_names(model, list(getattr(config.optimiser, field)), f"optimiser.{field}")

@@ -125,6 +125,7 @@ class TrainConfig:
     # the largest share of keypoints, the last ones, that do not move when a pair is rendered, so that the
     # first learn to matter most (Sec. 5; up to 0.75); a pair's own share is drawn
     tail_dropout: float = 0.0
+    unmoved: float = 0.0  # the share of pairs whose source is also their driving frame
     augment: AugmentConfig | None = None
     workers: int = 2  # processes that read pairs
 
@@ -148,6 +149,7 @@ class TrainConfig:
         _require(0 < self.norms_until <= 1, "norms_until above 0, to 1", self.norms_until)
         _require(all(0 <= share <= 1 for share in self.teacher), "teacher from 0 to 1", self.teacher)
         _require(0 <= self.tail_dropout <= 0.75, "tail_dropout from 0 to 0.75", self.tail_dropout)
+        _require(0 <= self.unmoved <= 1, "unmoved from 0 to 1", self.unmoved)
         learns = self.losses.of_pictures or self.losses.of_motion
         _require(learns, "a loss that counts", self.losses)
         known = self.weights is not None or not self.fixed_norms

@@ -163,6 +163,8 @@ class Learner:
     def _backward(self, pairs: Pairs, randomness: StepRandomness, parts: int) -> Iterator[tuple[str, Tensor]]:
         """Add the gradients of one of `parts` parts of the batch; yields the terms, by name."""
         pairs = pairs.scaled(self.world.device, self.dtype)
+        if randomness.unmoved is not None:
+            pairs = pairs.unmoved(randomness.unmoved)
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
         with self._autocast():
@@ -207,7 +209,14 @@ class Learner:
         teacher = first + (last - first) * step / self.steps
         whole = pairs * world.size * config.accumulate
         randomness = StepRandomness.of_step(
-            config.seed, step, whole, teacher, world.device, self.dtype, config.tail_dropout
+            config.seed,
+            step,
+            whole,
+            teacher,
+            world.device,
+            self.dtype,
+            config.tail_dropout,
+            config.unmoved,
         )
         start = (part * world.size + world.rank) * pairs
         return randomness[start : start + pairs]

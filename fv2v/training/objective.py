@@ -33,6 +33,7 @@ from fv2v.losses import (
     head_pose,
     keypoint_error,
     keypoint_prior,
+    moved_source,
     reconstruction,
     supervised,
 )
@@ -52,6 +53,7 @@ class Terms(NamedTuple):
     head_pose: Tensor | None = None
     deformation_prior: Tensor | None = None
     reconstruction: Tensor | None = None
+    moved_source: Tensor | None = None
     true_canonical: Tensor | None = None
     true_rotation: Tensor | None = None
     true_translation: Tensor | None = None
@@ -140,7 +142,12 @@ class Objective(nn.Module):
             placement = place_absolutely(source, moved, model)
             if randomness.dropped is not None:
                 placement = without_last(placement, source.keypoints, randomness.dropped)
-            output = model.render(source, placement)
+            if self.losses.moved_source:
+                output, surface = model.render_with_surface(source, placement)
+                focus = self._focus(pairs.truth, output.shape[-1])
+                terms = terms._replace(moved_source=moved_source(pairs.source, pairs.driving, surface, focus))
+            else:
+                output = model.render(source, placement)
             terms = self._of_picture(terms, output, pairs)
         terms = self._of_motion(terms, own, motion, driving, truth)
         terms = self._of_warp(terms, own, motion, driving, randomness.warp, voxels)

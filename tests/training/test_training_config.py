@@ -111,6 +111,7 @@ def test_assignments_replace_what_the_file_says(read):
         ("batch=0", "expected batch >= 1, got 0"),
         ("teacher=[0, 2]", "expected teacher from 0 to 1"),
         ("tail_dropout=0.8", "expected tail_dropout from 0 to 0.75"),
+        ("unmoved=-1", "expected unmoved from 0 to 1"),
         ("optimiser.schedule=linear", "expected optimiser.schedule one of"),
         ("optimiser.milestones=[3]", "expected optimiser.milestones beside the schedule 'milestones'"),
         ("fresh=['generator']", "expected fresh beside weights alone"),
