@@ -167,6 +167,10 @@ PICTURES = {
     "fv2v/starter/painting.jpg": Picture(
         painting, "66b9417df43b5e92825cfd83f55922774eabcaf2308ed3a57941d40a315aa6c8"
     ),
+    "benches/results/ablation/ablation.png": Picture(
+        "ablation.png of `benches/train_ablation.py`",
+        "ab2d240bd77f8e6d8f5c968cdd31e7de72c4abb93a44553afdcad0fc7ac98599",
+    ),
     "fv2v/codec/curves.png": Picture(
         "curves.png of `fv2v bandwidth drawn`",
         "7aa7a88130636458eb72f51fe5979d2a8c8adcd61568871c27fbce0409c5c807",
