@@ -41,6 +41,8 @@ def is_safetensors(path: Path) -> bool:
     """Whether a file begins as .safetensors do; a file that begins as no format at all goes by its name."""
     with path.open("rb") as file:
         begin = file.read(9)
+    if begin[4:] == b"\0\0\0\0{":  # a length below 2^32, its first bytes any, and JSON
+        return True
     if begin.startswith((b"PK", b"\x80")):  # torch.save's, of today and of before 1.6
         return False
     return begin[8:] == b"{" or path.suffix.lower() == ".safetensors"

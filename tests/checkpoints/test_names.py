@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import TINY_VOX
+from tiny import TINY, TINY_VOX
 from torch import Tensor
 
 from fv2v import checkpoints
@@ -192,3 +192,18 @@ def test_ours_is_known_by_what_it_says_of_itself(tmp_path, name):
     checkpoints.save(checkpoints.random(TINY_VOX), tmp_path / "ours.safetensors")
     shutil.move(tmp_path / "ours.safetensors", tmp_path / name)
     assert checkpoints.load(tmp_path / name).config == TINY_VOX
+
+
+@pytest.mark.parametrize("first", [b"\x80", b"PK"], ids=["as a pickle", "as a zip"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.bin"])
+def test_a_header_may_be_of_any_length(tmp_path, first, name):
+    """A .safetensors begins with its header's length, which may read like another format's first bytes."""
+    checkpoints.save(checkpoints.random(TINY), tmp_path / "plain.safetensors")
+    data = (tmp_path / "plain.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    step, wanted = 1 << 8 * len(first), int.from_bytes(first, "little")
+    longer = length + (wanted - length) % step
+    file = tmp_path / name
+    file.write_bytes(longer.to_bytes(8, "little") + data[8 : 8 + length].ljust(longer) + data[8 + length :])
+    assert file.read_bytes().startswith(first)
+    assert checkpoints.load(file).config == TINY
