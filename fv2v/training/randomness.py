@@ -18,7 +18,7 @@ class StepRandomness(Batched):
     warp: RandomWarp  # of the driving frame, for equivariance
     teacher_forced: Tensor | None  # (B,) bool  pairs rendered with true keypoints; None: none of them
     dropped: Tensor | None = None  # (B,) the share of keypoints, the last ones, that do not move
-    unmoved: Tensor | None = None  # (B,) bool  pairs whose source is also their driving frame; None: no more
+    unmoved: Tensor | None = None  # (B,) bool  pairs whose source is also their driving frame; None: none
 
     @classmethod
     def of_step(
